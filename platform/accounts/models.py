@@ -1,0 +1,7 @@
+"""Who may write."""
+
+from django.contrib.auth.models import AbstractUser
+
+
+class User(AbstractUser):
+    pass

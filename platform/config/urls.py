@@ -1,0 +1,10 @@
+"""All addresses of the site."""
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/", admin.site.urls),
+    path("api/", include("api.urls")),
+    path("", include("web.urls")),
+]

@@ -1,0 +1,21 @@
+"""Who may read pages."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponseBase
+
+View = Callable[[HttpRequest], HttpResponseBase]
+
+
+def public_read(get_response: View) -> View:
+    """Send visitors without an account to the login page when PUBLIC_READ is off."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        open_path = request.path.startswith(("/admin/", "/static/", "/api/", "/health"))
+        if settings.PUBLIC_READ or request.user.is_authenticated or open_path:
+            return get_response(request)
+        return redirect_to_login(request.get_full_path())
+
+    return middleware
