@@ -7,7 +7,7 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from django.conf import settings  # noqa: E402  # needs the line above
+from django.conf import settings  # needs the line above
 
 
 def filesystem_folders() -> dict[str, str]:

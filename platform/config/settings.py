@@ -8,6 +8,7 @@ from pathlib import Path
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parents[2]
 
 
@@ -145,13 +146,14 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 _plotly = find_spec("plotly")
-assert _plotly is not None and _plotly.origin is not None, "plotly is a dependency"
+if _plotly is None or _plotly.origin is None:
+    raise ImproperlyConfigured("plotly is not installed; install the project's dependencies")
 STATICFILES_DIRS = [("plotly", Path(_plotly.origin).parent / "package_data")]
 WHITENOISE_USE_FINDERS = True  # no collectstatic needed for a first start
 WHITENOISE_KEEP_ONLY_HASHED_FILES = False
 
 # --- Jobs -----------------------------------------------------------------------------------
-BEAT_SECONDS = envint("BEAT_SECONDS", 5, at_least=1)  # a running job renews its lease this often
+BEAT_SECONDS = envint("BEAT_SECONDS", 2, at_least=1)  # a running job renews its lease this often
 LEASE_SECONDS = envint("LEASE_SECONDS", 30, at_least=2)  # silent for longer: lost, queued again
 MAX_RESTARTS = envint("MAX_RESTARTS", 3)  # lost this often, a job fails with "node lost"
 CHECKPOINT_SECONDS = envint("CHECKPOINT_SECONDS", 60, at_least=1)  # at most this much is lost

@@ -1,0 +1,338 @@
+"""A comparison as rows: Experiment, its Entries, and their Runs, SampleSets and Evaluations."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from catalog.models import Dataset, Protocol
+from django.conf import settings
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from generators import registry
+from jobs.models import Job, Status
+
+
+class Experiment(models.Model):
+    """One comparison: a dataset, protocols, one budget for all entries, seeds."""
+
+    name = models.CharField(max_length=200, unique=True)
+    dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="experiments")
+    protocols = models.ManyToManyField(Protocol, related_name="experiments")
+    budget_images = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Images seen in training, the same for every entry."
+    )
+    budget_seconds = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Device-seconds of training, the same for every entry.",
+    )
+    seeds = models.JSONField(default=list, help_text="Training seeds: one run per entry and seed.")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-pk"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(budget_images__gte=1, budget_seconds__isnull=True)
+                | Q(budget_images__isnull=True, budget_seconds__gt=0),
+                name="experiment_has_one_budget",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("experiment", args=[self.pk])
+
+    @property
+    def budget(self) -> str:
+        """Return the budget in words."""
+        if self.budget_images is not None:
+            return f"{self.budget_images:,} images seen"
+        return f"{self.budget_seconds:g} device-seconds"
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs of the experiment: runs, sample sets and evaluations."""
+        return [
+            *Run.objects.filter(entry__experiment=self),
+            *SampleSet.objects.filter(entry__experiment=self),
+            *Evaluation.objects.filter(sample_set__entry__experiment=self),
+        ]
+
+    @property
+    def status(self) -> str:
+        """Return queued, running, completed, failed (some job did) or cancelled."""
+        statuses = {job.status for job in self.jobs()}
+        for status in (Status.CANCELLING, Status.RUNNING):
+            if status in statuses:
+                return Status.RUNNING.value
+        if Status.QUEUED in statuses:
+            return (Status.RUNNING if Status.COMPLETED in statuses else Status.QUEUED).value
+        for status in (Status.FAILED, Status.CANCELLED):
+            if status in statuses:
+                return status.value
+        return Status.COMPLETED.value
+
+
+class Entry(models.Model):
+    """One contender: a generator with its complete frozen config, or a control."""
+
+    class Kind(models.TextChoices):
+        GENERATOR = "generator"
+        CONTROL = "control"  # real images of the test split
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="entries")
+    kind = models.CharField(max_length=20, choices=Kind.choices, default=Kind.GENERATOR)
+    label = models.CharField(max_length=100)
+    algorithm = models.CharField(max_length=50, blank=True)
+    config = models.JSONField(default=dict)
+    samplers = models.JSONField(default=list)
+    position = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering: ClassVar = ["experiment", "position"]
+        verbose_name_plural = "entries"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["experiment", "label"], name="entry_label_unique_in_experiment"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="control", algorithm="")
+                | (Q(kind="generator") & ~Q(algorithm="")),
+                name="entry_generator_has_algorithm",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def family(self) -> str:
+        """Return "gan", "vae", "diffusion", or "control"."""
+        return registry.get_spec(self.algorithm).family if self.algorithm else "control"
+
+    @property
+    def family_label(self) -> str:
+        return registry.FAMILIES[self.family].label if self.algorithm else "Control"
+
+    @property
+    def sampler_labels(self) -> list[str]:
+        """Return the labels of the entry's samplers, in the order they were given."""
+        if not self.algorithm:
+            return []
+        return [
+            registry.sampler_label(registry.parse_sampler(self.algorithm, sampler))
+            for sampler in self.samplers
+        ]
+
+    @property
+    def algorithm_label(self) -> str:
+        return registry.get_spec(self.algorithm).label if self.algorithm else "Real images"
+
+
+class Run(Job):
+    """One training: an entry with a seed."""
+
+    task_name = "experiments.tasks.train_run"
+
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="runs")
+    seed = models.PositiveIntegerField()
+    images_seen = models.PositiveBigIntegerField(default=0)
+    budget_fraction = models.FloatField(default=0.0)  # 0..1
+    device_seconds = models.FloatField(default=0.0)
+    images_per_second = models.FloatField(null=True, blank=True)
+    losses = models.JSONField(default=dict)  # the latest, by name
+    parameters = models.PositiveBigIntegerField(null=True, blank=True)  # needed to sample
+    environment = models.JSONField(default=dict)  # versions, device, threads
+
+    class Meta(Job.Meta):
+        ordering: ClassVar = ["entry", "seed"]
+        constraints: ClassVar = [
+            *Job.Meta.constraints,
+            models.UniqueConstraint(fields=["entry", "seed"], name="run_seed_unique_per_entry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.entry.label}, seed {self.seed}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("run", args=[self.pk])
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.DATA_DIR) / "runs" / str(self.pk)
+
+    @property
+    def percent(self) -> int:
+        return int(100 * self.budget_fraction)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Return the estimated seconds until the budget is used, None when unknown."""
+        if not self.is_active or not self.budget_fraction or not self.device_seconds:
+            return None
+        return self.device_seconds * (1 - self.budget_fraction) / self.budget_fraction
+
+
+class Checkpoint(models.Model):
+    """Weights of a run after so many images; the folder is written once and renamed in place."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="checkpoints")
+    images_seen = models.PositiveBigIntegerField()
+    path = models.CharField(max_length=300)  # relative to DATA_DIR
+    sha256 = models.CharField(max_length=64)
+    bytes = models.PositiveBigIntegerField()
+    preview = models.CharField(max_length=300, blank=True)  # PNG grid, relative to DATA_DIR
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["run", "images_seen"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run", "images_seen"], name="checkpoint_unique_per_images_seen"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run} after {self.images_seen:,} images"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the weights are still on disk: only the newest of a run are kept."""
+        return (Path(settings.DATA_DIR) / self.path).is_dir()
+
+
+class LossPoint(models.Model):
+    """Named losses of a run after so many images; thinned so that a run keeps a few hundred."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="loss_points")
+    images_seen = models.PositiveBigIntegerField()
+    wall_seconds = models.FloatField()
+    losses = models.JSONField()
+
+    class Meta:
+        ordering: ClassVar = ["run", "images_seen"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run", "images_seen"], name="losspoint_unique_per_images_seen"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run}: {self.images_seen}"
+
+
+class SampleSet(Job):
+    """Images drawn from a checkpoint with one sampler; or real images for a control entry."""
+
+    task_name = "experiments.tasks.draw_samples"
+
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="sample_sets")
+    run = models.ForeignKey(
+        Run, null=True, blank=True, on_delete=models.CASCADE, related_name="sample_sets"
+    )
+    checkpoint = models.ForeignKey(Checkpoint, null=True, blank=True, on_delete=models.RESTRICT)
+    sampler = models.JSONField(default=dict)
+    sampler_label = models.CharField(max_length=100)
+    count = models.PositiveIntegerField()
+    first_seed = models.PositiveBigIntegerField(default=0)  # image i has the seed first_seed + i
+    drawn = models.PositiveIntegerField(default=0)
+    nfe = models.PositiveIntegerField(null=True, blank=True)  # network evaluations per image
+    images_per_second = models.FloatField(null=True, blank=True)
+    latency_seconds = models.FloatField(null=True, blank=True)  # one image, median
+    peak_memory_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+
+    class Meta(Job.Meta):
+        ordering: ClassVar = ["entry", "run", "sampler_label"]
+        constraints: ClassVar = [
+            *Job.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["run", "sampler_label"], name="sampleset_sampler_unique_per_run"
+            ),
+            models.UniqueConstraint(
+                fields=["entry"],
+                condition=Q(run__isnull=True),
+                name="sampleset_control_unique_per_entry",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run or self.entry}, {self.sampler_label}"
+
+    @property
+    def path(self) -> Path:
+        """The images: `.npz` with `arr_0` uint8 NHWC and `labels`."""
+        return Path(settings.DATA_DIR) / "samples" / f"{self.pk}.npz"
+
+    @property
+    def grid_path(self) -> Path:
+        """A contact sheet of the first images, uncurated."""
+        return Path(settings.DATA_DIR) / "samples" / f"{self.pk}.png"
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.drawn // self.count
+
+
+class Evaluation(Job):
+    """A sample set scored under a protocol."""
+
+    task_name = "experiments.tasks.evaluate_samples"
+
+    sample_set = models.ForeignKey(SampleSet, on_delete=models.CASCADE, related_name="evaluations")
+    protocol = models.ForeignKey(Protocol, on_delete=models.PROTECT, related_name="evaluations")
+    step = models.CharField(max_length=100, blank=True)  # what it is doing, for people
+    fraction = models.FloatField(default=0.0)  # 0..1
+
+    class Meta(Job.Meta):
+        ordering: ClassVar = ["sample_set", "protocol"]
+        constraints: ClassVar = [
+            *Job.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["sample_set", "protocol"], name="evaluation_unique_per_protocol"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sample_set} under {self.protocol}"
+
+    @property
+    def percent(self) -> int:
+        return int(100 * self.fraction)
+
+
+class MetricValue(models.Model):
+    """One number of an evaluation with its interval; absent with a reason, never 0 instead."""
+
+    evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="values")
+    metric = models.CharField(max_length=50)
+    value = models.FloatField(null=True, blank=True)
+    bias_corrected = models.FloatField(null=True, blank=True)
+    standard_error = models.FloatField(null=True, blank=True)
+    low = models.FloatField(null=True, blank=True)  # 95 % interval
+    high = models.FloatField(null=True, blank=True)
+    reason = models.CharField(max_length=500, blank=True)  # why something is absent
+
+    class Meta:
+        ordering: ClassVar = ["evaluation", "metric"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["evaluation", "metric"], name="metricvalue_unique_per_evaluation"
+            ),
+            models.CheckConstraint(
+                condition=Q(value__isnull=False) | ~Q(reason=""),
+                name="metricvalue_absent_has_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.metric} = {self.value}"

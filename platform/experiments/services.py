@@ -1,0 +1,214 @@
+"""All writing of experiments: submitting, finishing each kind of job, cancelling, retrying."""
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from accounts.models import User
+from catalog.models import Protocol
+from django.db import transaction
+from django.utils import timezone
+from jobs import lifecycle
+from jobs.models import Job, JobEvent, Queue
+
+from experiments.models import (
+    Checkpoint,
+    Entry,
+    Evaluation,
+    Experiment,
+    LossPoint,
+    MetricValue,
+    Run,
+    SampleSet,
+)
+from experiments.specification import (
+    CONTROL_LABEL,
+    ExperimentSpec,
+    SpecificationError,
+    read_experiment,
+)
+from generators import registry
+
+MAX_LOSS_POINTS = 400  # per run; above that every second one is dropped
+SEEDS_PER_RUN = 10_000_000  # sample seeds of different training seeds never overlap
+
+
+class Metric(TypedDict):
+    """One number as the evaluation engine gives it."""
+
+    metric: str
+    value: float | None
+    bias_corrected: float | None
+    standard_error: float | None
+    low: float | None
+    high: float | None
+    reason: str
+
+
+def submit_data(data: Mapping[str, Any], *, user: User | None) -> Experiment:
+    """Read and submit an experiment given as plain data.
+
+    Raises:
+        SpecificationError: with every wrong field; nothing is written.
+    """
+    return submit_experiment(read_experiment(data), user=user)
+
+
+@transaction.atomic
+def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
+    """Write an experiment with its entries, queued runs and control, and ring for them.
+
+    Raises:
+        SpecificationError: if the name is taken.
+    """
+    if Experiment.objects.filter(name=spec.name).exists():
+        raise SpecificationError({"name": f"an experiment is named {spec.name!r} already"})
+    experiment = Experiment.objects.create(
+        name=spec.name,
+        dataset=spec.dataset,
+        budget_images=spec.budget_images,
+        budget_seconds=spec.budget_seconds,
+        seeds=spec.seeds,
+        created_by=user,
+    )
+    experiment.protocols.set(spec.protocols)
+    _add_control(experiment, spec.protocols)
+    for position, entry_spec in enumerate(spec.entries, start=1):
+        entry = Entry.objects.create(
+            experiment=experiment,
+            label=entry_spec.label,
+            algorithm=entry_spec.algorithm,
+            config=entry_spec.config,
+            samplers=entry_spec.samplers,
+            position=position,
+        )
+        for seed in spec.seeds:
+            lifecycle.enqueue(Run.objects.create(entry=entry, seed=seed))
+    return experiment
+
+
+def _add_control(experiment: Experiment, protocols: list[Protocol]) -> None:
+    """Add the row that every board needs: real test images against the protocol's reference."""
+    entry = Entry.objects.create(
+        experiment=experiment, kind=Entry.Kind.CONTROL, label=CONTROL_LABEL, position=0
+    )
+    control = SampleSet.objects.create(
+        entry=entry,
+        sampler={"name": "test split"},
+        sampler_label="test split",
+        count=images_needed(protocols),
+        queue=Queue.DEFAULT,
+    )
+    lifecycle.enqueue(control)
+
+
+def images_needed(protocols: list[Protocol]) -> int:
+    return max(protocol.num_images for protocol in protocols)
+
+
+@transaction.atomic
+def record_checkpoint(
+    run: Run, *, images_seen: int, path: str, sha256: str, size: int, preview: str
+) -> Checkpoint:
+    """Write a checkpoint that is on disk; the same one reported twice is one row.
+
+    Raises:
+        StaleAttempt: if the run no longer belongs to this attempt.
+    """
+    lifecycle.beat(run)
+    checkpoint, created = Checkpoint.objects.update_or_create(
+        run=run,
+        images_seen=images_seen,
+        defaults={"path": path, "sha256": sha256, "bytes": size, "preview": preview},
+    )
+    if created:
+        lifecycle.note(run, JobEvent.Kind.CHECKPOINT, f"{images_seen:,} images seen")
+    return checkpoint
+
+
+@transaction.atomic
+def record_losses(
+    run: Run, *, images_seen: int, wall_seconds: float, losses: dict[str, float]
+) -> None:
+    """Add a point to the loss curve if it is past the last one; thin a long curve."""
+    points = LossPoint.objects.filter(run=run)
+    if points.filter(images_seen__gte=images_seen).exists():
+        return  # a resumed run goes over images whose losses are known
+    LossPoint.objects.create(
+        run=run, images_seen=images_seen, wall_seconds=wall_seconds, losses=losses
+    )
+    keys = list(points.order_by("images_seen").values_list("pk", flat=True))
+    if len(keys) > MAX_LOSS_POINTS:
+        points.filter(pk__in=keys[1:-1:2]).delete()
+
+
+@transaction.atomic
+def finish_training(run: Run, checkpoint: Checkpoint, **facts: Any) -> None:
+    """Complete a run and queue one sample set per sampler, in one transaction.
+
+    Raises:
+        StaleAttempt: if the run no longer belongs to this attempt; nothing is written.
+    """
+    lifecycle.complete(run, budget_fraction=1.0, **facts)
+    entry = run.entry
+    count = images_needed(list(entry.experiment.protocols.all()))
+    for sampler in entry.samplers:
+        parsed = registry.parse_sampler(entry.algorithm, sampler)
+        sample_set, created = SampleSet.objects.get_or_create(
+            run=run,
+            sampler_label=registry.sampler_label(parsed),
+            defaults={
+                "entry": entry,
+                "sampler": sampler,
+                "checkpoint": checkpoint,
+                "count": count,
+                "first_seed": run.seed * SEEDS_PER_RUN,
+            },
+        )
+        if created:
+            lifecycle.enqueue(sample_set)
+
+
+@transaction.atomic
+def finish_sampling(sample_set: SampleSet, **facts: Any) -> None:
+    """Complete a sample set and queue one evaluation per protocol, in one transaction.
+
+    Raises:
+        StaleAttempt: if the sample set no longer belongs to this attempt; nothing is written.
+    """
+    lifecycle.complete(sample_set, drawn=sample_set.count, **facts)
+    for protocol in sample_set.entry.experiment.protocols.all():
+        evaluation, created = Evaluation.objects.get_or_create(
+            sample_set=sample_set, protocol=protocol
+        )
+        if created:
+            lifecycle.enqueue(evaluation)
+
+
+@transaction.atomic
+def finish_evaluation(evaluation: Evaluation, metrics: list[Metric]) -> None:
+    """Write all metric values and completed in one transaction.
+
+    Raises:
+        StaleAttempt: if the evaluation no longer belongs to this attempt; nothing is written.
+    """
+    lifecycle.complete(evaluation, fraction=1.0, step="")
+    evaluation.values.all().delete()
+    MetricValue.objects.bulk_create(
+        MetricValue(evaluation=evaluation, **metric) for metric in metrics
+    )
+
+
+@transaction.atomic
+def cancel_experiment(experiment: Experiment) -> int:
+    """Return how many jobs were cancelled or asked to stop."""
+    return sum(lifecycle.cancel(job) for job in experiment.jobs() if job.can_cancel)
+
+
+@transaction.atomic
+def retry_experiment(experiment: Experiment) -> int:
+    """Return how many failed or cancelled jobs were queued again."""
+    return sum(lifecycle.retry(job) for job in experiment.jobs() if job.can_retry)
+
+
+def seconds_since_start(job: Job) -> float:
+    return (timezone.now() - job.started_at).total_seconds() if job.started_at else 0.0

@@ -1,0 +1,234 @@
+"""What somebody submits, read from plain data; every wrong value is reported at its field.
+
+The admin form, the REST interface and YAML files all go through here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.models import Dataset, Protocol
+from generators import registry
+from generators.configs import ConfigError, Value, parse, to_dict
+
+MAX_SEEDS = 100
+MAX_ENTRIES = 50
+
+
+class SpecificationError(ValueError):
+    """Wrong values; `errors` maps "entries.0.config.beta" to what was expected there."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(f"{path}: {text}" for path, text in errors.items()))
+
+
+@dataclass(frozen=True)
+class EntrySpec:
+    """A generator that takes part: complete config, at least one sampler."""
+
+    label: str
+    algorithm: str
+    config: dict[str, Value]
+    samplers: list[dict[str, Value]]
+
+
+@dataclass(frozen=True)
+class ExperimentSpec:
+    """A whole comparison, ready to be written."""
+
+    name: str
+    dataset: Dataset
+    protocols: list[Protocol]
+    budget_images: int | None
+    budget_seconds: float | None
+    seeds: list[int]
+    entries: list[EntrySpec]
+
+
+class _Reader:
+    """Collects what is wrong while a mapping is read."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, str] = {}
+
+    def wrong(self, path: str, message: str) -> None:
+        self.errors.setdefault(path, message)
+
+    def finish(self) -> None:
+        if self.errors:
+            raise SpecificationError(self.errors)
+
+
+def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
+    """Return the experiment that plain data describes.
+
+    `{"name", "dataset": slug, "protocols": [fingerprint or its beginning], "budget": {"images": n}
+    or {"device_seconds": s}, "seeds": [0, 1] or a count, "entries": [{"algorithm", "label",
+    "config": {}, "samplers": [{"name", …}]}]}`
+
+    Raises:
+        SpecificationError: with every wrong field.
+    """
+    reader = _Reader()
+    known = {"name", "dataset", "protocols", "budget", "seeds", "entries"}
+    for extra in sorted(set(map(str, data)) - known):
+        reader.wrong(extra, f"unknown field, expected one of: {', '.join(sorted(known))}")
+    name = _read_name(reader, data.get("name"))
+    dataset = _read_dataset(reader, data.get("dataset"))
+    protocols = _read_protocols(reader, data.get("protocols"), dataset)
+    images, seconds = _read_budget(reader, data.get("budget"))
+    seeds = _read_seeds(reader, data.get("seeds", 1))
+    entries = _read_entries(reader, data.get("entries"))
+    reader.finish()
+    assert dataset is not None, "a missing dataset is an error above"
+    return ExperimentSpec(name, dataset, protocols, images, seconds, seeds, entries)
+
+
+def _read_name(reader: _Reader, name: object) -> str:
+    if not isinstance(name, str) or not 0 < len(name.strip()) <= 200:
+        reader.wrong("name", f"expected a name of 1 to 200 characters, got {name!r}"[:300])
+        return ""
+    return name.strip()
+
+
+def _read_dataset(reader: _Reader, slug: object) -> Dataset | None:
+    dataset = Dataset.objects.filter(slug=slug).first() if isinstance(slug, str) else None
+    if dataset is None:
+        known = ", ".join(Dataset.objects.values_list("slug", flat=True)) or "none yet"
+        reader.wrong("dataset", f"expected a registered dataset ({known}), got {slug!r}"[:300])
+    return dataset
+
+
+def _read_protocols(
+    reader: _Reader, fingerprints: object, dataset: Dataset | None
+) -> list[Protocol]:
+    if not isinstance(fingerprints, list) or not fingerprints:
+        reader.wrong("protocols", "expected a list of at least one protocol fingerprint")
+        return []
+    found = []
+    for index, beginning in enumerate(fingerprints):
+        protocol = _find_protocol(beginning)
+        if protocol is None:
+            message = f"expected the fingerprint of one protocol, got {beginning!r}"
+            reader.wrong(f"protocols.{index}", message[:300])
+        elif dataset is not None and protocol.dataset_id != dataset.pk:
+            message = f"the protocol measures {protocol.dataset}, not {dataset}"
+            reader.wrong(f"protocols.{index}", message)
+        elif protocol not in found:
+            found.append(protocol)
+    return found
+
+
+def _find_protocol(beginning: object) -> Protocol | None:
+    if not isinstance(beginning, str) or len(beginning) < 8:
+        return None
+    matches = list(Protocol.objects.filter(fingerprint__startswith=beginning)[:2])
+    return matches[0] if len(matches) == 1 else None
+
+
+def _read_budget(reader: _Reader, budget: object) -> tuple[int | None, float | None]:
+    wanted = 'expected {"images": n} or {"device_seconds": s}, exactly one of them'
+    if not isinstance(budget, Mapping) or len(budget) != 1:
+        reader.wrong("budget", f"{wanted}, got {budget!r}"[:300])
+        return None, None
+    ((unit, amount),) = budget.items()
+    numeric = isinstance(amount, int | float) and not isinstance(amount, bool)
+    if unit == "images" and numeric and amount == int(amount) and 1 <= amount <= 10**12:
+        return int(amount), None
+    if unit == "device_seconds" and numeric and 1 <= amount <= 10**9:
+        return None, float(amount)
+    reader.wrong("budget", f"{wanted}, of at least 1, got {dict(budget)!r}"[:300])
+    return None, None
+
+
+def _read_seeds(reader: _Reader, seeds: object) -> list[int]:
+    if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MAX_SEEDS:
+        return list(range(seeds))
+    if isinstance(seeds, list) and 1 <= len(seeds) <= MAX_SEEDS:
+        whole = [s for s in seeds if isinstance(s, int) and not isinstance(s, bool)]
+        if len(set(whole)) == len(seeds) and all(0 <= s < 2**31 for s in whole):
+            return whole
+    message = f"expected a count of 1 to {MAX_SEEDS}, or a list of different seeds, got {seeds!r}"
+    reader.wrong("seeds", message[:300])
+    return []
+
+
+def _read_entries(reader: _Reader, entries: object) -> list[EntrySpec]:
+    if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_ENTRIES:
+        reader.wrong("entries", f"expected a list of 1 to {MAX_ENTRIES} entries")
+        return []
+    specs = [_read_entry(reader, f"entries.{i}", entry) for i, entry in enumerate(entries)]
+    labels: set[str] = {CONTROL_LABEL}
+    for index, spec in enumerate(specs):
+        if spec is None:
+            continue
+        if spec.label in labels:
+            reader.wrong(f"entries.{index}.label", f"{spec.label!r} is taken, expected another")
+        labels.add(spec.label)
+    return [spec for spec in specs if spec is not None]
+
+
+CONTROL_LABEL = "Real test images"
+
+
+def _read_entry(reader: _Reader, path: str, entry: object) -> EntrySpec | None:
+    if not isinstance(entry, Mapping):
+        reader.wrong(path, f"expected an entry with an algorithm, got {entry!r}"[:300])
+        return None
+    known = {"label", "algorithm", "config", "samplers"}
+    for extra in sorted(set(map(str, entry)) - known):
+        message = f"unknown field, expected one of: {', '.join(sorted(known))}"
+        reader.wrong(f"{path}.{extra}", message)
+    algorithm = entry.get("algorithm")
+    if not isinstance(algorithm, str) or algorithm not in registry.ALGORITHMS:
+        known_names = ", ".join(registry.ALGORITHMS)
+        reader.wrong(f"{path}.algorithm", f"expected one of {known_names}, got {algorithm!r}"[:300])
+        return None
+    errors_before = len(reader.errors)
+    config = _read_config(reader, f"{path}.config", algorithm, entry.get("config") or {})
+    samplers = _read_samplers(
+        reader, f"{path}.samplers", algorithm, config, entry.get("samplers") or [{}]
+    )
+    label = entry.get("label") or registry.get_spec(algorithm).label
+    if not isinstance(label, str) or len(label) > 100:
+        reader.wrong(f"{path}.label", "expected a label of at most 100 characters")
+    if len(reader.errors) > errors_before:
+        return None
+    return EntrySpec(str(label).strip(), algorithm, config, samplers)
+
+
+def _read_config(reader: _Reader, path: str, algorithm: str, config: object) -> dict[str, Value]:
+    if not isinstance(config, Mapping):
+        reader.wrong(path, f"expected field: value pairs, got {config!r}"[:300])
+        return {}
+    try:
+        return to_dict(parse(registry.get_spec(algorithm).config, config))
+    except ConfigError as error:
+        for name, message in error.errors.items():
+            reader.wrong(f"{path}.{name}", message)
+        return {}
+
+
+def _read_samplers(
+    reader: _Reader, path: str, algorithm: str, config: dict[str, Value], samplers: object
+) -> list[dict[str, Value]]:
+    if not isinstance(samplers, list) or not 1 <= len(samplers) <= 20:
+        reader.wrong(path, "expected a list of 1 to 20 samplers")
+        return []
+    trained = parse(registry.get_spec(algorithm).config, config)
+    found: dict[str, dict[str, Value]] = {}
+    for index, sampler in enumerate(samplers):
+        try:
+            if not isinstance(sampler, Mapping):
+                raise ConfigError({"name": f"expected a sampler with a name, got {sampler!r}"})
+            parsed = registry.parse_sampler(algorithm, sampler, trained)
+        except ConfigError as error:
+            for name, message in error.errors.items():
+                reader.wrong(f"{path}.{index}.{name}", message[:300])
+            continue
+        label = registry.sampler_label(parsed)
+        if label in found:
+            reader.wrong(f"{path}.{index}", f"{label} is there already")
+        found[label] = registry.sampler_to_dict(parsed)
+    return list(found.values())

@@ -1,0 +1,255 @@
+"""The only code that changes a job's state: conditional UPDATEs with an attempt number.
+
+    queued ──claim──▶ running ──complete──▶ completed
+      ▲                 │ │ └───fail───────▶ failed
+      │   requeue_lost  │ └cancel▶ cancelling ─confirm_cancel▶ cancelled
+      └──── lost ◀──────┘
+      └────────────── retry ◀── failed, cancelled
+
+A stale attempt can write nothing: every UPDATE of a worker names the attempt it was given.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from jobs.models import ACTIVE, Job, JobEvent, Status, Worker
+
+logger = logging.getLogger(__name__)
+J = TypeVar("J", bound=Job)
+Kind = JobEvent.Kind
+
+
+class StaleAttempt(Exception):
+    """The row was taken away from this attempt: lost and queued again, cancelled, or deleted."""
+
+
+class JobError(Exception):
+    """A failure whose message is all that a person needs; no traceback is shown first."""
+
+
+def note(job: Job, kind: JobEvent.Kind, message: str = "", *, worker: str = "") -> None:
+    """Add a line to the job's timeline."""
+    JobEvent.objects.create(
+        job_type=job.type_name(),
+        job_id=job.pk,
+        kind=kind,
+        attempt=job.attempt,
+        worker=worker or (job.worker.name if job.worker else ""),
+        message=message,
+    )
+
+
+def ring(job: Job) -> None:
+    """Wake a worker for a queued job. A bell that cannot ring loses nothing: rows wait."""
+    type(job)._default_manager.filter(pk=job.pk).update(rung_at=timezone.now())
+    try:
+        current_app.send_task(job.task_name, args=[job.pk], queue=job.queue)
+    except (OperationalError, OSError) as error:
+        logger.warning(
+            "%s %s: the broker did not take the message: %s", job.type_name(), job.pk, error
+        )
+
+
+def enqueue(job: Job) -> None:
+    """Note a newly saved job as queued and ring once the transaction is committed."""
+    note(job, Kind.QUEUED)
+    transaction.on_commit(partial(ring, job))
+
+
+def lease_end() -> datetime:
+    return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
+
+
+@transaction.atomic
+def claim(job_class: type[J], pk: int, worker: Worker) -> J | None:
+    """Return the job if this call took it, None if it is not there to be taken.
+
+    1. UPDATE queued → running with a new attempt number, this worker and a lease.
+    2. If no row changed, somebody else was first, or the job is finished: return None.
+    """
+    now = timezone.now()
+    taken = job_class._default_manager.filter(pk=pk, status=Status.QUEUED).update(
+        status=Status.RUNNING,
+        reason="",
+        error="",
+        attempt=F("attempt") + 1,
+        worker=worker,
+        lease_until=lease_end(),
+        started_at=now,
+        heartbeat_at=now,
+    )
+    if not taken:
+        return None
+    job = job_class._default_manager.get(pk=pk)
+    note(job, Kind.CLAIMED)
+    return job
+
+
+def _update(job: Job, *statuses: Status, **fields: Any) -> bool:
+    rows = type(job)._default_manager.filter(pk=job.pk, attempt=job.attempt, status__in=statuses)
+    return rows.update(**fields) == 1
+
+
+def beat(job: Job, **progress: Any) -> bool:
+    """Renew the lease and write progress; return False when the job should stop (cancelling).
+
+    Raises:
+        StaleAttempt: if the row no longer belongs to this attempt.
+    """
+    alive = {"lease_until": lease_end(), "heartbeat_at": timezone.now()}
+    if _update(job, Status.RUNNING, **alive, **progress):
+        return True
+    if _update(job, Status.CANCELLING, **alive, **progress):
+        return False
+    raise StaleAttempt(f"{job.type_name()} {job.pk}: attempt {job.attempt} no longer holds the row")
+
+
+@transaction.atomic
+def complete(job: Job, **results: Any) -> None:
+    """Write results and the state completed together.
+
+    Raises:
+        StaleAttempt: if the row no longer belongs to this attempt, or is being cancelled.
+    """
+    done = _update(
+        job,
+        Status.RUNNING,
+        status=Status.COMPLETED,
+        lease_until=None,
+        finished_at=timezone.now(),
+        **results,
+    )
+    if not done:
+        raise StaleAttempt(f"{job.type_name()} {job.pk}: attempt {job.attempt} may not complete it")
+    note(job, Kind.COMPLETED)
+
+
+@transaction.atomic
+def fail(job: Job, reason: str, *, error: str = "") -> bool:
+    """Write failed(reason, traceback); return False if the attempt was stale."""
+    failed = _update(
+        job,
+        Status.RUNNING,
+        status=Status.FAILED,
+        reason=reason[:500],
+        error=error,
+        lease_until=None,
+        finished_at=timezone.now(),
+    )
+    if failed:
+        note(job, Kind.FAILED, reason)
+    return failed
+
+
+@transaction.atomic
+def cancel(job: Job) -> bool:
+    """Cancel a queued job at once, ask a running one to stop; return False if neither."""
+    rows = type(job)._default_manager.filter(pk=job.pk)
+    ended = rows.filter(status=Status.QUEUED).update(
+        status=Status.CANCELLED, reason="cancelled while queued", finished_at=timezone.now()
+    )
+    if ended:
+        note(job, Kind.CANCELLED, "cancelled while queued")
+        return True
+    asked = rows.filter(status=Status.RUNNING).update(
+        status=Status.CANCELLING, reason="stopping at the next beat"
+    )
+    if asked:
+        note(job, Kind.CANCELLING)
+    return bool(asked)
+
+
+@transaction.atomic
+def confirm_cancel(job: Job) -> bool:
+    """Write cancelled after the work has stopped; return False if the attempt was stale."""
+    stopped = _update(
+        job,
+        Status.CANCELLING,
+        status=Status.CANCELLED,
+        reason="cancelled while running",
+        lease_until=None,
+        finished_at=timezone.now(),
+    )
+    if stopped:
+        note(job, Kind.CANCELLED, "cancelled while running")
+    return stopped
+
+
+@transaction.atomic
+def retry(job: Job) -> bool:
+    """Queue a failed or cancelled job again; return False if it is neither."""
+    queued = (
+        type(job)
+        ._default_manager.filter(pk=job.pk, status__in=(Status.FAILED, Status.CANCELLED))
+        .update(
+            status=Status.QUEUED,
+            reason="",
+            error="",
+            restarts=0,
+            finished_at=None,
+            lease_until=None,
+            queued_at=timezone.now(),
+        )
+    )
+    if queued:
+        note(job, Kind.QUEUED, "retried")
+        transaction.on_commit(partial(ring, job))
+    return bool(queued)
+
+
+def requeue_lost() -> int:
+    """Return how many jobs had a lapsed lease and were taken from their worker.
+
+    Running: lost → queued from its last checkpoint, or failed when lost too often.
+    Cancelling: cancelled. Everybody may call this at any time; each row changes once.
+    """
+    lapsed = [
+        job
+        for kind in Job.kinds()
+        for job in kind._default_manager.filter(
+            status__in=ACTIVE, lease_until__lt=timezone.now()
+        ).select_related("worker")
+    ]
+    return sum(_take_back(job) for job in lapsed)
+
+
+@transaction.atomic
+def _take_back(job: Job) -> bool:
+    rows = type(job)._default_manager.filter(
+        pk=job.pk, attempt=job.attempt, status=job.status, lease_until=job.lease_until
+    )
+    worker = job.worker.name if job.worker else "?"
+    lost = f"{worker} has not been heard of since {job.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC"
+    end = {"lease_until": None, "finished_at": timezone.now()}
+    if job.status == Status.CANCELLING:
+        changed = rows.update(status=Status.CANCELLED, reason="cancelled; " + lost, **end)
+        message = Kind.CANCELLED
+    elif job.restarts >= settings.MAX_RESTARTS:
+        reason = f"node lost {job.restarts + 1} times; {lost}"
+        changed = rows.update(status=Status.FAILED, reason=reason, **end)
+        message = Kind.FAILED
+    else:
+        changed = rows.update(
+            status=Status.QUEUED,
+            reason="node lost, continues from the last checkpoint",
+            restarts=F("restarts") + 1,
+            lease_until=None,
+        )
+        message = Kind.REQUEUED
+    if not changed:
+        return False
+    logger.warning("%s %s: %s", job.type_name(), job.pk, lost)
+    note(job, Kind.LOST, lost)
+    note(job, message)
+    if message == Kind.REQUEUED:
+        transaction.on_commit(partial(ring, job))
+    return True

@@ -1,0 +1,177 @@
+"""Work as rows: a Job is its own place in the queue, a Worker is who does it."""
+
+from datetime import timedelta
+from typing import ClassVar, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class Status(models.TextChoices):
+    """Where a job stands. Completed, failed and cancelled are final until somebody retries."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ACTIVE = (Status.RUNNING, Status.CANCELLING)  # a worker holds the row
+FINISHED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+
+
+class Queue(models.TextChoices):
+    """Which workers may take a job: `gpu` trains, samples and evaluates; `default` the rest."""
+
+    GPU = "gpu"
+    DEFAULT = "default"
+
+
+class Worker(models.Model):
+    """A Celery worker process, as it last presented itself."""
+
+    name = models.CharField(max_length=200, unique=True)  # Celery's node name, celery@host
+    host = models.CharField(max_length=200)
+    queues = models.JSONField(default=list)
+    device = models.CharField(max_length=200)  # "NVIDIA H100" or "CPU, 2 cores"
+    memory_bytes = models.PositiveBigIntegerField(default=0)  # of the device
+    version = models.CharField(max_length=50)
+    pid = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the worker was seen within two beats (and a second of scheduling)."""
+        patience = timedelta(seconds=2 * settings.BEAT_SECONDS + 1)
+        return self.last_seen > timezone.now() - patience
+
+
+class JobEvent(models.Model):
+    """One line of a job's timeline; rows are only ever added."""
+
+    class Kind(models.TextChoices):
+        QUEUED = "queued"
+        CLAIMED = "claimed"
+        CHECKPOINT = "checkpoint"
+        LOST = "lost"
+        REQUEUED = "requeued"
+        CANCELLING = "cancelling"
+        CANCELLED = "cancelled"
+        FAILED = "failed"
+        COMPLETED = "completed"
+
+    job_type = models.CharField(max_length=50)  # model name: run, sampleset, evaluation
+    job_id = models.BigIntegerField()
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    attempt = models.PositiveIntegerField(default=0)
+    worker = models.CharField(max_length=200, blank=True)
+    message = models.TextField(blank=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["at", "pk"]
+        indexes: ClassVar = [models.Index(fields=["job_type", "job_id"], name="job_timeline")]
+
+    def __str__(self) -> str:
+        return f"{self.job_type} {self.job_id}: {self.kind}"
+
+
+class Job(models.Model):
+    """A piece of work with a status. The row is the queue; a Celery message rings the bell.
+
+    Only `jobs.lifecycle` changes the fields below.
+    """
+
+    task_name: ClassVar[str]  # the Celery task that does this kind of job
+    default_queue: ClassVar[Queue] = Queue.GPU
+
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.QUEUED)
+    reason = models.CharField(max_length=500, blank=True)  # why it is as it is, for people
+    error = models.TextField(blank=True)  # traceback of the failure
+    queue = models.CharField(max_length=20, choices=Queue.choices, default=Queue.GPU)
+    worker = models.ForeignKey(
+        Worker, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    attempt = models.PositiveIntegerField(default=0)  # fencing token: +1 at every claim
+    restarts = models.PositiveIntegerField(default=0)  # times lost since queued by a person
+    lease_until = models.DateTimeField(null=True, blank=True)
+    queued_at = models.DateTimeField(default=timezone.now)
+    rung_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        abstract = True
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=~Q(status__in=ACTIVE)
+                | Q(worker__isnull=False, lease_until__isnull=False, attempt__gte=1),
+                name="%(class)s_active_has_worker_and_lease",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=FINISHED, finished_at__isnull=False)
+                | (~Q(status__in=FINISHED) & Q(finished_at__isnull=True)),
+                name="%(class)s_finished_has_time",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=Status.FAILED) | ~Q(reason=""),
+                name="%(class)s_failed_has_reason",
+            ),
+        ]
+
+    @classmethod
+    def type_name(cls) -> str:
+        return cls._meta.model_name or ""
+
+    @classmethod
+    def kinds(cls) -> list[type["Job"]]:
+        """Return every concrete kind of job."""
+        return [model for model in cls.__subclasses__() if not model._meta.abstract]
+
+    @property
+    def events(self) -> models.QuerySet[JobEvent]:
+        return JobEvent.objects.filter(job_type=self.type_name(), job_id=self.pk)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status in FINISHED
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in ACTIVE
+
+    @property
+    def can_cancel(self) -> bool:
+        return self.status in (Status.QUEUED, Status.RUNNING)
+
+    @property
+    def can_retry(self) -> bool:
+        return self.status in (Status.FAILED, Status.CANCELLED)
+
+    @property
+    def waiting_for(self) -> str:
+        """Return why a queued job is not running yet, for people; empty when it is not queued."""
+        if self.status != Status.QUEUED:
+            return ""
+        if not any(self.queue in w.queues and w.is_alive for w in Worker.objects.all()):
+            return f"no worker is online for the queue {self.queue}"
+        ahead = self.ahead()
+        return f"waiting for a free worker, {ahead} ahead" if ahead else "next in the queue"
+
+    def ahead(self: Self) -> int:
+        """Return how many jobs of the same kind were queued earlier."""
+        queued = type(self)._default_manager.filter(status=Status.QUEUED, queue=self.queue)
+        earlier = Q(queued_at__lt=self.queued_at) | Q(queued_at=self.queued_at, pk__lt=self.pk)
+        return queued.filter(earlier).count()

@@ -1,0 +1,107 @@
+"""A worker's presence: its row, and the rounds it makes so that no job is forgotten."""
+
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import threading
+from datetime import timedelta
+from typing import Any
+
+from celery import current_task
+from celery.signals import worker_ready, worker_shutdown
+from celery.worker import state
+from django.conf import settings
+from django.db import DatabaseError, connections
+from django.db.models import Q
+from django.utils import timezone
+
+from jobs import lifecycle
+from jobs.models import Job, Status, Worker
+
+logger = logging.getLogger(__name__)
+RING_AGAIN = timedelta(seconds=10)  # a bell that nobody answered this long is rung again
+_stopping = threading.Event()
+
+
+def device() -> tuple[str, int]:
+    """Return the device's name and its memory in bytes, asked of the driver, not of torch."""
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+        answer = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603  # fixed command
+        if answer.returncode == 0 and answer.stdout.strip():
+            name, mebibytes = answer.stdout.splitlines()[0].rsplit(",", 1)
+            return name.strip(), int(mebibytes) * 2**20
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"CPU, {os.cpu_count()} cores", memory
+
+
+def this_worker() -> Worker:
+    """Return the row of the worker that runs the current task."""
+    name = current_task.request.hostname if current_task else f"direct@{platform.node()}"
+    return present(str(name), queues=[])
+
+
+def present(name: str, *, queues: list[str]) -> Worker:
+    """Return the worker's row, made at the first call and seen now."""
+    now = timezone.now()
+    found = Worker.objects.filter(name=name).first()
+    if found and not queues:
+        return found
+    device_name, memory_bytes = device()
+    worker, _ = Worker.objects.update_or_create(
+        name=name,
+        defaults={
+            "host": platform.node(),
+            "queues": queues,
+            "device": device_name,
+            "memory_bytes": memory_bytes,
+            "version": settings.VERSION,
+            "pid": os.getpid(),
+            "started_at": now,
+            "last_seen": now,
+        },
+    )
+    return worker
+
+
+def ring_forgotten(queues: list[str], *, at_most: int) -> None:
+    """Ring for queued jobs whose bell nobody answered: the message was lost."""
+    silent = Q(rung_at__isnull=True) | Q(rung_at__lt=timezone.now() - RING_AGAIN)
+    for kind in Job.kinds():
+        waiting = kind._default_manager.filter(silent, status=Status.QUEUED, queue__in=queues)
+        for job in waiting.order_by("queued_at")[:at_most]:
+            lifecycle.ring(job)
+
+
+def make_round(worker: Worker, *, idle: bool) -> None:
+    """Say that the worker is here, take back lost jobs, and, if idle, look for forgotten ones."""
+    Worker.objects.filter(pk=worker.pk).update(last_seen=timezone.now())
+    lifecycle.requeue_lost()
+    if idle:
+        ring_forgotten(worker.queues, at_most=4)
+
+
+def _make_rounds(worker: Worker) -> None:
+    while not _stopping.wait(settings.BEAT_SECONDS):
+        try:
+            make_round(worker, idle=not state.reserved_requests)
+        except DatabaseError as error:
+            logger.warning("worker %s: round missed: %s", worker.name, error)
+            connections.close_all()
+    connections.close_all()
+
+
+@worker_ready.connect
+def begin(sender: Any, **kwargs: Any) -> None:
+    """Present the worker and start its rounds, in the worker's main process."""
+    queues = sorted(sender.task_consumer.queues, key=str) if sender.task_consumer else []
+    worker = present(sender.hostname, queues=[str(getattr(q, "name", q)) for q in queues])
+    _stopping.clear()
+    threading.Thread(target=_make_rounds, args=[worker], name="presence", daemon=True).start()
+
+
+@worker_shutdown.connect
+def end(**kwargs: Any) -> None:
+    _stopping.set()

@@ -1,0 +1,68 @@
+"""A board as flat rows, at full precision and complete: the same for CSV, JSON and the demo."""
+
+import csv
+import io
+from typing import Any
+
+from leaderboards.ranking import Board, Row
+
+
+def columns(board: Board) -> list[str]:
+    """Return the names of the exported columns; a metric's name carries its honest label."""
+    names = ["rank", "experiment", "entry", "family", "algorithm", "sampler", "control"]
+    names += ["seeds_scored", "seeds_total", "seeds_failed", "protocol"]
+    for column in board.columns:
+        names.append(column.label if column.corner != "cost" else column.key)
+        if column.corner != "cost":
+            names += [
+                f"{column.label} {part}" for part in ("low", "high", "interval of", "plug-in")
+            ]
+    return names
+
+
+def rows(board: Board) -> list[dict[str, Any]]:
+    """Return every row of the board with the keys of `columns`; absent values are None."""
+    return [_row(board, row) for row in board.rows]
+
+
+def _row(board: Board, row: Row) -> dict[str, Any]:
+    flat: dict[str, Any] = {
+        "rank": row.cells[board.sort_key].rank,
+        "experiment": row.experiment.name,
+        "entry": row.entry.label,
+        "family": row.entry.family,
+        "algorithm": row.entry.algorithm,
+        "sampler": row.sampler_label,
+        "control": row.is_control,
+        "seeds_scored": row.seeds_scored,
+        "seeds_total": row.seeds_total,
+        "seeds_failed": row.seeds_failed,
+        "protocol": board.protocol.fingerprint,
+    }
+    for column in board.columns:
+        cell = row.cells[column.key]
+        if column.corner == "cost":
+            flat[column.key] = cell.value
+            continue
+        flat[column.label] = cell.value
+        flat[f"{column.label} low"] = cell.low
+        flat[f"{column.label} high"] = cell.high
+        flat[f"{column.label} interval of"] = cell.interval_of
+        flat[f"{column.label} plug-in"] = cell.plug_in
+    return flat
+
+
+def to_csv(board: Board) -> str:
+    """Return the board as CSV; text that a spreadsheet would run as a formula is quoted by '."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns(board), lineterminator="\r\n")
+    writer.writeheader()
+    for row in rows(board):
+        writer.writerow({name: _safe(value) for name, value in row.items()})
+    return out.getvalue()
+
+
+def _safe(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return value

@@ -1,0 +1,285 @@
+"""One board: a protocol, a row per entry and sampler, a cell per metric and cost.
+
+Rules: only values of one fingerprint stand together; a cell is the mean over the seeds that were
+scored, and `seeds k/n` says how many were not; ties share a rank (1, 2, 2, 4); what is missing is
+last; the control row has no rank.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from catalog.models import Protocol
+from evaluation import specs
+from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, SampleSet
+
+from jobs.models import Status
+
+from leaderboards.intervals import mean_interval
+
+T = TypeVar("T", Run, SampleSet)
+Values = dict[int, dict[str, MetricValue]]
+Corner = Literal["quality", "coverage", "cost"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """What stands in one column of a board."""
+
+    key: str
+    label: str  # "FD[classifier]", never FID for anything else
+    unit: str
+    higher_is_better: bool
+    corner: Corner
+    help: str
+
+    @property
+    def arrow(self) -> str:
+        return "↑" if self.higher_is_better else "↓"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number: mean over the scored seeds with a 95 % interval; or absent with a reason."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    interval_of: Literal["seeds", "images", ""] = ""  # what the interval is over
+    plug_in: float | None = None  # the published, biased estimate, where `value` is corrected
+    rank: int | None = None
+    leads: bool = False  # best, or not separable from the best by their intervals
+    reason: str = ""  # why the value or the interval is absent
+
+
+@dataclass(frozen=True)
+class Row:
+    """One entry with one sampler."""
+
+    entry: Entry
+    sampler_label: str
+    seeds_scored: int  # k of "seeds k/n"
+    seeds_total: int  # n: every seed that was submitted, failed ones too
+    seeds_failed: int
+    cells: dict[str, Cell]
+    sample_sets: tuple[SampleSet, ...]
+
+    @property
+    def is_control(self) -> bool:
+        return self.entry.kind == Entry.Kind.CONTROL
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.entry.experiment
+
+
+@dataclass(frozen=True)
+class Board:
+    """A ranked board of one protocol; `experiment` is None when it holds all experiments."""
+
+    protocol: Protocol
+    experiment: Experiment | None
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    sort: str  # key of a column, with a leading "-" for worst first
+
+    @property
+    def sort_key(self) -> str:
+        return self.sort.removeprefix("-")
+
+    @property
+    def control(self) -> Row | None:
+        return next((row for row in self.rows if row.is_control), None)
+
+
+COSTS = (
+    Column("images_per_second", "Sampling", "images/s", True, "cost", "Images drawn per second."),
+    Column("nfe", "NFE", "per image", False, "cost", "Network evaluations per image."),
+    Column("parameters", "Parameters", "", False, "cost", "Weights needed to draw samples."),
+    Column("device_seconds", "Training", "device-s", False, "cost", "Seconds of device time."),
+)
+
+
+def columns_of(protocol: Protocol) -> tuple[Column, ...]:
+    """Return the metric columns of a protocol, in the order of the metrics, then the costs."""
+    identity = protocol.record["extractor"]
+    metrics = tuple(
+        Column(
+            key=spec.name,
+            label=specs.metric_label(spec.name, identity["name"], identity["weights_sha256"]),
+            unit="",
+            higher_is_better=spec.higher_is_better,
+            corner=spec.corner,
+            help=spec.help,
+        )
+        for spec in specs.METRICS.values()
+        if spec.name in protocol.record["metrics"]
+    )
+    return (*metrics, *COSTS)
+
+
+def rank(protocol: Protocol, *, sort: str = "", experiment: Experiment | None = None) -> Board:
+    """Return the board of a protocol, of one experiment or of all.
+
+    `sort` is a column's key, "-key" for worst first; by default the first metric.
+
+    Raises:
+        ValueError: if there is no such column.
+    """
+    columns = columns_of(protocol)
+    keys = [column.key for column in columns]
+    sort = sort or keys[0]
+    if sort.removeprefix("-") not in keys:
+        raise ValueError(f"expected a column to sort by ({', '.join(keys)}), got {sort!r}")
+    rows = _rows(protocol, columns, experiment)
+    for column in columns:
+        rows = _ranked(rows, column)
+    return Board(protocol, experiment, columns, _sorted(rows, columns, sort), sort)
+
+
+def _rows(
+    protocol: Protocol, columns: tuple[Column, ...], experiment: Experiment | None
+) -> list[Row]:
+    entries = Entry.objects.filter(experiment__protocols=protocol).select_related("experiment")
+    if experiment is not None:
+        entries = entries.filter(experiment=experiment)
+    runs = _by_entry(Run.objects.filter(entry__in=entries))
+    sets = _by_entry(SampleSet.objects.filter(entry__in=entries).select_related("run"))
+    values = _values(protocol, entries)
+    rows = []
+    for entry in entries:
+        for label in _sampler_labels(entry, sets[entry.pk]):
+            drawn = [s for s in sets[entry.pk] if s.sampler_label == label]
+            rows.append(_row(entry, label, columns, runs[entry.pk], drawn, values))
+    return rows
+
+
+def _by_entry(items: Iterable[T]) -> dict[int, list[T]]:
+    found: dict[int, list[T]] = defaultdict(list)
+    for item in items:
+        found[item.entry_id].append(item)
+    return found
+
+
+def _values(protocol: Protocol, entries: Iterable[Entry]) -> Values:
+    """Return the metric values of completed evaluations, by sample set and metric."""
+    found: Values = defaultdict(dict)
+    chosen = MetricValue.objects.filter(
+        evaluation__protocol=protocol,
+        evaluation__status=Status.COMPLETED,
+        evaluation__sample_set__entry__in=entries,
+    ).select_related("evaluation")
+    for value in chosen:
+        found[value.evaluation.sample_set_id][value.metric] = value
+    return found
+
+
+def _sampler_labels(entry: Entry, drawn: list[SampleSet]) -> list[str]:
+    if entry.kind == Entry.Kind.CONTROL:
+        return sorted({sample_set.sampler_label for sample_set in drawn})
+    return entry.sampler_labels
+
+
+def _row(
+    entry: Entry,
+    label: str,
+    columns: tuple[Column, ...],
+    runs: list[Run],
+    sets: list[SampleSet],
+    values: Values,
+) -> Row:
+    scored = [s for s in sets if s.pk in values]
+    cells = {}
+    for column in columns:
+        if column.corner == "cost":
+            cells[column.key] = _cost_cell(column.key, runs, sets)
+        else:
+            cells[column.key] = _metric_cell(column.key, [values[s.pk] for s in scored])
+    return Row(
+        entry=entry,
+        sampler_label=label,
+        seeds_scored=len(scored),
+        seeds_total=len(runs) or len(sets),
+        seeds_failed=sum(job.status == Status.FAILED for job in runs or sets),
+        cells=cells,
+        sample_sets=tuple(sets),
+    )
+
+
+def _cost_cell(key: str, runs: list[Run], sets: list[SampleSet]) -> Cell:
+    jobs = runs if key in ("parameters", "device_seconds") else sets
+    numbers = [getattr(job, key) for job in jobs if job.status == Status.COMPLETED]
+    numbers = [number for number in numbers if number is not None]
+    if not numbers:
+        return Cell(None, reason="not measured yet" if jobs else "real images cost nothing here")
+    return Cell(sum(numbers) / len(numbers))
+
+
+def _metric_cell(metric: str, scored: list[dict[str, MetricValue]]) -> Cell:
+    """Return the mean over seeds; with one seed, its value and the interval over its images."""
+    found = [values[metric] for values in scored if metric in values]
+    known = [v for v in found if v.value is not None]
+    if not known:
+        return Cell(None, reason=found[0].reason if found else "not scored yet")
+    estimates = [estimate(v) for v in known]
+    plug_in = sum(v.value or 0.0 for v in known) / len(known)
+    if len(known) == 1:
+        only = known[0]
+        interval: Literal["images", ""] = "images" if only.low is not None else ""
+        return Cell(estimates[0], only.low, only.high, interval, plug_in, reason=only.reason)
+    spec = specs.METRICS[metric]
+    mean, low, high = mean_interval(estimates, minimum=spec.minimum, maximum=spec.maximum)
+    return Cell(mean, low, high, "seeds", plug_in)
+
+
+def estimate(value: MetricValue) -> float:
+    """Return the number a board shows: the bias-corrected one where there is one."""
+    assert value.value is not None, "an absent value has no estimate"
+    return value.value if value.bias_corrected is None else value.bias_corrected
+
+
+def _ranked(rows: list[Row], column: Column) -> list[Row]:
+    """Return the rows with rank and lead filled in for one column."""
+    cells = [row.cells[column.key] for row in rows if not row.is_control]
+    contenders = [cell for cell in cells if cell.value is not None]
+    if not contenders:
+        return rows
+    best = min(contenders, key=lambda cell: _badness(cell, column))
+    ranked = []
+    for row in rows:
+        cell = row.cells[column.key]
+        if cell.value is not None and not row.is_control:
+            ahead = sum(_badness(c, column) < _badness(cell, column) for c in contenders)
+            leads = ahead == 0 or _overlap(cell, best)
+            cell = replace(cell, rank=ahead + 1, leads=leads)
+        ranked.append(replace(row, cells={**row.cells, column.key: cell}))
+    return ranked
+
+
+def _badness(cell: Cell, column: Column) -> float:
+    assert cell.value is not None, "only present values are compared"
+    return -cell.value if column.higher_is_better else cell.value
+
+
+def _overlap(a: Cell, b: Cell) -> bool:
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return False
+    return a.low <= b.high and b.low <= a.high
+
+
+def _sorted(rows: list[Row], columns: tuple[Column, ...], sort: str) -> tuple[Row, ...]:
+    """Return the control first, then present values in order, then what is missing."""
+    column = next(c for c in columns if c.key == sort.removeprefix("-"))
+    sign = -1.0 if sort.startswith("-") else 1.0
+
+    def place(row: Row) -> tuple[int, float, str, str]:
+        cell = row.cells[column.key]
+        name = (row.entry.label, row.sampler_label)
+        if row.is_control:
+            return (0, 0.0, *name)
+        if cell.value is None:
+            return (2, 0.0, *name)
+        return (1, sign * _badness(cell, column), *name)
+
+    return tuple(sorted(rows, key=place))

@@ -1,0 +1,14 @@
+"""What every test has: a data folder of its own."""
+
+from pathlib import Path
+
+import pytest
+from pytest_django.fixtures import SettingsWrapper
+
+
+@pytest.fixture(autouse=True)
+def data_dir(settings: SettingsWrapper, tmp_path: Path) -> Path:
+    """Point the site at an empty data folder."""
+    settings.DATA_DIR = tmp_path / "var"
+    settings.DATA_DIR.mkdir()
+    return tmp_path / "var"
