@@ -350,8 +350,7 @@ def _check(protocol: Protocol) -> None:
         ("reference.digest", reference.digest),
         ("extractor.weights_sha256", extractor.weights_sha256),
     ):
-        is_digest = isinstance(digest, str) and _HEX_64.fullmatch(digest) is not None
-        _expect(name, is_digest, "64 lower-case hexadecimal digits", digest)
+        _expect(name, _is_digest(digest), "64 lower-case hexadecimal digits", digest)
     for name, count in (
         ("reference.count", reference.count),
         ("extractor.dim", extractor.dim),
@@ -372,15 +371,19 @@ def _check(protocol: Protocol) -> None:
         *((f"images.{rule}", getattr(images, rule)) for rule in _IMAGE_RULES),
     ):
         _expect(name, isinstance(text, str), "text", text)
-    known = isinstance(extractor.name, str) and extractor.name in EXTRACTORS
-    _expect("extractor.name", known, f"one of {', '.join(EXTRACTORS)}", extractor.name)
+    _expect(
+        "extractor.name",
+        str(extractor.name) in EXTRACTORS,
+        f"one of {', '.join(EXTRACTORS)}",
+        extractor.name,
+    )
     _check_metrics(protocol)
 
 
 def _check_metrics(protocol: Protocol) -> None:
     metrics, uncertainty = protocol.metrics, protocol.uncertainty
-    is_filled = isinstance(metrics, Mapping) and len(metrics) > 0
-    _expect("metrics", is_filled, "at least one metric with its parameters", metrics)
+    _check_plain("metrics", metrics)
+    _expect("metrics", len(metrics) > 0, "at least one metric with its parameters", metrics)
     for name, parameters in metrics.items():
         _expect(f"metrics.{name}", name in METRICS, f"a metric of {', '.join(METRICS)}", name)
         _check_plain(f"metrics.{name}", parameters)
@@ -402,6 +405,10 @@ def _check_plain(name: str, value: object) -> None:
 def _expect(name: str, holds: bool, expected: str, value: object) -> None:
     if not holds:
         raise ProtocolError(name, f"expected {expected}, got {value!r}")
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and _HEX_64.fullmatch(value) is not None
 
 
 def _is_count(value: object) -> bool:

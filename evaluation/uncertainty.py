@@ -1,0 +1,104 @@
+"""The result of one metric, and how intervals, seeded choices and features are handled by all."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from scipy.special import stdtrit
+from torch import Tensor
+
+Features = Tensor | np.ndarray
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """One measured number with what is known of its error.
+
+    A number that is undefined is ``None`` and never 0; ``reason`` then says why, and also why an
+    interval is absent. ``value`` is the plain estimate from the literature; ``bias_corrected`` is
+    that without its leading sample-size bias, and the interval ``low``..``high`` is around it.
+    """
+
+    value: float | None
+    bias_corrected: float | None = None
+    standard_error: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+    def to_record(self) -> dict[str, float | str | None]:
+        """Return the fields as plain JSON values."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, float | str | None]) -> "MetricResult":
+        """Return the result that ``to_record`` wrote."""
+        return cls(**record)  # type: ignore[arg-type]  # to_record wrote the same names
+
+
+def undefined(reason: str) -> MetricResult:
+    """Return a result without a value."""
+    return MetricResult(value=None, reason=reason)
+
+
+def normal_quantile(level: float) -> float:
+    """Return z such that a normal variable lies within ±z with probability ``level``."""
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def student_quantile(level: float, *, degrees_of_freedom: int) -> float:
+    """Return t such that Student's variable lies within ±t with probability ``level``."""
+    return float(stdtrit(degrees_of_freedom, (1 + level) / 2))
+
+
+def clipped(value: float, minimum: float | None, maximum: float | None) -> float:
+    """Return ``value`` moved into the range that the estimated quantity can have."""
+    lower = -math.inf if minimum is None else minimum
+    upper = math.inf if maximum is None else maximum
+    return min(max(value, lower), upper)
+
+
+def choose(count: int, size: int, *, seed: int) -> np.ndarray:
+    """Return ``size`` of the indices 0..count-1, sorted; all of them if ``size == count``.
+
+    The choice is without replacement and depends on the three numbers alone (PCG64).
+
+    Raises:
+        ValueError: if there are fewer than ``size``.
+    """
+    if size > count:
+        raise ValueError(f"expected at least {size} images, got {count}")
+    return np.sort(np.random.default_rng(seed).permutation(count)[:size])
+
+
+def as_features(features: Features, *, device: torch.device | str | None = None) -> Tensor:
+    """Return ``features`` as float64 of shape (N, D), one row per image.
+
+    Raises:
+        ValueError: if the shape is another, there is no column, or a value is not finite.
+    """
+    # float64: differences of covariances and of squared norms lose their digits in float32.
+    tensor = torch.as_tensor(features).to(device=device, dtype=torch.float64)
+    if tensor.ndim != 2 or tensor.shape[1] == 0:
+        raise ValueError(f"expected features of shape (N, D), got {tuple(tensor.shape)}")
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError("expected finite features, got NaN or infinity")
+    return tensor
+
+
+def as_feature_pair(generated: Features, reference: Features) -> tuple[Tensor, Tensor]:
+    """Return both sets as float64 (N, D) and (M, D) on the device of the generated ones.
+
+    Raises:
+        ValueError: if one is no finite (N, D) set or their widths differ.
+    """
+    first = as_features(generated)
+    second = as_features(reference, device=first.device)
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(
+            f"expected features of equal width, got {first.shape[1]} and {second.shape[1]}"
+        )
+    return first, second
