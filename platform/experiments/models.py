@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import ClassVar
 
-from catalog.models import Dataset, Protocol
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -11,6 +10,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from catalog.models import Dataset, Protocol
 from generators import registry
 from jobs.models import Job, Status
 

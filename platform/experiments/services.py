@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from accounts.models import User
-from catalog.models import Protocol
 from django.db import transaction
 from django.utils import timezone
-from jobs import lifecycle
-from jobs.models import Job, JobEvent, Queue
 
+from accounts.models import User
+from catalog.models import Protocol
 from experiments.models import (
     Checkpoint,
     Entry,
@@ -27,6 +25,8 @@ from experiments.specification import (
     read_experiment,
 )
 from generators import registry
+from jobs import lifecycle
+from jobs.models import Job, JobEvent, Queue
 
 MAX_LOSS_POINTS = 400  # per run; above that every second one is dropped
 SEEDS_PER_RUN = 10_000_000  # sample seeds of different training seeds never overlap

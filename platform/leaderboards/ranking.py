@@ -12,10 +12,8 @@ from typing import Literal, TypeVar
 
 from catalog.models import Protocol
 from evaluation import specs
-from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, SampleSet
-
+from experiments.models import Entry, Experiment, MetricValue, Run, SampleSet
 from jobs.models import Status
-
 from leaderboards.intervals import mean_interval
 
 T = TypeVar("T", Run, SampleSet)
