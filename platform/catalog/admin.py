@@ -1,0 +1,81 @@
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from catalog.models import Dataset, Protocol
+
+
+@admin.register(Dataset)
+class DatasetAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """Datasets are registered by `manage.py register_dataset`; here they are read and described."""
+
+    list_display: ClassVar = ["slug", "name", "size", "kind", "images", "digest_short", "licence"]
+    list_filter: ClassVar = ["resolution", "channels"]
+    search_fields: ClassVar = ["slug", "name", "digest"]
+    readonly_fields: ClassVar = [*Dataset.FROZEN]
+
+    @admin.display(description="size", ordering="resolution")
+    def size(self, dataset: Dataset) -> str:
+        return f"{dataset.resolution}×{dataset.resolution}×{dataset.channels}"
+
+    @admin.display(description="classes")
+    def kind(self, dataset: Dataset) -> str:
+        return f"{dataset.num_classes} classes" if dataset.classes else "unlabelled"
+
+    @admin.display(description="train + test", ordering="train_size")
+    def images(self, dataset: Dataset) -> str:
+        return f"{dataset.train_size:,} + {dataset.test_size:,}"
+
+    @admin.display(description="digest", ordering="digest")
+    def digest_short(self, dataset: Dataset) -> str:
+        return dataset.digest[:12]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # images come from files, by the command
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        how = "New datasets: manage.py register_dataset NAME --archive FILE.zip (see --help)"
+        return super().changelist_view(request, {"subtitle": how, **(extra_context or {})})
+
+
+@admin.register(Protocol)
+class ProtocolAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """Protocols are registered by `manage.py register_protocol`; here they are read and named."""
+
+    list_display: ClassVar = [
+        "name",
+        "dataset",
+        "extractor",
+        "num_images",
+        "metric_names",
+        "short",
+        "created_at",
+    ]
+    list_filter: ClassVar = ["dataset", "extractor"]
+    list_select_related: ClassVar = ["dataset"]
+    search_fields: ClassVar = ["name", "fingerprint"]
+    readonly_fields: ClassVar = [
+        *(name.removesuffix("_id") for name in Protocol.FROZEN),
+        "facts",
+    ]
+
+    @admin.display(description="metrics")
+    def metric_names(self, protocol: Protocol) -> str:
+        return ", ".join(protocol.metric_label(metric) for metric in protocol.metrics)
+
+    @admin.display(description="fingerprint", ordering="fingerprint")
+    def short(self, protocol: Protocol) -> str:
+        return protocol.short
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # a classifier has to be trained first, by the command
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        how = "New protocols: manage.py register_protocol DATASET (see --help)"
+        return super().changelist_view(request, {"subtitle": how, **(extra_context or {})})

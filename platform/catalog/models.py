@@ -1,0 +1,226 @@
+"""What generators are trained on and how they are scored: datasets and protocols, both frozen."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+
+from evaluation import protocol as protocols
+
+is_sha256 = RegexValidator(r"\A[0-9a-f]{64}\Z", "expected 64 lower-case hexadecimal digits")
+
+
+class FrozenError(ValueError):
+    """A change of something that results already depend on."""
+
+
+class DamagedError(RuntimeError):
+    """A dataset's file is missing or is not the one that was registered."""
+
+
+class FrozenModel(models.Model):
+    """A row whose fields named in FROZEN never change once it is written."""
+
+    FROZEN: ClassVar[tuple[str, ...]] = ()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write the row.
+
+        Raises:
+            FrozenError: if a field in FROZEN would change.
+        """
+        if not self._state.adding:
+            written = type(self)._base_manager.filter(pk=self.pk).values(*self.FROZEN).first() or {}
+            changed = [name for name, value in written.items() if value != getattr(self, name)]
+            if changed:
+                raise FrozenError(
+                    f"{self}: {', '.join(changed)} cannot change; results depend on it, register "
+                    "another one instead"
+                )
+        super().save(*args, **kwargs)
+
+
+class Dataset(FrozenModel):
+    """Real images in two splits, prepared once and known by their content.
+
+    `digest` is the sha256 of what both splits hold (pixels, labels, classes), whatever the file
+    format; `train_digest` and `test_digest` are those of the two files.
+    """
+
+    FROZEN = (
+        "slug",
+        "resolution",
+        "channels",
+        "classes",
+        "train_size",
+        "test_size",
+        "digest",
+        "train_digest",
+        "test_digest",
+        "preparation",
+        "created_at",
+    )
+
+    slug = models.SlugField(max_length=100, db_index=False)
+    name = models.CharField(max_length=200)
+    resolution = models.PositiveIntegerField(help_text="pixels a side")
+    channels = models.PositiveSmallIntegerField(help_text="1 = grey, 3 = RGB")
+    classes = models.JSONField(
+        default=list, blank=True, help_text="names in label order; empty = unlabelled"
+    )
+    train_size = models.PositiveIntegerField(help_text="images")
+    test_size = models.PositiveIntegerField(help_text="images")
+    digest = models.CharField(max_length=64, validators=[is_sha256])
+    train_digest = models.CharField(max_length=64, validators=[is_sha256])
+    test_digest = models.CharField(max_length=64, validators=[is_sha256])
+    source = models.TextField(blank=True, help_text="where the images come from")
+    licence = models.TextField(blank=True)
+    preparation = models.TextField(blank=True, help_text="what was done to the images, in words")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["slug"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["slug"], name="dataset_slug_unique"),
+            models.UniqueConstraint(fields=["digest"], name="dataset_content_unique"),
+            models.CheckConstraint(
+                condition=Q(channels__in=[1, 3]), name="dataset_is_grey_or_colour"
+            ),
+            models.CheckConstraint(
+                condition=Q(resolution__gt=0), name="dataset_resolution_is_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(train_size__gt=0, test_size__gt=0), name="dataset_has_both_splits"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def folder(self) -> Path:
+        return dataset_folder(self.digest)
+
+    @property
+    def train_path(self) -> Path:
+        return self.folder / "train.npz"
+
+    @property
+    def test_path(self) -> Path:
+        return self.folder / "test.npz"
+
+    def verify(self) -> None:
+        """Read both files whole and compare their sha256 with the registered ones.
+
+        Raises:
+            DamagedError: if a file is missing or differs; it names the file.
+        """
+        for path, digest in (
+            (self.train_path, self.train_digest),
+            (self.test_path, self.test_digest),
+        ):
+            try:
+                found = file_sha256(path)
+            except OSError as error:
+                raise DamagedError(f"{self.slug}: {path}: {error.strerror}") from error
+            if found != digest:
+                raise DamagedError(
+                    f"{self.slug}: {path}: has sha256 {found}, but {digest} was registered"
+                )
+
+
+class Protocol(FrozenModel):
+    """How generated images are scored, addressed by the sha256 of its canonical record."""
+
+    FROZEN = (
+        "dataset_id",
+        "record",
+        "fingerprint",
+        "extractor",
+        "extractor_weights",
+        "num_images",
+        "created_at",
+    )
+
+    name = models.CharField(max_length=200)
+    dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="protocols")
+    record = models.JSONField(help_text="everything that decides a value")
+    fingerprint = models.CharField(max_length=64, validators=[is_sha256])
+    extractor = models.CharField(max_length=100)
+    extractor_weights = models.CharField(
+        max_length=500, blank=True, help_text="file, relative to the data folder"
+    )
+    facts = models.JSONField(default=dict, blank=True, help_text="for people; not in the record")
+    num_images = models.PositiveIntegerField(help_text="generated images that are scored")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["dataset", "name", "pk"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["fingerprint"], name="protocol_fingerprint_unique"),
+            models.CheckConstraint(
+                condition=Q(num_images__gt=0), name="protocol_scores_at_least_one_image"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write the row.
+
+        Raises:
+            FrozenError: if something that decides a value would change.
+            ProtocolError: if the fingerprint is not that of the record.
+        """
+        if self._state.adding and self.parsed().fingerprint() != self.fingerprint:
+            raise protocols.ProtocolError("fingerprint", "expected that of the record")
+        super().save(*args, **kwargs)
+
+    @property
+    def short(self) -> str:
+        return protocols.short(self.fingerprint)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} ({self.short})"
+
+    @property
+    def metrics(self) -> list[str]:
+        return list(self.record["metrics"])
+
+    @property
+    def weights_path(self) -> Path | None:
+        """The extractor's weights file, None if it needs none."""
+        return settings.DATA_DIR / self.extractor_weights if self.extractor_weights else None
+
+    def parsed(self) -> protocols.Protocol:
+        return protocols.Protocol.from_record(self.record)
+
+    def metric_label(self, metric: str) -> str:
+        return self.parsed().label(metric)
+
+    def differences(self, other: "Protocol") -> list[str]:
+        """Return in words why values under the two may not be compared; empty if they may."""
+        return protocols.differences(self.parsed(), other.parsed())
+
+
+def dataset_folder(digest: str) -> Path:
+    folder: Path = settings.DATA_DIR / "datasets" / digest[:16]
+    return folder
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
