@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from django.db import transaction
-from django.utils import timezone
 
 from accounts.models import User
 from catalog.models import Protocol
@@ -126,16 +125,28 @@ def record_checkpoint(
 
 
 @transaction.atomic
-def record_losses(
-    run: Run, *, images_seen: int, wall_seconds: float, losses: dict[str, float]
+def record_training(run: Run, **progress: Any) -> bool:
+    """Renew a run's lease, write its progress and a point of its loss curve.
+
+    Returns False when the run should stop, like `lifecycle.beat`.
+
+    Raises:
+        StaleAttempt: if the run no longer belongs to this attempt; nothing is written.
+    """
+    wall_seconds = progress.pop("wall_seconds", 0.0)
+    goes_on = lifecycle.beat(run, **progress)
+    if progress.get("losses"):
+        _add_loss_point(run, progress["images_seen"], wall_seconds, progress["losses"])
+    return goes_on
+
+
+def _add_loss_point(
+    run: Run, images_seen: int, wall_seconds: float, losses: dict[str, float]
 ) -> None:
-    """Add a point to the loss curve if it is past the last one; thin a long curve."""
     points = LossPoint.objects.filter(run=run)
     if points.filter(images_seen__gte=images_seen).exists():
-        return  # a resumed run goes over images whose losses are known
-    LossPoint.objects.create(
-        run=run, images_seen=images_seen, wall_seconds=wall_seconds, losses=losses
-    )
+        return  # nothing new, or a resumed run that goes over images whose losses are known
+    points.create(run=run, images_seen=images_seen, wall_seconds=wall_seconds, losses=losses)
     keys = list(points.order_by("images_seen").values_list("pk", flat=True))
     if len(keys) > MAX_LOSS_POINTS:
         points.filter(pk__in=keys[1:-1:2]).delete()
@@ -208,7 +219,3 @@ def cancel_experiment(experiment: Experiment) -> int:
 def retry_experiment(experiment: Experiment) -> int:
     """Return how many failed or cancelled jobs were queued again."""
     return sum(lifecycle.retry(job) for job in experiment.jobs() if job.can_retry)
-
-
-def seconds_since_start(job: Job) -> float:
-    return (timezone.now() - job.started_at).total_seconds() if job.started_at else 0.0

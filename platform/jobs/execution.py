@@ -18,6 +18,7 @@ from jobs.presence import this_worker
 
 logger = logging.getLogger(__name__)
 J = TypeVar("J", bound=Job)
+Write = Callable[..., bool]  # like lifecycle.beat: progress in, False when the job should stop
 
 
 class Stopped(Exception):
@@ -27,15 +28,16 @@ class Stopped(Exception):
 class Heartbeat:
     """A thread that renews the lease and writes the latest progress every BEAT_SECONDS.
 
-    `stop` is set when the job is being cancelled or no longer belongs to this attempt; the
-    work looks at it and raises `Stopped`.
+    `should_stop()` turns true when the job is being cancelled or no longer belongs to this
+    attempt; the work looks at it often and raises `Stopped`. `write` is `lifecycle.beat`, or a
+    function of the same shape that writes more in the same transaction.
     """
 
-    def __init__(self, job: Job, on_beat: Callable[[], None] | None = None) -> None:
+    def __init__(self, job: Job, *, write: Write = lifecycle.beat) -> None:
         self.job = job
-        self.on_beat = on_beat
-        self.stop = threading.Event()
+        self._write = write
         self._progress: dict[str, Any] = {}
+        self._stop = threading.Event()
         self._ended = threading.Event()
         self._parent = os.getppid()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -57,9 +59,12 @@ class Heartbeat:
         """Remember progress for the next beat."""
         self._progress = progress
 
+    def should_stop(self) -> bool:
+        return self._stop.is_set()
+
     def check(self) -> None:
         """Raise Stopped if the work should stop."""
-        if self.stop.is_set():
+        if self.should_stop():
             raise Stopped
 
     def _run(self) -> None:
@@ -72,13 +77,11 @@ class Heartbeat:
 
     def _beat(self) -> None:
         try:
-            if not lifecycle.beat(self.job, **self._progress):
-                self.stop.set()
-            if self.on_beat:
-                self.on_beat()
+            if not self._write(self.job, **self._progress):
+                self._stop.set()
         except lifecycle.StaleAttempt as error:
             logger.warning("%s", error)
-            self.stop.set()
+            self._stop.set()
         except DatabaseError as error:
             logger.warning("%s %s: beat missed: %s", self.job.type_name(), self.job.pk, error)
             connections.close_all()
@@ -102,10 +105,15 @@ def execute(job_class: type[J], pk: int, work: Callable[[J], None]) -> None:
         ended = lifecycle.confirm_cancel(job)
         logger.info("%s %s: %s", job.type_name(), pk, "cancelled" if ended else error)
     except lifecycle.JobError as error:
-        lifecycle.fail(job, str(error), error=traceback.format_exc())
+        _fail(job, str(error))
     except MemoryError:
-        lifecycle.fail(job, "out of memory", error=traceback.format_exc())
-    except Exception as error:
-        # The one boundary of all work: whatever it was, the row must say it.
-        logger.exception("%s %s: failed", job.type_name(), pk)
-        lifecycle.fail(job, f"{type(error).__name__}: {error}", error=traceback.format_exc())
+        _fail(job, "out of memory")
+    except Exception as error:  # noqa: BLE001  # the one boundary of all work: the row must say it
+        _fail(job, f"{type(error).__name__}: {error}")
+
+
+def _fail(job: Job, reason: str) -> None:
+    """Write failed, or cancelled if that was asked for in the meantime."""
+    logger.exception("%s %s: failed: %s", job.type_name(), job.pk, reason)
+    if not lifecycle.fail(job, reason, error=traceback.format_exc()):
+        lifecycle.confirm_cancel(job)
