@@ -167,7 +167,7 @@ def _values(protocol: Protocol, entries: Iterable[Entry]) -> Values:
         evaluation__protocol=protocol,
         evaluation__status=Status.COMPLETED,
         evaluation__sample_set__entry__in=entries,
-    ).select_related("evaluation")
+    ).select_related("evaluation").order_by("pk")
     for value in chosen:
         found[value.evaluation.sample_set_id][value.metric] = value
     return found

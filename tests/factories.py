@@ -1,0 +1,373 @@
+"""Rows for tests: name only what the test is about, the rest is made up and consistent."""
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+from django.utils import timezone
+from PIL import Image
+
+from accounts.models import User
+from catalog.models import Dataset, Protocol, file_sha256
+from evaluation import protocol as protocols
+from evaluation.specs import CLASSIFIER
+from experiments import services
+from experiments.models import (
+    Checkpoint,
+    Entry,
+    Evaluation,
+    Experiment,
+    LossPoint,
+    MetricValue,
+    Run,
+    SampleSet,
+)
+from generators import registry
+from jobs.models import ACTIVE, FINISHED, Job, Status, Worker
+
+J = TypeVar("J", bound=Job)
+Number = float | None
+
+ALL_ALGORITHMS = tuple(registry.ALGORITHMS)
+CLASSES = tuple("0123456789")
+PASSWORD = "only for tests"  # noqa: S105  # of every made user
+_numbers = itertools.count(1)
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_user(*, username: str = "", superuser: bool = False, password: str = "") -> User:
+    make = User.objects.create_superuser if superuser else User.objects.create_user
+    user = make(username=username or f"user-{next(_numbers)}", password=password or PASSWORD)
+    assert isinstance(user, User), "AUTH_USER_MODEL"
+    return user
+
+
+def make_dataset(
+    *,
+    slug: str = "",
+    resolution: int = 8,
+    channels: int = 1,
+    classes: Sequence[str] = CLASSES,
+    train_size: int = 200,
+    test_size: int = 100,
+    files: bool = False,
+    **fields: Any,
+) -> Dataset:
+    """Return a registered dataset; with `files` its two splits of random images are on disk."""
+    slug = slug or f"dataset-{next(_numbers)}"
+    dataset = Dataset(
+        slug=slug,
+        resolution=resolution,
+        channels=channels,
+        classes=list(classes),
+        train_size=train_size,
+        test_size=test_size,
+        **{"name": slug.title(), "source": "made up", "licence": "CC0", **fields},
+    )
+    dataset.digest = sha256(slug)
+    dataset.train_digest, dataset.test_digest = sha256(f"{slug} train"), sha256(f"{slug} test")
+    if files:
+        _write_splits(dataset)
+    dataset.save()
+    return dataset
+
+
+def _write_splits(dataset: Dataset) -> None:
+    rng = np.random.default_rng(0)
+    dataset.folder.mkdir(parents=True)
+    side, channels = dataset.resolution, dataset.channels
+    for path, size in (
+        (dataset.train_path, dataset.train_size),
+        (dataset.test_path, dataset.test_size),
+    ):
+        pixels = rng.integers(0, 256, (size, side, side, channels), dtype=np.uint8)
+        labels = np.arange(size, dtype=np.int64) % max(1, dataset.num_classes)
+        if dataset.classes:
+            np.savez(path, arr_0=pixels, labels=labels)
+        else:
+            np.savez(path, arr_0=pixels)
+    dataset.train_digest = file_sha256(dataset.train_path)
+    dataset.test_digest = file_sha256(dataset.test_path)
+
+
+def make_protocol(
+    *,
+    dataset: Dataset | None = None,
+    name: str = "",
+    extractor: str = CLASSIFIER,
+    weights_sha256: str = "",
+    num_images: int | None = None,
+    **fields: Any,
+) -> Protocol:
+    """Return a protocol that measures the dataset; each call has other weights by default."""
+    dataset = dataset or make_dataset()
+    number = next(_numbers)
+    facts = protocols.DatasetFacts(
+        slug=dataset.slug,
+        digest=dataset.digest,
+        resolution=dataset.resolution,
+        channels=dataset.channels,
+        splits={
+            "train": protocols.SplitFacts(dataset.train_digest, dataset.train_size),
+            "test": protocols.SplitFacts(dataset.test_digest, dataset.test_size),
+        },
+    )
+    protocol = protocols.build_protocol(
+        facts,
+        extractor=extractor,
+        weights_sha256=weights_sha256 or sha256(f"weights {number}"),
+        recipe={},
+        num_images=num_images,
+    )
+    return Protocol.objects.create(
+        name=name or f"Protocol {number}",
+        dataset=dataset,
+        record=protocol.to_record(),
+        fingerprint=protocol.fingerprint(),
+        extractor=extractor,
+        num_images=protocol.num_images,
+        **fields,
+    )
+
+
+def experiment_data(*, protocol: Protocol, **changes: Any) -> dict[str, Any]:
+    """Return a valid submission as plain data."""
+    return {
+        "name": f"Experiment {next(_numbers)}",
+        "dataset": protocol.dataset.slug,
+        "protocols": [protocol.fingerprint],
+        "budget": {"images": 1000},
+        "seeds": 1,
+        "entries": [{"algorithm": "gan.sngan"}],
+        **changes,
+    }
+
+
+def make_experiment(
+    *,
+    name: str = "",
+    dataset: Dataset | None = None,
+    protocols: Sequence[Protocol] = (),
+    algorithms: Sequence[str] = ("gan.sngan",),
+    entries: Sequence[Mapping[str, Any]] = (),
+    seeds: Sequence[int] = (0,),
+    budget: Mapping[str, float] | None = None,
+    user: User | None = None,
+) -> Experiment:
+    """Return a submitted experiment: an entry per algorithm (or as given), everything queued."""
+    protocols = list(protocols) or [make_protocol(dataset=dataset)]
+    data = experiment_data(
+        protocol=protocols[0],
+        protocols=[protocol.fingerprint for protocol in protocols],
+        budget=dict(budget or {"images": 1000}),
+        seeds=list(seeds),
+        entries=[dict(e) for e in entries] or [{"algorithm": name} for name in algorithms],
+    )
+    if name:
+        data["name"] = name
+    return services.submit_data(data, user=user)
+
+
+def make_worker(
+    *, name: str = "", queues: Sequence[str] = ("gpu", "default"), alive: bool = True, **fields: Any
+) -> Worker:
+    now = timezone.now()
+    return Worker.objects.create(
+        name=name or f"celery@node-{next(_numbers)}",
+        queues=list(queues),
+        **{
+            "host": "node",
+            "device": "CPU, 2 cores",
+            "memory_bytes": 2**33,
+            "version": "0.1.0",
+            "pid": 4242,
+            "started_at": now - timedelta(hours=1),
+            "last_seen": now if alive else now - timedelta(hours=1),
+            **fields,
+        },
+    )
+
+
+def make_run(
+    *,
+    status: str = Status.QUEUED,
+    entry: Entry | None = None,
+    seed: int = 0,
+    loss_points: int = 0,
+    **fields: Any,
+) -> Run:
+    """Return the entry's run with this seed, in this status, with what such a run has."""
+    entry = entry or _contender(make_experiment(seeds=[seed]))
+    run, _ = Run.objects.get_or_create(entry=entry, seed=seed)
+    for index in range(1, loss_points + 1):
+        LossPoint.objects.create(
+            run=run, images_seen=100 * index, wall_seconds=index, losses={"loss": 1 / index}
+        )
+    facts: dict[str, Any] = {}
+    if status in ACTIVE:
+        facts = {"budget_fraction": 0.5, "images_seen": 500, "losses": {"loss": 0.25}}
+        facts |= {"device_seconds": 5.0, "images_per_second": 100.0}
+    if status == Status.COMPLETED:
+        facts = {"budget_fraction": 1.0, "images_seen": 1000, "losses": {"loss": 0.125}}
+        facts |= {"device_seconds": 10.0, "images_per_second": 100.0, "parameters": 12345}
+        facts |= {"environment": {"torch": "2", "device": "cpu"}}
+    return _put(run, status, {**facts, **fields})
+
+
+def make_checkpoint(*, run: Run | None = None, images_seen: int = 1000) -> Checkpoint:
+    run = run or make_run(status=Status.COMPLETED)
+    path = f"runs/{run.pk}/ckpt-{images_seen}"
+    checkpoint, _ = Checkpoint.objects.get_or_create(
+        run=run,
+        images_seen=images_seen,
+        defaults={"path": path, "sha256": sha256(path), "bytes": 1000},
+    )
+    return checkpoint
+
+
+def make_sample_set(
+    *,
+    status: str = Status.COMPLETED,
+    run: Run | None = None,
+    entry: Entry | None = None,
+    sampler: Mapping[str, Any] | None = None,
+    files: bool = False,
+    **fields: Any,
+) -> SampleSet:
+    """Return a run's sample set (by default of the entry's first sampler), or a control's.
+
+    With `files` its images and its contact sheet are on disk.
+    """
+    if entry is not None and entry.kind == Entry.Kind.CONTROL:
+        sample_set = entry.sample_sets.get()
+    else:
+        run = run or make_run(status=Status.COMPLETED, entry=entry)
+        sample_set = _sample_set_of(run, sampler)
+    facts: dict[str, Any] = {}
+    if status == Status.COMPLETED:
+        facts = {"drawn": sample_set.count, "images_per_second": 50.0, "latency_seconds": 0.02}
+        facts |= {"nfe": None if sample_set.run is None else 1, "peak_memory_bytes": 2**20}
+    if files:
+        facts["sha256"] = _write_samples(sample_set)
+    return _put(sample_set, status, {**facts, **fields})
+
+
+def _sample_set_of(run: Run, sampler: Mapping[str, Any] | None) -> SampleSet:
+    entry = run.entry
+    parsed = registry.parse_sampler(entry.algorithm, sampler or entry.samplers[0])
+    sample_set, _ = SampleSet.objects.get_or_create(
+        run=run,
+        sampler_label=registry.sampler_label(parsed),
+        defaults={
+            "entry": entry,
+            "sampler": registry.sampler_to_dict(parsed),
+            "checkpoint": make_checkpoint(run=run),
+            "count": services.images_needed(list(entry.experiment.protocols.all())),
+            "first_seed": run.seed * services.SEEDS_PER_RUN,
+        },
+    )
+    return sample_set
+
+
+def _write_samples(sample_set: SampleSet) -> str:
+    dataset = sample_set.entry.experiment.dataset
+    side = dataset.resolution
+    pixels = np.zeros((sample_set.count, side, side, dataset.channels), dtype=np.uint8)
+    labels = np.arange(sample_set.count, dtype=np.int64) % max(1, dataset.num_classes)
+    sample_set.path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(sample_set.path, arr_0=pixels, labels=labels)
+    Image.new("L", (64, 64)).save(sample_set.grid_path)
+    return file_sha256(sample_set.path)
+
+
+def make_evaluation(
+    *,
+    status: str = Status.COMPLETED,
+    sample_set: SampleSet | None = None,
+    protocol: Protocol | None = None,
+    values: Mapping[str, Number | Mapping[str, Any]] | None = None,
+    **fields: Any,
+) -> Evaluation:
+    """Return an evaluation; a completed one has `values`, by default 1.0 for every metric.
+
+    A value is a number, None (absent with a reason), or the fields of a MetricValue.
+    """
+    sample_set = sample_set or make_sample_set()
+    protocol = protocol or sample_set.entry.experiment.protocols.all()[0]
+    evaluation, _ = Evaluation.objects.get_or_create(sample_set=sample_set, protocol=protocol)
+    if status == Status.COMPLETED:
+        fields = {"fraction": 1.0, **fields}
+        if values is None:
+            values = dict.fromkeys(protocol.metrics, 1.0)
+        for metric, value in values.items():
+            _write_value(evaluation, metric, value)
+    return _put(evaluation, status, fields)
+
+
+def _write_value(
+    evaluation: Evaluation, metric: str, value: Number | Mapping[str, Any]
+) -> MetricValue:
+    if isinstance(value, Mapping):
+        fields = dict(value)
+    else:
+        fields = {"value": value, "reason": "" if value is not None else "not defined here"}
+    written, _ = MetricValue.objects.update_or_create(
+        evaluation=evaluation, metric=metric, defaults=fields
+    )
+    return written
+
+
+def make_scores(
+    *,
+    entry: Entry,
+    protocol: Protocol,
+    values: Sequence[Mapping[str, Number | Mapping[str, Any]]],
+    sampler: Mapping[str, Any] | None = None,
+) -> list[Evaluation]:
+    """Return completed evaluations of an entry: `values[i]` are those of its i-th seed."""
+    if entry.kind == Entry.Kind.CONTROL:
+        sets = [make_sample_set(entry=entry)]
+    else:
+        seeds = entry.experiment.seeds[: len(values)]
+        runs = [make_run(entry=entry, seed=seed, status=Status.COMPLETED) for seed in seeds]
+        sets = [make_sample_set(run=run, sampler=sampler) for run in runs]
+    return [
+        make_evaluation(sample_set=sample_set, protocol=protocol, values=numbers)
+        for sample_set, numbers in zip(sets, values, strict=True)
+    ]
+
+
+def control_of(experiment: Experiment) -> Entry:
+    return experiment.entries.get(kind=Entry.Kind.CONTROL)
+
+
+def contenders_of(experiment: Experiment) -> list[Entry]:
+    return list(experiment.entries.filter(kind=Entry.Kind.GENERATOR))
+
+
+def _contender(experiment: Experiment) -> Entry:
+    return contenders_of(experiment)[0]
+
+
+def _put(job: J, status: str, fields: dict[str, Any]) -> J:
+    """Write a job's status with everything that the database wants of it in that status."""
+    now = timezone.now()
+    state: dict[str, Any] = {"status": status, "lease_until": None, "finished_at": None}
+    if status in ACTIVE:
+        worker = fields.get("worker") or Worker.objects.first() or make_worker()
+        state |= {"worker": worker, "attempt": 1, "lease_until": now + timedelta(seconds=30)}
+        state |= {"started_at": now, "heartbeat_at": now}
+    if status in FINISHED:
+        state |= {"finished_at": now, "started_at": now - timedelta(seconds=60), "attempt": 1}
+    if status == Status.FAILED:
+        state |= {"reason": "out of memory", "error": "Traceback\nMemoryError"}
+    for name, value in {**state, **fields}.items():
+        setattr(job, name, value)
+    job.save()
+    return job
