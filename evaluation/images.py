@@ -42,7 +42,16 @@ from evaluation.archives import (
     open_zip,
 )
 
-__all__ = ["RESIZE_RULE", "ImageError", "Images", "read_images", "read_parts", "write_npz"]
+__all__ = [
+    "CHUNK",
+    "RESIZE_RULE",
+    "ImageError",
+    "Images",
+    "convert_images",
+    "read_images",
+    "read_parts",
+    "write_npz",
+]
 
 MAX_SIDE = 8192  # pixels, of an image file as it comes
 MAX_ARRAY_BYTES = 16 * 2**30  # of all decoded pixels together
@@ -54,7 +63,7 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "WebP": WebPImageFile,
 }
 _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WebP"}
-_CHUNK = 256  # images a thread decodes at a time
+CHUNK = 256  # images a thread decodes, and reports, at a time
 
 Progress = Callable[[int, int], None]  # images done, images in all
 
@@ -99,7 +108,8 @@ def read_images(
     if path.suffix.lower() == ".npz" and not path.is_dir():
         if part is not None:
             raise ImageError(f"{path.name}: has no part {part!r}; an .npz file has no parts")
-        return _convert(path.name, _read_npz(path), resolution, channels)
+        images = _read_npz(path)
+        return convert_images(images, name=path.name, resolution=resolution, channels=channels)
     with open_source(path) as source:
         classes = _choose(source.name, arrange(source), part)
         return _decode_all(source, classes, resolution, channels, on_progress)
@@ -147,6 +157,26 @@ def write_npz(
     return digest
 
 
+def convert_images(
+    images: Images, *, name: str, resolution: int | None, channels: int | None
+) -> Images:
+    """Return images with the wanted channels and size, by the rules for files.
+
+    name: what errors call the images.
+    """
+    count, depth, height, width = images.pixels.shape
+    depth, size = channels or depth, (resolution or height, resolution or width)
+    if images.pixels.shape[1:] == (depth, *size):
+        return images
+    _check_array_bytes(name, (count, depth, *size))
+    pixels = np.empty((count, depth, *size), np.uint8)
+    for index, image in enumerate(images.pixels):
+        hwc = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+        fitted = np.asarray(_fit(Image.fromarray(hwc), resolution, channels))
+        pixels[index] = fitted.reshape(*size, depth).transpose(2, 0, 1)
+    return Images(pixels, images.labels, images.classes)
+
+
 def _choose(source: str, layout: dict[str, Classes], part: str | None) -> Classes:
     if part is None and len(layout) == 1:
         return next(iter(layout.values()))
@@ -174,14 +204,14 @@ def _decode_all(
     pixels = np.empty(shape, np.uint8)
 
     def fill(start: int) -> int:
-        for index in range(start, min(start + _CHUNK, len(members))):
+        for index in range(start, min(start + CHUNK, len(members))):
             image = _decode(source, members[index], resolution, channels)
             _check_like(source.name, members[index], image, members[0], first)
             pixels[index] = np.asarray(image).reshape(*shape[2:], depth).transpose(2, 0, 1)
-        return min(start + _CHUNK, len(members))
+        return min(start + CHUNK, len(members))
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for done in pool.map(fill, range(0, len(members), _CHUNK)):
+        for done in pool.map(fill, range(0, len(members), CHUNK)):
             if on_progress is not None:
                 on_progress(done, len(members))
     labels = np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
@@ -359,18 +389,3 @@ def _to_nchw(source: str, array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         f"{source}: arr_0: {array.dtype} {array.shape}; "
         "expected uint8 (N, H, W, 1 or 3) or (N, 1 or 3, H, W) and at least one image"
     )
-
-
-def _convert(source: str, images: Images, resolution: int | None, channels: int | None) -> Images:
-    """Return images with the wanted channels and size, by the rules for files."""
-    count, depth, height, width = images.pixels.shape
-    depth, size = channels or depth, (resolution or height, resolution or width)
-    if images.pixels.shape[1:] == (depth, *size):
-        return images
-    _check_array_bytes(source, (count, depth, *size))
-    pixels = np.empty((count, depth, *size), np.uint8)
-    for index, image in enumerate(images.pixels):
-        hwc = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-        fitted = np.asarray(_fit(Image.fromarray(hwc), resolution, channels))
-        pixels[index] = fitted.reshape(*size, depth).transpose(2, 0, 1)
-    return Images(pixels, images.labels, images.classes)

@@ -1,0 +1,107 @@
+"""Register a dataset from an archive, a folder, torchvision or the packaged digits."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from catalog import preparation
+from catalog.models import Dataset
+from catalog.services import Prepared, RegistrationError, dataset_slug, register_dataset
+
+
+class Command(BaseCommand):
+    help = (
+        "Register a dataset: read its images, store them once as uint8 arrays under the data "
+        "folder, and keep sizes, classes, digest, source and licence. Folders and archives hold "
+        "PNG, JPEG or WebP files as train/<class>/* and test/<class>/*, <class>/* or images "
+        "alone. Whatever is damaged, mixed or hostile is refused and leaves nothing behind."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="for people; its slug, in lower case, is for machines")
+        origin = parser.add_mutually_exclusive_group(required=True)
+        origin.add_argument(
+            "--archive", type=Path, metavar="FILE.zip", help="a zip; never unpacked to disk"
+        )
+        origin.add_argument("--folder", type=Path, metavar="DIR", help="a folder laid out like it")
+        origin.add_argument(
+            "--torchvision",
+            choices=preparation.TORCHVISION_ORIGINS,
+            help="downloaded into the data folder, where there is a network",
+        )
+        origin.add_argument(
+            "--digits", action="store_true", help="1,797 digits of 8x8, packaged in scikit-learn"
+        )
+        parser.add_argument(
+            "--resolution", type=int, metavar="R", help=f"pixels a side: {preparation.RESIZE_RULE}"
+        )
+        parser.add_argument(
+            "--channels", type=int, choices=(1, 3), help="1 = grey, 3 = RGB; else as they come"
+        )
+        parser.add_argument("--source", metavar="TEXT", help="where the images come from")
+        parser.add_argument("--licence", metavar="TEXT", help="under which terms")
+        parser.add_argument(
+            "--test-fraction",
+            type=float,
+            metavar="F",
+            help="share of each class for the test split where the images have none "
+            f"({preparation.TEST_FRACTION:g})",
+        )
+
+    def handle(self, *args: Any, name: str, **options: Any) -> None:
+        try:
+            dataset_slug(name)  # before minutes of reading
+            with self._prepare(options) as prepared:
+                source, licence = self._origin(options)
+                dataset, is_new = register_dataset(name, prepared, source=source, licence=licence)
+        except (preparation.ImageError, preparation.PreparationError, RegistrationError) as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(
+                f"{error.filename or 'the data folder'}: {error.strerror}"
+            ) from error
+        verb = "registered" if is_new else "registered already:"
+        self.stdout.write(f"{verb} {self._describe(dataset)}")
+
+    def _prepare(self, options: dict[str, Any]) -> AbstractContextManager[Prepared]:
+        shape = {"resolution": options["resolution"], "channels": options["channels"]}
+        path = options["archive"] or options["folder"]
+        if path is None and options["test_fraction"] is not None:
+            raise CommandError("--test-fraction goes with --archive or --folder")
+        if options["digits"]:
+            return preparation.prepare_digits(**shape)
+        if options["torchvision"]:
+            return preparation.prepare_torchvision(options["torchvision"], **shape)
+        if path == options["folder"] and not path.is_dir():
+            raise CommandError(f"{path}: not a folder")
+        if path == options["archive"] and path.is_dir():
+            raise CommandError(f"{path}: a folder; use --folder")
+        return preparation.prepare_path(
+            path,
+            test_fraction=options["test_fraction"],
+            on_progress=self._show_progress,
+            **shape,
+        )
+
+    def _origin(self, options: dict[str, Any]) -> tuple[str, str]:
+        source, licence = options["archive"].name if options["archive"] else "", ""
+        if options["digits"]:
+            source, licence = preparation.DIGITS_ORIGIN
+        elif options["torchvision"]:
+            source, licence = preparation.TORCHVISION_ORIGINS[options["torchvision"]]
+        return options["source"] or source, options["licence"] or licence
+
+    def _show_progress(self, what: str, done: int, total: int) -> None:
+        step = max(total // 10, 1)
+        if done == total or done // step > (done - preparation.CHUNK) // step:
+            self.stderr.write(f"{what}: {done:,} of {total:,} images", style_func=str)
+
+    def _describe(self, dataset: Dataset) -> str:
+        kind = f"{dataset.num_classes} classes" if dataset.classes else "unlabelled"
+        size = f"{dataset.resolution}x{dataset.resolution}x{dataset.channels}"
+        return (
+            f"{dataset.slug}: {dataset.train_size:,} train and {dataset.test_size:,} test images, "
+            f"{size}, {kind}, digest {dataset.digest}"
+        )

@@ -1,0 +1,321 @@
+"""Turns archives, folders and packaged sets into prepared splits; the one module here with numpy.
+
+Only management commands import it. Every function is a context manager that yields the Prepared
+splits in a temporary folder, for `services.register_dataset` to rename into place; what is left of
+the folder afterwards, after an error too, is deleted.
+"""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from django.conf import settings
+
+from catalog.services import Prepared
+from evaluation.images import (
+    CHUNK,
+    RESIZE_RULE,
+    ImageError,
+    Images,
+    convert_images,
+    read_images,
+    read_parts,
+    write_npz,
+)
+
+__all__ = ["CHUNK", "RESIZE_RULE", "ImageError"]  # what commands need of evaluation.images
+
+SPLIT_SEED = 0
+TEST_FRACTION = 0.2  # of each class, where a source has no test part
+DIGITS_TEST_SIZE = 500  # of 1,797 images
+
+# Where the packaged and downloaded sets come from, and under which terms.
+DIGITS_ORIGIN = (
+    "Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, 1998, UCI Machine "
+    "Learning Repository, as packaged by scikit-learn",
+    "CC BY 4.0",
+)
+TORCHVISION_ORIGINS = {
+    "MNIST": ("Y. LeCun, C. Cortes, C. Burges: The MNIST database", "CC BY-SA 3.0"),
+    "FashionMNIST": ("H. Xiao, K. Rasul, R. Vollgraf, 2017: Fashion-MNIST", "MIT"),
+    "KMNIST": ("T. Clanuwat et al., 2018: Kuzushiji-MNIST", "CC BY-SA 4.0"),
+    "CIFAR10": ("A. Krizhevsky, 2009: Learning multiple layers of features", "none stated"),
+    "CIFAR100": ("A. Krizhevsky, 2009: Learning multiple layers of features", "none stated"),
+    "SVHN": ("Y. Netzer et al., 2011: Street View House Numbers", "non-commercial use only"),
+    "CelebA": ("Z. Liu et al., 2015: Large-scale CelebFaces Attributes", "non-commercial research"),
+}
+
+Progress = Callable[[str, int, int], None]  # what is read, images done, images in all
+
+
+class PreparationError(ValueError):
+    """A dataset cannot be prepared; the message says why and what was expected."""
+
+
+@contextmanager
+def prepare_path(
+    path: Path,  # a folder or a zip archive
+    *,
+    resolution: int | None = None,  # pixels a side; None = as they come
+    channels: int | None = None,  # 1 or 3; None = as they come
+    test_fraction: float | None = None,  # None = TEST_FRACTION where there is no test part
+    on_progress: Progress | None = None,
+) -> Iterator[Prepared]:
+    """Prepare a folder or archive in one of the layouts of `evaluation.archives`.
+
+    Raises:
+        ImageError: if it cannot be read; the message names the file and the reason.
+        PreparationError: if it cannot be split, or the images are not square.
+    """
+    if path.suffix.lower() == ".npz" and not path.is_dir():
+        raise PreparationError(f"{path.name}: an .npz file; expected a folder or a .zip archive")
+    parts = read_parts(path) or (None,)
+    if test_fraction is not None and len(parts) == 2:
+        raise PreparationError(f"{path.name}: has a test/ part; a test fraction has no place")
+    splits = {
+        part or "train": read_images(
+            path,
+            resolution=resolution,
+            channels=channels,
+            part=part,
+            on_progress=_name_progress(on_progress, part or "images"),
+        )
+        for part in parts
+    }
+    steps = [f"read from {path.name}", *_conversion_steps(resolution, channels)]
+    if "test" not in splits:
+        fraction = TEST_FRACTION if test_fraction is None else test_fraction
+        splits = _split_by_fraction(splits["train"], fraction)
+        steps.append(f"split by seed {SPLIT_SEED}, {fraction:g} of each class for the test split")
+    with _write(splits, steps) as prepared:
+        yield prepared
+
+
+@contextmanager
+def prepare_digits(
+    *, resolution: int | None = None, channels: int | None = None
+) -> Iterator[Prepared]:
+    """Prepare scikit-learn's packaged handwritten digits: 1,297 train and 500 test images."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415  # slow; only this function needs it
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]  # 0..16 -> 0..255
+    images = Images(pixels, digits.target.astype(np.int64), tuple("0123456789"))
+    images = convert_images(images, name="digits", resolution=resolution, channels=channels)
+    steps = [
+        "scikit-learn load_digits, 0..16 scaled to 0..255 and rounded",
+        *_conversion_steps(resolution, channels),
+        f"split by seed {SPLIT_SEED}, {DIGITS_TEST_SIZE} images for the test split, stratified",
+    ]
+    with _write(split_images(images, DIGITS_TEST_SIZE), steps) as prepared:
+        yield prepared
+
+
+@contextmanager
+def prepare_torchvision(
+    name: str, *, resolution: int | None = None, channels: int | None = None
+) -> Iterator[Prepared]:
+    """Prepare a dataset that torchvision knows, downloaded into DATA_DIR/downloads if need be.
+
+    Raises:
+        PreparationError: if it could not be fetched; the message says where files may be placed.
+    """
+    if name not in TORCHVISION_ORIGINS:
+        known = ", ".join(TORCHVISION_ORIGINS)
+        raise PreparationError(f"expected one of {known}; got {name!r}")
+    root = settings.DATA_DIR / "downloads" / name
+    root.mkdir(parents=True, exist_ok=True)
+    splits = {
+        part: convert_images(
+            _read_torchvision(name, root, part, resolution),
+            name=f"{name} {part}",
+            resolution=resolution,
+            channels=channels,
+        )
+        for part in ("train", "test")
+    }
+    steps = [f"torchvision {name}", *_conversion_steps(resolution, channels)]
+    with _write(splits, steps) as prepared:
+        yield prepared
+
+
+def split_images(images: Images, test_size: int) -> dict[str, Images]:
+    """Return train and test splits, each with its share of every class, in the given order.
+
+    The images of a class are ordered by a hash of seed and position: the same forever, on every
+    machine. Shares are rounded to add up to `test_size`, but neither split lacks a class.
+
+    Raises:
+        PreparationError: if a class has fewer than two images, or `test_size` leaves a split empty.
+    """
+    count = len(images.pixels)
+    labels = np.zeros(count, np.int64) if images.labels is None else images.labels
+    if not 0 < test_size < count:
+        raise PreparationError(f"expected 1 to {count - 1} test images of {count}, got {test_size}")
+    classes = images.classes or ("",)
+    members = [np.flatnonzero(labels == label) for label in range(len(classes))]
+    for name, indices in zip(classes, members, strict=True):
+        if len(indices) < 2:
+            raise PreparationError(
+                f"class {name}: {len(indices)} image; expected at least 2, one for each split"
+            )
+    in_test = np.zeros(count, bool)
+    for indices, share in zip(members, _shares([len(m) for m in members], test_size), strict=True):
+        in_test[sorted(indices.tolist(), key=_shuffle_key)[:share]] = True
+    return {"train": _take(images, ~in_test), "test": _take(images, in_test)}
+
+
+def _split_by_fraction(images: Images, fraction: float) -> dict[str, Images]:
+    if not 0 < fraction < 1:
+        raise PreparationError(f"expected a test fraction between 0 and 1, got {fraction:g}")
+    count = len(images.pixels)
+    return split_images(images, min(max(round(count * fraction), 1), count - 1))
+
+
+def _shuffle_key(index: int) -> bytes:
+    return hashlib.sha256(f"{SPLIT_SEED}:{index}".encode()).digest()
+
+
+def _shares(sizes: list[int], total: int) -> list[int]:
+    """Return how many of each class make up `total`, by largest remainder."""
+    exact = [size * total / sum(sizes) for size in sizes]
+    shares = [int(share) for share in exact]
+    by_remainder = sorted(range(len(sizes)), key=lambda i: (shares[i] - exact[i], i))
+    for index in by_remainder[: total - sum(shares)]:
+        shares[index] += 1
+    return [min(max(share, 1), size - 1) for share, size in zip(shares, sizes, strict=True)]
+
+
+def _take(images: Images, chosen: npt.NDArray[np.bool_]) -> Images:
+    labels = None if images.labels is None else images.labels[chosen]
+    return Images(images.pixels[chosen], labels, images.classes)
+
+
+def _name_progress(on_progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
+    if on_progress is None:
+        return None
+    return lambda done, total: on_progress(what, done, total)
+
+
+def _conversion_steps(resolution: int | None, channels: int | None) -> list[str]:
+    steps = []
+    if channels is not None:
+        steps.append("grey by ITU-R 601 luma" if channels == 1 else "RGB, grey repeated")
+    if resolution is not None:
+        steps.append(f"{resolution}x{resolution} by {RESIZE_RULE}")
+    return steps
+
+
+# --- Writing ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _write(splits: dict[str, Images], steps: list[str]) -> Iterator[Prepared]:
+    train, test = splits["train"], splits["test"]
+    _, channels, height, width = train.pixels.shape
+    if height != width:
+        raise PreparationError(
+            f"the images are {width}x{height} pixels; expected square ones, or a resolution"
+        )
+    if test.pixels.shape[1:] != train.pixels.shape[1:]:
+        raise PreparationError(
+            f"test images are {_size(test)} where train images are {_size(train)}; expected all "
+            "alike, or a resolution and a number of channels"
+        )
+    parent = settings.DATA_DIR / "datasets"
+    parent.mkdir(parents=True, exist_ok=True)
+    folder: Path = parent / f".preparing-{uuid.uuid4().hex}"
+    folder.mkdir()
+    try:
+        yield Prepared(
+            folder=folder,
+            resolution=height,
+            channels=channels,
+            classes=list(train.classes),
+            train_size=len(train.pixels),
+            test_size=len(test.pixels),
+            digest=content_digest(splits),
+            train_digest=write_npz(folder / "train.npz", train.pixels, train.labels),
+            test_digest=write_npz(folder / "test.npz", test.pixels, test.labels),
+            preparation="; ".join(steps),
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # already renamed, if it was registered
+
+
+def content_digest(splits: dict[str, Images]) -> str:
+    """Return the sha256 of classes, pixels and labels of all splits, whatever the file format."""
+    content = {
+        name: {
+            "shape": list(images.pixels.shape),  # (N, C, H, W)
+            "pixels": _sha256(images.pixels),
+            "labels": None if images.labels is None else _sha256(images.labels.astype("<i8")),
+            "classes": list(images.classes),
+        }
+        for name, images in splits.items()
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(array: npt.NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def _size(images: Images) -> str:
+    _, channels, height, width = images.pixels.shape
+    return f"{width}x{height}x{channels}"
+
+
+# --- torchvision ------------------------------------------------------------------------------
+
+
+def _read_torchvision(name: str, root: Path, part: str, resolution: int | None) -> Images:
+    from torchvision import datasets  # noqa: PLC0415  # brings torch; only this function needs it
+
+    kind = getattr(datasets, name)
+    choice = {"split": part} if name in ("SVHN", "CelebA") else {"train": part == "train"}
+    try:
+        loaded = kind(str(root), download=True, **choice)
+    except Exception as error:
+        where, files = _torchvision_files(name, kind, root)
+        raise PreparationError(
+            f"{name} could not be fetched ({type(error).__name__}: {error}); where there is no "
+            f"network, place {', '.join(files)} into {where} and run this again"
+        ) from error
+    if name == "CelebA":
+        return _read_celeba(root / "celeba" / "img_align_celeba", loaded.filename, resolution)
+    pixels = np.asarray(loaded.data)
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]  # (N, H, W) -> (N, 1, H, W)
+    elif name != "SVHN":
+        pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))  # CIFAR's NHWC -> NCHW
+    labels = np.asarray(loaded.labels if name == "SVHN" else loaded.targets, np.int64)
+    named = name not in ("MNIST", "SVHN")  # digits are called by their digit
+    classes = tuple(loaded.classes) if named else tuple("0123456789")
+    return Images(pixels, labels, classes)
+
+
+def _read_celeba(folder: Path, names: list[str], resolution: int | None) -> Images:
+    if resolution is None:
+        raise PreparationError("CelebA's images are 178x218 pixels; expected a resolution")
+    images = read_images(folder, resolution=resolution, channels=3)
+    position = {path.name: index for index, path in enumerate(sorted(folder.glob("*.jpg")))}
+    return Images(images.pixels[[position[name] for name in names]], None, ())
+
+
+def _torchvision_files(name: str, kind: Any, root: Path) -> tuple[Path, list[str]]:
+    """Return the folder and the names of the files that torchvision looks for."""
+    if name in ("MNIST", "FashionMNIST", "KMNIST"):
+        return root / name / "raw", [file for file, _ in kind.resources]
+    if name == "SVHN":
+        return root, [kind.split_list[part][1] for part in ("train", "test")]
+    if name == "CelebA":
+        return root / "celeba", [file for _, _, file in kind.file_list]
+    return root, [kind.filename]
