@@ -98,7 +98,7 @@ class Entry(models.Model):
     position = models.PositiveIntegerField(default=0)
 
     class Meta:
-        ordering: ClassVar = ["experiment", "position"]
+        ordering: ClassVar = ["experiment_id", "position"]
         verbose_name_plural = "entries"
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -154,7 +154,7 @@ class Run(Job):
     environment = models.JSONField(default=dict)  # versions, device, threads
 
     class Meta(Job.Meta):
-        ordering: ClassVar = ["entry", "seed"]
+        ordering: ClassVar = ["entry_id", "seed"]
         constraints: ClassVar = [
             *Job.Meta.constraints,
             models.UniqueConstraint(fields=["entry", "seed"], name="run_seed_unique_per_entry"),
@@ -194,7 +194,7 @@ class Checkpoint(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        ordering: ClassVar = ["run", "images_seen"]
+        ordering: ClassVar = ["run_id", "images_seen"]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["run", "images_seen"], name="checkpoint_unique_per_images_seen"
@@ -219,7 +219,7 @@ class LossPoint(models.Model):
     losses = models.JSONField()
 
     class Meta:
-        ordering: ClassVar = ["run", "images_seen"]
+        ordering: ClassVar = ["run_id", "images_seen"]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["run", "images_seen"], name="losspoint_unique_per_images_seen"
@@ -252,7 +252,7 @@ class SampleSet(Job):
     sha256 = models.CharField(max_length=64, blank=True)
 
     class Meta(Job.Meta):
-        ordering: ClassVar = ["entry", "run", "sampler_label"]
+        ordering: ClassVar = ["entry_id", "run_id", "sampler_label"]
         constraints: ClassVar = [
             *Job.Meta.constraints,
             models.UniqueConstraint(
@@ -294,7 +294,7 @@ class Evaluation(Job):
     fraction = models.FloatField(default=0.0)  # 0..1
 
     class Meta(Job.Meta):
-        ordering: ClassVar = ["sample_set", "protocol"]
+        ordering: ClassVar = ["sample_set_id", "protocol_id"]
         constraints: ClassVar = [
             *Job.Meta.constraints,
             models.UniqueConstraint(
@@ -323,7 +323,7 @@ class MetricValue(models.Model):
     reason = models.CharField(max_length=500, blank=True)  # why something is absent
 
     class Meta:
-        ordering: ClassVar = ["evaluation", "metric"]
+        ordering: ClassVar = ["evaluation_id", "metric"]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["evaluation", "metric"], name="metricvalue_unique_per_evaluation"

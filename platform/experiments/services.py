@@ -25,7 +25,7 @@ from experiments.specification import (
 )
 from generators import registry
 from jobs import lifecycle
-from jobs.models import Job, JobEvent, Queue
+from jobs.models import JobEvent, Queue
 
 MAX_LOSS_POINTS = 400  # per run; above that every second one is dropped
 SEEDS_PER_RUN = 10_000_000  # sample seeds of different training seeds never overlap

@@ -114,6 +114,7 @@ def execute(job_class: type[J], pk: int, work: Callable[[J], None]) -> None:
 
 def _fail(job: Job, reason: str) -> None:
     """Write failed, or cancelled if that was asked for in the meantime."""
-    logger.exception("%s %s: failed: %s", job.type_name(), job.pk, reason)
-    if not lifecycle.fail(job, reason, error=traceback.format_exc()):
+    error = traceback.format_exc()
+    logger.error("%s %s: failed: %s\n%s", job.type_name(), job.pk, reason, error)
+    if not lifecycle.fail(job, reason, error=error):
         lifecycle.confirm_cancel(job)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from celery import current_app
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -206,24 +206,25 @@ def retry(job: Job) -> bool:
     return bool(queued)
 
 
-def requeue_lost() -> int:
-    """Return how many jobs had a lapsed lease and were taken from their worker.
+def requeue_lost(*, of: QuerySet[Worker] | None = None) -> int:
+    """Return how many jobs were taken from a worker that is gone.
 
+    Those with a lapsed lease; or, with `of`, all jobs of workers that are known to have ended.
     Running: lost → queued from its last checkpoint, or failed when lost too often.
     Cancelling: cancelled. Everybody may call this at any time; each row changes once.
     """
-    lapsed = [
+    gone = Q(lease_until__lt=timezone.now()) if of is None else Q(worker__in=of)
+    held = [
         job
         for kind in Job.kinds()
-        for job in kind._default_manager.filter(
-            status__in=ACTIVE, lease_until__lt=timezone.now()
-        ).select_related("worker")
+        for job in kind._default_manager.filter(gone, status__in=ACTIVE).select_related("worker")
     ]
-    return sum(_take_back(job) for job in lapsed)
+    return sum(_take_back(job, blame=of is None) for job in held)
 
 
 @transaction.atomic
-def _take_back(job: Job) -> bool:
+def _take_back(job: Job, *, blame: bool) -> bool:
+    """Take one job from its worker; `blame` counts the loss towards MAX_RESTARTS."""
     rows = type(job)._default_manager.filter(
         pk=job.pk, attempt=job.attempt, status=job.status, lease_until=job.lease_until
     )
@@ -233,7 +234,7 @@ def _take_back(job: Job) -> bool:
     if job.status == Status.CANCELLING:
         changed = rows.update(status=Status.CANCELLED, reason="cancelled; " + lost, **end)
         message = Kind.CANCELLED
-    elif job.restarts >= settings.MAX_RESTARTS:
+    elif blame and job.restarts >= settings.MAX_RESTARTS:
         reason = f"node lost {job.restarts + 1} times; {lost}"
         changed = rows.update(status=Status.FAILED, reason=reason, **end)
         message = Kind.FAILED
@@ -241,7 +242,7 @@ def _take_back(job: Job) -> bool:
         changed = rows.update(
             status=Status.QUEUED,
             reason="node lost, continues from the last checkpoint",
-            restarts=F("restarts") + 1,
+            restarts=F("restarts") + int(blame),
             lease_until=None,
         )
         message = Kind.REQUEUED

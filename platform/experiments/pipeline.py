@@ -1,0 +1,243 @@
+"""THE bridge to torch: what a worker does for a run, a sample set and an evaluation."""
+
+import platform
+import time
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from django.conf import settings
+
+from catalog.models import DamagedError, Dataset
+from evaluation import evaluate as evaluation_engine
+from evaluation.extractors import load_extractor
+from experiments import services
+from experiments.models import Checkpoint, Entry, Evaluation, Run, SampleSet
+from generators import images, registry, sampling, training
+from jobs.execution import Heartbeat, Stopped
+from jobs.lifecycle import JobError
+
+PREVIEW_IMAGES = 40
+PREVIEW_COLUMNS = 10
+PREVIEWS = 6  # of a training with a budget in images; others have one per checkpoint in time
+BATCH_SIZE = 256
+CONTROL_SEED = 0  # which test images the control row holds, where there are more than needed
+
+
+@cache
+def device() -> str:
+    """Return the device of this process and set torch's threads, once."""
+    if settings.TORCH_THREADS:
+        torch.set_num_threads(settings.TORCH_THREADS)
+    if settings.DEVICE != "auto":
+        return str(settings.DEVICE)
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def environment() -> dict[str, Any]:
+    """Return what a number may depend on besides its configuration."""
+    on_gpu = device().startswith("cuda")
+    return {
+        "host": platform.node(),
+        "device": torch.cuda.get_device_name() if on_gpu else platform.processor() or "cpu",
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "diffusers", "numpy")},
+        "trilemma": settings.VERSION,
+    }
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(settings.DATA_DIR))
+
+
+# --- data ---------------------------------------------------------------------------------------
+
+
+def load_split(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return pixels (N, C, H, W) uint8 and labels (N,) int64, or None for unlabelled datasets.
+
+    Raises:
+        JobError: if the file is missing or is not the one that was registered.
+    """
+    try:
+        dataset.verify()
+    except DamagedError as error:
+        raise JobError(str(error)) from error
+    pixels, labels, _ = images.read_images(
+        dataset.train_path if split == "train" else dataset.test_path
+    )
+    return pixels, labels
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+def train(run: Run) -> None:
+    """Train a run from its last checkpoint to its budget."""
+    experiment = run.entry.experiment
+    pixels, labels = load_split(experiment.dataset, "train")
+    config = registry.get_spec(run.entry.algorithm).config(**run.entry.config)
+    started, seen_before = time.monotonic(), run.images_seen
+    with Heartbeat(run, write=services.record_training) as heartbeat:
+
+        def on_progress(progress: training.Progress) -> None:
+            heartbeat.report(
+                # A resumed run goes over images again that were counted before it was lost.
+                images_seen=max(progress.images_seen, seen_before),
+                budget_fraction=progress.budget_fraction,
+                device_seconds=progress.device_seconds,
+                images_per_second=progress.images_per_second,
+                losses=progress.losses,
+                wall_seconds=time.monotonic() - started,
+            )
+
+        def keep_checkpoint(saved: training.SavedCheckpoint) -> None:
+            _keep_checkpoint(run, saved)
+
+        result = training.train(
+            run.entry.algorithm,
+            config,
+            pixels,
+            labels,
+            num_classes=experiment.dataset.num_classes,
+            seed=run.seed,
+            budget=training.Budget(experiment.budget_images, experiment.budget_seconds),
+            device=device(),
+            directory=run.folder,
+            checkpoint_every_seconds=settings.CHECKPOINT_SECONDS,
+            checkpoint_every_images=_images_between_previews(experiment.budget_images),
+            classes=experiment.dataset.classes,
+            on_progress=on_progress,
+            on_checkpoint=keep_checkpoint,
+            should_stop=heartbeat.should_stop,
+        )
+        if result.stopped:
+            raise Stopped
+    services.finish_training(
+        run,
+        run.checkpoints.get(images_seen=result.images_seen),
+        images_seen=result.images_seen,
+        device_seconds=result.device_seconds,
+        parameters=result.parameters,
+        environment=environment(),
+    )
+
+
+def _images_between_previews(budget_images: int | None) -> int | None:
+    return None if budget_images is None else max(1, budget_images // PREVIEWS)
+
+
+def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> Checkpoint:
+    """Draw a preview of a saved checkpoint and write its row."""
+    preview = run.folder / f"preview-{saved.images_seen:012d}.png"
+    if not preview.exists():
+        _draw_preview(run.entry, saved.path, preview)
+    return services.record_checkpoint(
+        run,
+        images_seen=saved.images_seen,
+        path=relative(saved.path),
+        sha256=saved.sha256,
+        size=saved.bytes,
+        preview=relative(preview),
+    )
+
+
+def _draw_preview(entry: Entry, checkpoint: Path, path: Path) -> None:
+    """Draw the same few seeds at every checkpoint, with a fast sampler."""
+    spec = registry.get_spec(entry.algorithm)
+    fast = {"name": "dpmsolver++", "steps": 15} if "dpmsolver++" in spec.samplers else {}
+    generator = sampling.load_generator(checkpoint, device=device())
+    drawn = sampling.draw(
+        generator,
+        registry.parse_sampler(entry.algorithm, fast),
+        seeds=range(PREVIEW_IMAGES),
+        labels=sampling.balanced_labels(PREVIEW_IMAGES, generator.num_classes),
+        batch_size=PREVIEW_IMAGES,
+    )
+    images.grid_png(np.concatenate(list(drawn)), PREVIEW_COLUMNS, path)
+
+
+# --- sampling -----------------------------------------------------------------------------------
+
+
+def sample(sample_set: SampleSet) -> None:
+    """Draw a sample set's images from its checkpoint, or take a control's from the test split."""
+    if sample_set.entry.kind == Entry.Kind.CONTROL:
+        _take_control(sample_set)
+    else:
+        _draw(sample_set)
+
+
+def _take_control(sample_set: SampleSet) -> None:
+    pixels, labels = load_split(sample_set.entry.experiment.dataset, "test")
+    chosen = np.random.default_rng(CONTROL_SEED).permutation(len(pixels))[: sample_set.count]
+    if len(chosen) < sample_set.count:
+        raise JobError(f"expected {sample_set.count} test images, the split has {len(pixels)}")
+    sha256 = _write(sample_set, pixels[chosen], None if labels is None else labels[chosen])
+    services.finish_sampling(sample_set, sha256=sha256)
+
+
+def _draw(sample_set: SampleSet) -> None:
+    entry, checkpoint = sample_set.entry, sample_set.checkpoint
+    assert checkpoint is not None, "only controls have no checkpoint"
+    sampler = registry.parse_sampler(entry.algorithm, sample_set.sampler)
+    generator = sampling.load_generator(settings.DATA_DIR / checkpoint.path, device=device())
+    labels = sampling.balanced_labels(sample_set.count, generator.num_classes)
+    first = sample_set.first_seed
+    with Heartbeat(sample_set) as heartbeat:
+        with sampling.measure(generator, sampler) as measured:
+            batches = []
+            for batch in sampling.draw(
+                generator,
+                sampler,
+                seeds=range(first, first + sample_set.count),
+                labels=labels,
+                batch_size=BATCH_SIZE,
+                should_stop=heartbeat.should_stop,
+            ):
+                batches.append(batch)
+                heartbeat.report(drawn=sum(len(b) for b in batches))
+            heartbeat.check()
+        sha256 = _write(sample_set, np.concatenate(batches), labels)
+    services.finish_sampling(sample_set, sha256=sha256, **asdict(measured))
+
+
+def _write(sample_set: SampleSet, pixels: np.ndarray, labels: np.ndarray | None) -> str:
+    """Write a sample set's file and contact sheet; return the file's sha256."""
+    sample_set.path.parent.mkdir(parents=True, exist_ok=True)
+    images.grid_png(pixels[:PREVIEW_IMAGES], PREVIEW_COLUMNS, sample_set.grid_path)
+    return images.write_npz(sample_set.path, pixels, labels)
+
+
+# --- evaluation ---------------------------------------------------------------------------------
+
+
+def evaluate(evaluation: Evaluation) -> None:
+    """Score a sample set under a protocol."""
+    protocol = evaluation.protocol.parsed()
+    dataset = evaluation.protocol.dataset
+    generated, _, _ = images.read_images(evaluation.sample_set.path)
+    reference, _ = load_split(dataset, protocol.reference.split)
+    extractor = load_extractor(
+        protocol.extractor, weights=evaluation.protocol.weights_path, device=device()
+    )
+    with Heartbeat(evaluation) as heartbeat:
+        result = evaluation_engine.evaluate(
+            protocol,
+            generated[: protocol.num_images],
+            reference,
+            extractor=extractor,
+            batch_size=BATCH_SIZE,
+            on_progress=lambda step, fraction: heartbeat.report(step=step, fraction=fraction),
+            should_stop=heartbeat.should_stop,
+        )
+        heartbeat.check()
+    services.finish_evaluation(
+        evaluation,
+        [{"metric": name, **asdict(value)} for name, value in result.values.items()],
+    )
