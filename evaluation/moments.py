@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+CHUNK = 4096  # images centred at a time
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -30,9 +32,14 @@ class MomentSums:
     @classmethod
     def of(cls, features: Tensor, centre: Tensor) -> "MomentSums":
         """Return the sums over the rows of ``features``, (N, D) float64."""
-        # A centre near the data: uncentred sums of squares cancel when the mean is large.
-        x = features - centre
-        return cls(centre=centre, count=len(x), first=x.sum(0), second=x.T @ x)
+        first = torch.zeros_like(centre)
+        second = first.new_zeros(len(centre), len(centre))
+        for chunk in features.split(CHUNK):
+            # A centre near the data: uncentred sums of squares cancel when the mean is large.
+            x = chunk - centre
+            first += x.sum(0)
+            second += x.T @ x
+        return cls(centre=centre, count=len(features), first=first, second=second)
 
     def without(self, part: "MomentSums") -> "MomentSums":
         """Return the sums over the images that are not in ``part``, which has the same centre."""

@@ -1,0 +1,241 @@
+"""Scores one set of generated images against the reference, exactly as a protocol says."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from evaluation.extractors.base import Extractor, FeatureSet, Stopped, extract, extract_cached
+from evaluation.frechet import frechet_distance
+from evaluation.inception_score import inception_score
+from evaluation.kid import kernel_distance
+from evaluation.neighbours import precision_recall
+from evaluation.protocol import Protocol
+from evaluation.specs import METRICS
+from evaluation.uncertainty import MetricResult, choose, undefined
+
+__all__ = ["EvaluationError", "EvaluationResult", "MetricResult", "Stopped", "evaluate"]
+
+SELECTION_SEED = 0  # as the protocol's selection rule says
+
+
+class EvaluationError(ValueError):
+    """The images or the extractor are not those that the protocol speaks of."""
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The value of every metric of the protocol, in the protocol's order, and its fingerprint."""
+
+    values: Mapping[str, MetricResult]
+    fingerprint: str
+    labels: Mapping[str, str]  # the only names under which the values may be shown
+
+
+def evaluate(
+    protocol: Protocol,
+    generated: np.ndarray,
+    reference: np.ndarray,
+    *,
+    extractor: Extractor,
+    batch_size: int = 256,
+    on_progress: Callable[[str, float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    cache: Path | None = None,
+) -> EvaluationResult:
+    """Return all metrics of ``generated`` against ``reference``, both uint8 (N, C, H, W).
+
+    Exactly ``protocol.num_images`` generated images are scored: all, or a seeded choice of them.
+    ``on_progress`` receives the stage ("reference", "generated", then metric names) and its done
+    share in 0..1. ``cache`` is a folder where the reference's features are kept, by content.
+
+    Raises:
+        EvaluationError: if images or extractor are not as the protocol says.
+        Stopped: if ``should_stop()`` turned true; nothing is left behind.
+    """
+    report = on_progress or (lambda _stage, _share: None)
+    stop = should_stop or (lambda: False)
+    _check_extractor(protocol, extractor)
+    _check_images(protocol, "generated", generated)
+    _check_images(protocol, "reference", reference)
+    _check_counts(protocol, len(generated), len(reference))
+
+    real = extract_cached(
+        extractor,
+        reference,
+        cache,
+        batch_size=batch_size,
+        on_progress=lambda share: report("reference", share),
+        should_stop=stop,
+    )
+    chosen = choose(len(generated), protocol.num_images, seed=SELECTION_SEED)
+    fake = extract(
+        extractor,
+        generated if len(chosen) == len(generated) else generated[chosen],
+        batch_size=batch_size,
+        on_progress=lambda share: report("generated", share),
+        should_stop=stop,
+    )
+    values = _measure(protocol, fake, real, extractor.device, report, stop)
+    return EvaluationResult(
+        values=values,
+        fingerprint=protocol.fingerprint(),
+        labels={name: protocol.label(name) for name in values},
+    )
+
+
+def _measure(
+    protocol: Protocol,
+    fake: FeatureSet,
+    real: FeatureSet,
+    device: torch.device,
+    report: Callable[[str, float], None],
+    stop: Callable[[], bool],
+) -> dict[str, MetricResult]:
+    if device.type == "cuda":  # other accelerators have no float64
+        fake = FeatureSet(features=fake.features.to(device), logits=fake.logits.to(device))
+    measured: dict[str, MetricResult] = {}
+    for name in protocol.metrics:
+        if name not in measured:  # precision and recall come together
+            report(name, 0.0)
+            measured |= _measure_one(name, protocol, fake, real, stop)
+        report(name, 1.0)
+    return {name: measured[name] for name in protocol.metrics}
+
+
+def _measure_one(
+    name: str, protocol: Protocol, fake: FeatureSet, real: FeatureSet, stop: Callable[[], bool]
+) -> dict[str, MetricResult]:
+    """Return the metric, with its twin if it has one; undefined with a reason if it cannot be."""
+
+    def keep_going() -> None:
+        if stop():
+            raise Stopped
+
+    keep_going()
+    if not (bool(fake.features.isfinite().all()) and bool(fake.logits.isfinite().all())):
+        return {name: undefined("the features of the generated images are not finite")}
+    try:
+        return _METRICS[name](protocol, fake, real, keep_going)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # public, untyped
+        return {name: undefined(f"no decomposition of the covariance: {error}")}
+
+
+KeepGoing = Callable[[], None]
+
+
+def _fd(
+    protocol: Protocol, fake: FeatureSet, real: FeatureSet, keep_going: KeepGoing
+) -> dict[str, MetricResult]:
+    method = protocol.uncertainty["fd"]
+    result = frechet_distance(
+        fake.features,
+        real.features,
+        groups=method["groups"],
+        seed=method["seed"],
+        images_per_dimension=method["images_per_dimension"],
+        level=protocol.uncertainty["level"],
+        keep_going=keep_going,
+    )
+    return {"fd": result}
+
+
+def _kd(
+    protocol: Protocol, fake: FeatureSet, real: FeatureSet, keep_going: KeepGoing
+) -> dict[str, MetricResult]:
+    parameters = protocol.metrics["kd"]
+    result = kernel_distance(
+        fake.features,
+        _chosen(real, parameters),
+        degree=parameters["degree"],
+        coefficient=parameters["coefficient"],
+        level=protocol.uncertainty["level"],
+        keep_going=keep_going,
+    )
+    return {"kd": result}
+
+
+def _is(
+    protocol: Protocol, fake: FeatureSet, _real: FeatureSet, _keep_going: KeepGoing
+) -> dict[str, MetricResult]:
+    return {"is": inception_score(fake.logits, level=protocol.uncertainty["level"])}
+
+
+def _precision_recall(name: str) -> "Measure":
+    def measure(
+        protocol: Protocol, fake: FeatureSet, real: FeatureSet, keep_going: KeepGoing
+    ) -> dict[str, MetricResult]:
+        parameters, method = protocol.metrics[name], protocol.uncertainty[name]
+        both = precision_recall(
+            fake.features,
+            _chosen(real, parameters),
+            neighbours=parameters["neighbours"],
+            draws=method["draws"],
+            seed=method["seed"],
+            level=protocol.uncertainty["level"],
+            keep_going=keep_going,
+        )
+        twin = "recall" if name == "precision" else "precision"
+        if protocol.metrics.get(twin) != parameters or protocol.uncertainty[twin] != method:
+            return {name: getattr(both, name)}
+        return {"precision": both.precision, "recall": both.recall}
+
+    return measure
+
+
+Measure = Callable[
+    [Protocol, FeatureSet, FeatureSet, KeepGoing],
+    dict[str, MetricResult],
+]
+
+_METRICS: dict[str, Measure] = {
+    "fd": _fd,
+    "kd": _kd,
+    "is": _is,
+    "precision": _precision_recall("precision"),
+    "recall": _precision_recall("recall"),
+}
+assert _METRICS.keys() == METRICS.keys(), "every named metric can be measured"
+
+
+def _chosen(real: FeatureSet, parameters: Mapping[str, Any]) -> torch.Tensor:
+    indices = choose(len(real.features), parameters["reference_count"], seed=SELECTION_SEED)
+    return real.features[torch.from_numpy(indices)]
+
+
+def _check_extractor(protocol: Protocol, extractor: Extractor) -> None:
+    for name in ("name", "layer", "dim", "weights_sha256"):
+        expected, found = getattr(protocol.extractor, name), getattr(extractor, name)
+        if expected != found:
+            raise EvaluationError(
+                f"extractor {name.replace('_', ' ')}: the protocol says {expected}, got {found}"
+            )
+
+
+def _check_images(protocol: Protocol, which: str, images: np.ndarray) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise EvaluationError(
+            f"{which} images: expected uint8 (N, C, H, W), got {images.dtype} {images.shape}"
+        )
+    rules = protocol.images
+    expected = (rules.channels, rules.resolution, rules.resolution)
+    if images.shape[1:] != expected:
+        raise EvaluationError(
+            f"{which} images: expected channels, height and width {expected}, "
+            f"got {images.shape[1:]}"
+        )
+
+
+def _check_counts(protocol: Protocol, generated: int, reference: int) -> None:
+    if generated < protocol.num_images:
+        raise EvaluationError(
+            f"expected at least {protocol.num_images} generated images, got {generated}"
+        )
+    if reference != protocol.reference.count:
+        raise EvaluationError(
+            f"expected the {protocol.reference.count} images of the reference split "
+            f"{protocol.reference.split!r}, got {reference}"
+        )
