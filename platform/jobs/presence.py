@@ -9,7 +9,7 @@ import threading
 from datetime import timedelta
 from typing import Any
 
-from celery import current_task
+from celery import current_app
 from celery.signals import worker_ready, worker_shutdown
 from celery.worker import state
 from django.conf import settings
@@ -39,8 +39,9 @@ def device() -> tuple[str, int]:
 
 def this_worker() -> Worker:
     """Return the row of the worker that runs the current task."""
-    name = current_task.request.hostname if current_task else f"direct@{platform.node()}"
-    return present(str(name), queues=[])
+    task = current_app.current_task
+    name = f"direct@{platform.node()}" if task is None else str(task.request.hostname)
+    return present(name, queues=[])
 
 
 def present(name: str, *, queues: list[str]) -> Worker:

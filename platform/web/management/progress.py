@@ -1,7 +1,5 @@
 """An experiment's progress in the terminal: a bar per run, then sampling, then evaluation."""
 
-from collections.abc import Callable
-
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -99,16 +97,18 @@ def board_table(board: Board) -> Table:
     return table
 
 
+FORMATS = {
+    "nfe": ".0f",
+    "parameters": ",.0f",
+    "images_per_second": ",.0f",
+    "device_seconds": ",.1f",
+}
+
+
 def _text(cell: Cell, column: Column) -> str:
     if cell.value is None:
         return "–"
-    formats: dict[str, Callable[[float], str]] = {
-        "nfe": lambda value: f"{value:.0f}",
-        "parameters": lambda value: f"{value:,.0f}",
-        "images_per_second": lambda value: f"{value:,.0f}",
-        "device_seconds": lambda value: f"{value:,.1f}",
-    }
-    text = formats.get(column.key, lambda value: f"{value:.4g}")(cell.value)
+    text = format(cell.value, FORMATS.get(column.key, ".4g"))
     if cell.low is not None and cell.high is not None:
         text += f" [dim]{cell.low:.3g}…{cell.high:.3g}[/]"
     return text
