@@ -4,7 +4,7 @@ import csv
 import io
 from typing import Any
 
-from leaderboards.ranking import Board, Row
+from leaderboards.ranking import Board, Column, Row
 
 
 def columns(board: Board) -> list[str]:
@@ -23,6 +23,33 @@ def columns(board: Board) -> list[str]:
 def rows(board: Board) -> list[dict[str, Any]]:
     """Return every row of the board with the keys of `columns`; absent values are None."""
     return [_row(board, row) for row in board.rows]
+
+
+def to_dict(board: Board) -> dict[str, Any]:
+    """Return the whole board as plain JSON values: what it measures, its columns, its rows."""
+    return {
+        "protocol": board.protocol.fingerprint,
+        "name": board.protocol.name,
+        "dataset": board.protocol.dataset.slug,
+        "num_images": board.protocol.num_images,
+        "experiment": board.experiment.pk if board.experiment else None,
+        "sort": board.sort,
+        "columns": [_column(column) for column in board.columns],
+        "rows": rows(board),
+    }
+
+
+def _column(column: Column) -> dict[str, Any]:
+    """Return a column's meaning; `field` is the key of its value in every row."""
+    return {
+        "key": column.key,
+        "field": column.key if column.corner == "cost" else column.label,
+        "label": column.label,
+        "unit": column.unit,
+        "higher_is_better": column.higher_is_better,
+        "corner": column.corner,
+        "help": column.help,
+    }
 
 
 def _row(board: Board, row: Row) -> dict[str, Any]:
@@ -63,6 +90,6 @@ def to_csv(board: Board) -> str:
 
 
 def _safe(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
         return "'" + value
     return value

@@ -1,27 +1,39 @@
 """Student's t interval of a mean over few seeds, without numpy."""
 
 import math
-from statistics import NormalDist, mean, stdev
+from functools import cache
+from statistics import mean, stdev
 
-# Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom.
-T_95 = (
-    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
-    2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
-    2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
-)  # fmt: skip
+LEVEL = 0.95
 
 
-def t_quantile(degrees: int) -> float:
-    """Return the two-sided 95 % quantile of Student's t; above 30 by its expansion in 1/degrees.
+def t_probability(t: float, degrees: int) -> float:
+    """Return the probability that Student's t with so many degrees of freedom is within ±t.
 
-    Abramowitz and Stegun, 1964, 26.7.5, to second order (error below 1e-4 there).
+    Abramowitz and Stegun, 1964, 26.7.3 (odd degrees) and 26.7.4 (even degrees).
     """
-    if degrees <= len(T_95):
-        return T_95[degrees - 1]
-    z = NormalDist().inv_cdf(0.975)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    return z + first / degrees + second / degrees**2
+    theta = math.atan(t / math.sqrt(degrees))
+    cosine, odd = math.cos(theta), degrees % 2
+    term = cosine if odd else 1.0
+    total = 0.0
+    for k in range(2 + odd, degrees + 1, 2):
+        total += term
+        term *= cosine**2 * (k - 1) / k
+    if odd:
+        return 2 / math.pi * (theta + math.sin(theta) * total)
+    return math.sin(theta) * total
+
+
+@cache
+def t_quantile(degrees: int) -> float:
+    """Return the two-sided 95 % quantile of Student's t: 12.706 for 1 degree, 1.960 for many."""
+    low, high = 0.0, 13.0  # 12.71 is the largest
+    while low < (middle := (low + high) / 2) < high:
+        if t_probability(middle, degrees) < LEVEL:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def mean_interval(

@@ -5,6 +5,7 @@ scored, and `seeds k/n` says how many were not; ties share a rank (1, 2, 2, 4); 
 last; the control row has no rank.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import Literal, TypeVar
 
 from catalog.models import Protocol
 from evaluation import specs
-from experiments.models import Entry, Experiment, MetricValue, Run, SampleSet
+from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, SampleSet
 from jobs.models import Status
 from leaderboards.intervals import mean_interval
 
@@ -59,7 +60,7 @@ class Row:
     sampler_label: str
     seeds_scored: int  # k of "seeds k/n"
     seeds_total: int  # n: every seed that was submitted, failed ones too
-    seeds_failed: int
+    seeds_failed: int  # seeds whose training, sampling or evaluation failed
     cells: dict[str, Cell]
     sample_sets: tuple[SampleSet, ...]
 
@@ -145,11 +146,13 @@ def _rows(
     runs = _by_entry(Run.objects.filter(entry__in=entries))
     sets = _by_entry(SampleSet.objects.filter(entry__in=entries).select_related("run"))
     values = _values(protocol, entries)
+    unscored = _failed(protocol, entries)
     rows = []
     for entry in entries:
         for label in _sampler_labels(entry, sets[entry.pk]):
             drawn = [s for s in sets[entry.pk] if s.sampler_label == label]
-            rows.append(_row(entry, label, columns, runs[entry.pk], drawn, values))
+            failed = _seeds_failed(runs[entry.pk], drawn, unscored)
+            rows.append(_row(entry, label, columns, runs[entry.pk], drawn, values, failed))
     return rows
 
 
@@ -163,14 +166,34 @@ def _by_entry(items: Iterable[T]) -> dict[int, list[T]]:
 def _values(protocol: Protocol, entries: Iterable[Entry]) -> Values:
     """Return the metric values of completed evaluations, by sample set and metric."""
     found: Values = defaultdict(dict)
-    chosen = MetricValue.objects.filter(
-        evaluation__protocol=protocol,
-        evaluation__status=Status.COMPLETED,
-        evaluation__sample_set__entry__in=entries,
-    ).select_related("evaluation").order_by("pk")
+    chosen = (
+        MetricValue.objects.filter(
+            evaluation__protocol=protocol,
+            evaluation__status=Status.COMPLETED,
+            evaluation__sample_set__entry__in=entries,
+        )
+        .select_related("evaluation")
+        .order_by("pk")
+    )
     for value in chosen:
         found[value.evaluation.sample_set_id][value.metric] = value
     return found
+
+
+def _failed(protocol: Protocol, entries: Iterable[Entry]) -> set[int]:
+    """Return the sample sets whose evaluation under the protocol failed."""
+    failed = Evaluation.objects.filter(
+        protocol=protocol, sample_set__entry__in=entries, status=Status.FAILED
+    )
+    return set(failed.order_by("pk").values_list("sample_set_id", flat=True))
+
+
+def _seeds_failed(runs: list[Run], sets: list[SampleSet], unscored: set[int]) -> int:
+    """Return how many seeds will have no value: their run, samples or evaluation failed."""
+    lost = [s for s in sets if s.status == Status.FAILED or s.pk in unscored]
+    without_values = {s.run_id for s in lost}
+    without_values |= {run.pk for run in runs if run.status == Status.FAILED}
+    return len(without_values)
 
 
 def _sampler_labels(entry: Entry, drawn: list[SampleSet]) -> list[str]:
@@ -186,11 +209,14 @@ def _row(
     runs: list[Run],
     sets: list[SampleSet],
     values: Values,
+    seeds_failed: int,
 ) -> Row:
     scored = [s for s in sets if s.pk in values]
     cells = {}
     for column in columns:
-        if column.corner == "cost":
+        if column.corner == "cost" and entry.kind == Entry.Kind.CONTROL:
+            cells[column.key] = Cell(None, reason="real images are not drawn")
+        elif column.corner == "cost":
             cells[column.key] = _cost_cell(column.key, runs, sets)
         else:
             cells[column.key] = _metric_cell(column.key, [values[s.pk] for s in scored])
@@ -199,7 +225,7 @@ def _row(
         sampler_label=label,
         seeds_scored=len(scored),
         seeds_total=len(runs) or len(sets),
-        seeds_failed=sum(job.status == Status.FAILED for job in runs or sets),
+        seeds_failed=seeds_failed,
         cells=cells,
         sample_sets=tuple(sets),
     )
@@ -210,25 +236,36 @@ def _cost_cell(key: str, runs: list[Run], sets: list[SampleSet]) -> Cell:
     numbers = [getattr(job, key) for job in jobs if job.status == Status.COMPLETED]
     numbers = [number for number in numbers if number is not None]
     if not numbers:
-        return Cell(None, reason="not measured yet" if jobs else "real images cost nothing here")
+        return Cell(None, reason="not measured yet")
     return Cell(sum(numbers) / len(numbers))
 
 
 def _metric_cell(metric: str, scored: list[dict[str, MetricValue]]) -> Cell:
     """Return the mean over seeds; with one seed, its value and the interval over its images."""
     found = [values[metric] for values in scored if metric in values]
-    known = [v for v in found if v.value is not None]
+    known = [v for v in found if v.value is not None and math.isfinite(estimate(v))]
+    absent = _why_absent(found, known)
     if not known:
-        return Cell(None, reason=found[0].reason if found else "not scored yet")
+        return Cell(None, reason=absent or "not scored yet")
     estimates = [estimate(v) for v in known]
     plug_in = sum(v.value or 0.0 for v in known) / len(known)
     if len(known) == 1:
         only = known[0]
         interval: Literal["images", ""] = "images" if only.low is not None else ""
-        return Cell(estimates[0], only.low, only.high, interval, plug_in, reason=only.reason)
+        reason = absent or only.reason
+        return Cell(estimates[0], only.low, only.high, interval, plug_in, reason=reason)
     spec = specs.METRICS[metric]
     mean, low, high = mean_interval(estimates, minimum=spec.minimum, maximum=spec.maximum)
-    return Cell(mean, low, high, "seeds", plug_in)
+    return Cell(mean, low, high, "seeds", plug_in, reason=absent)
+
+
+def _why_absent(found: list[MetricValue], known: list[MetricValue]) -> str:
+    """Return why some of the scored seeds have no value; empty when all have one."""
+    absent = [v for v in found if v not in known]
+    if not absent:
+        return ""
+    reason = absent[0].reason or "not finite"
+    return reason if len(found) == 1 else f"{len(absent)} of {len(found)} seeds: {reason}"
 
 
 def estimate(value: MetricValue) -> float:
@@ -271,9 +308,9 @@ def _sorted(rows: list[Row], columns: tuple[Column, ...], sort: str) -> tuple[Ro
     column = next(c for c in columns if c.key == sort.removeprefix("-"))
     sign = -1.0 if sort.startswith("-") else 1.0
 
-    def place(row: Row) -> tuple[int, float, str, str]:
+    def place(row: Row) -> tuple[int, float, str, str, int]:
         cell = row.cells[column.key]
-        name = (row.entry.label, row.sampler_label)
+        name = (row.entry.label, row.sampler_label, row.entry.pk)
         if row.is_control:
             return (0, 0.0, *name)
         if cell.value is None:

@@ -1,0 +1,325 @@
+"""One board: order, ranks, seeds, intervals, and what never stands together."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from hypothesis import given, strategies as st
+
+from catalog.models import Protocol
+from evaluation.specs import INCEPTION, INCEPTION_2015_SHA256, METRICS
+from experiments.models import Entry, Experiment, MetricValue
+from jobs.models import Status
+from leaderboards.ranking import (
+    COSTS,
+    Board,
+    Cell,
+    Column,
+    Row,
+    _ranked as ranked,
+    columns_of,
+    rank,
+)
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+SCHEMES = ("beta", "sigma")
+
+
+def make_board(
+    scores: dict[str, list[float | None]], *, metric: str = "fd", sort: str = ""
+) -> Board:
+    """Return the board of one experiment: an entry per label, one value per seed."""
+    return rank(scored(scores, metric=metric).protocols.get(), sort=sort)
+
+
+def scored(scores: dict[str, list[float | None]], *, metric: str = "fd") -> Experiment:
+    seeds = max(len(values) for values in scores.values())
+    experiment = factories.make_experiment(
+        entries=[{"algorithm": "gan.sngan", "label": label} for label in scores],
+        seeds=range(seeds),
+    )
+    protocol = experiment.protocols.get()
+    for entry in factories.contenders_of(experiment):
+        values = [{metric: value} for value in scores[entry.label]]
+        factories.make_scores(entry=entry, protocol=protocol, values=values)
+    return experiment
+
+
+def order(board: Board) -> list[tuple[int | None, str]]:
+    return [(row.cells[board.sort_key].rank, row.entry.label) for row in board.rows]
+
+
+def row_of(board: Board, label: str) -> Row:
+    return next(row for row in board.rows if row.entry.label == label)
+
+
+def cell(board: Board, label: str, key: str = "fd") -> Cell:
+    return row_of(board, label).cells[key]
+
+
+CONTROL = (None, "Real test images")
+
+
+def test_lower_is_better_puts_the_smallest_first_and_what_is_missing_last() -> None:
+    board = make_board({"none": [None], "bad": [9.0], "good": [1.0]})
+
+    assert order(board) == [CONTROL, (1, "good"), (2, "bad"), (None, "none")]
+
+
+def test_higher_is_better_puts_the_largest_first_and_what_is_missing_last() -> None:
+    board = make_board({"none": [None], "bad": [1.0], "good": [9.0]}, metric="is", sort="is")
+
+    assert order(board) == [CONTROL, (1, "good"), (2, "bad"), (None, "none")]
+
+
+@pytest.mark.parametrize("metric", ["fd", "is"])
+def test_worst_first_turns_the_order_around_but_missing_stays_last_and_ranks_stay(
+    metric: str,
+) -> None:
+    scores: dict[str, list[float | None]] = {"a": [1.0], "b": [2.0], "none": [None]}
+    best_first = make_board(scores, metric=metric, sort=metric)
+    worst_first = make_board(scores, metric=metric, sort=f"-{metric}")
+
+    first, second = order(best_first)[1:3]
+    assert order(worst_first) == [CONTROL, second, first, (None, "none")]
+
+
+def test_ties_share_a_rank_and_the_next_one_is_skipped() -> None:
+    board = make_board({"d": [3.0], "b": [2.0], "c": [2.0], "a": [1.0]})
+
+    assert order(board) == [CONTROL, (1, "a"), (2, "b"), (2, "c"), (4, "d")]
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 5)), min_size=1, max_size=12))
+def test_a_rank_is_one_more_than_the_number_of_better_values(values: list[int | None]) -> None:
+    column = Column("fd", "FD", "", False, "quality", "")
+    entry = Entry(kind=Entry.Kind.GENERATOR)
+    rows = [Row(entry, "direct", 1, 1, 0, {"fd": Cell(value)}, ()) for value in values]
+
+    for row, value in zip(ranked(rows, column), values, strict=True):
+        better = sum(v is not None and value is not None and v < value for v in values)
+        assert row.cells["fd"].rank == (None if value is None else better + 1)
+
+
+def test_the_control_is_first_and_unranked_even_when_it_is_worst() -> None:
+    experiment = scored({"good": [1.0]})
+    protocol = experiment.protocols.get()
+    control = factories.control_of(experiment)
+    factories.make_scores(entry=control, protocol=protocol, values=[{"fd": 50.0}])
+
+    board = rank(protocol)
+
+    assert order(board) == [CONTROL, (1, "good")]
+    assert board.control is not None
+    assert board.control.cells["fd"].value == 50.0
+    assert not board.control.cells["fd"].leads
+
+
+def test_real_images_have_no_cost() -> None:
+    board = rank(scored({"good": [1.0]}).protocols.get())
+
+    assert board.control is not None
+    for column in COSTS:
+        missing = Cell(None, reason="real images are not drawn")
+        assert board.control.cells[column.key] == missing
+
+
+def test_failed_seeds_are_counted_and_never_dropped_from_the_total() -> None:
+    experiment = factories.make_experiment(seeds=range(5))
+    protocol = experiment.protocols.get()
+    (entry,) = factories.contenders_of(experiment)
+    factories.make_scores(
+        entry=entry, protocol=protocol, values=[{"fd": 1.0}, {"fd": 2.0}, {"fd": 3.0}]
+    )
+    factories.make_run(entry=entry, seed=3, status=Status.FAILED)
+
+    row = rank(protocol).rows[-1]
+
+    assert (row.seeds_scored, row.seeds_total, row.seeds_failed) == (3, 5, 1)
+    assert row.cells["fd"].value == 2.0
+
+
+def test_a_seed_whose_samples_or_evaluation_failed_is_a_failed_seed() -> None:
+    experiment = factories.make_experiment(seeds=range(3))
+    protocol = experiment.protocols.get()
+    (entry,) = factories.contenders_of(experiment)
+    runs = [
+        factories.make_run(entry=entry, seed=seed, status=Status.COMPLETED) for seed in range(3)
+    ]
+    factories.make_sample_set(run=runs[0], status=Status.FAILED)
+    drawn = factories.make_sample_set(run=runs[1])
+    factories.make_evaluation(sample_set=drawn, protocol=protocol, status=Status.FAILED)
+
+    row = rank(protocol).rows[-1]
+
+    assert (row.seeds_scored, row.seeds_total, row.seeds_failed) == (0, 3, 2)
+    assert row.cells["fd"] == Cell(None, reason="not scored yet")
+
+
+def test_a_board_shows_the_mean_over_seeds_never_the_best() -> None:
+    board = make_board({"a": [1.0, 2.0, 6.0]})
+
+    mean = cell(board, "a")
+    half = 4.302652729911275 * 7**0.5 / 3**0.5  # t of 2 degrees of freedom, variance 7
+    assert mean.value == 3.0
+    assert (mean.low, mean.high) == pytest.approx((0.0, 3.0 + half))  # FD cannot be negative
+    assert mean.interval_of == "seeds"
+
+
+def test_one_seed_has_the_interval_over_its_images() -> None:
+    experiment = factories.make_experiment()
+    protocol = experiment.protocols.get()
+    (entry,) = factories.contenders_of(experiment)
+    value = {"value": 4.0, "bias_corrected": 3.5, "low": 3.0, "high": 4.0}
+    factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": value}])
+
+    found = rank(protocol).rows[-1].cells["fd"]
+
+    assert (found.value, found.plug_in) == (3.5, 4.0)
+    assert (found.low, found.high, found.interval_of) == (3.0, 4.0, "images")
+
+
+def test_undefined_seeds_are_named_beside_the_mean_of_the_others() -> None:
+    board = make_board({"a": [1.0, None, 3.0]})
+
+    found = cell(board, "a")
+
+    assert found.value == 2.0
+    assert found.reason == "1 of 3 seeds: not defined here"
+
+
+def test_an_infinite_value_is_missing_not_first() -> None:
+    board = make_board({"a": [math.inf], "b": [2.0]}, metric="is", sort="is")
+
+    assert order(board) == [CONTROL, (1, "b"), (None, "a")]
+    assert cell(board, "a", "is").reason == "not finite"
+
+
+def test_who_leads_is_the_best_and_all_whose_interval_overlaps_its_own() -> None:
+    board = make_board({"best": [1.0, 1.2], "near": [1.1, 1.3], "far": [9.0, 9.1]})
+
+    leaders = {row.entry.label for row in board.rows if row.cells["fd"].leads}
+
+    assert leaders == {"best", "near"}
+
+
+def test_costs_are_means_over_what_was_completed() -> None:
+    experiment = factories.make_experiment(seeds=[0, 1])
+    protocol = experiment.protocols.get()
+    (entry,) = factories.contenders_of(experiment)
+    for seed, seconds in ((0, 10.0), (1, 20.0)):
+        run = factories.make_run(
+            entry=entry, seed=seed, status=Status.COMPLETED, device_seconds=seconds
+        )
+        factories.make_sample_set(run=run, images_per_second=seconds, nfe=50)
+
+    cells = rank(protocol).rows[-1].cells
+
+    assert cells["device_seconds"].value == 15.0
+    assert cells["images_per_second"].value == 15.0
+    assert cells["nfe"].value == 50.0
+    assert cells["parameters"].value == 12345.0
+
+
+def test_every_sampler_of_an_entry_has_a_row_of_its_own() -> None:
+    samplers = [{"name": "ddim", "steps": 10}, {"name": "ddim", "steps": 50}]
+    experiment = factories.make_experiment(
+        entries=[{"algorithm": "diffusion.ddpm", "samplers": samplers}]
+    )
+    protocol = experiment.protocols.get()
+    (entry,) = factories.contenders_of(experiment)
+    for sampler, fd in zip(samplers, (5.0, 2.0), strict=True):
+        factories.make_scores(entry=entry, protocol=protocol, sampler=sampler, values=[{"fd": fd}])
+
+    rows = rank(protocol).rows[1:]
+
+    assert [(row.sampler_label, row.cells["fd"].value) for row in rows] == [
+        ("DDIM 50", 2.0),
+        ("DDIM 10", 5.0),
+    ]
+
+
+def test_values_of_another_fingerprint_never_enter_a_board() -> None:
+    dataset = factories.make_dataset()
+    protocols = [factories.make_protocol(dataset=dataset) for _ in range(2)]
+    experiment = factories.make_experiment(protocols=protocols)
+    (entry,) = factories.contenders_of(experiment)
+    for protocol, fd in zip(protocols, (1.0, 100.0), strict=True):
+        factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": fd}])
+
+    boards = [rank(protocol) for protocol in protocols]
+
+    assert [board.rows[-1].cells["fd"].value for board in boards] == [1.0, 100.0]
+    assert [board.rows[-1].seeds_scored for board in boards] == [1, 1]
+
+
+def test_a_running_evaluation_shows_nothing_of_its_values() -> None:
+    evaluation = factories.make_evaluation(status=Status.RUNNING)
+    MetricValue.objects.create(evaluation=evaluation, metric="fd", value=1.0)
+
+    row = rank(evaluation.protocol).rows[-1]
+
+    assert row.cells["fd"] == Cell(None, reason="not scored yet")
+    assert row.seeds_scored == 0
+
+
+def test_a_board_holds_all_experiments_of_a_protocol_or_one() -> None:
+    protocol = factories.make_protocol()
+    first, second = (factories.make_experiment(protocols=[protocol]) for _ in range(2))
+
+    assert {row.experiment for row in rank(protocol).rows} == {first, second}
+    assert {row.experiment for row in rank(protocol, experiment=first).rows} == {first}
+
+
+def test_an_unknown_column_to_sort_by_is_refused() -> None:
+    protocol = factories.make_protocol()
+
+    with pytest.raises(ValueError, match="column to sort by") as refused:
+        rank(protocol, sort="-fid")
+
+    assert str(refused.value) == (
+        "expected a column to sort by (fd, kd, is, precision, recall, images_per_second, nfe, "
+        "parameters, device_seconds), got '-fid'"
+    )
+
+
+def labels_of(protocol: Protocol) -> Sequence[str]:
+    return [f"{c.label} {c.arrow}" for c in columns_of(protocol) if c.corner != "cost"]
+
+
+def test_only_inception_with_known_weights_is_called_fid() -> None:
+    known = factories.make_protocol(extractor=INCEPTION, weights_sha256=INCEPTION_2015_SHA256)
+    own = factories.make_protocol()
+
+    assert labels_of(known) == ["FID ↓", "KID ↓", "IS ↑", "Precision ↑", "Recall ↑"]
+    assert labels_of(own) == [
+        "FD[classifier] ↓",
+        "KD[classifier] ↓",
+        "CS[classifier] ↑",
+        "PR[classifier] precision ↑",
+        "PR[classifier] recall ↑",
+    ]
+
+
+def test_every_metric_of_the_protocol_has_a_cell_in_every_row() -> None:
+    board = make_board({"a": [1.0]})
+
+    keys = {*METRICS, *(column.key for column in COSTS)}
+    assert all(row.cells.keys() == keys for row in board.rows)
+
+
+def test_the_number_of_queries_does_not_grow_with_the_board() -> None:
+    small, large = scored({"a": [1.0]}), scored({c: [1.0, 2.0] for c in "abcdef"})
+
+    counts = []
+    for experiment in (small, large):
+        protocol = experiment.protocols.get()
+        with CaptureQueriesContext(connection) as queries:
+            rank(protocol)
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
