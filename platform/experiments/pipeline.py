@@ -2,6 +2,8 @@
 
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
@@ -12,9 +14,11 @@ import numpy as np
 import torch
 from django.conf import settings
 
-from catalog.models import DamagedError, Dataset
-from evaluation import evaluate as evaluation_engine
-from evaluation.extractors import load_extractor
+from catalog.models import DamagedError, Dataset, Protocol, file_sha256
+from evaluation import evaluate as scoring, specs
+from evaluation.extractors.base import Extractor, ExtractorError
+from evaluation.extractors.classifier import ClassifierExtractor
+from evaluation.extractors.inception import InceptionExtractor
 from experiments import services
 from experiments.models import Checkpoint, Entry, Evaluation, Run, SampleSet
 from generators import images, registry, sampling, training
@@ -22,9 +26,11 @@ from jobs.execution import Heartbeat, Stopped
 from jobs.lifecycle import JobError
 
 PREVIEW_IMAGES = 40
-PREVIEW_COLUMNS = 10
+GRID_IMAGES = 100
+GRID_COLUMNS = 10
 PREVIEWS = 6  # of a training with a budget in images; others have one per checkpoint in time
-BATCH_SIZE = 256
+SAMPLE_BATCH = 100  # images between two looks at whether to stop
+EXTRACT_BATCH = 64
 CONTROL_SEED = 0  # which test images the control row holds, where there are more than needed
 
 
@@ -68,13 +74,20 @@ def load_split(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray | N
         dataset.verify()
     except DamagedError as error:
         raise JobError(str(error)) from error
-    pixels, labels, _ = images.read_images(
-        dataset.train_path if split == "train" else dataset.test_path
-    )
-    return pixels, labels
+    found = images.read_images(dataset.train_path if split == "train" else dataset.test_path)
+    return found.pixels, found.labels
 
 
 # --- training -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Turn the houses' own words for having been stopped into the worker's."""
+    try:
+        yield
+    except (sampling.Stopped, scoring.Stopped) as error:
+        raise Stopped from error
 
 
 def train(run: Run) -> None:
@@ -156,10 +169,10 @@ def _draw_preview(entry: Entry, checkpoint: Path, path: Path) -> None:
         generator,
         registry.parse_sampler(entry.algorithm, fast),
         seeds=range(PREVIEW_IMAGES),
-        labels=sampling.balanced_labels(PREVIEW_IMAGES, generator.num_classes),
+        labels=_labels(generator, PREVIEW_IMAGES),
         batch_size=PREVIEW_IMAGES,
     )
-    images.grid_png(np.concatenate(list(drawn)), PREVIEW_COLUMNS, path)
+    images.grid_png(np.concatenate(list(drawn)), GRID_COLUMNS, path)
 
 
 # --- sampling -----------------------------------------------------------------------------------
@@ -185,32 +198,34 @@ def _take_control(sample_set: SampleSet) -> None:
 def _draw(sample_set: SampleSet) -> None:
     entry, checkpoint = sample_set.entry, sample_set.checkpoint
     assert checkpoint is not None, "only controls have no checkpoint"
-    sampler = registry.parse_sampler(entry.algorithm, sample_set.sampler)
-    generator = sampling.load_generator(settings.DATA_DIR / checkpoint.path, device=device())
-    labels = sampling.balanced_labels(sample_set.count, generator.num_classes)
-    first = sample_set.first_seed
-    with Heartbeat(sample_set) as heartbeat:
-        with sampling.measure(generator, sampler) as measured:
-            batches = []
-            for batch in sampling.draw(
-                generator,
-                sampler,
-                seeds=range(first, first + sample_set.count),
-                labels=labels,
-                batch_size=BATCH_SIZE,
-                should_stop=heartbeat.should_stop,
-            ):
-                batches.append(batch)
-                heartbeat.report(drawn=sum(len(b) for b in batches))
-            heartbeat.check()
-        sha256 = _write(sample_set, np.concatenate(batches), labels)
-    services.finish_sampling(sample_set, sha256=sha256, **asdict(measured))
+    generator = sampling.load_generator(
+        settings.DATA_DIR / checkpoint.path, device=device(), sha256=checkpoint.sha256
+    )
+    with stopping(), Heartbeat(sample_set) as heartbeat:
+        samples = sampling.draw_all(
+            generator,
+            registry.parse_sampler(entry.algorithm, sample_set.sampler),
+            seeds=range(sample_set.first_seed, sample_set.first_seed + sample_set.count),
+            labels=_labels(generator, sample_set.count),
+            batch_size=SAMPLE_BATCH,
+            on_batch=lambda drawn: heartbeat.report(drawn=drawn),
+            should_stop=heartbeat.should_stop,
+        )
+    sha256 = _write(sample_set, samples.pixels, samples.labels)
+    services.finish_sampling(sample_set, sha256=sha256, **asdict(samples.stats))
+
+
+def _labels(generator: sampling.LoadedGenerator, count: int) -> np.ndarray | None:
+    """Return labels in turn, so that any first images are balanced; None when unconditional."""
+    if not generator.num_classes:
+        return None
+    return sampling.balanced_labels(count, generator.num_classes)
 
 
 def _write(sample_set: SampleSet, pixels: np.ndarray, labels: np.ndarray | None) -> str:
     """Write a sample set's file and contact sheet; return the file's sha256."""
     sample_set.path.parent.mkdir(parents=True, exist_ok=True)
-    images.grid_png(pixels[:PREVIEW_IMAGES], PREVIEW_COLUMNS, sample_set.grid_path)
+    images.grid_png(pixels[:GRID_IMAGES], GRID_COLUMNS, sample_set.grid_path)
     return images.write_npz(sample_set.path, pixels, labels)
 
 
@@ -219,25 +234,54 @@ def _write(sample_set: SampleSet, pixels: np.ndarray, labels: np.ndarray | None)
 
 def evaluate(evaluation: Evaluation) -> None:
     """Score a sample set under a protocol."""
-    protocol = evaluation.protocol.parsed()
-    dataset = evaluation.protocol.dataset
-    generated, _, _ = images.read_images(evaluation.sample_set.path)
-    reference, _ = load_split(dataset, protocol.reference.split)
-    extractor = load_extractor(
-        protocol.extractor, weights=evaluation.protocol.weights_path, device=device()
-    )
-    with Heartbeat(evaluation) as heartbeat:
-        result = evaluation_engine.evaluate(
+    row = evaluation.protocol
+    protocol = row.parsed()
+    generated = _read_samples(evaluation.sample_set)
+    reference, _ = load_split(row.dataset, protocol.reference.split)
+    stages = ("reference", "generated", *protocol.metrics)
+    with stopping(), Heartbeat(evaluation) as heartbeat:
+
+        def on_progress(stage: str, share: float) -> None:
+            fraction = (stages.index(stage) + share) / len(stages)
+            heartbeat.report(step=stage, fraction=fraction)
+
+        result = scoring.evaluate(
             protocol,
-            generated[: protocol.num_images],
+            generated,
             reference,
-            extractor=extractor,
-            batch_size=BATCH_SIZE,
-            on_progress=lambda step, fraction: heartbeat.report(step=step, fraction=fraction),
+            extractor=_extractor(row),
+            batch_size=EXTRACT_BATCH,
+            on_progress=on_progress,
             should_stop=heartbeat.should_stop,
+            cache=settings.DATA_DIR / "features",
         )
-        heartbeat.check()
     services.finish_evaluation(
-        evaluation,
-        [{"metric": name, **asdict(value)} for name, value in result.values.items()],
+        evaluation, {name: asdict(value) for name, value in result.values.items()}
     )
+
+
+def _read_samples(sample_set: SampleSet) -> np.ndarray:
+    """Return a sample set's pixels.
+
+    Raises:
+        JobError: if the file is missing or is not the one that was written.
+    """
+    try:
+        found = file_sha256(sample_set.path)
+    except OSError as error:
+        raise JobError(f"{relative(sample_set.path)}: {error.strerror}") from error
+    if found != sample_set.sha256:
+        raise JobError(f"{relative(sample_set.path)}: has sha256 {found}, not {sample_set.sha256}")
+    return images.read_images(sample_set.path).pixels
+
+
+def _extractor(protocol: Protocol) -> Extractor:
+    """Return the protocol's extractor, its weights checked against the fingerprint's."""
+    weights = protocol.weights_path
+    assert weights is not None, "every extractor there is has weights"
+    try:
+        if protocol.extractor == specs.CLASSIFIER:
+            return ClassifierExtractor(weights, device=device())
+        return InceptionExtractor(weights, device=device())
+    except ExtractorError as error:
+        raise JobError(str(error)) from error

@@ -1,7 +1,7 @@
 """All writing of experiments: submitting, finishing each kind of job, cancelling, retrying."""
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any
 
 from django.db import transaction
 
@@ -29,18 +29,6 @@ from jobs.models import JobEvent, Queue
 
 MAX_LOSS_POINTS = 400  # per run; above that every second one is dropped
 SEEDS_PER_RUN = 10_000_000  # sample seeds of different training seeds never overlap
-
-
-class Metric(TypedDict):
-    """One number as the evaluation engine gives it."""
-
-    metric: str
-    value: float | None
-    bias_corrected: float | None
-    standard_error: float | None
-    low: float | None
-    high: float | None
-    reason: str
 
 
 def submit_data(data: Mapping[str, Any], *, user: User | None) -> Experiment:
@@ -196,8 +184,10 @@ def finish_sampling(sample_set: SampleSet, **facts: Any) -> None:
 
 
 @transaction.atomic
-def finish_evaluation(evaluation: Evaluation, metrics: list[Metric]) -> None:
+def finish_evaluation(evaluation: Evaluation, values: Mapping[str, Mapping[str, Any]]) -> None:
     """Write all metric values and completed in one transaction.
+
+    `values` maps metrics to the fields of their MetricValue.
 
     Raises:
         StaleAttempt: if the evaluation no longer belongs to this attempt; nothing is written.
@@ -205,7 +195,8 @@ def finish_evaluation(evaluation: Evaluation, metrics: list[Metric]) -> None:
     lifecycle.complete(evaluation, fraction=1.0, step="")
     evaluation.values.all().delete()
     MetricValue.objects.bulk_create(
-        MetricValue(evaluation=evaluation, **metric) for metric in metrics
+        MetricValue(evaluation=evaluation, metric=metric, **fields)
+        for metric, fields in values.items()
     )
 
 
