@@ -272,7 +272,7 @@ def _field_spec(item: "Field[Any]", type_: FieldType) -> FieldSpec:
     return FieldSpec(
         name=item.name,
         type=type_,
-        default=item.default,
+        default=item.default,  # type: ignore[arg-type]  # _option always gives one
         help=item.metadata["help"],
         minimum=item.metadata["min"],
         maximum=item.metadata["max"],

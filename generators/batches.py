@@ -1,0 +1,94 @@
+"""Training images as an endless stream whose order is a function of the seed."""
+
+import hashlib
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from generators.base import LARGEST_NUM_CLASSES, Batch, check_shape
+from generators.images import to_float
+from generators.noise import generator_for
+
+
+class ImageStream:
+    """All images of a data set on the device, shuffled anew in each epoch."""
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        *,
+        seed: int,
+        device: torch.device,
+        horizontal_flip: bool,
+    ) -> None:
+        self._images = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+        self._labels = None if labels is None else torch.from_numpy(labels).long().to(device)
+        self._seed = seed
+        self._horizontal_flip = horizontal_flip
+        self._permutation = lru_cache(maxsize=2)(self._permutation_of)
+
+    def batch(self, start: int, count: int) -> Batch:
+        """Return images `start` to `start + count` of the stream."""
+        chosen = self._indices(start, count).to(self._images.device)
+        images = to_float(self._images[chosen])
+        if self._horizontal_flip:
+            images = self._flip_some(images, start)
+        return Batch(images, None if self._labels is None else self._labels[chosen])
+
+    def _indices(self, start: int, count: int) -> Tensor:
+        """Return places in the data set, (count,) int64; a batch may reach into the next epoch."""
+        parts = []
+        while count > 0:
+            epoch, offset = divmod(start, len(self._images))
+            parts.append(self._permutation(epoch)[offset : offset + count])
+            start, count = start + len(parts[-1]), count - len(parts[-1])
+        return torch.cat(parts)
+
+    def _permutation_of(self, epoch: int) -> Tensor:
+        generator = generator_for("cpu", self._seed, "epoch", epoch)
+        return torch.randperm(len(self._images), generator=generator)
+
+    def _flip_some(self, images: Tensor, start: int) -> Tensor:
+        generator = generator_for("cpu", self._seed, "flip", start)
+        chosen = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+        return torch.where(chosen.to(images.device), images.flip(3), images)
+
+
+def check_data(images: np.ndarray, labels: np.ndarray | None, num_classes: int) -> None:
+    """Check that images and labels can be trained on.
+
+    Raises:
+        ValueError: if they cannot; the message says what was expected and what came.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) == 0:
+        raise ValueError(
+            f"expected uint8 images (N, C, H, W), got {images.dtype} of shape {images.shape}"
+        )
+    check_shape((images.shape[1], images.shape[2], images.shape[3]))
+    if not 0 <= num_classes <= LARGEST_NUM_CLASSES:
+        raise ValueError(f"expected 0..{LARGEST_NUM_CLASSES} classes, got {num_classes}")
+    if num_classes == 0:
+        return
+    if labels is None:
+        raise ValueError(f"expected labels of {num_classes} classes, got none")
+    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"expected {len(images)} whole-number labels, "
+            f"got shape {labels.shape} of {labels.dtype}"
+        )
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"expected labels in 0..{num_classes - 1}, got {labels.min()}..{labels.max()}"
+        )
+
+
+def digest(images: np.ndarray, labels: np.ndarray | None) -> str:
+    """Return the sha256 of images and labels, in hex."""
+    found = hashlib.sha256(repr((images.shape, images.dtype.str)).encode())
+    found.update(np.ascontiguousarray(images).data)
+    if labels is not None:
+        found.update(np.ascontiguousarray(labels, dtype=np.int64).data)
+    return found.hexdigest()

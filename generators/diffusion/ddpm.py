@@ -1,0 +1,145 @@
+"""DDPM: a U-Net learns to undo noise, class-conditional, with classifier-free guidance.
+
+Ho et al., 2020, "Denoising diffusion probabilistic models"; cosine schedule: Nichol and Dhariwal,
+2021; guidance: Ho and Salimans, 2022; velocity prediction: Salimans and Ho, 2022.
+The U-Net is diffusers' UNet2DModel, sized by resolution and with its last layers set to zero.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+from generators.base import Algorithm, Batch, Phase, Shape, expect_sampler
+from generators.configs import DDPMConfig, DiffusionSampler, SamplerConfig
+from generators.diffusion.samplers import sample_path
+from generators.diffusion.schedules import make_schedule
+from generators.layers import halvings, labels_or_zeros
+from generators.noise import NoiseSource
+
+
+class DDPM(Algorithm):
+    """One denoiser, trained on all noise levels alike (the simple loss)."""
+
+    sampling_networks = ("denoiser",)
+
+    def __init__(self, config: DDPMConfig, *, shape: Shape, num_classes: int) -> None:
+        super().__init__(shape=shape, num_classes=num_classes)
+        self.config = config
+        self.schedule = make_schedule(config.schedule, config.timesteps)
+        self.networks = {"denoiser": Denoiser(config, shape, num_classes)}
+        self._alpha_bars = self.schedule.alpha_bars.float()
+
+    def phases(self) -> list[Phase]:
+        """Return the one phase."""
+        return [Phase("denoising", ("denoiser",), self.config.learning_rate)]
+
+    def loss(
+        self, phase: str, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean squared error of the predicted noise (or velocity)."""
+        x_0 = batch.images
+        count, device = len(x_0), x_0.device
+        t = torch.randint(self.config.timesteps, (count,), generator=generator, device=device)
+        epsilon = torch.randn(x_0.shape, generator=generator, device=device)
+        labels = self._hide_some(labels_or_zeros(batch.labels, count, device), generator)
+        self._alpha_bars = self._alpha_bars.to(device)
+        alpha_bar = self._alpha_bars[t].view(-1, 1, 1, 1)  # (batch, channels, height, width)
+        signal, noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        target = epsilon if self.config.prediction == "epsilon" else signal * epsilon - noise * x_0
+        prediction = self.networks["denoiser"](signal * x_0 + noise * epsilon, t, labels)
+        loss = F.mse_loss(prediction, target)
+        return loss, {"denoising": loss}
+
+    def _hide_some(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the labels, each replaced by the null class with probability `label_dropout`."""
+        if not self.num_classes or not self.config.label_dropout:
+            return labels
+        chance = torch.rand(labels.shape, generator=generator, device=labels.device)
+        return torch.where(chance < self.config.label_dropout, self.num_classes, labels)
+
+    def sample(
+        self,
+        networks: Mapping[str, nn.Module],
+        labels: Tensor | None,
+        noise: NoiseSource,
+        sampler: SamplerConfig,
+    ) -> Tensor:
+        """Return images from the sampler's walk through the noise levels."""
+        sampler = expect_sampler(sampler, DiffusionSampler)
+        denoiser = networks["denoiser"]
+
+        def predict_x_0(x: Tensor, t: int) -> Tensor:
+            return self._predict_x_0(denoiser, x, t, labels, sampler.guidance)
+
+        return sample_path(self.schedule, predict_x_0, noise, self.shape, sampler)
+
+    def _predict_x_0(
+        self, denoiser: nn.Module, x: Tensor, t: int, labels: Tensor | None, guidance: float
+    ) -> Tensor:
+        """Return the expected clean image, clipped to [-1, 1]; x: (N, C, H, W) at timestep t."""
+        known = labels_or_zeros(labels, len(x), x.device)
+        prediction = self._predict(denoiser, x, t, known)
+        if guidance != 1:
+            if labels is None:
+                raise ValueError("expected guidance 1: the model is unconditional")
+            free = self._predict(denoiser, x, t, torch.full_like(known, self.num_classes))
+            prediction = free + guidance * (prediction - free)
+        alpha_bar = float(self.schedule.alpha_bars[t])
+        signal, noise = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        if self.config.prediction == "epsilon":
+            return ((x - noise * prediction) / signal).clamp(-1, 1)
+        return (signal * x - noise * prediction).clamp(-1, 1)
+
+    @staticmethod
+    def _predict(denoiser: nn.Module, x: Tensor, t: int, labels: Tensor) -> Tensor:
+        times = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
+        prediction: Tensor = denoiser(x, times, labels)
+        return prediction
+
+
+class Denoiser(nn.Module):
+    """diffusers' U-Net with a narrower call and a zero start."""
+
+    def __init__(self, config: DDPMConfig, shape: Shape, num_classes: int) -> None:
+        super().__init__()
+        channels, height, width = shape
+        levels = 1 + halvings(height, width, most=3)
+        narrowest = config.base_channels or (32 if max(height, width) < 32 else 64)
+        widths = tuple(narrowest * (1 if level == 0 else 2) for level in range(levels))
+        self.unet = UNet2DModel(
+            in_channels=channels,
+            out_channels=channels,
+            down_block_types=("DownBlock2D",) * levels,
+            up_block_types=("UpBlock2D",) * levels,
+            block_out_channels=widths,
+            layers_per_block=config.residual_blocks or (1 if max(height, width) < 32 else 2),
+            norm_num_groups=math.gcd(narrowest, 32),
+            attention_head_dim=math.gcd(widths[-1], 32),
+            dropout=config.dropout,
+            time_embedding_type="positional",  # fourier divides the output by t
+            num_class_embeds=num_classes + 1 if num_classes else None,  # the last: no label
+        )
+        self._conditional = bool(num_classes)
+        _start_at_zero(self.unet)
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        """Return the prediction, (N, C, H, W); x likewise, t and labels: (N,) int64."""
+        prediction: Tensor = self.unet(
+            x, t, class_labels=labels if self._conditional else None, return_dict=False
+        )[0]
+        return prediction
+
+
+def _start_at_zero(unet: nn.Module) -> None:
+    """Set to zero the last layer of each residual branch and of the network, as DDPM's code does.
+
+    diffusers leaves them random (its issue 639).
+    """
+    for name, module in unet.named_modules():
+        if name.endswith(("conv2", "conv_out", "to_out.0")):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)

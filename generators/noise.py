@@ -1,0 +1,43 @@
+"""Where randomness comes from: seeds derived from names, and one stream of noise per image."""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Return a seed in 0..2^63-1 that depends on every part, the same in every process.
+
+    SHA-256 rather than `hash`: Python salts the hash of text.
+    """
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator_for(device: torch.device | str, *parts: int | str) -> torch.Generator:
+    """Return a generator on the device, seeded by `derive_seed(*parts)`."""
+    return torch.Generator(device).manual_seed(derive_seed(*parts))
+
+
+class NoiseSource:
+    """Standard normal noise for a batch of images, image i's from seed i alone.
+
+    The generators live on the CPU, so that a seed means the same image on every device.
+
+    Karras et al., 2022, "Elucidating the design space of diffusion-based generative models",
+    use one generator per image in the same way.
+    """
+
+    def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self._generators = [generator_for("cpu", "image", int(seed)) for seed in seeds]
+
+    def __len__(self) -> int:
+        return len(self._generators)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Return the next noise of every image, (N, *shape) float32."""
+        rows = [torch.randn(shape, generator=generator) for generator in self._generators]
+        return torch.stack(rows).to(self.device)

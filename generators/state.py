@@ -1,0 +1,82 @@
+"""Everything that training changes: networks, their averages and the optimisers' moments."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from generators import ema
+from generators.base import Algorithm, Phase
+
+Optimisers = dict[str, torch.optim.Optimizer]
+
+
+class TrainingState:
+    """An algorithm's networks on a device, with averages and one Adam per phase."""
+
+    def __init__(self, algorithm: Algorithm, device: torch.device) -> None:
+        self.networks = {name: net.to(device) for name, net in algorithm.networks.items()}
+        self.averages = {
+            name: ema.averaged_copy(self.networks[name]) for name in algorithm.sampling_networks
+        }
+        self.phases = algorithm.phases()
+        self.optimisers: Optimisers = {
+            phase.name: torch.optim.Adam(
+                self.parameters(phase), lr=phase.learning_rate, betas=phase.betas, fused=True
+            )
+            for phase in self.phases
+        }
+
+    def parameters(self, phase: Phase) -> list[nn.Parameter]:
+        """Return the parameters a phase moves."""
+        return [p for name in phase.networks for p in self.networks[name].parameters()]
+
+    def average(self, beta: float) -> None:
+        """Move every average towards its network by 1 - beta."""
+        for name, average in self.averages.items():
+            ema.update(average, self.networks[name], beta)
+
+    def finite(self) -> bool:
+        """Return whether every weight is finite."""
+        networks = (*self.networks.values(), *self.averages.values())
+        sums = [p.detach().float().sum() for network in networks for p in network.parameters()]
+        return bool(torch.stack(sums).isfinite().all())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor by name: `network/…`, `ema/…`, `optimiser/<phase>/<index>/…`."""
+        found: dict[str, Tensor] = {}
+        for name, network in self.networks.items():
+            found |= {f"network/{name}/{key}": t for key, t in network.state_dict().items()}
+        for name, average in self.averages.items():
+            found |= {f"ema/{name}/{key}": t for key, t in average.state_dict().items()}
+        for name, optimiser in self.optimisers.items():
+            for index, moments in optimiser.state_dict()["state"].items():
+                found |= {f"optimiser/{name}/{index}/{key}": t for key, t in moments.items()}
+        return found
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put every tensor back.
+
+        Raises:
+            RuntimeError: if a tensor is missing, superfluous or of the wrong shape.
+        """
+        for name, network in self.networks.items():
+            network.load_state_dict(with_prefix(tensors, f"network/{name}/"))
+        for name, average in self.averages.items():
+            average.load_state_dict(with_prefix(tensors, f"ema/{name}/"))
+        for name, optimiser in self.optimisers.items():
+            _load_moments(optimiser, with_prefix(tensors, f"optimiser/{name}/"))
+
+
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose name begins with the prefix, without it."""
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+
+
+def _load_moments(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition("/")
+        state.setdefault(int(index), {})[key] = tensor
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,278 @@
+"""The one training loop: every algorithm, budgets in images or device seconds, exact resume.
+
+Nothing random is kept between steps: the order of images is a function of (seed, epoch), and the
+noise of a step one of (seed, step, phase). A checkpoint therefore holds tensors and three numbers,
+and a run that was interrupted ends with the same bits as one that was not (same machine, same
+number of threads, budget in images). A budget in device seconds makes the learning rate a function
+of a clock, and its resume approximate.
+
+Karras et al., 2024 (EDM2) reseed every iteration in the same way.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from generators.base import build_algorithm, count_parameters
+from generators.batches import ImageStream, check_data, digest
+from generators.budgets import Budget
+from generators.checkpoints import (
+    CheckpointError,
+    SavedCheckpoint,
+    describe_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from generators.configs import TrainingConfig, to_dict
+from generators.noise import derive_seed
+from generators.steps import Diverged, Progress, Training
+
+__all__ = ["Budget", "Diverged", "Progress", "SavedCheckpoint", "TrainingResult", "train"]
+
+REPORT_SECONDS = 1.0  # between two calls of on_progress
+POLL_SECONDS = 0.25  # between two calls of should_stop
+KEPT_CHECKPOINTS = 2
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training ended."""
+
+    images_seen: int
+    device_seconds: float
+    parameters: int  # of everything that sampling needs
+    checkpoint: SavedCheckpoint
+    stopped: bool  # should_stop said so before the budget was spent
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """Whom the loop tells, and whom it asks."""
+
+    on_progress: Callable[[Progress], None]
+    on_checkpoint: Callable[[SavedCheckpoint], None]
+    should_stop: Callable[[], bool]
+
+
+def train(
+    algorithm: str,
+    config: TrainingConfig,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    num_classes: int,
+    seed: int,
+    budget: Budget,
+    device: str,
+    directory: Path,
+    classes: list[str] | None = None,
+    checkpoint_every_seconds: float | None = 60,
+    checkpoint_every_images: int | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_checkpoint: Callable[[SavedCheckpoint], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainingResult:
+    """Train until the budget is spent, from the newest good checkpoint in the directory if any.
+
+    Args:
+        algorithm: a name from the registry.
+        config: its configuration.
+        images: (N, C, H, W) uint8.
+        labels: (N,) whole numbers in 0..num_classes - 1, or None.
+        num_classes: 0 trains without labels, as does `config.conditional = False`.
+        seed: all randomness follows from it.
+        budget: when to end; the learning rate's schedule is a function of the part spent.
+        device: a torch device, `cpu` or `cuda`.
+        directory: where checkpoints go, as `ckpt-<images seen>`; the newest two are kept.
+        classes: names of the classes, for the manifest.
+        checkpoint_every_seconds: on the wall's clock; None = off.
+        checkpoint_every_images: after the step that reaches each multiple; None = off.
+        on_progress: called about once a second, and at the end.
+        on_checkpoint: called after each checkpoint, the last included.
+        should_stop: asked between steps, at most four times a second. A stopped training saves a
+            checkpoint and returns with `stopped` set.
+
+    Raises:
+        Diverged: if a loss or a weight stops being finite; a checkpoint never holds such weights.
+        ValueError: if images, labels and num_classes do not fit together, or the directory's
+            checkpoints belong to another training.
+    """
+    if not config.conditional or not num_classes:
+        labels, num_classes = None, 0
+    check_data(images, labels, num_classes)
+    identity = {
+        "algorithm": algorithm,
+        "config": to_dict(config),
+        "seed": seed,
+        "shape": list(images.shape[1:]),
+        "num_classes": num_classes,
+        "budget": {"images": budget.images, "device_seconds": budget.device_seconds},
+        "data_sha256": digest(images, labels),
+    }
+    place = torch.device(device)
+    with _numerics(place):
+        model = build_algorithm(
+            algorithm,
+            config,
+            shape=(images.shape[1], images.shape[2], images.shape[3]),
+            num_classes=num_classes,
+            seed=derive_seed(seed, "weights"),
+        )
+        stream = ImageStream(
+            images, labels, seed=seed, device=place, horizontal_flip=config.horizontal_flip
+        )
+        training = Training(model, config, stream, seed=seed, budget=budget, device=place)
+        keeper = _Keeper(
+            directory,
+            identity,
+            remarks={"classes": classes, "versions": _versions()},
+            every_seconds=checkpoint_every_seconds or math.inf,
+            every_images=checkpoint_every_images or math.inf,
+        )
+        keeper.resume(training)
+        return _run(training, keeper, _Calls(on_progress, on_checkpoint, should_stop))
+
+
+def _run(training: Training, keeper: "_Keeper", calls: _Calls) -> TrainingResult:
+    stopped = _advance(training, keeper, calls)
+    with training.clock.paused():
+        calls.on_progress(training.progress())
+        checkpoint = keeper.newest
+        if checkpoint is None or checkpoint.images_seen != training.images_seen:
+            checkpoint = keeper.save(training)
+            calls.on_checkpoint(checkpoint)
+    return TrainingResult(
+        images_seen=training.images_seen,
+        device_seconds=checkpoint.device_seconds,
+        parameters=count_parameters(training.model),
+        checkpoint=checkpoint,
+        stopped=stopped,
+    )
+
+
+def _advance(training: Training, keeper: "_Keeper", calls: _Calls) -> bool:
+    """Train until the budget is spent or should_stop says so, and return whether it did."""
+    poll, report = _Timer(POLL_SECONDS, due_now=True), _Timer(REPORT_SECONDS)
+    while training.fraction() < 1:
+        if poll.due() and calls.should_stop():
+            return True
+        training.step()
+        if report.due():
+            with training.clock.paused():
+                calls.on_progress(training.progress())
+        if keeper.due(training):
+            with training.clock.paused():
+                calls.on_checkpoint(keeper.save(training))
+    return False
+
+
+@contextmanager
+def _numerics(device: torch.device) -> Iterator[None]:
+    """Compute reproducibly, and leave the global random state as it was."""
+    torch.set_flush_denormal(True)
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
+        yield
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("torch", "diffusers", "safetensors")}
+
+
+class _Timer:
+    """Says whether an interval has passed since it last said so."""
+
+    def __init__(self, seconds: float, *, due_now: bool = False) -> None:
+        self._seconds = seconds
+        self._last = -math.inf if due_now else time.monotonic()
+
+    def due(self) -> bool:
+        if time.monotonic() - self._last < self._seconds:
+            return False
+        self._last = time.monotonic()
+        return True
+
+
+class _Keeper:
+    """Saves a training's checkpoints, and finds the one to go on from."""
+
+    def __init__(
+        self,
+        directory: Path,
+        identity: dict[str, Any],  # what must be equal for a checkpoint to belong to a training
+        *,
+        remarks: dict[str, Any],
+        every_seconds: float,
+        every_images: float,
+    ) -> None:
+        self.newest: SavedCheckpoint | None = None
+        self._directory = directory
+        self._identity = identity
+        self._remarks = remarks
+        self._timer = _Timer(every_seconds)
+        self._every_images = every_images
+
+    def due(self, training: Training) -> bool:
+        """Return whether it is time to save."""
+        saved = self.newest.images_seen if self.newest else 0
+        crossed = training.images_seen // self._every_images > saved // self._every_images
+        return self._timer.due() or crossed
+
+    def save(self, training: Training) -> SavedCheckpoint:
+        """Save the training as it is, and delete what is older than the last but one.
+
+        Raises:
+            Diverged: if a loss or a weight is not finite.
+        """
+        training.check_finite()
+        self.newest = save_checkpoint(
+            self._directory,
+            training.tensors(),
+            {**self._remarks, **self._identity, "steps": training.steps},
+            images_seen=training.images_seen,
+            device_seconds=training.clock.seconds(),
+        )
+        prune_checkpoints(self._directory, keep=KEPT_CHECKPOINTS)
+        return self.newest
+
+    def resume(self, training: Training) -> None:
+        """Put the training where its newest good checkpoint was, if there is one.
+
+        Raises:
+            ValueError: if that checkpoint belongs to another training.
+        """
+        for path in list_checkpoints(self._directory):
+            try:
+                manifest, tensors = load_checkpoint(path)
+            except CheckpointError as error:
+                logger.warning("skipped a damaged checkpoint: %s", error)
+                continue
+            self._check_identity(path, manifest)
+            training.restore(manifest, tensors)
+            self.newest = describe_checkpoint(path)
+            return
+
+    def _check_identity(self, path: Path, manifest: dict[str, Any]) -> None:
+        for name, expected in self._identity.items():
+            if manifest.get(name) != expected:
+                raise ValueError(
+                    f"{path} belongs to another training: "
+                    f"expected {name} {expected}, found {manifest.get(name)}"
+                )
+        if not isinstance(manifest.get("steps"), int):
+            raise ValueError(f"{path} belongs to another training: it has no number of steps")
