@@ -62,6 +62,7 @@ def evaluate(
     _check_images(protocol, "generated", generated)
     _check_images(protocol, "reference", reference)
     _check_counts(protocol, len(generated), len(reference))
+    _check_parameters(protocol)
 
     real = extract_cached(
         extractor,
@@ -227,6 +228,51 @@ def _check_images(protocol: Protocol, which: str, images: np.ndarray) -> None:
             f"{which} images: expected channels, height and width {expected}, "
             f"got {images.shape[1:]}"
         )
+
+
+# What a protocol may set to another whole number of at least the given one; all else is fixed.
+_SETTINGS = {
+    "degree": 1,
+    "coefficient": 0,
+    "neighbours": 1,
+    "reference_count": 2,
+    "groups": 2,
+    "images_per_dimension": 1,
+    "draws": 2,
+    "seed": 0,
+}
+
+
+def _check_parameters(protocol: Protocol) -> None:
+    for name, parameters in protocol.metrics.items():
+        spec = METRICS[name]
+        expected = dict(spec.parameters)
+        if name in ("kd", "precision", "recall"):
+            expected["reference_count"] = protocol.reference.count
+            if parameters.get("reference_count", 0) > protocol.reference.count:
+                raise EvaluationError(
+                    f"{name} reference_count: expected at most the {protocol.reference.count} "
+                    f"reference images, got {parameters['reference_count']}"
+                )
+        _check_settings(name, expected, parameters)
+        _check_settings(name, spec.uncertainty, protocol.uncertainty[name])
+
+
+def _check_settings(metric: str, expected: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse what would not be computed as written, rather than compute something else."""
+    for name in expected.keys() | given.keys():
+        value = given.get(name)
+        if name in expected and name in _SETTINGS:
+            minimum = _SETTINGS[name]
+            if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+                raise EvaluationError(
+                    f"{metric} {name}: expected a whole number of at least {minimum}, got {value!r}"
+                )
+        elif value != expected.get(name):
+            raise EvaluationError(
+                f"{metric} {name}: this version computes {expected.get(name)!r}, "
+                f"the protocol says {value!r}"
+            )
 
 
 def _check_counts(protocol: Protocol, generated: int, reference: int) -> None:

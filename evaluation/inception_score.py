@@ -37,7 +37,7 @@ def inception_score(logits: Features, *, level: float = 0.95) -> MetricResult:
     marginal = p.mean(0)
     log_marginal = torch.logsumexp(log_p, dim=0) - math.log(count)
     divergence = torch.where(p > 0, p * (log_p - log_marginal), 0.0).sum(1)  # (N,), KL per image
-    log_score = float(divergence.mean())
+    log_score = max(float(divergence.mean()), 0.0)  # below 0 by rounding alone
     seen = marginal > 0
     bias = float((p.var(0)[seen] / marginal[seen]).sum()) / (2 * count)
     log_error = float(divergence.std()) / count**0.5

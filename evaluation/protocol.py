@@ -3,6 +3,7 @@
 Two values may be compared if, and only if, the fingerprints of their protocols are equal.
 """
 
+import copy
 import hashlib
 import json
 import re
@@ -131,7 +132,7 @@ class Protocol:
         Raises:
             ProtocolError: if a field is missing, unknown or wrong.
         """
-        values = _known_fields(cls, record, "")
+        values = _known_fields(cls, copy.deepcopy(record), "")
         for name, part in _PARTS.items():
             values[name] = part(**_known_fields(part, values[name], f"{name}."))
         return cls(**values)
@@ -383,11 +384,12 @@ def _check(protocol: Protocol) -> None:
 def _check_metrics(protocol: Protocol) -> None:
     metrics, uncertainty = protocol.metrics, protocol.uncertainty
     _check_plain("metrics", metrics)
+    _check_plain("uncertainty", uncertainty)
     _expect("metrics", len(metrics) > 0, "at least one metric with its parameters", metrics)
     for name, parameters in metrics.items():
         _expect(f"metrics.{name}", name in METRICS, f"a metric of {', '.join(METRICS)}", name)
         _check_plain(f"metrics.{name}", parameters)
-    _check_plain("uncertainty", uncertainty)
+        _check_plain(f"uncertainty.{name}", uncertainty.get(name))
     _check_plain("extractor.recipe", protocol.extractor.recipe)
     level = uncertainty.get("level")
     is_level = isinstance(level, float) and 0 < level < 1

@@ -81,7 +81,9 @@ def as_features(features: Features, *, device: torch.device | str | None = None)
         ValueError: if the shape is another, there is no column, or a value is not finite.
     """
     # float64: differences of covariances and of squared norms lose their digits in float32.
-    tensor = torch.as_tensor(features).to(device=device, dtype=torch.float64)
+    if isinstance(features, np.ndarray):
+        features = torch.tensor(features)
+    tensor = features.to(device=device, dtype=torch.float64)
     if tensor.ndim != 2 or tensor.shape[1] == 0:
         raise ValueError(f"expected features of shape (N, D), got {tuple(tensor.shape)}")
     if not bool(torch.isfinite(tensor).all()):

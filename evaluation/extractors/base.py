@@ -2,8 +2,7 @@
 
 import hashlib
 import logging
-import os
-import tempfile
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -144,9 +143,7 @@ def _read_features(path: Path) -> FeatureSet | None:
 
 def _write_features(path: Path, found: FeatureSet) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(descriptor)
-    part = Path(name)
+    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
         save_file(
             {"features": found.features, "logits": found.logits},

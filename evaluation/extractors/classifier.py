@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +200,8 @@ def _write_classifier(
     written. 3. Rename; if somebody else was first, theirs is the same and ours is dropped.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    part = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    part.mkdir()
     try:
         tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
         save_file(tensors, part / WEIGHTS)

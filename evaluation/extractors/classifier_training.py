@@ -121,13 +121,13 @@ def train_network(
         network = ClassifierNetwork(recipe["architecture"])
         network.to(memory_format=torch.channels_last)
         optimiser, schedule = _optimiser(recipe, network, steps)
-        pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
-        order = _shuffled(len(pixels), steps * batch_size, recipe["seed"])
-        for step, chosen in enumerate(order.split(batch_size)):
+        order = _shuffled(len(images), steps * batch_size, recipe["seed"])
+        for step in range(steps):
+            chosen = order[step * batch_size : (step + 1) * batch_size]
             if should_stop():
                 raise Stopped
-            _, logits = network(pixels[chosen])
-            loss = functional.cross_entropy(logits, targets[chosen])
+            _, logits = network(torch.from_numpy(images[chosen]))
+            loss = functional.cross_entropy(logits, torch.from_numpy(labels[chosen]))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -153,11 +153,11 @@ def _optimiser(
     return optimiser, schedule
 
 
-def _shuffled(count: int, total: int, seed: int) -> Tensor:
+def _shuffled(count: int, total: int, seed: int) -> np.ndarray:
     """Return ``total`` indices: one permutation of 0..count-1 after another."""
     rng = np.random.default_rng(seed)
     passes = [rng.permutation(count) for _ in range(-(-total // count))]
-    return torch.from_numpy(np.concatenate(passes)[:total])
+    return np.concatenate(passes)[:total]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import os
-import tempfile
+import uuid
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
@@ -89,7 +89,7 @@ def find_weights(
     except (OSError, HTTPException, ExtractorError) as error:
         raise ExtractorError(
             f"Inception weights are missing and cannot be downloaded ({error}). "
-            f"Put the file {name} (sha256 {sha256}) at {path}, or name another place. "
+            f"Put the file {name} (sha256 {sha256}) at {path}, or name the file with --weights. "
             f"It is published at {url}"
         ) from error
     return path
@@ -99,20 +99,22 @@ def _download(url: str, path: Path, sha256: str) -> None:
     """Write what ``url`` offers to ``path``: all of it with the right digest, or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        part = Path(file.name)
-        try:
-            with urlopen(url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - our own URL
-                while chunk := response.read(2**20):
-                    size += len(chunk)
-                    if size > MAX_BYTES:
-                        raise ExtractorError(f"{url} offers more than {MAX_BYTES} bytes")
-                    digest.update(chunk)
-                    file.write(chunk)
-            if digest.hexdigest() != sha256:
-                raise ExtractorError(f"{url} offers a file of sha256 {digest.hexdigest()}")
+    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        with (
+            urlopen(url, timeout=TIMEOUT_SECONDS) as response,  # noqa: S310 - our own URL
+            part.open("xb") as file,
+        ):
+            while chunk := response.read(2**20):
+                size += len(chunk)
+                if size > MAX_BYTES:
+                    raise ExtractorError(f"{url} offers more than {MAX_BYTES} bytes")
+                digest.update(chunk)
+                file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        if digest.hexdigest() != sha256:
+            raise ExtractorError(f"{url} offers a file of sha256 {digest.hexdigest()}")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
