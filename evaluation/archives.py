@@ -358,6 +358,12 @@ def _class_order(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
 def _check_parts(source: str, parts: dict[str, Classes]) -> None:
     if "train" not in parts:
         raise ImageError(f"{source}: test/ without train/; expected {LAYOUTS}")
+    if "test" in parts and ("" in parts["train"]) != ("" in parts["test"]):
+        without, having = ("test", "train") if "" in parts["test"] else ("train", "test")
+        raise ImageError(
+            f"{source}: {without}/: without classes where {having}/ has them; "
+            "expected the same classes in both"
+        )
     for name in parts.get("test", {}):
         if name not in parts["train"]:
             raise ImageError(

@@ -317,11 +317,9 @@ def _fit(image: Image.Image, resolution: int | None, channels: int | None) -> Im
         return image
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.resize(
-        (resolution, resolution),
-        Image.Resampling.LANCZOS,
-        box=(left, top, left + side, top + side),
-    )
+    # Cropped first: with resize(box=...) the filter would reach beyond the box.
+    square = image.crop((left, top, left + side, top + side))
+    return square.resize((resolution, resolution), Image.Resampling.LANCZOS)
 
 
 # --- .npz -------------------------------------------------------------------------------------
