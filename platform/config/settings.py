@@ -161,7 +161,7 @@ DEVICE = os.environ.get("DEVICE", "auto")  # auto = cuda where there is one, els
 TORCH_THREADS = envint("TORCH_THREADS", 0)  # CPU threads of one job, 0 = torch's own choice
 INCEPTION_WEIGHTS = os.environ.get("INCEPTION_WEIGHTS", "")  # file; empty = download or refuse
 
-BROKER_URL = os.environ.get("BROKER_URL", "filesystem://")
+BROKER_URL = os.environ.get("BROKER_URL", "filesystem://localhost")
 
 # --- REST -----------------------------------------------------------------------------------
 REST_FRAMEWORK = {

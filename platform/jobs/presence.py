@@ -40,8 +40,8 @@ def device() -> tuple[str, int]:
 def this_worker() -> Worker:
     """Return the row of the worker that runs the current task."""
     task = current_app.current_task
-    name = f"direct@{platform.node()}" if task is None else str(task.request.hostname)
-    return present(name, queues=[])
+    hostname = task.request.hostname if task else None
+    return present(hostname or f"direct@{platform.node()}", queues=[])
 
 
 def present(name: str, *, queues: list[str]) -> Worker:
