@@ -129,7 +129,7 @@ def parse_sampler(
     """
     spec = get_spec(algorithm)
     name = mapping.get("name", spec.default_sampler)
-    if name not in spec.samplers:
+    if not isinstance(name, str) or name not in spec.samplers:
         known = ", ".join(spec.samplers)
         raise ConfigError({"name": f"expected one of {known}, got {name!r}"})
     values = {key: value for key, value in mapping.items() if key != "name"}

@@ -101,7 +101,8 @@ def train(
         checkpoint_every_seconds: on the wall's clock; None = off.
         checkpoint_every_images: after the step that reaches each multiple; None = off.
         on_progress: called about once a second, and at the end.
-        on_checkpoint: called after each checkpoint, the last included.
+        on_checkpoint: called after each checkpoint, the last included, and for the one a resumed
+            training begins from: whoever was killed between saving and being told hears of it.
         should_stop: asked between steps, at most four times a second. A stopped training saves a
             checkpoint and returns with `stopped` set.
 
@@ -147,6 +148,9 @@ def train(
 
 
 def _run(training: Training, keeper: "_Keeper", calls: _Calls) -> TrainingResult:
+    if keeper.newest is not None:
+        with training.clock.paused():
+            calls.on_checkpoint(keeper.newest)
     stopped = _advance(training, keeper, calls)
     with training.clock.paused():
         calls.on_progress(training.progress())

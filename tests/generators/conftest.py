@@ -1,0 +1,73 @@
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from generators.configs import ConvVAEConfig, DDPMConfig, SNGANConfig, TrainingConfig
+from generators.training import Budget, TrainingResult, train
+
+TINY: dict[str, TrainingConfig] = {
+    "gan.sngan": SNGANConfig(
+        batch_size=16, latent_dim=8, generator_channels=8, discriminator_channels=8
+    ),
+    "vae.conv": ConvVAEConfig(batch_size=16, latent_dim=4, base_channels=8),
+    "diffusion.ddpm": DDPMConfig(batch_size=16, base_channels=8, timesteps=40, dropout=0.1),
+}
+
+
+@dataclass(frozen=True)
+class Data:
+    images: np.ndarray
+    labels: np.ndarray
+    num_classes: int = 3
+
+
+def make_data(count: int = 50, *, channels: int = 1, side: int = 8, seed: int = 0) -> Data:
+    """Return images of three classes: bright above, bright below, dark; all with noise."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(3, size=count)
+    images = rng.integers(0, 60, size=(count, channels, side, side))
+    images[labels == 0, :, : side // 2] += 180
+    images[labels == 1, :, side // 2 :] += 180
+    return Data(images.astype(np.uint8), labels)
+
+
+def train_tiny(
+    algorithm: str,
+    directory: Path,
+    *,
+    data: Data | None = None,
+    config: TrainingConfig | None = None,
+    images: int = 64,
+    seed: int = 0,
+    **options: object,
+) -> TrainingResult:
+    data = data or make_data()
+    return train(
+        algorithm,
+        config or TINY[algorithm],
+        data.images,
+        data.labels,
+        num_classes=data.num_classes,
+        seed=seed,
+        device="cpu",
+        directory=directory,
+        **{"budget": Budget(images=images), **options},  # type: ignore[arg-type]  # tests' choice
+    )
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainingResult]:
+    """Return a training of every algorithm, four batches long; tests only read it."""
+    return {name: train_tiny(name, tmp_path_factory.mktemp("trained")) for name in TINY}
