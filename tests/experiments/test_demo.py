@@ -1,0 +1,169 @@
+"""`manage.py demo`, as somebody runs it for the first time."""
+
+import json
+import math
+import os
+import re
+import signal
+import socket
+import subprocess
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.svm import SVC
+
+from tests.servers import free_port, wait_until
+from tests.site import Site
+
+FAMILIES = {"gan", "vae", "diffusion"}
+
+
+def demo(site: Site, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return site.manage("demo", "--port", str(site.port), *options, check=check)
+
+
+def read_board(path: Path) -> list[dict[str, Any]]:
+    rows = json.loads(path.read_text())
+    assert isinstance(rows, list)
+    return rows
+
+
+def check_board(rows: list[dict[str, Any]]) -> None:
+    """Check that a finished board has its rows, finite values and fingerprints."""
+    assert {row["family"] for row in rows} == {*FAMILIES, "control"}
+    assert len({row["protocol"] for row in rows}) == 1
+    assert re.fullmatch(r"[0-9a-f]{64}", rows[0]["protocol"])
+    metrics = [name for name in rows[0] if name.endswith(" low")]
+    assert len(metrics) == 5
+    for row in rows:
+        assert row["seeds_scored"] == row["seeds_total"] >= 1
+        for low in metrics:
+            value = row[low.removesuffix(" low")]
+            assert isinstance(value, float)
+            assert math.isfinite(value)
+    assert not any("FID" in name for name in rows[0])
+
+
+def leftovers(data: Path) -> list[str]:
+    """Return the command lines of processes that still work in a data folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes()
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if f"DATA_DIR={data}\0".encode() in environment and int(process.name) != os.getpid():
+            found.append(line)
+    return found
+
+
+@pytest.fixture
+def quick_demo(tmp_path: Path) -> Any:
+    """Yield a site in which the quick demo can run, empty at first."""
+    data = tmp_path / "var"
+    data.mkdir()
+    with closing(Site(data)) as site:
+        yield site
+
+
+def test_the_demo_fills_the_board_and_a_second_one_finds_it(quick_demo: Site) -> None:
+    site, board = quick_demo, quick_demo.data / "board.json"
+
+    first = demo(site, "--quick", "--exit", "--json", str(board))
+
+    rows = read_board(board)
+    check_board(rows)
+    assert "Account for /admin/: admin, password" in first.stdout
+    assert "FD[classifier] ↓" in first.stdout.replace("\n", " ") or "FD[" in first.stdout
+    assert leftovers(site.data) == []
+
+    second = demo(site, "--quick", "--exit", "--json", str(board))
+
+    assert read_board(board) == rows
+    assert "password" not in second.stdout
+    assert "Found 'GAN vs VAE vs diffusion (quick)'" in second.stdout
+    assert leftovers(site.data) == []
+
+
+def test_an_interrupted_demo_ends_its_processes_and_goes_on_later(site: Site) -> None:
+    port = str(free_port())
+    process = site.start("manage.py", "demo", "--quick", "--port", port)
+
+    def serves() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
+                return True
+        except OSError:
+            return False
+
+    wait_until(serves, seconds=90, what="the demo's site")
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    assert leftovers(site.data) == []
+
+    board = site.data / "board.json"
+    demo(site, "--quick", "--exit", "--json", str(board))
+
+    check_board(read_board(board))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seeds", "0"], "--seeds: expected 1 to 100, got 0"),
+        (["--port", "99999"], "--port: expected 1 to 65535, got 99999"),
+        (["--json", "/nowhere/board.json"], "--json: the folder /nowhere does not exist"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_made(
+    tmp_path: Path, options: list[str], message: str
+) -> None:
+    done = Site(tmp_path).manage("demo", *options, check=False)
+
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert not (tmp_path / "db.sqlite3").exists()
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        done = Site(tmp_path).manage("demo", "--port", str(port), check=False)
+
+    assert done.returncode == 1
+    assert f"port {port} is in use; choose another one with --port" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_default_demo_shows_what_it_says(quick_demo: Site) -> None:
+    """The families draw what they are asked for, and nothing beats real images.
+
+    An independent classifier, trained on real digits, agrees with the requested label for at least
+    90 % of the VAE's and the diffusion model's samples and 80 % of the GAN's.
+    """
+    site, board = quick_demo, quick_demo.data / "board.json"
+
+    demo(site, "--exit", "--json", str(board))
+
+    rows = read_board(board)
+    check_board(rows)
+    control = next(row for row in rows if row["control"])
+    assert all(control["FD[classifier]"] < r["FD[classifier]"] for r in rows if r is not control)
+    digits = load_digits()
+    judge = SVC().fit(digits.data / 16, digits.target)
+    site.start_web()
+    for sample_set in site.get("/api/samplesets/")["results"]:
+        with np.load(site.data / "samples" / f"{sample_set['id']}.npz") as file:
+            pixels, labels = file["arr_0"], file["labels"]
+        agreement = (judge.predict(pixels.reshape(len(pixels), -1) / 255) == labels).mean()
+        wanted = 0.8 if "GAN" in sample_set["label"] else 0.9
+        assert agreement >= wanted, f"{sample_set['label']}: {agreement:.3f}"

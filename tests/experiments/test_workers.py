@@ -1,0 +1,150 @@
+"""Real workers, killed and cancelled: each job runs once, nothing is lost, nothing doubled."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.servers import wait_until
+from tests.site import Site
+
+pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
+
+
+def submit(site: Site, *, images: int, algorithms: list[str], seeds: int = 1) -> int:
+    """Submit a comparison as a person would, and return its id."""
+    protocol = site.get("/api/protocols/")["results"][0]["fingerprint"]
+    data = {
+        "name": f"test {time.time()}",
+        "dataset": "digits",
+        "protocols": [protocol],
+        "budget": {"images": images},
+        "seeds": seeds,
+        "entries": [{"algorithm": algorithm} for algorithm in algorithms],
+    }
+    path = site.data / "experiment.json"
+    path.write_text(json.dumps(data))
+    site.manage("submit", str(path))
+    return int(site.get("/api/experiments/")["results"][0]["id"])
+
+
+def jobs(site: Site, experiment: int) -> list[dict[str, Any]]:
+    return [
+        job
+        for kind in ("runs", "samplesets", "evaluations")
+        for job in site.get(f"/api/{kind}/?experiment={experiment}")["results"]
+    ]
+
+
+def run_of(site: Site, experiment: int) -> dict[str, Any]:
+    """Return the experiment's only run."""
+    (run,) = site.get(f"/api/runs/?experiment={experiment}")["results"]
+    assert isinstance(run, dict)
+    return run
+
+
+def wait_for_status(site: Site, experiment: int, status: str, *, seconds: float = 120) -> None:
+    def arrived() -> bool:
+        return bool(site.get(f"/api/experiments/{experiment}/")["status"] == status)
+
+    try:
+        wait_until(arrived, seconds=seconds, what=f"experiment {status}")
+    except AssertionError:
+        raise AssertionError(f"{jobs(site, experiment)}\n{site.log()}") from None
+
+
+def test_two_workers_do_every_job_exactly_once(site: Site) -> None:
+    site.start_web()
+    site.start_worker("one")
+    site.start_worker("two")
+
+    experiment = submit(site, images=600, algorithms=["gan.sngan", "vae.conv"], seeds=3)
+    wait_for_status(site, experiment, "completed")
+
+    done = jobs(site, experiment)
+    assert len(done) == 6 + 7 + 7  # runs; a sample set each and the control's; evaluations
+    assert {job["status"] for job in done} == {"completed"}
+    assert {job["attempt"] for job in done} == {1}
+    assert len({job["worker"] for job in done}) == 2
+
+
+def test_a_killed_worker_loses_only_what_came_after_the_last_checkpoint(site: Site) -> None:
+    site.start_web()
+    worker = site.start_worker()
+    experiment = submit(site, images=40_000, algorithms=["vae.conv"])
+    run_id = run_of(site, experiment)["id"]
+
+    def has_checkpoint() -> bool:
+        return len(site.get(f"/api/runs/{run_id}/")["checkpoints"]) >= 2
+
+    wait_until(has_checkpoint, seconds=60, what="a checkpoint")
+    site.kill(worker)
+    before = site.get(f"/api/runs/{run_id}/")
+    assert before["status"] == "running"
+    site.start_worker()
+    wait_for_status(site, experiment, "completed")
+
+    run = site.get(f"/api/runs/{run_id}/")
+    assert (run["attempt"], run["restarts"], run["images_seen"]) == (2, 1, 40_000)
+    seen = [checkpoint["images_seen"] for checkpoint in run["checkpoints"]]
+    assert seen[: len(before["checkpoints"])] == [c["images_seen"] for c in before["checkpoints"]]
+    assert len(set(seen)) == len(seen)
+    assert {job["status"] for job in jobs(site, experiment)} == {"completed"}
+
+
+def test_a_cancelled_training_stops_within_seconds_and_can_be_retried(site: Site) -> None:
+    site.start_web()
+    site.start_worker()
+    experiment = submit(site, images=30_000_000, algorithms=["vae.conv"])
+    run_id = run_of(site, experiment)["id"]
+    wait_until(
+        lambda: site.get(f"/api/runs/{run_id}/")["images_seen"] > 0, seconds=60, what="training"
+    )
+
+    site.manage("shell", "-c", CANCEL.format(run=run_id))
+    wait_until(
+        lambda: site.get(f"/api/runs/{run_id}/")["status"] == "cancelled",
+        seconds=10,
+        what="the training to stop",
+    )
+    site.manage("shell", "-c", RETRY.format(run=run_id))
+
+    wait_until(
+        lambda: site.get(f"/api/runs/{run_id}/")["status"] == "running", seconds=30, what="a retry"
+    )
+
+
+CANCEL = """
+from experiments.models import Run
+from jobs import lifecycle
+assert lifecycle.cancel(Run.objects.get(pk={run}))
+"""
+RETRY = CANCEL.replace("lifecycle.cancel", "lifecycle.retry")
+
+
+def test_a_damaged_dataset_fails_the_run_with_the_file_and_the_reason(site: Site) -> None:
+    (train,) = (site.data / "datasets").glob("*/train.npz")
+    train.write_bytes(train.read_bytes()[:-1] + b"?")
+    site.start_web()
+    site.start_worker()
+
+    experiment = submit(site, images=1000, algorithms=["vae.conv"])
+    wait_until(
+        lambda: run_of(site, experiment)["status"] == "failed", seconds=60, what="the failure"
+    )
+
+    reason = run_of(site, experiment)["reason"]
+    assert "train.npz: has sha256" in reason
+    assert "was registered" in reason
+
+
+def test_a_message_that_was_lost_delays_a_job_but_does_not_lose_it(site: Site) -> None:
+    site.start_web()
+    experiment = submit(site, images=600, algorithms=["vae.conv"])
+    for message in (site.data / "broker" / "queue").iterdir():
+        message.unlink()
+
+    site.start_worker()
+
+    wait_for_status(site, experiment, "completed")
