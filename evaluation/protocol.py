@@ -401,7 +401,7 @@ def _check_plain(name: str, value: object) -> None:
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ProtocolError(name, f"expected plain JSON values ({error})") from error
+        raise ProtocolError(name, "expected plain JSON values with finite numbers") from error
 
 
 def _expect(name: str, holds: bool, expected: str, value: object) -> None:

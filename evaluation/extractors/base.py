@@ -74,7 +74,10 @@ def extract(
     for start in range(0, len(images), batch_size):
         if should_stop():
             raise Stopped
-        batch = torch.tensor(images[start : start + batch_size], device=extractor.device)
+        pixels = torch.tensor(images[start : start + batch_size])
+        # A tensor of its own: convolutions round differently for other strides of the same images,
+        # and numpy leaves the strides of a single channel as they are.
+        batch = torch.empty(pixels.shape, dtype=pixels.dtype, device=extractor.device).copy_(pixels)
         with torch.inference_mode(), full_precision():
             some_features, some_logits = extractor.forward(batch)
         features.append(some_features.float().cpu())

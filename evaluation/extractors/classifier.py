@@ -176,7 +176,9 @@ def _recipe_for(train: LabelledImages, num_classes: int | None) -> dict[str, Any
         )
     classes = int(labels.max()) + 1 if num_classes is None else num_classes
     if labels.min() < 0 or labels.max() >= classes:
-        raise ExtractorError(f"expected labels in 0..{classes - 1}, got {labels.max()}")
+        raise ExtractorError(
+            f"expected labels in 0..{classes - 1}, got {labels.min()}..{labels.max()}"
+        )
     if len(np.unique(labels)) < 2:
         raise ExtractorError("expected at least 2 classes: a classifier of one has no features")
     return training_recipe(

@@ -84,8 +84,11 @@ class ClassifierNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (N, 64) after ReLU and logits (N, K) of uint8 images (N, C, H, W)."""
-        x = images.float() / 127.5 - 1
-        x = self.convolutions(x.contiguous(memory_format=torch.channels_last))
+        # The same strides whatever those of the images: convolutions round by them.
+        x = torch.empty(
+            images.shape, device=images.device, memory_format=torch.channels_last
+        ).copy_(images)
+        x = self.convolutions(x / 127.5 - 1)
         features = functional.relu(self.hidden(self.pool(x).flatten(1)))
         return features, self.readout(features)
 

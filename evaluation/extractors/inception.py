@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import torch
@@ -87,6 +88,8 @@ def find_weights(
     try:
         _download(url, path, sha256)
     except (OSError, HTTPException, ExtractorError) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the connection
         raise ExtractorError(
             f"Inception weights are missing and cannot be downloaded ({error}). "
             f"Put the file {name} (sha256 {sha256}) at {path}, or name the file with --weights. "

@@ -1,0 +1,36 @@
+"""The packaged digits and the classifier trained on them, once per run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from evaluation.extractors.classifier import LabelledImages, TrainedClassifier, prepare_classifier
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[LabelledImages, LabelledImages]:
+    """Return 1297 train and 500 test digits, 8x8 grey."""
+    bunch = load_digits()
+    pixels = (bunch.images * (255 / 16)).round().astype(np.uint8)[:, None]
+    order = np.random.default_rng(0).permutation(len(pixels))
+    pixels, labels = pixels[order], bunch.target[order].astype(np.int64)
+    return (
+        LabelledImages(pixels=pixels[:1297], labels=labels[:1297]),
+        LabelledImages(pixels=pixels[1297:], labels=labels[1297:]),
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, digits: tuple[LabelledImages, LabelledImages]
+) -> TrainedClassifier:
+    cache: Path = tmp_path_factory.mktemp("classifiers")
+    return prepare_classifier(cache, digits[0], test=digits[1])

@@ -1,0 +1,396 @@
+"""A whole evaluation: exactly the protocol, every metric, in the right direction."""
+
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evaluation.evaluate import (
+    EvaluationError,
+    EvaluationResult,
+    MetricResult,
+    Stopped,
+    evaluate,
+)
+from evaluation.extractors.base import content_sha256
+from evaluation.extractors.classifier import (
+    ClassifierExtractor,
+    LabelledImages,
+    TrainedClassifier,
+)
+from evaluation.protocol import DatasetFacts, Protocol, SplitFacts, classifier_protocol
+from tests.evaluation.factories import RandomProjection, make_dataset, make_images, make_protocol
+
+Digits = tuple[LabelledImages, LabelledImages]
+
+
+def protocol_for(extractor: RandomProjection, **changes: Any) -> Protocol:
+    dataset = make_dataset(train=120, test=100)
+    record = make_protocol(dataset, weights_sha256=extractor.weights_sha256).to_record()
+    for path, value in changes.items():
+        *parts, name = path.split("__")
+        target = record
+        for part in parts:
+            target = target[part]
+        target[name] = value
+    return Protocol.from_record(record)
+
+
+def value(result: EvaluationResult, name: str) -> float:
+    found = result.values[name].value
+    assert found is not None
+    return found
+
+
+def test_every_metric_of_the_protocol_is_measured_and_named() -> None:
+    extractor = RandomProjection()
+    protocol = protocol_for(extractor)
+
+    result = evaluate(protocol, make_images(100), make_images(120, seed=1), extractor=extractor)
+
+    assert list(result.values) == list(protocol.metrics)
+    assert all(np.isfinite(value(result, name)) for name in result.values)
+    assert result.fingerprint == protocol.fingerprint()
+    assert result.labels["fd"] == "FD[classifier]"
+
+
+def test_a_protocol_of_fewer_metrics_measures_those_alone() -> None:
+    extractor = RandomProjection()
+    recall = protocol_for(extractor).metrics["recall"]
+
+    result = evaluate(
+        protocol_for(extractor, metrics={"recall": recall}),
+        make_images(100),
+        make_images(120, seed=1),
+        extractor=extractor,
+    )
+
+    assert list(result.values) == ["recall"]
+
+
+def test_results_do_not_depend_on_the_batch_size() -> None:
+    extractor = RandomProjection()
+    generated, reference = make_images(100), make_images(120, seed=1)
+
+    results = [
+        evaluate(
+            protocol_for(extractor), generated, reference, extractor=extractor, batch_size=size
+        )
+        for size in (1, 33, 1000)
+    ]
+
+    for name, found in results[0].values.items():
+        values = [value(result, name) for result in results]
+        error = found.standard_error or 0.0  # a kernel distance near 0 is a small difference
+        assert values == pytest.approx([values[0]] * 3, rel=1e-5, abs=1e-3 * error)
+
+
+def test_more_images_than_the_protocol_scores_are_chosen_from_the_same_way_every_time() -> None:
+    extractor = RandomProjection()
+    generated, reference = make_images(300), make_images(120, seed=1)
+    protocol = protocol_for(extractor)
+
+    first = evaluate(protocol, generated, reference, extractor=extractor)
+    again = evaluate(protocol, generated, reference, extractor=extractor)
+    others = evaluate(protocol, generated[100:], reference, extractor=extractor)
+
+    assert first == again
+    assert first != others
+
+
+def test_features_of_the_reference_are_computed_once(tmp_path: Path) -> None:
+    extractor = RandomProjection()
+    generated, reference = make_images(100), make_images(120, seed=1)
+    protocol = protocol_for(extractor)
+
+    first = evaluate(protocol, generated, reference, extractor=extractor, cache=tmp_path)
+    calls = extractor.calls
+    again = evaluate(protocol, generated, reference, extractor=extractor, cache=tmp_path)
+
+    assert calls == 2
+    assert extractor.calls == 3
+    assert again == first == evaluate(protocol, generated, reference, extractor=extractor)
+
+
+def test_cached_features_are_those_of_these_images_and_weights(tmp_path: Path) -> None:
+    extractor, other = RandomProjection(), RandomProjection(scale=2.0)
+    generated = make_images(100)
+
+    for used in (extractor, other):
+        for seed in (1, 2):
+            reference = make_images(120, seed=seed)
+            evaluate(
+                protocol_for(used), generated, reference, extractor=used, cache=tmp_path / "cache"
+            )
+
+    assert len(list((tmp_path / "cache").iterdir())) == 4
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_damaged_cached_features_are_computed_again(tmp_path: Path, damage: str) -> None:
+    cache = tmp_path / "cache"
+    extractor = RandomProjection()
+    generated, reference = make_images(100), make_images(120, seed=1)
+    protocol = protocol_for(extractor)
+    first = evaluate(protocol, generated, reference, extractor=extractor, cache=cache)
+    (path,) = cache.iterdir()
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data if damage == "flip" else data[:-100])
+
+    again = evaluate(protocol, generated, reference, extractor=extractor, cache=cache)
+
+    assert again == first
+    assert list(cache.iterdir()) == [path]
+
+
+def test_progress_goes_through_every_stage() -> None:
+    extractor = RandomProjection()
+    seen: list[tuple[str, float]] = []
+
+    evaluate(
+        protocol_for(extractor),
+        make_images(100),
+        make_images(120, seed=1),
+        extractor=extractor,
+        batch_size=50,
+        on_progress=lambda stage, share: seen.append((stage, share)),
+    )
+
+    assert list(dict.fromkeys(stage for stage, _ in seen)) == [
+        "reference",
+        "generated",
+        "fd",
+        "kd",
+        "is",
+        "precision",
+        "recall",
+    ]
+    assert seen[:5] == [
+        ("reference", 50 / 120),
+        ("reference", 100 / 120),
+        ("reference", 1.0),
+        ("generated", 0.5),
+        ("generated", 1.0),
+    ]
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 3, 5, 8, 12])
+def test_it_stops_when_asked_in_every_stage(tmp_path: Path, stop_after: int) -> None:
+    extractor = RandomProjection()
+    asked = count()
+
+    with pytest.raises(Stopped):
+        evaluate(
+            protocol_for(extractor),
+            make_images(100),
+            make_images(120, seed=1),
+            extractor=extractor,
+            batch_size=50,
+            should_stop=lambda: next(asked) >= stop_after,
+            cache=tmp_path,
+        )
+
+
+def test_features_that_are_not_finite_have_no_value_and_a_reason() -> None:
+    extractor = RandomProjection(scale=1e38)
+
+    result = evaluate(
+        protocol_for(extractor), make_images(100), make_images(120, seed=1), extractor=extractor
+    )
+
+    assert result.values["fd"] == MetricResult(
+        value=None, reason="the features of the generated images are not finite"
+    )
+
+
+@pytest.mark.parametrize(
+    ("generated", "reference", "message"),
+    [
+        (
+            make_images(99),
+            make_images(120),
+            "expected at least 100 generated images, got 99",
+        ),
+        (
+            make_images(100),
+            make_images(119),
+            "expected the 120 images of the reference split 'train', got 119",
+        ),
+        (
+            make_images(100, channels=3),
+            make_images(120),
+            "generated images: expected channels, height and width (1, 8, 8), got (3, 8, 8)",
+        ),
+        (
+            make_images(100).astype(np.float32),
+            make_images(120),
+            "generated images: expected uint8 (N, C, H, W), got float32 (100, 1, 8, 8)",
+        ),
+        (
+            make_images(100),
+            make_images(120, side=16),
+            "reference images: expected channels, height and width (1, 8, 8), got (1, 16, 16)",
+        ),
+    ],
+)
+def test_other_images_than_the_protocol_speaks_of_are_refused(
+    generated: np.ndarray, reference: np.ndarray, message: str
+) -> None:
+    extractor = RandomProjection()
+
+    with pytest.raises(EvaluationError) as caught:
+        evaluate(protocol_for(extractor), generated, reference, extractor=extractor)
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"metrics__fd__epsilon": 1e-6},
+            "fd epsilon: this version computes 0, the protocol says 1e-06",
+        ),
+        (
+            {"metrics__precision__rule": "<"},
+            "precision rule: this version computes '<=', the protocol says '<'",
+        ),
+        (
+            {"metrics__is__shuffle": True},
+            "is shuffle: this version computes None, the protocol says True",
+        ),
+        (
+            {"metrics__recall__neighbours": 0},
+            "recall neighbours: expected a whole number of at least 1, got 0",
+        ),
+        (
+            {"metrics__kd__reference_count": 121},
+            "kd reference_count: expected at most the 120 reference images, got 121",
+        ),
+        (
+            {"uncertainty__fd__groups": "20"},
+            "fd groups: expected a whole number of at least 2, got '20'",
+        ),
+        ({"extractor__dim": 65}, "extractor dim: the protocol says 65, got 64"),
+    ],
+)
+def test_what_would_not_be_computed_as_written_is_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    extractor = RandomProjection()
+
+    with pytest.raises(EvaluationError) as caught:
+        evaluate(
+            protocol_for(extractor, **changes),
+            make_images(100),
+            make_images(120, seed=1),
+            extractor=extractor,
+        )
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("changes", "changed"),
+    [
+        ({"metrics__precision__neighbours": 5}, "precision"),
+        ({"metrics__recall__neighbours": 5}, "recall"),
+        ({"metrics__kd__degree": 2}, "kd"),
+        ({"metrics__kd__reference_count": 60}, "kd"),
+    ],
+)
+def test_parameters_change_their_own_metric_alone(changes: dict[str, Any], changed: str) -> None:
+    extractor = RandomProjection()
+    images = make_images(100), make_images(120, seed=1)
+
+    before = evaluate(protocol_for(extractor), *images, extractor=extractor)
+    after = evaluate(protocol_for(extractor, **changes), *images, extractor=extractor)
+
+    names = [name for name in before.values if value(after, name) != value(before, name)]
+    assert names == [changed]
+
+
+@pytest.fixture(scope="session")
+def board(trained: TrainedClassifier, digits: Digits) -> dict[str, EvaluationResult]:
+    """Score real digits and ways to spoil them under the classifier's protocol."""
+    train, test = digits
+    extractor = ClassifierExtractor(trained.folder)
+    splits = {
+        name: SplitFacts(content_sha256(split.pixels), len(split.pixels))
+        for name, split in (("train", train), ("test", test))
+    }
+    protocol = classifier_protocol(
+        DatasetFacts("digits", "a" * 64, 8, 1, splits),
+        weights_sha256=trained.weights_sha256,
+        recipe=trained.recipe,
+    )
+    rng = np.random.default_rng(0)
+    real = test.pixels
+
+    def noisy(deviation: float) -> np.ndarray:
+        noise = rng.normal(size=real.shape) * deviation
+        return (real + noise).round().clip(0, 255).astype(np.uint8)
+
+    sets = {
+        "real": real,
+        "noise 16": noisy(16),
+        "noise 32": noisy(32),
+        "noise 64": noisy(64),
+        "noise 128": noisy(128),
+        "without one class": train.pixels[train.labels != 0][:500],
+        "half the classes": train.pixels[train.labels < 5][:500],
+        "one class": train.pixels[np.flatnonzero(train.labels == 3)[np.arange(500) % 100]],
+        "one image": np.repeat(real[:1], 500, axis=0),
+        "pure noise": make_images(500),
+    }
+    return {
+        name: evaluate(protocol, images, train.pixels, extractor=extractor)
+        for name, images in sets.items()
+    }
+
+
+@pytest.mark.parametrize("metric", ["fd", "kd"])
+@pytest.mark.parametrize(
+    "ladder",
+    [
+        ["real", "noise 16", "noise 32", "noise 64", "noise 128"],
+        ["real", "without one class", "half the classes", "one class"],
+    ],
+    ids=["noise", "lost classes"],
+)
+def test_worse_images_are_farther_from_the_reference(
+    board: dict[str, EvaluationResult], metric: str, ladder: list[str]
+) -> None:
+    distances = [value(board[name], metric) for name in ladder]
+
+    assert distances == sorted(distances)
+
+
+def test_no_spoiled_set_is_as_near_as_real_images(board: dict[str, EvaluationResult]) -> None:
+    nearest = min(board, key=lambda name: value(board[name], "fd"))
+
+    assert nearest == "real"
+
+
+def test_lost_classes_lower_recall_and_the_classifier_score(
+    board: dict[str, EvaluationResult],
+) -> None:
+    ladder = ["real", "half the classes", "one class", "one image"]
+
+    for metric in ("recall", "is"):
+        values = [value(board[name], metric) for name in ladder]
+        assert values == sorted(values, reverse=True)
+    assert value(board["real"], "is") > 9
+    assert value(board["one image"], "is") == pytest.approx(1, abs=1e-6)
+
+
+def test_noise_lowers_precision(board: dict[str, EvaluationResult]) -> None:
+    ladder = ["real", "noise 64", "noise 128"]
+
+    values = [value(board[name], "precision") for name in ladder]
+
+    assert values == sorted(values, reverse=True)
+    assert values[0] > 0.8

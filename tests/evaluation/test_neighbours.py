@@ -1,0 +1,134 @@
+"""Precision and recall against closed forms, torch-fidelity and their own error bars."""
+
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from torch_fidelity.metric_prc import prc_features_to_metric
+
+from evaluation.neighbours import precision_recall
+from tests.evaluation.factories import numbers
+
+
+def column(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float64)[:, None]
+
+
+def both(x: np.ndarray, y: np.ndarray, *, neighbours: int = 3) -> tuple[float, float]:
+    result = precision_recall(x, y, neighbours=neighbours)
+    assert result.precision.value is not None and result.recall.value is not None
+    return result.precision.value, result.recall.value
+
+
+def test_points_on_a_line_give_the_closed_form() -> None:
+    assert both(column(0.5, 1.5, 10, 11), column(0, 1, 2, 3), neighbours=1) == (0.5, 0.75)
+
+
+def test_a_point_on_the_border_is_inside() -> None:
+    assert both(column(2, 3), column(0, 1), neighbours=1) == (0.5, 0.5)
+
+
+def test_equal_points_cover_each_other() -> None:
+    ones = np.full((6, 4), 0.1)
+
+    assert both(ones, ones.copy(), neighbours=2) == (1, 1)
+
+
+def test_exact_copies_are_covered_wherever_they_lie() -> None:
+    x = np.random.default_rng(0).normal(size=(300, 32)) * 100 + 1e4
+    copies = np.repeat(x[:50], 6, axis=0)
+
+    precision, recall = both(copies, x)
+
+    assert precision == 1
+    assert recall == pytest.approx(50 / 300)
+
+
+def test_a_tight_cluster_in_a_wide_cloud_is_precise_and_covers_little() -> None:
+    rng = np.random.default_rng(1)
+    wide, tight = rng.normal(size=(500, 8)), rng.normal(size=(500, 8)) * 0.3
+
+    precision, recall = both(tight, wide)
+
+    assert precision > 0.8
+    assert recall < 0.3
+    assert both(wide, tight) == (recall, precision)
+
+
+def test_mode_collapse_lowers_recall() -> None:
+    rng = np.random.default_rng(2)
+    modes = rng.normal(size=(10, 8)) * 10
+    real = modes[np.arange(600) % 10] + rng.normal(size=(600, 8))
+
+    recalls = [
+        both(modes[np.arange(600) % kept] + rng.normal(size=(600, 8)), real)[1]
+        for kept in (10, 6, 3, 1)
+    ]
+
+    assert recalls == sorted(recalls, reverse=True)
+    assert recalls[-1] < 0.15 < 0.8 < recalls[0]
+
+
+def test_the_result_equals_that_of_torch_fidelity() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(400, 12)) * 0.9, rng.normal(size=(400, 12))
+
+    theirs = prc_features_to_metric(torch.from_numpy(x), torch.from_numpy(y), verbose=False)
+
+    assert both(x, y) == pytest.approx((theirs["precision"], theirs["recall"]), rel=1e-5)
+
+
+def test_the_result_does_not_depend_on_the_tiles() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(130, 5)) * 0.8, rng.normal(size=(170, 5))
+
+    whole = precision_recall(x, y)
+    with patch("evaluation.neighbours.TILE", 32):
+        tiled = precision_recall(x, y)
+
+    assert tiled == whole
+
+
+def test_half_samples_have_the_radii_of_their_own_distances() -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(200, 4)), rng.normal(size=(200, 4))
+
+    shares = []
+    half_rng = np.random.default_rng(7)
+    masks = [np.zeros(200, bool) for _ in range(20)]
+    for mask in masks:
+        mask[half_rng.permutation(200)[:100]] = True
+    for mask_x, mask_y in zip(masks[:10], masks[10:], strict=True):
+        shares.append(both(x[mask_x], y[mask_y])[0])
+
+    found = precision_recall(x, y, draws=10, seed=7).precision.standard_error
+    assert found == pytest.approx(np.std(shares, ddof=1), abs=1e-12)
+
+
+def test_the_standard_error_is_near_the_spread_over_repetitions() -> None:
+    rng = np.random.default_rng(6)
+
+    results = [
+        precision_recall(rng.normal(size=(300, 6)) * 0.8, rng.normal(size=(300, 6)), draws=20)
+        for _ in range(60)
+    ]
+
+    for name in ("precision", "recall"):
+        found = [getattr(result, name) for result in results]
+        spread = numbers(found, "value").std()
+        reported = numbers(found, "standard_error").mean()
+        assert 0.8 * spread < reported < 1.8 * spread  # half-sampling is slightly conservative
+        assert all(0 <= one.low <= one.value <= one.high <= 1 for one in found)
+
+
+def test_few_images_have_no_interval_and_fewer_no_value() -> None:
+    rng = np.random.default_rng(8)
+
+    few = precision_recall(rng.normal(size=(49, 2)), rng.normal(size=(60, 2))).recall
+    none = precision_recall(rng.normal(size=(3, 2)), rng.normal(size=(60, 2))).recall
+
+    assert few.value is not None and few.low is None
+    assert few.reason == "no interval: needs at least 50 images on each side"
+    assert none.value is None
+    assert none.reason == "needs more than 3 images on each side, got 3 and 60"
