@@ -99,12 +99,7 @@ def read_images(
         ImageError: if anything is damaged, hostile, mixed or laid out in another way.
     """
     path = Path(path)
-    if channels not in (None, 1, 3):
-        raise ImageError(f"{path.name}: expected 1 or 3 channels, got {channels}")
-    if resolution is not None and not 1 <= resolution <= MAX_SIDE:
-        raise ImageError(
-            f"{path.name}: expected a resolution of 1 to {MAX_SIDE} pixels, got {resolution}"
-        )
+    _check_wishes(path.name, resolution, channels)
     if path.suffix.lower() == ".npz" and not path.is_dir():
         if part is not None:
             raise ImageError(f"{path.name}: has no part {part!r}; an .npz file has no parts")
@@ -164,6 +159,7 @@ def convert_images(
 
     name: what errors call the images.
     """
+    _check_wishes(name, resolution, channels)
     count, depth, height, width = images.pixels.shape
     depth, size = channels or depth, (resolution or height, resolution or width)
     if images.pixels.shape[1:] == (depth, *size):
@@ -175,6 +171,15 @@ def convert_images(
         fitted = np.asarray(_fit(Image.fromarray(hwc), resolution, channels))
         pixels[index] = fitted.reshape(*size, depth).transpose(2, 0, 1)
     return Images(pixels, images.labels, images.classes)
+
+
+def _check_wishes(name: str, resolution: int | None, channels: int | None) -> None:
+    if channels not in (None, 1, 3):
+        raise ImageError(f"{name}: expected 1 or 3 channels, got {channels}")
+    if resolution is not None and not 1 <= resolution <= MAX_SIDE:
+        raise ImageError(
+            f"{name}: expected a resolution of 1 to {MAX_SIDE} pixels, got {resolution}"
+        )
 
 
 def _choose(source: str, layout: dict[str, Classes], part: str | None) -> Classes:

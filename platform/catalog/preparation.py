@@ -92,7 +92,7 @@ def prepare_path(
     steps = [f"read from {path.name}", *_conversion_steps(resolution, channels)]
     if "test" not in splits:
         fraction = TEST_FRACTION if test_fraction is None else test_fraction
-        splits = _split_by_fraction(splits["train"], fraction)
+        splits = _split_by_fraction(path.name, splits["train"], fraction)
         steps.append(f"split by seed {SPLIT_SEED}, {fraction:g} of each class for the test split")
     with _write(splits, steps) as prepared:
         yield prepared
@@ -172,10 +172,12 @@ def split_images(images: Images, test_size: int) -> dict[str, Images]:
     return {"train": _take(images, ~in_test), "test": _take(images, in_test)}
 
 
-def _split_by_fraction(images: Images, fraction: float) -> dict[str, Images]:
+def _split_by_fraction(name: str, images: Images, fraction: float) -> dict[str, Images]:
     if not 0 < fraction < 1:
         raise PreparationError(f"expected a test fraction between 0 and 1, got {fraction:g}")
     count = len(images.pixels)
+    if count < 2:
+        raise PreparationError(f"{name}: 1 image; expected at least 2, one for each split")
     return split_images(images, min(max(round(count * fraction), 1), count - 1))
 
 
@@ -285,9 +287,10 @@ def _read_torchvision(name: str, root: Path, part: str, resolution: int | None) 
         loaded = kind(str(root), download=True, **choice)
     except Exception as error:
         where, files = _torchvision_files(name, kind, root)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise PreparationError(
-            f"{name} could not be fetched ({type(error).__name__}: {error}); where there is no "
-            f"network, place {', '.join(files)} into {where} and run this again"
+            f"{name} could not be fetched ({reason}); where there is no network, place "
+            f"{', '.join(files)} into {where} and run this again"
         ) from error
     if name == "CelebA":
         return _read_celeba(root / "celeba" / "img_align_celeba", loaded.filename, resolution)
@@ -317,5 +320,6 @@ def _torchvision_files(name: str, kind: Any, root: Path) -> tuple[Path, list[str
     if name == "SVHN":
         return root, [kind.split_list[part][1] for part in ("train", "test")]
     if name == "CelebA":
-        return root / "celeba", [file for _, _, file in kind.file_list]
+        files = [file for _, _, file in kind.file_list]
+        return root / "celeba", [f"{f} unpacked" if f.endswith(".zip") else f for f in files]
     return root, [kind.filename]

@@ -11,9 +11,9 @@ from catalog.services import PRESETS, RegistrationError, register_protocol
 
 class Command(BaseCommand):
     help = (
-        "Register how generated images of a dataset are scored. A dataset classifier is trained "
-        "for it if there is none yet. The same protocol twice is one protocol: its fingerprint "
-        "is printed."
+        "Register how generated images of a dataset are scored against its train split. The test "
+        "split is scored too, as the real-vs-real control. A dataset classifier is trained if "
+        "there is none yet. The same protocol twice is one protocol: its fingerprint is printed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

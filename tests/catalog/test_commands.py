@@ -1,0 +1,169 @@
+"""The commands: what they print, what they refuse."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+
+from catalog.models import Dataset, Protocol
+from evaluation.images import read_images
+from tests.evaluation.pictures import PNG, make_folder, make_zip
+
+pytestmark = pytest.mark.django_db
+SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def run(*arguments: str) -> tuple[str, str]:
+    """Return what a command printed and what it said about its progress."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    call_command(*arguments, stdout=stdout, stderr=stderr)
+    return stdout.getvalue(), stderr.getvalue()
+
+
+def refusal(*arguments: str) -> str:
+    with pytest.raises(CommandError) as caught:
+        run(*arguments)
+    return str(caught.value)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return make_zip(tmp_path / "x.zip", [(f"{c}/{i}.png", PNG) for c in "ab" for i in range(5)])
+
+
+def test_digits_are_registered_by_one_word() -> None:
+    printed, _ = run("register_dataset", "Digits", "--digits")
+
+    dataset = Dataset.objects.get(slug="digits")
+    assert printed == (
+        "registered digits: 1,297 train and 500 test images, 8x8x1, 10 classes, "
+        f"digest {dataset.digest}\n"
+    )
+    assert "Alpaydin" in dataset.source and dataset.licence == "CC BY 4.0"
+    assert run("register_dataset", "Digits", "--digits")[0].startswith("registered already: digits")
+
+
+def test_an_archive_is_registered_with_its_words(archive: Path) -> None:
+    printed, progress = run(
+        "register_dataset",
+        "Pets",
+        f"--archive={archive}",
+        "--resolution=2",
+        "--channels=1",
+        "--licence=CC0",
+        "--test-fraction=0.4",
+    )
+
+    dataset = Dataset.objects.get(slug="pets")
+    assert printed.startswith("registered pets: 6 train and 4 test images, 2x2x1, 2 classes")
+    assert progress == "images: 10 of 10 images\n"
+    assert (dataset.source, dataset.licence) == ("x.zip", "CC0")
+    assert "2x2 by centre crop" in dataset.preparation
+
+
+def test_a_folder_is_registered(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "set", {f"{i}.png": PNG for i in range(5)})
+
+    printed, _ = run("register_dataset", "Flat", f"--folder={folder}", "--source=a camera")
+
+    assert "4 train and 1 test images, 4x4x3, unlabelled" in printed
+    assert Dataset.objects.get(slug="flat").source == "a camera"
+
+
+def test_a_refused_archive_leaves_nothing_behind(tmp_path: Path, data_dir: Path) -> None:
+    path = make_zip(tmp_path / "x.zip", [("a/1.png", PNG), ("../1.png", PNG)])
+
+    reason = refusal("register_dataset", "Pets", f"--archive={path}")
+
+    assert reason == (
+        "x.zip: ../1.png: a name that leaves its folder or has empty steps; "
+        "expected plain relative names"
+    )
+    assert not Dataset.objects.exists()
+    assert [path for path in data_dir.rglob("*") if path.is_file()] == []
+
+
+def test_wrong_options_are_refused(tmp_path: Path, archive: Path) -> None:
+    assert refusal("register_dataset", "x", f"--folder={archive}") == f"{archive}: not a folder"
+    assert refusal("register_dataset", "x", f"--archive={tmp_path}") == (
+        f"{tmp_path}: a folder; use --folder"
+    )
+    assert refusal("register_dataset", "x", f"--archive={tmp_path}/none.zip") == (
+        "none.zip: does not exist; expected a folder, a .zip or an .npz file"
+    )
+    assert refusal("register_dataset", "x", "--digits", "--test-fraction=0.5") == (
+        "--test-fraction goes with --archive or --folder"
+    )
+    assert refusal("register_dataset", "?", "--digits") == (
+        "expected a name of 1 to 100 letters and digits, got '?'"
+    )
+    assert "one of the arguments --archive --folder --torchvision --digits is required" in refusal(
+        "register_dataset", "x"
+    )
+    assert refusal("register_dataset", "x", "--digits", "--resolution=0") == (
+        "digits: expected a resolution of 1 to 8192 pixels, got 0"
+    )
+
+
+def test_a_full_disk_is_named(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(target))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+
+    assert refusal("register_dataset", "x", f"--archive={archive}").endswith(": Permission denied")
+
+
+def test_a_protocol_is_registered_and_its_fingerprint_printed(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"x")
+    run("register_dataset", "Digits", "--digits")
+    words = ("register_protocol", "digits", "--preset=inception-test", f"--weights={weights}")
+
+    first, second = run(*words)[0], run(*words)[0]
+
+    fingerprint = Protocol.objects.get().fingerprint
+    label = "inception-v3-compat@2d711642"
+    assert first.splitlines() == [
+        f"registered inception-test on digits: FD[{label}], KD[{label}], CS[{label}], "
+        f"PR[{label}] precision, PR[{label}] recall",
+        "weights file: weights.pth",
+        "known weights: False",
+        fingerprint,
+    ]
+    assert second.startswith("registered already: inception-test on digits")
+
+
+def test_a_protocol_needs_a_registered_dataset() -> None:
+    assert refusal("register_protocol", "digits") == (
+        "expected a registered dataset (none yet), got 'digits'"
+    )
+    run("register_dataset", "Digits", "--digits")
+    assert refusal("register_protocol", "cifar") == (
+        "expected a registered dataset (digits), got 'cifar'"
+    )
+
+
+def shared(name: str) -> Path:
+    path = SHARED_DATA / name
+    if not path.exists():
+        pytest.skip(f"no {name} in ../shared/data")
+    return path
+
+
+def test_all_of_mnist_is_registered() -> None:
+    printed, _ = run("register_dataset", "MNIST", f"--archive={shared('mnist.zip')}")
+
+    assert printed.startswith(
+        "registered mnist: 60,000 train and 10,000 test images, 28x28x1, 10 classes, digest 8995dcd"
+    )
+
+
+def test_cifar_is_read_from_jpeg() -> None:
+    images = read_images(shared("cifar10.zip"), part="test")
+
+    assert images.pixels.shape == (10_000, 3, 32, 32)
+    assert images.classes[:3] == ("airplane", "automobile", "bird")
+    assert images.labels is not None and set(np.bincount(images.labels)) == {1000}

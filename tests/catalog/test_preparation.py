@@ -1,0 +1,322 @@
+"""Preparing splits: what they hold, what is refused, and that nothing is left behind."""
+
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from sklearn.datasets import load_digits
+
+from catalog import preparation
+from catalog.preparation import (
+    PreparationError,
+    content_digest,
+    prepare_digits,
+    prepare_path,
+    prepare_torchvision,
+    split_images,
+)
+from evaluation.images import ImageError, Images, read_images
+from tests.evaluation.pictures import GREY, PNG, encode, make_folder, make_zip
+
+DIGITS_DIGEST = "3b613295e6bc4c04667dbd146151c8d6a2dad6c79d1776fa5ac77988b3b0f9ee"
+
+
+def labelled(sizes: list[int]) -> Images:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    pixels = (np.arange(len(labels)) % 256).astype(np.uint8)[:, None, None, None]
+    return Images(pixels, labels, tuple(f"class {i}" for i in range(len(sizes))))
+
+
+def left_behind(data_dir: Path) -> list[str]:
+    return [str(path.relative_to(data_dir)) for path in data_dir.glob("datasets/*")]
+
+
+# --- Splitting --------------------------------------------------------------------------------
+
+
+@given(
+    sizes=st.lists(st.integers(2, 30), min_size=1, max_size=6),
+    fraction=st.floats(0.05, 0.95),
+)
+def test_a_split_keeps_every_image_once_and_every_class_on_both_sides(
+    sizes: list[int], fraction: float
+) -> None:
+    images = labelled(sizes)
+    test_size = min(max(round(sum(sizes) * fraction), 1), sum(sizes) - 1)
+
+    splits = split_images(images, test_size)
+
+    train, test = splits["train"], splits["test"]
+    assert train.labels is not None and test.labels is not None
+    together = np.concatenate([train.labels, test.labels])
+    assert np.array_equal(np.bincount(together), sizes)
+    for label, size in enumerate(sizes):
+        share = int((test.labels == label).sum())
+        assert 1 <= share <= size - 1
+        assert abs(share - size * test_size / sum(sizes)) <= 1
+
+
+def test_a_split_is_the_same_every_time() -> None:
+    first, second = (split_images(labelled([30, 20]), 10) for _ in range(2))
+
+    assert content_digest(first) == content_digest(second)
+    assert first["test"].pixels.ravel().tolist() == [4, 7, 15, 18, 20, 25, 36, 44, 45, 46]
+
+
+def test_unlabelled_images_are_split_too() -> None:
+    images = Images(np.zeros((10, 1, 2, 2), np.uint8), None, ())
+
+    splits = split_images(images, 3)
+
+    assert [len(splits[part].pixels) for part in ("train", "test")] == [7, 3]
+    assert splits["test"].labels is None
+
+
+def test_a_class_of_one_image_cannot_be_split() -> None:
+    with pytest.raises(PreparationError) as caught:
+        split_images(labelled([5, 1]), 2)
+
+    assert str(caught.value) == ("class class 1: 1 image; expected at least 2, one for each split")
+
+
+def test_the_digest_sees_pixels_labels_and_classes() -> None:
+    images = labelled([3, 3])
+    assert images.labels is not None
+    other_pixels = Images(images.pixels + np.uint8(1), images.labels, images.classes)
+    other_labels = Images(images.pixels, images.labels[::-1], images.classes)
+    other_classes = Images(images.pixels, images.labels, ("a", "b"))
+    unlabelled = Images(images.pixels, None, ())
+
+    everything = (images, other_pixels, other_labels, other_classes, unlabelled)
+    digests = {content_digest({"train": each, "test": images}) for each in everything}
+
+    assert len(digests) == 5
+
+
+# --- Digits -----------------------------------------------------------------------------------
+
+
+def test_the_digits_are_scaled_and_split_by_class(data_dir: Path) -> None:
+    with prepare_digits() as prepared:
+        train = read_images(prepared.folder / "train.npz")
+        test = read_images(prepared.folder / "test.npz")
+
+    assert (prepared.train_size, prepared.test_size) == (1297, 500)
+    assert (prepared.resolution, prepared.channels) == (8, 1)
+    assert prepared.classes == [str(digit) for digit in range(10)]
+    assert prepared.digest == DIGITS_DIGEST
+    assert test.labels is not None
+    assert set(np.bincount(test.labels)) <= {48, 49, 50, 51}
+    levels = {round(level * 255 / 16) for level in range(17)}
+    assert set(np.unique(train.pixels)) == levels
+    total = int(train.pixels.sum(dtype=np.int64)) + int(test.pixels.sum(dtype=np.int64))
+    scaled = np.rint(load_digits().images * 255 / 16)
+    assert total == scaled.sum()
+    assert left_behind(data_dir) == []
+
+
+def test_the_digits_can_be_had_in_another_size() -> None:
+    with prepare_digits(resolution=16, channels=3) as prepared:
+        assert (prepared.resolution, prepared.channels) == (16, 3)
+        assert prepared.preparation == (
+            "scikit-learn load_digits, 0..16 scaled to 0..255 and rounded; RGB, grey repeated; "
+            "16x16 by centre crop to a square, then PIL Lanczos (antialiased) in 8 bits; "
+            "split by seed 0, 500 images for the test split, stratified"
+        )
+
+
+# --- Folders and archives ---------------------------------------------------------------------
+
+
+def test_an_archive_with_both_parts_is_taken_as_it_is(tmp_path: Path) -> None:
+    entries = [(f"{part}/{c}/1.png", PNG) for part in ("train", "test") for c in "ab"]
+
+    with prepare_path(make_zip(tmp_path / "x.zip", entries)) as prepared:
+        assert sorted(path.name for path in prepared.folder.iterdir()) == ["test.npz", "train.npz"]
+
+    assert (prepared.train_size, prepared.test_size) == (2, 2)
+    assert (prepared.resolution, prepared.channels) == (4, 3)
+    assert prepared.classes == ["a", "b"]
+    assert prepared.preparation == "read from x.zip"
+
+
+@pytest.mark.parametrize("layout", ["{c}/{i}.png", "train/{c}/{i}.png"])
+def test_without_a_test_part_it_is_split(tmp_path: Path, layout: str) -> None:
+    files = {layout.format(c=c, i=i): PNG for c in "ab" for i in range(10)}
+
+    with prepare_path(make_folder(tmp_path / "set", files)) as prepared:
+        test = read_images(prepared.folder / "test.npz")
+
+    assert (prepared.train_size, prepared.test_size) == (16, 4)
+    assert test.labels is not None and np.bincount(test.labels).tolist() == [2, 2]
+    assert prepared.preparation == (
+        "read from set; split by seed 0, 0.2 of each class for the test split"
+    )
+
+
+def test_the_test_fraction_can_be_chosen(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "x.zip", [(f"{i}.png", PNG) for i in range(10)])
+
+    with prepare_path(path, test_fraction=0.5) as prepared:
+        assert (prepared.train_size, prepared.test_size) == (5, 5)
+        assert prepared.classes == []
+
+
+SQUARE = {"a/1.png": PNG, "a/2.png": PNG, "b/1.png": PNG, "b/2.png": PNG}
+REFUSED: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
+    "not square": (
+        {"1.png": encode(size=(6, 4)), "2.png": encode(size=(6, 4))},
+        {},
+        "the images are 6x4 pixels; expected square ones, or a resolution",
+    ),
+    "unequal parts": (
+        {"train/1.png": PNG, "test/1.png": GREY},
+        {},
+        "test images are 4x4x1 where train images are 4x4x3; expected all alike, or a resolution "
+        "and a number of channels",
+    ),
+    "one image": (
+        {"1.png": PNG},
+        {},
+        "x.zip: 1 image; expected at least 2, one for each split",
+    ),
+    "one image of a class": (
+        {**SQUARE, "c/1.png": PNG},
+        {},
+        "class c: 1 image; expected at least 2, one for each split",
+    ),
+    "no fraction": (
+        SQUARE,
+        {"test_fraction": 0},
+        "expected a test fraction between 0 and 1, got 0",
+    ),
+    "needless fraction": (
+        {"train/1.png": PNG, "test/1.png": PNG},
+        {"test_fraction": 0.5},
+        "x.zip: has a test/ part; a test fraction has no place",
+    ),
+    "damaged": (
+        {**SQUARE, "b/2.png": PNG[:50]},
+        {},
+        "x.zip: b/2.png: truncated or damaged (no end mark); expected a whole PNG file",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_prepared_is_refused_and_leaves_nothing(
+    tmp_path: Path, data_dir: Path, case: str
+) -> None:
+    files, options, expected = REFUSED[case]
+    path = make_zip(tmp_path / "x.zip", files.items())
+
+    with pytest.raises((ImageError, PreparationError)) as caught, prepare_path(path, **options):
+        pass
+
+    assert str(caught.value) == expected
+    assert left_behind(data_dir) == []
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_zip(tmp_path / "x.zip", SQUARE.items())
+    calls: list[int] = []
+
+    def fsync_once(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 2:  # the first file is already whole
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync_once)
+    with pytest.raises(OSError, match="No space left"), prepare_path(path):
+        pass
+
+    assert len(calls) == 2
+    assert left_behind(data_dir) == []
+
+
+def test_an_error_after_preparing_leaves_nothing_behind(tmp_path: Path, data_dir: Path) -> None:
+    path = make_zip(tmp_path / "x.zip", SQUARE.items())
+
+    with prepare_path(path):
+        assert len(left_behind(data_dir)) == 1
+    with pytest.raises(KeyboardInterrupt), prepare_path(path):
+        raise KeyboardInterrupt
+
+    assert left_behind(data_dir) == []
+
+
+def test_an_npz_is_no_source_of_a_dataset(tmp_path: Path) -> None:
+    with pytest.raises(PreparationError) as caught, prepare_path(tmp_path / "x.npz"):
+        pass
+
+    assert str(caught.value) == "x.npz: an .npz file; expected a folder or a .zip archive"
+
+
+# --- torchvision ------------------------------------------------------------------------------
+
+
+def write_idx(path: Path, values: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+    header = struct.pack(">BBBB", 0, 0, 8, values.ndim)
+    path.write_bytes(header + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes())
+
+
+def test_files_placed_by_hand_need_no_network(data_dir: Path) -> None:
+    raw = data_dir / "downloads" / "MNIST" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 20), ("t10k", 10)):
+        pixels = np.random.default_rng(count).integers(0, 256, (count, 28, 28), np.uint8)
+        write_idx(raw / f"{part}-images-idx3-ubyte", pixels)
+        write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(count, dtype=np.uint8) % 10)
+
+    with prepare_torchvision("MNIST") as prepared:
+        test = read_images(prepared.folder / "test.npz")
+
+    assert (prepared.train_size, prepared.test_size) == (20, 10)
+    assert prepared.classes == list("0123456789")
+    assert np.array_equal(test.pixels[:, 0], pixels)
+
+
+def test_without_a_network_it_says_which_files_to_place_where(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision import datasets  # noqa: PLC0415  # takes seconds
+
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+
+    with pytest.raises(PreparationError) as caught, prepare_torchvision("FashionMNIST"):
+        pass
+
+    assert str(caught.value) == (
+        "FashionMNIST could not be fetched (RuntimeError: Error downloading "
+        "train-images-idx3-ubyte.gz: Tried http://127.0.0.1:9/, got: <urlopen error [Errno 111] "
+        "Connection refused>); where there is no network, place train-images-idx3-ubyte.gz, "
+        "train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz into "
+        f"{data_dir}/downloads/FashionMNIST/FashionMNIST/raw and run this again"
+    )
+    assert left_behind(data_dir) == []
+
+
+def test_an_unknown_torchvision_dataset_is_refused() -> None:
+    with pytest.raises(PreparationError) as caught, prepare_torchvision("ImageNet"):
+        pass
+
+    assert str(caught.value) == (
+        "expected one of MNIST, FashionMNIST, KMNIST, CIFAR10, CIFAR100, SVHN, CelebA; "
+        "got 'ImageNet'"
+    )
+
+
+@pytest.mark.parametrize("name", preparation.TORCHVISION_ORIGINS)
+def test_every_torchvision_dataset_names_its_files(tmp_path: Path, name: str) -> None:
+    from torchvision import datasets  # noqa: PLC0415  # takes seconds
+
+    where, files = preparation._torchvision_files(name, getattr(datasets, name), tmp_path)
+
+    assert where.is_relative_to(tmp_path)
+    assert files and all(files)
