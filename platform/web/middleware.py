@@ -5,6 +5,8 @@ from collections.abc import Callable
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponseBase
+from django_htmx.http import HttpResponseClientRefresh
+from django_htmx.middleware import HtmxDetails
 
 View = Callable[[HttpRequest], HttpResponseBase]
 
@@ -16,6 +18,9 @@ def public_read(get_response: View) -> View:
         open_path = request.path.startswith(("/admin/", "/static/", "/api/", "/health"))
         if settings.PUBLIC_READ or request.user.is_authenticated or open_path:
             return get_response(request)
+        htmx: HtmxDetails | None = getattr(request, "htmx", None)
+        if htmx:
+            return HttpResponseClientRefresh()  # the whole page then asks for the login
         return redirect_to_login(request.get_full_path())
 
     return middleware

@@ -1,5 +1,21 @@
 """Addresses of the pages."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from web import experiment, home, views
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", home.home, name="home"),
+    path("live/activity/", home.activity, name="activity"),
+    path("experiments/<int:pk>/", experiment.experiment, name="experiment"),
+    path(
+        "experiments/<int:pk>/live/<slug:name>/",
+        experiment.experiment_region,
+        name="experiment-region",
+    ),
+    path("datasets/", views.datasets, name="datasets"),
+    path("datasets/<slug:slug>/", views.dataset, name="dataset"),
+    path("protocols/<slug:fingerprint>/", views.protocol, name="protocol"),
+    path("workers/", views.workers, name="workers"),
+    path("health/", views.health, name="health"),
+]

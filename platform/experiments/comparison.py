@@ -1,0 +1,178 @@
+"""An experiment's entries side by side: what each has shown so far, and where configs differ."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.models import Checkpoint, Entry, Evaluation, Experiment, Run, SampleSet
+from experiments.overview import Work, describe
+from generators import registry
+from generators.configs import FieldSpec, describe as describe_config
+from jobs.models import Job, Status
+
+ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One entry with one sampler at one training seed: a column of the comparison."""
+
+    entry: Entry
+    sampler_label: str
+    work: Work | None  # the job that decides where it stands
+    sample_set: SampleSet | None  # drawn and on disk
+    preview: Checkpoint | None  # the latest grid of the training, until there is a sample set
+
+
+def contenders(experiment: Experiment, seed: int, jobs: "ExperimentJobs") -> list[Contender]:
+    """Return the columns of the comparison, controls first, in the order of the entries."""
+    columns = []
+    for entry in jobs.entries:
+        run = next((r for r in jobs.runs if r.entry_id == entry.pk and r.seed == seed), None)
+        sets = [s for s in jobs.sample_sets if s.entry_id == entry.pk and s.run_id == pk_of(run)]
+        labels = entry.sampler_labels or [s.sampler_label for s in sets]
+        for label in labels:
+            drawn = next((s for s in sets if s.sampler_label == label), None)
+            columns.append(_contender(entry, label, run, drawn, jobs))
+    return columns
+
+
+def _contender(
+    entry: Entry, label: str, run: Run | None, drawn: SampleSet | None, jobs: "ExperimentJobs"
+) -> Contender:
+    evaluations = [e for e in jobs.evaluations if drawn and e.sample_set_id == drawn.pk]
+    stages: list[Job] = [*evaluations, *filter(None, [drawn, run])]
+    deciding = next((job for job in stages if job.status != Status.COMPLETED), None)
+    deciding = deciding or next(iter(stages), None)
+    ready = drawn is not None and drawn.status == Status.COMPLETED
+    return Contender(
+        entry=entry,
+        sampler_label=label,
+        work=describe(deciding) if deciding else None,
+        sample_set=drawn if ready else None,
+        preview=None if ready or run is None else jobs.previews.get(run.pk),
+    )
+
+
+def pk_of(run: Run | None) -> int | None:
+    return None if run is None else run.pk
+
+
+@dataclass(frozen=True)
+class ExperimentJobs:
+    """All rows of an experiment, each kind loaded once."""
+
+    entries: list[Entry]
+    runs: list[Run]
+    sample_sets: list[SampleSet]
+    evaluations: list[Evaluation]
+    previews: dict[int, Checkpoint]  # the latest of each run that has none of its samples yet
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "ExperimentJobs":
+        entries = list(experiment.entries.all())
+        by_pk = {entry.pk: entry for entry in entries}
+        runs = list(Run.objects.filter(entry__in=entries).select_related("worker"))
+        sets = list(SampleSet.objects.filter(entry__in=entries).select_related("worker"))
+        runs_by_pk = {run.pk: run for run in runs}
+        sets_by_pk = {sample_set.pk: sample_set for sample_set in sets}
+        evaluations = list(
+            Evaluation.objects.filter(sample_set__in=sets).select_related("worker", "protocol")
+        )
+        for entry in entries:
+            entry.experiment = experiment
+        for run in runs:
+            run.entry = by_pk[run.entry_id]
+        for sample_set in sets:
+            sample_set.entry = by_pk[sample_set.entry_id]
+            sample_set.run = runs_by_pk.get(sample_set.run_id or 0)
+        for evaluation in evaluations:
+            evaluation.sample_set = sets_by_pk[evaluation.sample_set_id]
+        return cls(entries, runs, sets, evaluations, _latest_previews(runs))
+
+    @property
+    def all(self) -> list[Job]:
+        return [*self.runs, *self.sample_sets, *self.evaluations]
+
+    @property
+    def is_live(self) -> bool:
+        return any(not job.is_finished for job in self.all)
+
+
+def _latest_previews(runs: Iterable[Run]) -> dict[int, Checkpoint]:
+    previews = Checkpoint.objects.filter(run__in=list(runs)).exclude(preview="")
+    return {checkpoint.run_id: checkpoint for checkpoint in previews.order_by("images_seen")}
+
+
+@dataclass(frozen=True)
+class ConfigRow:
+    """One field over several entries; None where an entry has no such field."""
+
+    name: str
+    help: str
+    values: tuple[str | None, ...]
+
+    @property
+    def differs(self) -> bool:
+        return len(set(self.values)) > 1
+
+
+@dataclass(frozen=True)
+class ConfigTable:
+    """The configurations of all entries of one family."""
+
+    family: str
+    family_label: str
+    entries: tuple[Entry, ...]
+    rows: tuple[ConfigRow, ...]
+
+    @property
+    def differing(self) -> tuple[ConfigRow, ...]:
+        return tuple(row for row in self.rows if row.differs)
+
+    @property
+    def is_comparison(self) -> bool:
+        return len(self.entries) > 1
+
+
+def config_tables(entries: Iterable[Entry]) -> list[ConfigTable]:
+    """Return one table for each family that takes part, in the order of the entries."""
+    families: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.algorithm:
+            families[entry.family].append(entry)
+    return [
+        ConfigTable(family, members[0].family_label, tuple(members), _config_rows(members))
+        for family, members in families.items()
+    ]
+
+
+def _config_rows(entries: list[Entry]) -> tuple[ConfigRow, ...]:
+    complete = [
+        {
+            "algorithm": entry.algorithm,
+            **entry.config,
+            "samplers": ", ".join(entry.sampler_labels),
+        }
+        for entry in entries
+    ]
+    helps = {spec.name: spec.help for entry in entries for spec in _fields(entry)}
+    names = dict.fromkeys(name for values in complete for name in values)
+    return tuple(
+        ConfigRow(name, helps.get(name, ""), tuple(in_words(v.get(name, ABSENT)) for v in complete))
+        for name in names
+    )
+
+
+def _fields(entry: Entry) -> list[FieldSpec]:
+    return describe_config(registry.get_spec(entry.algorithm).config)
+
+
+def in_words(value: Any) -> str | None:
+    """Return a configuration value as people write it, None if there is no such field."""
+    if value is ABSENT:
+        return None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,42 @@
+"""Pictures that pages show, found by the row's number, never by a path from outside."""
+
+from pathlib import Path
+
+from django.conf import settings
+from django.http import FileResponse, Http404, HttpRequest
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_safe
+
+from experiments.models import Checkpoint, SampleSet
+
+YEAR_SECONDS = 31_536_000
+
+
+@require_safe
+def sample_grid(request: HttpRequest, pk: int) -> FileResponse:
+    """Return the contact sheet of a sample set."""
+    return _picture(request, get_object_or_404(SampleSet, pk=pk).grid_path)
+
+
+@require_safe
+def checkpoint_preview(request: HttpRequest, pk: int) -> FileResponse:
+    """Return the grid drawn when a checkpoint was written."""
+    checkpoint = get_object_or_404(Checkpoint, pk=pk)
+    if not checkpoint.preview:
+        raise Http404("no preview was drawn with this checkpoint")
+    return _picture(request, Path(settings.DATA_DIR) / checkpoint.preview)
+
+
+def _picture(request: HttpRequest, path: Path) -> FileResponse:
+    """Return a PNG inside the data folder; an address with `v=<digest>` never changes."""
+    root = Path(settings.DATA_DIR).resolve()
+    if not path.resolve().is_relative_to(root) or path.suffix != ".png":
+        raise Http404("no picture of the site")
+    try:
+        response = FileResponse(path.open("rb"), content_type="image/png")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise Http404("the picture is not there (any more)") from error
+    visibility = "public" if settings.PUBLIC_READ else "private"
+    age = f"max-age={YEAR_SECONDS}, immutable" if request.GET.get("v") else "no-cache"
+    response["Cache-Control"] = f"{visibility}, {age}"
+    return response

@@ -1,0 +1,182 @@
+"""Read-only questions that pages ask: what is running, where, how far; what waits and why."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, QuerySet
+
+from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
+from jobs.models import ACTIVE, Job, Status, Worker
+
+EXPERIMENT_OF = {
+    Run: "entry__experiment",
+    SampleSet: "entry__experiment",
+    Evaluation: "sample_set__entry__experiment",
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job in one line, whatever its kind."""
+
+    job: Job
+    verb: str  # training, sampling, evaluating
+    entry: Entry
+    what: str  # "seed 0", "seed 0, DDIM 50"
+    percent: int
+    url: str
+    detail: str = ""  # the step of an evaluation
+    images_per_second: float | None = None
+    seconds_left: float | None = None
+
+
+def describe(job: Job) -> Work:
+    """Return the job in one line; its entry, experiment and worker should be loaded."""
+    if isinstance(job, Run):
+        return _training(job)
+    if isinstance(job, SampleSet):
+        return _drawing(job)
+    assert isinstance(job, Evaluation), "there are three kinds of jobs"
+    return _scoring(job)
+
+
+def _training(run: Run) -> Work:
+    return Work(
+        job=run,
+        verb="training",
+        entry=run.entry,
+        what=f"seed {run.seed}",
+        percent=run.percent,
+        url=run.get_absolute_url(),
+        images_per_second=run.images_per_second,
+        seconds_left=run.seconds_left,
+    )
+
+
+def _drawing(sample_set: SampleSet) -> Work:
+    return Work(
+        job=sample_set,
+        verb="sampling",
+        entry=sample_set.entry,
+        what=_set_name(sample_set),
+        percent=sample_set.percent,
+        url=page_of(sample_set),
+        images_per_second=sample_set.images_per_second,
+    )
+
+
+def _scoring(evaluation: Evaluation) -> Work:
+    return Work(
+        job=evaluation,
+        verb="evaluating",
+        entry=evaluation.sample_set.entry,
+        what=_set_name(evaluation.sample_set),
+        percent=evaluation.percent,
+        url=page_of(evaluation),
+        detail=evaluation.step,
+    )
+
+
+def _set_name(sample_set: SampleSet) -> str:
+    if sample_set.run is None:
+        return sample_set.sampler_label
+    return f"seed {sample_set.run.seed}, {sample_set.sampler_label}"
+
+
+def page_of(job: Job) -> str:
+    """Return the page that shows a job: its run's, or its experiment's for a control."""
+    if isinstance(job, Run):
+        return job.get_absolute_url()
+    sample_set = job.sample_set if isinstance(job, Evaluation) else job
+    assert isinstance(sample_set, SampleSet), "there are three kinds of jobs"
+    if sample_set.run is not None:
+        return sample_set.run.get_absolute_url()
+    return sample_set.entry.experiment.get_absolute_url()
+
+
+def loaded_runs() -> QuerySet[Run]:
+    return Run.objects.select_related("worker", "entry__experiment__dataset")
+
+
+def loaded_sample_sets() -> QuerySet[SampleSet]:
+    return SampleSet.objects.select_related("worker", "run", "entry__experiment__dataset")
+
+
+def loaded_evaluations() -> QuerySet[Evaluation]:
+    return Evaluation.objects.select_related(
+        "worker", "protocol", "sample_set__run", "sample_set__entry__experiment__dataset"
+    )
+
+
+def active_work() -> list[Work]:
+    """Return what workers hold now, trainings first."""
+    jobs: list[Job] = [
+        *loaded_runs().filter(status__in=ACTIVE).order_by("started_at", "pk"),
+        *loaded_sample_sets().filter(status__in=ACTIVE).order_by("started_at", "pk"),
+        *loaded_evaluations().filter(status__in=ACTIVE).order_by("started_at", "pk"),
+    ]
+    return [describe(job) for job in jobs]
+
+
+def queued_by_queue() -> Counter[str]:
+    """Return how many jobs wait, by queue."""
+    waiting: Counter[str] = Counter()
+    for kind in EXPERIMENT_OF:
+        queued = kind._default_manager.filter(status=Status.QUEUED).order_by()
+        for queue, number in queued.values_list("queue").annotate(number=Count("pk")):
+            waiting[queue] += number
+    return waiting
+
+
+def unserved_queues(queues: Iterable[str], workers: Iterable[Worker]) -> list[str]:
+    """Return those of the queues that no living worker takes jobs from."""
+    served = {queue for worker in workers if worker.is_alive for queue in worker.queues}
+    return sorted(set(queues) - served)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an experiment stands, from its jobs."""
+
+    status: str
+    runs_done: int
+    runs_total: int
+    failed: int  # jobs of any kind
+
+
+def standings(experiments: Iterable[Experiment] | None = None) -> dict[int, Standing]:
+    """Return where each experiment stands (all of them by default), in three queries."""
+    statuses: dict[int, Counter[str]] = defaultdict(Counter)
+    runs: dict[int, Counter[str]] = defaultdict(Counter)
+    for kind, path in EXPERIMENT_OF.items():
+        jobs: QuerySet[Any] = kind._default_manager.order_by()
+        if experiments is not None:
+            jobs = jobs.filter(**{f"{path}__in": experiments})
+        for pk, status, number in jobs.values_list(path, "status").annotate(number=Count("pk")):
+            statuses[pk][status] += number
+            if kind is Run:
+                runs[pk][status] += number
+    return {pk: _standing(counts, runs[pk]) for pk, counts in statuses.items()}
+
+
+def _standing(counts: Counter[str], runs: Counter[str]) -> Standing:
+    return Standing(
+        status=overall(set(counts)),
+        runs_done=runs[Status.COMPLETED],
+        runs_total=runs.total(),
+        failed=counts[Status.FAILED],
+    )
+
+
+def overall(statuses: set[str]) -> str:
+    """Return the status of an experiment whose jobs have these, as `Experiment.status` does."""
+    if statuses & set(ACTIVE):
+        return Status.RUNNING.value
+    if Status.QUEUED in statuses:
+        return (Status.RUNNING if Status.COMPLETED in statuses else Status.QUEUED).value
+    for status in (Status.FAILED, Status.CANCELLED):
+        if status in statuses:
+            return status.value
+    return Status.COMPLETED.value

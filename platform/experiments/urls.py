@@ -1,0 +1,19 @@
+"""Addresses of experiments, runs and their pictures; the experiment's own page is in `web`."""
+
+from django.urls import URLPattern, URLResolver, path
+
+from experiments import actions, files, views
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("experiments/", views.experiments, name="experiments"),
+    path("experiments/<int:pk>/cancel/", actions.cancel_experiment, name="cancel-experiment"),
+    path("experiments/<int:pk>/retry/", actions.retry_experiment, name="retry-experiment"),
+    path("entries/<int:pk>/losses.json", views.entry_losses, name="entry-losses"),
+    path("runs/<int:pk>/", views.run, name="run"),
+    path("runs/<int:pk>/live/<slug:name>/", views.run_region, name="run-region"),
+    path("runs/<int:pk>/losses.json", views.run_losses, name="run-losses"),
+    path("jobs/<slug:kind>/<int:pk>/cancel/", actions.cancel_job, name="cancel-job"),
+    path("jobs/<slug:kind>/<int:pk>/retry/", actions.retry_job, name="retry-job"),
+    path("samples/<int:pk>.png", files.sample_grid, name="sample-grid"),
+    path("checkpoints/<int:pk>.png", files.checkpoint_preview, name="checkpoint-preview"),
+]

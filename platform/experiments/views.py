@@ -1,0 +1,135 @@
+"""Pages of experiments and runs; they connect what is asked with what is shown."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.db.models import QuerySet, prefetch_related_objects
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from catalog.models import Dataset
+from experiments import curves, overview
+from experiments.comparison import in_words
+from experiments.live import Region
+from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
+from jobs.models import JobEvent, Status
+
+PAGE_SIZE = 50
+STATUSES = (
+    Status.QUEUED,
+    Status.RUNNING,
+    Status.COMPLETED,
+    Status.FAILED,
+    Status.CANCELLED,
+)
+
+
+def experiments(request: HttpRequest) -> HttpResponse:
+    """List experiments, newest first, filtered by status and dataset."""
+    status, dataset = request.GET.get("status", ""), request.GET.get("dataset", "")
+    found = Experiment.objects.select_related("dataset", "created_by").prefetch_related("entries")
+    page = Paginator(_filtered(found, status, dataset), PAGE_SIZE).get_page(request.GET.get("page"))
+    standings = overview.standings(page.object_list)
+    context = {
+        "page": page,
+        "rows": [(experiment, standings.get(experiment.pk)) for experiment in page],
+        "statuses": STATUSES,
+        "datasets": Dataset.objects.filter(experiments__isnull=False).distinct(),
+        "status": status,
+        "dataset": dataset,
+        "query": "&" + urlencode({"status": status, "dataset": dataset}),
+    }
+    return render(request, "experiments/list.html", context)
+
+
+def _filtered(experiments: QuerySet[Experiment], status: str, dataset: str) -> QuerySet[Experiment]:
+    if dataset:
+        experiments = experiments.filter(dataset__slug=dataset)
+    if status:
+        standing = overview.standings()
+        keys = [pk for pk, where in standing.items() if where.status == status]
+        experiments = experiments.filter(pk__in=keys)
+    return experiments
+
+
+def run(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show one training and everything that came of it."""
+    found = get_object_or_404(overview.loaded_runs(), pk=pk)
+    regions = _run_regions(found)
+    context = {
+        "run": found,
+        "experiment": found.entry.experiment,
+        "config": [(name, in_words(value)) for name, value in found.entry.config.items()],
+        **{name: region.render(request) for name, region in regions.items()},
+    }
+    return render(request, "experiments/run.html", context)
+
+
+def run_region(request: HttpRequest, pk: int, name: str) -> HttpResponse:
+    """Return one live part of the run's page."""
+    regions = _run_regions(get_object_or_404(overview.loaded_runs(), pk=pk))
+    if name not in regions:
+        raise Http404(f"expected a part of the page ({', '.join(regions)}), got {name!r}")
+    return regions[name].respond(request)
+
+
+def _run_regions(run: Run) -> dict[str, Region]:
+    sets = list(overview.loaded_sample_sets().filter(run=run))
+    evaluations = list(overview.loaded_evaluations().filter(sample_set__in=sets))
+    contexts: dict[str, Callable[[], dict[str, Any]]] = {
+        "status": lambda: {"run": run},
+        "results": lambda: _results(run, sets, evaluations),
+        "timeline": lambda: {"events": _timeline(run, sets, evaluations)},
+    }
+    live = any(not job.is_finished for job in [run, *sets, *evaluations])
+    return {
+        name: Region(
+            template=f"experiments/_run_{name}.html",
+            url=reverse("run-region", args=[run.pk, name]),
+            live=live,
+            context=context,
+        )
+        for name, context in contexts.items()
+    }
+
+
+def _results(run: Run, sets: list[SampleSet], evaluations: list[Evaluation]) -> dict[str, Any]:
+    prefetch_related_objects(evaluations, "values")
+    return {
+        "run": run,
+        "previews": list(run.checkpoints.exclude(preview="")),
+        "results": [(s, [e for e in evaluations if e.sample_set_id == s.pk]) for s in sets],
+    }
+
+
+def _timeline(
+    run: Run, sets: list[SampleSet], evaluations: list[Evaluation]
+) -> list[tuple[JobEvent, str]]:
+    """Return the events of the run and of what came of it, each with what it is about."""
+    subjects = {("run", run.pk): "training"}
+    subjects |= {("sampleset", s.pk): f"sampling {s.sampler_label}" for s in sets}
+    subjects |= {("evaluation", e.pk): f"evaluating {e.protocol.name}" for e in evaluations}
+    events = [
+        event
+        for kind in ("run", "sampleset", "evaluation")
+        for event in JobEvent.objects.filter(
+            job_type=kind, job_id__in=[pk for name, pk in subjects if name == kind]
+        )
+    ]
+    events.sort(key=lambda event: (event.at, event.pk))
+    return [(event, subjects[event.job_type, event.job_id]) for event in events]
+
+
+def run_losses(request: HttpRequest, pk: int) -> JsonResponse:
+    """Return the loss curve of one run as JSON."""
+    found = get_object_or_404(Run, pk=pk)
+    return JsonResponse(curves.loss_curves([found]))
+
+
+def entry_losses(request: HttpRequest, pk: int) -> JsonResponse:
+    """Return the loss curves of all runs of an entry as JSON."""
+    entry = get_object_or_404(Entry, pk=pk)
+    return JsonResponse(curves.loss_curves(entry.runs.all()))

@@ -1,0 +1,83 @@
+"""What is worth saying of a board in one line: who leads each corner, how many take part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import Max, QuerySet
+
+from catalog.models import Protocol
+from leaderboards import digits, ranking
+from leaderboards.ranking import Board, Column, Row
+
+SPEED = "images_per_second"
+
+
+@dataclass(frozen=True)
+class Leader:
+    """The first row of one corner; `tied` others cannot be separated from it."""
+
+    corner: str
+    column: Column
+    row: Row
+    text: str
+    spread: str
+    tied: int
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """A board in one card."""
+
+    board: Board
+    leaders: tuple[Leader, ...]
+    entries: int  # rows that are no control
+    scored: int  # of those, rows with a value
+
+
+def protocols_in_use() -> QuerySet[Protocol]:
+    """Return the protocols that experiments use, the latest used first."""
+    used = Protocol.objects.annotate(latest=Max("experiments__created_at"))
+    return used.filter(latest__isnull=False).select_related("dataset").order_by("-latest")
+
+
+def overview(protocols: Sequence[Protocol]) -> list[Highlight]:
+    return [highlight(ranking.rank(protocol)) for protocol in protocols]
+
+
+def highlight(board: Board) -> Highlight:
+    contenders = [row for row in board.rows if not row.is_control]
+    return Highlight(
+        board=board,
+        leaders=tuple(filter(None, (_leader(board, *corner) for corner in _corners(board)))),
+        entries=len(contenders),
+        scored=sum(row.seeds_scored > 0 for row in contenders),
+    )
+
+
+def _corners(board: Board) -> list[tuple[str, Column]]:
+    """Return one column for each corner of the trilemma, where the protocol has one."""
+    chosen: dict[str, Column] = {}
+    for column in board.columns:
+        if column.corner != "cost":
+            chosen.setdefault(column.corner.capitalize(), column)
+        elif column.key == SPEED:
+            chosen["Speed"] = column
+    return list(chosen.items())
+
+
+def _leader(board: Board, corner: str, column: Column) -> Leader | None:
+    cells = [(row, row.cells[column.key]) for row in board.rows]
+    first = next(((row, cell) for row, cell in cells if cell.rank == 1), None)
+    if first is None:
+        return None
+    row, cell = first
+    assert cell.value is not None, "only present values have a rank"
+    places = digits.decimals([cell])
+    return Leader(
+        corner=corner,
+        column=column,
+        row=row,
+        text=digits.number(cell.value, places),
+        spread=digits.spread(cell, places),
+        tied=sum(other.leads for _, other in cells) - 1,
+    )

@@ -1,0 +1,66 @@
+"""A protocol in words: what a board's page says of how its numbers were made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.models import Protocol
+from evaluation import specs
+
+Pairs = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class MetricInWords:
+    """One metric with every parameter of its value and of its interval."""
+
+    label: str
+    arrow: str
+    help: str
+    parameters: Pairs
+    uncertainty: Pairs
+
+
+def describe(protocol: Protocol) -> dict[str, Any]:
+    """Return the context of the protocol box."""
+    return {
+        "protocol": protocol,
+        "facts": [(_words(name), _fact(value)) for name, value in protocol.facts.items()],
+        "metrics": [_metric(protocol, name) for name in protocol.metrics],
+        "recipe": pairs(protocol.record["extractor"]["recipe"]),
+    }
+
+
+def _metric(protocol: Protocol, name: str) -> MetricInWords:
+    record = protocol.record
+    identity = record["extractor"]
+    return MetricInWords(
+        label=specs.metric_label(name, identity["name"], identity["weights_sha256"]),
+        arrow=specs.arrow(name),
+        help=specs.METRICS[name].help,
+        parameters=pairs(record["metrics"][name]),
+        uncertainty=[
+            ("level", f"{record['uncertainty']['level']:g}"),
+            *pairs(record["uncertainty"].get(name, {})),
+        ],
+    )
+
+
+def pairs(values: Mapping[str, Any], prefix: str = "") -> Pairs:
+    """Return nested values as flat pairs of words, in their order."""
+    found: Pairs = []
+    for name, value in values.items():
+        words = f"{prefix}{_words(name)}"
+        found += pairs(value, f"{words}: ") if isinstance(value, Mapping) else [(words, str(value))]
+    return found
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    is_share = isinstance(value, float) and 0 <= value <= 1
+    return f"{100 * value:.2f} %" if is_share else str(value)

@@ -1,0 +1,10 @@
+"""Addresses of the boards' pages."""
+
+from django.urls import URLPattern, URLResolver, path
+
+from leaderboards import views
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("leaderboards/", views.leaderboards, name="leaderboards"),
+    path("leaderboards/<slug:fingerprint>/", views.leaderboard, name="leaderboard"),
+]

@@ -1,0 +1,37 @@
+"""Pages of boards. Ranking is done elsewhere; these connect it with templates."""
+
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+
+from catalog.models import Protocol
+from leaderboards import charts, highlights, protocol_box, ranking, tables
+
+PAGE_SIZE = 12  # a board costs a handful of queries
+
+
+def leaderboards(request: HttpRequest) -> HttpResponse:
+    """List every protocol in use with the leader of each corner, then those without entries."""
+    pages = Paginator(highlights.protocols_in_use(), PAGE_SIZE)
+    page = pages.get_page(request.GET.get("page"))
+    unused = Protocol.objects.filter(experiments__isnull=True).select_related("dataset")
+    context = {"page": page, "boards": highlights.overview(list(page)), "unused": unused}
+    return render(request, "leaderboards/list.html", context)
+
+
+def leaderboard(request: HttpRequest, fingerprint: str) -> HttpResponse:
+    """Show the board of one protocol."""
+    protocols = Protocol.objects.select_related("dataset")
+    protocol = get_object_or_404(protocols, fingerprint=fingerprint)
+    try:
+        board = ranking.rank(protocol, sort=request.GET.get("sort", ""))
+    except ValueError as error:
+        raise Http404(str(error)) from error
+    context: dict[str, Any] = {
+        **protocol_box.describe(protocol),
+        "table": tables.table(board),
+        "chart": charts.trilemma(board),
+    }
+    return render(request, "leaderboards/detail.html", context)

@@ -1,0 +1,136 @@
+"""The page of an experiment: boards, entries side by side, runs, configurations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from catalog.models import Protocol
+from experiments import comparison, overview
+from experiments.live import Region
+from experiments.models import Experiment
+from jobs.models import Worker
+from leaderboards import charts, ranking, tables
+
+
+@dataclass(frozen=True)
+class Page:
+    """An experiment with everything its page was asked to show."""
+
+    experiment: Experiment
+    protocols: list[Protocol]
+    jobs: comparison.ExperimentJobs
+    seed: int  # whose samples stand side by side
+    sort: str  # of the boards
+
+    @classmethod
+    def of(cls, request: HttpRequest, pk: int) -> "Page":
+        experiments = Experiment.objects.select_related("dataset", "created_by")
+        experiment = get_object_or_404(experiments, pk=pk)
+        protocols = list(experiment.protocols.all())
+        return cls(
+            experiment=experiment,
+            protocols=protocols,
+            jobs=comparison.ExperimentJobs.of(experiment),
+            seed=_chosen_seed(request.GET.get("seed", ""), experiment.seeds),
+            sort=_chosen_sort(request.GET.get("sort", ""), protocols),
+        )
+
+    def regions(self) -> dict[str, Region]:
+        contexts: dict[str, Callable[[], dict[str, Any]]] = {
+            "standing": self._standing,
+            "boards": self._boards,
+            "samples": self._samples,
+            "runs": self._runs,
+        }
+        query = urlencode({"seed": str(self.seed), "sort": self.sort})
+        return {
+            name: Region(
+                template=f"web/_experiment_{name}.html",
+                url=f"{reverse('experiment-region', args=[self.experiment.pk, name])}?{query}",
+                live=self.jobs.is_live,
+                context=context,
+            )
+            for name, context in contexts.items()
+        }
+
+    def _standing(self) -> dict[str, Any]:
+        jobs = self.jobs.all
+        queued = {job.queue for job in jobs if job.status == "queued"}
+        return {
+            "experiment": self.experiment,
+            "status": overview.overall({job.status for job in jobs}),
+            "jobs_done": sum(job.status == "completed" for job in jobs),
+            "jobs_total": len(jobs),
+            "failed": [overview.describe(job) for job in jobs if job.status == "failed"],
+            "can_cancel": any(job.can_cancel for job in jobs),
+            "can_retry": any(job.can_retry for job in jobs),
+            "unserved": overview.unserved_queues(queued, Worker.objects.all()) if queued else [],
+        }
+
+    def _boards(self) -> dict[str, Any]:
+        return {"boards": [self._board(protocol) for protocol in self.protocols]}
+
+    def _board(self, protocol: Protocol) -> dict[str, Any]:
+        keys = {column.key for column in ranking.columns_of(protocol)}
+        sort = self.sort if self.sort.removeprefix("-") in keys else ""
+        board = ranking.rank(protocol, sort=sort, experiment=self.experiment)
+        page = self.experiment.get_absolute_url()
+        return {
+            "protocol": protocol,
+            "table": tables.table(board, page=page, seed=str(self.seed)),
+            "chart": charts.trilemma(board),
+            "chart_name": f"trilemma-{protocol.short}",
+        }
+
+    def _samples(self) -> dict[str, Any]:
+        return {
+            "experiment": self.experiment,
+            "seed": self.seed,
+            "sort": self.sort,
+            "contenders": comparison.contenders(self.experiment, self.seed, self.jobs),
+        }
+
+    def _runs(self) -> dict[str, Any]:
+        return {"work": [overview.describe(run) for run in self.jobs.runs]}
+
+
+def _chosen_seed(text: str, seeds: list[int]) -> int:
+    """Return the training seed whose samples are shown, the first by default."""
+    if not text:
+        return seeds[0]
+    if text not in {str(seed) for seed in seeds}:
+        raise Http404(f"expected a seed of the experiment ({seeds}), got {text!r}")
+    return int(text)
+
+
+def _chosen_sort(sort: str, protocols: list[Protocol]) -> str:
+    keys = {column.key for protocol in protocols for column in ranking.columns_of(protocol)}
+    if sort and sort.removeprefix("-") not in keys:
+        raise Http404(f"expected a column to sort by ({', '.join(sorted(keys))}), got {sort!r}")
+    return sort
+
+
+def experiment(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show an experiment."""
+    page = Page.of(request, pk)
+    context = {
+        "page": page,
+        "experiment": page.experiment,
+        "trained": [entry for entry in page.jobs.entries if entry.algorithm],
+        "configs": comparison.config_tables(page.jobs.entries),
+        **{name: region.render(request) for name, region in page.regions().items()},
+    }
+    return render(request, "web/experiment.html", context)
+
+
+def experiment_region(request: HttpRequest, pk: int, name: str) -> HttpResponse:
+    """Return one live part of the experiment's page."""
+    regions = Page.of(request, pk).regions()
+    if name not in regions:
+        raise Http404(f"expected a part of the page ({', '.join(regions)}), got {name!r}")
+    return regions[name].respond(request)

@@ -1,0 +1,21 @@
+// Draws every element with data-chart, also those that arrive later, in the colours of the theme.
+import { drawLoss, forgetLoss } from "./loss.js";
+import { drawTrilemma } from "./trilemma.js";
+
+const DRAW = { loss: drawLoss, trilemma: drawTrilemma };
+
+function drawAll(root) {
+  const inside = [...root.querySelectorAll("[data-chart]")];
+  if (root.matches?.("[data-chart]")) inside.push(root);
+  for (const element of inside) DRAW[element.dataset.chart](element);
+}
+
+drawAll(document);
+document.addEventListener("themechange", () => drawAll(document));
+document.addEventListener("htmx:load", (event) => drawAll(event.detail.elt));
+document.addEventListener("htmx:beforeCleanupElement", (event) => {
+  for (const element of event.detail.elt.querySelectorAll?.("[data-chart]") ?? []) {
+    forgetLoss(element);
+    window.Plotly.purge(element);
+  }
+});

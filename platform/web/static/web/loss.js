@@ -1,0 +1,79 @@
+// Loss curves: one line per loss and seed over images seen; asked for again while training lives.
+import { CONFIG, LINES, axis, colour, layout, ready, say } from "./palette.js";
+
+const EVERY_MS = 2000;
+const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
+const known = new WeakMap(); // element -> the last answer
+const timers = new WeakMap();
+
+export function drawLoss(element) {
+  if (known.has(element)) draw(element, known.get(element));
+  else if (!timers.has(element)) follow(element);
+}
+
+export function forgetLoss(element) {
+  clearTimeout(timers.get(element));
+}
+
+async function follow(element) {
+  timers.set(element, 0);
+  let finished = false;
+  try {
+    const answer = await fetch(element.dataset.source, { headers: { Accept: "application/json" } });
+    if (answer.ok) {
+      const curves = await answer.json();
+      known.set(element, curves);
+      draw(element, curves);
+      finished = curves.finished;
+    }
+  } catch {
+    if (!known.has(element)) say(element, "The server does not answer; trying again.");
+  }
+  if (!finished && element.isConnected) {
+    timers.set(element, setTimeout(() => follow(element), EVERY_MS));
+  }
+}
+
+function draw(element, curves) {
+  const traces = lines(curves.runs);
+  if (!traces.length) {
+    say(element, curves.finished ? "No loss was recorded." : "The first points appear soon after the training begins.");
+    return;
+  }
+  ready(element);
+  const many = new Set(traces.map((trace) => trace.legendgroup)).size > 1;
+  window.Plotly.react(element, traces, layout({
+    xaxis: axis("images seen", { tickformat: "~s", rangemode: "tozero" }),
+    yaxis: axis("", { tickformat: "~g", nticks: 6 }),
+    showlegend: many || curves.runs.length > 1,
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } },
+    hovermode: "x",
+  }), CONFIG);
+}
+
+function lines(runs) {
+  const names = [...new Set(runs.flatMap((run) => Object.keys(run.losses)))];
+  const several = runs.length > 1;
+  const traces = [];
+  names.forEach((name, nameIndex) => {
+    runs.forEach((run, runIndex) => {
+      if (!run.losses[name]) return;
+      const label = several ? `${name}, seed ${run.seed}` : name;
+      traces.push({
+        x: run.images_seen,
+        y: run.losses[name],
+        name: label,
+        legendgroup: name,
+        mode: run.images_seen.length > 1 ? "lines" : "markers",
+        line: {
+          color: colour(LINES[nameIndex % LINES.length]),
+          width: 1.6,
+          dash: DASHES[runIndex % DASHES.length],
+        },
+        connectgaps: false,
+        hovertemplate: `${label} %{y:.4g}<extra></extra>`,
+      });
+    });
+  });
+  return traces;
+}

@@ -1,0 +1,112 @@
+"""Filters that write numbers; what is missing becomes a dash, never 0."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from evaluation import specs
+from experiments.models import MetricValue
+from leaderboards import digits
+from leaderboards.ranking import estimate
+from web import formats
+
+register = template.Library()
+
+
+def _or_dash(write: Callable[[Any], str]) -> Callable[[Any], str]:
+    def written(value: Any) -> str:
+        return formats.ABSENT if value is None or value == "" else write(value)
+
+    return written
+
+
+for name, function in {
+    "count": formats.count,
+    "short_count": formats.short_count,
+    "significant": formats.significant,
+    "duration": formats.duration,
+    "size": formats.size,
+}.items():
+    register.filter(name, _or_dash(function))
+
+COSTS: dict[str, Callable[[float], str]] = {
+    "images_per_second": formats.significant,
+    "nfe": formats.significant,
+    "parameters": formats.short_count,
+    "device_seconds": formats.duration,
+}
+
+
+@register.filter
+def cost(value: float | None, key: str) -> str:
+    """Return a cost in the unit of its column."""
+    return formats.ABSENT if value is None else COSTS.get(key, formats.significant)(value)
+
+
+@register.filter
+def when(moment: Any) -> str | SafeString:
+    """Return a moment as "3 min ago" with the exact time in its title."""
+    if moment is None:
+        return formats.ABSENT
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        f"{moment:%Y-%m-%d %H:%M:%S} UTC",
+        formats.ago(moment),
+    )
+
+
+@register.filter
+def clock(moment: Any) -> str | SafeString:
+    """Return a moment as a time of day with the date in its title."""
+    if moment is None:
+        return formats.ABSENT
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        f"{moment:%Y-%m-%d %H:%M:%S} UTC",
+        f"{moment:%b %d %H:%M:%S}",
+    )
+
+
+@register.filter
+def label_of(protocol: Any, metric: str) -> str:
+    """Return the only name under which a metric of this protocol may be shown."""
+    return str(protocol.metric_label(metric))
+
+
+@register.filter
+def arrow_of(metric: str) -> str:
+    return specs.arrow(metric)
+
+
+class _Shown:
+    """A metric value as a board shows it: the corrected estimate with its interval."""
+
+    def __init__(self, value: MetricValue) -> None:
+        self.value = None if value.value is None else estimate(value)
+        self.low, self.high = value.low, value.high
+
+
+@register.filter
+def value_text(value: MetricValue) -> str:
+    shown = _Shown(value)
+    if shown.value is None:
+        return formats.ABSENT
+    return digits.number(shown.value, digits.decimals([shown]))
+
+
+@register.filter
+def value_spread(value: MetricValue) -> str:
+    shown = _Shown(value)
+    return digits.spread(shown, digits.decimals([shown]))
+
+
+@register.filter
+def value_raw(value: MetricValue) -> str:
+    """Return the exact number that `value_text` rounds, empty if there is none."""
+    shown = _Shown(value)
+    return "" if shown.value is None else repr(shown.value)

@@ -1,0 +1,73 @@
+"""Pages of datasets, protocols and workers, and the health of the site."""
+
+from collections import defaultdict
+
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, render
+
+from catalog.models import Dataset, Protocol
+from experiments import overview
+from experiments.models import SampleSet
+from jobs.models import Status, Worker
+from leaderboards import protocol_box
+
+
+def datasets(request: HttpRequest) -> HttpResponse:
+    found = Dataset.objects.prefetch_related("protocols")
+    return render(request, "web/datasets.html", {"datasets": found})
+
+
+def dataset(request: HttpRequest, slug: str) -> HttpResponse:
+    found = get_object_or_404(Dataset, slug=slug)
+    grids = SampleSet.objects.filter(
+        entry__experiment__dataset=found, run__isnull=True, status=Status.COMPLETED
+    )
+    context = {
+        "dataset": found,
+        "protocols": found.protocols.all(),
+        "experiments": found.experiments.all()[:20],
+        "experiments_total": found.experiments.count(),
+        "real_images": grids.order_by("-pk").first(),
+    }
+    return render(request, "web/dataset.html", context)
+
+
+def protocol(request: HttpRequest, fingerprint: str) -> HttpResponse:
+    """Show everything that decides a value; with `?with=` the differences to another protocol."""
+    protocols = Protocol.objects.select_related("dataset")
+    found = get_object_or_404(protocols, fingerprint=fingerprint)
+    other = None
+    if wanted := request.GET.get("with"):
+        other = get_object_or_404(protocols, fingerprint=wanted)
+    context = {
+        **protocol_box.describe(found),
+        "others": protocols.exclude(pk=found.pk),
+        "other": other,
+        "differences": found.differences(other) if other else [],
+        "experiments": found.experiments.all()[:20],
+        "experiments_total": found.experiments.count(),
+    }
+    return render(request, "web/protocol.html", context)
+
+
+def workers(request: HttpRequest) -> HttpResponse:
+    """List workers with what each is doing."""
+    doing = defaultdict(list)
+    for work in overview.active_work():
+        doing[work.job.worker_id].append(work)
+    found = Worker.objects.order_by("-last_seen", "name")
+    context = {"rows": [(worker, doing[worker.pk]) for worker in found]}
+    return render(request, "web/workers.html", context)
+
+
+def health(request: HttpRequest) -> JsonResponse:
+    """Say whether the site can work: 200 when the database answers, else 503."""
+    try:
+        online = sum(worker.is_alive for worker in Worker.objects.all())
+        queued = overview.queued_by_queue().total()
+    except DatabaseError:
+        return JsonResponse({"status": "unavailable", "database": "no answer"}, status=503)
+    return JsonResponse(
+        {"status": "ok", "database": "ok", "workers_online": online, "queued_jobs": queued}
+    )
