@@ -1,11 +1,12 @@
 """An experiment's progress in the terminal: a bar per run, then sampling, then evaluation."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from experiments.models import Experiment, Run, SampleSet
-from jobs.models import FINISHED, Job
+from experiments.models import Evaluation, Experiment, Run, SampleSet
+from jobs.models import Job, Status
 from leaderboards.ranking import Board, Cell, Column
 
 
@@ -16,9 +17,9 @@ def duration(seconds: float) -> str:
 
 def describe(job: Job) -> str:
     """Return what stands beside a job's bar."""
-    if job.status in FINISHED:
+    if job.is_finished:
         return f"{job.status} {job.reason}".strip()
-    if job.status == "queued":
+    if job.status == Status.QUEUED:
         return job.reason or "queued"
     if isinstance(job, Run):
         return _describe_training(job)
@@ -28,17 +29,21 @@ def describe(job: Job) -> str:
 
 
 def _describe_training(run: Run) -> str:
-    parts = [f"{run.images_seen:,} images"]
+    parts = [f"{run.images_seen:,} seen"]
     if run.images_per_second:
         parts.append(f"{run.images_per_second:,.0f} images/s")
-    parts += [f"{name} {value:.3f}" for name, value in list(run.losses.items())[:2]]
+    parts += [f"loss {value:.3f}" for value in list(run.losses.values())[:1]]
     if run.seconds_left is not None:
         parts.append(f"{duration(run.seconds_left)} left")
-    return "  ".join(parts)
+    return " ".join(parts)
 
 
 def _verb(job: Job) -> str:
     return {"run": "train", "sampleset": "sample", "evaluation": "evaluate"}[job.type_name()]
+
+
+def _name(job: Job) -> str:
+    return str(job.sample_set if isinstance(job, Evaluation) else job)
 
 
 class ProgressView:
@@ -47,12 +52,12 @@ class ProgressView:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.progress = Progress(
-            TextColumn("{task.fields[verb]:>8}"),
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
+            TextColumn("{task.fields[verb]:>8} [bold]{task.description}"),
+            BarColumn(bar_width=10),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[detail]}"),
             console=console,
+            disable=not console.is_terminal,
         )
         self.bars: dict[tuple[str, int], TaskID] = {}
         self.told: set[tuple[str, int, int]] = set()
@@ -62,38 +67,39 @@ class ProgressView:
         jobs = experiment.jobs()
         for job in jobs:
             self._show_bar(job)
-            if job.status in FINISHED and not self.console.is_terminal:
+            if job.is_finished and not self.console.is_terminal:
                 self._tell(job)
-        return all(job.status in FINISHED for job in jobs)
+        return all(job.is_finished for job in jobs)
 
     def _show_bar(self, job: Job) -> None:
         key = (job.type_name(), job.pk)
         if key not in self.bars:
-            self.bars[key] = self.progress.add_task(str(job), total=100, verb=_verb(job), detail="")
-        percent = 100 if job.status == "completed" else getattr(job, "percent", 0)
+            self.bars[key] = self.progress.add_task(
+                _name(job), total=100, verb=_verb(job), detail=""
+            )
+        percent = 100 if job.status == Status.COMPLETED else getattr(job, "percent", 0)
         self.progress.update(self.bars[key], completed=percent, detail=describe(job))
 
     def _tell(self, job: Job) -> None:
         key = (job.type_name(), job.pk, job.attempt)
         if key not in self.told:
             self.told.add(key)
-            self.console.print(f"{_verb(job):>8} {job}: {describe(job)}", highlight=False)
+            line = f"{_verb(job):>8} {_name(job)}: {describe(job)}"
+            self.console.print(line, highlight=False, soft_wrap=True)
 
 
 def board_table(board: Board) -> Table:
-    """Return the leaderboard as a table for the terminal."""
-    table = Table(title=f"{board.protocol} · {len(board.rows)} rows")
-    table.add_column("#", justify="right")
-    table.add_column("Entry")
-    table.add_column("Sampler")
-    table.add_column("Seeds")
-    for column in board.columns:
-        table.add_column(f"{column.label} {column.arrow}", justify="right")
+    """Return the board for the terminal: a column per row of the board, best on the left."""
+    table = Table(title=str(board.protocol), box=None, padding=(0, 0, 0, 2), pad_edge=False)
+    table.add_column("")
     for row in board.rows:
-        cells = [_text(row.cells[column.key], column) for column in board.columns]
-        rank = row.cells[board.sort_key].rank
-        seeds = f"{row.seeds_scored}/{row.seeds_total}"
-        table.add_row(str(rank or "–"), row.entry.label, row.sampler_label, seeds, *cells)
+        table.add_column(f"{row.entry.label}\n[dim]{row.sampler_label}[/]", justify="right")
+    for column in board.columns:
+        cells = [_text(row.cells[column.key], column) for row in board.rows]
+        unit = f" {column.unit}" if column.unit else ""
+        table.add_row(escape(f"{column.label}{unit} {column.arrow}"), *cells)
+    seeds = [f"{row.seeds_scored}/{row.seeds_total}" for row in board.rows]
+    table.add_row("Seeds scored", *seeds)
     return table
 
 
@@ -108,7 +114,8 @@ FORMATS = {
 def _text(cell: Cell, column: Column) -> str:
     if cell.value is None:
         return "–"
-    text = format(cell.value, FORMATS.get(column.key, ".4g"))
+    shown = max(cell.value, 0.0) if column.key == "fd" else cell.value  # a distance, corrected
+    text = format(shown, FORMATS.get(column.key, ".3g"))
     if cell.low is not None and cell.high is not None:
-        text += f" [dim]{cell.low:.3g}…{cell.high:.3g}[/]"
+        text += f"\n[dim]{cell.low:.2g}…{cell.high:.2g}[/]"
     return text
