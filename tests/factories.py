@@ -4,9 +4,11 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
+from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 from PIL import Image
 
@@ -41,11 +43,19 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def make_user(*, username: str = "", superuser: bool = False, password: str = "") -> User:
-    make = User.objects.create_superuser if superuser else User.objects.create_user
-    user = make(username=username or f"user-{next(_numbers)}", password=password or PASSWORD)
-    assert isinstance(user, User), "AUTH_USER_MODEL"
-    return user
+@cache
+def hashed_password() -> str:
+    return make_password(PASSWORD)
+
+
+def make_user(*, username: str = "", superuser: bool = False) -> User:
+    """Return an account whose password is PASSWORD."""
+    return User.objects.create(
+        username=username or f"user-{next(_numbers)}",
+        password=hashed_password(),
+        is_staff=superuser,
+        is_superuser=superuser,
+    )
 
 
 def make_dataset(

@@ -1,5 +1,32 @@
 """Addresses of the REST interface."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.routers import DefaultRouter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from api.boards import LeaderboardViewSet
+from api.views import (
+    DatasetViewSet,
+    EvaluationViewSet,
+    ExperimentViewSet,
+    ProtocolViewSet,
+    RunViewSet,
+    SampleSetViewSet,
+)
+
+app_name = "api"
+
+router = DefaultRouter()
+router.register("datasets", DatasetViewSet, basename="dataset")
+router.register("protocols", ProtocolViewSet, basename="protocol")
+router.register("experiments", ExperimentViewSet, basename="experiment")
+router.register("runs", RunViewSet, basename="run")
+router.register("samplesets", SampleSetViewSet, basename="sampleset")
+router.register("evaluations", EvaluationViewSet, basename="evaluation")
+router.register("leaderboards", LeaderboardViewSet, basename="leaderboard")
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("docs/", SpectacularSwaggerView.as_view(url_name="api:schema"), name="docs"),
+    *router.urls,
+]

@@ -1,0 +1,118 @@
+"""Leaderboards as JSON and CSV: complete, at full precision, the same rows as the page."""
+
+from typing import Any
+
+from django.db.models import Count
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from api import serializers
+from api.views import Resource
+from catalog.models import Protocol
+from experiments.models import Experiment
+from leaderboards import export
+from leaderboards.ranking import Board, rank
+
+
+class CSVRenderer(BaseRenderer):
+    """Text that is CSV already; a refusal becomes its sentence."""
+
+    media_type = "text/csv"
+    format = "csv"
+    charset = "utf-8"
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
+    ) -> bytes:
+        if isinstance(data, dict):
+            refusals = data.get("errors", data)
+            data = "; ".join(f"{name}: {text}" for name, text in refusals.items())
+        return str(data or "").encode()
+
+
+SORT = OpenApiParameter(
+    "sort", str, description="Key of a column, best first; with a leading `-` worst first."
+)
+EXPERIMENT = OpenApiParameter(
+    "experiment", int, description="Only the entries of this experiment, ranked among themselves."
+)
+
+
+@extend_schema_view(
+    list=extend_schema(
+        responses=serializers.BoardLinkSerializer(many=True), filters=False, tags=["leaderboards"]
+    ),
+    retrieve=extend_schema(
+        parameters=[SORT, EXPERIMENT],
+        responses={
+            (200, "application/json"): serializers.BoardSerializer,
+            (200, "text/csv"): OpenApiTypes.STR,
+            400: serializers.ErrorsSerializer,
+        },
+        tags=["leaderboards"],
+    ),
+)
+class LeaderboardViewSet(Resource):
+    """One board per protocol. `?format=csv` gives the same rows as CSV."""
+
+    queryset = Protocol.objects.select_related("dataset").order_by("pk")
+    serializer_class = serializers.BoardSerializer
+    pagination_class = None
+    filter_backends = ()
+    lookup_field = "fingerprint"
+    lookup_value_regex = "[0-9a-f]{64}"
+
+    def list(self, request: Request) -> Response:
+        """Return every board with its address."""
+        protocols = self.get_queryset().annotate(contenders=Count("experiments__entries"))
+        return Response([_link(request, protocol) for protocol in protocols])
+
+    def retrieve(self, request: Request, fingerprint: str) -> Response:
+        """Return a whole board, JSON or CSV."""
+        board = _board(request, self.get_object())
+        if request.accepted_renderer.format != CSVRenderer.format:
+            return Response(export.to_dict(board))
+        name = f'attachment; filename="leaderboard-{board.protocol.short}.csv"'
+        return Response(export.to_csv(board), headers={"Content-Disposition": name})
+
+    def get_renderers(self) -> Any:
+        if self.action == "list":
+            return [JSONRenderer()]
+        return [JSONRenderer(), CSVRenderer()]
+
+
+def _board(request: Request, protocol: Protocol) -> Board:
+    experiment = None
+    if wanted := request.query_params.get("experiment"):
+        experiment = _experiment(protocol, wanted)
+    try:
+        return rank(protocol, sort=request.query_params.get("sort", ""), experiment=experiment)
+    except ValueError as error:
+        raise ValidationError({"errors": {"sort": str(error)}}) from error
+
+
+def _experiment(protocol: Protocol, wanted: str) -> Experiment:
+    measured = Experiment.objects.filter(protocols=protocol)
+    found = measured.filter(pk=wanted).first() if wanted.isdecimal() else None
+    if found is None:
+        message = f"expected the id of an experiment on this board, got {wanted!r}"
+        raise ValidationError({"errors": {"experiment": message[:300]}})
+    return found
+
+
+def _link(request: Request, protocol: Any) -> dict[str, Any]:
+    url = reverse("api:leaderboard-detail", args=[protocol.fingerprint], request=request)
+    return {
+        "fingerprint": protocol.fingerprint,
+        "name": protocol.name,
+        "dataset": protocol.dataset.slug,
+        "num_images": protocol.num_images,
+        "entries": protocol.contenders,
+        "url": url,
+        "csv": f"{url}?format=csv",
+    }

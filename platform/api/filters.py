@@ -1,0 +1,92 @@
+"""Query parameters that narrow lists."""
+
+from typing import Any, TypeVar
+
+import django_filters
+from django.db.models import Model, QuerySet
+
+from catalog.models import Protocol
+from experiments import progress
+from experiments.models import Evaluation, Experiment, Run, SampleSet
+from generators import registry
+from jobs.models import Status
+
+M = TypeVar("M", bound=Model)
+LARGEST = 2**63 - 1  # what a key can be
+
+
+def algorithms() -> list[tuple[str, str]]:
+    return [(name, name) for name in registry.algorithm_names()]
+
+
+def whole_number(field_name: str) -> Any:
+    return django_filters.NumberFilter(
+        field_name=field_name, min_value=0, max_value=LARGEST, decimal_places=0
+    )
+
+
+class ExperimentFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
+    status = django_filters.ChoiceFilter(
+        choices=[(s.value, s.value) for s in Status if s != Status.CANCELLING],
+        method="with_status",
+    )
+    dataset = django_filters.CharFilter(field_name="dataset__slug")
+    protocol = django_filters.CharFilter(field_name="protocols__fingerprint")
+    algorithm = django_filters.ChoiceFilter(
+        field_name="entries__algorithm", choices=algorithms, distinct=True
+    )
+
+    class Meta:
+        model = Experiment
+        fields: list[str] = []
+
+    def with_status(
+        self, rows: QuerySet[Experiment], name: str, value: str
+    ) -> QuerySet[Experiment]:
+        return rows.filter(pk__in=progress.with_status(value))
+
+
+class RunFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
+    status = django_filters.ChoiceFilter(choices=Status.choices)
+    experiment = whole_number("entry__experiment")
+    dataset = django_filters.CharFilter(field_name="entry__experiment__dataset__slug")
+    algorithm = django_filters.ChoiceFilter(field_name="entry__algorithm", choices=algorithms)
+    seed = whole_number("seed")
+
+    class Meta:
+        model = Run
+        fields: list[str] = []
+
+
+class SampleSetFilter(RunFilter):
+    seed = whole_number("run__seed")
+    run = whole_number("run")
+
+    class Meta:
+        model = SampleSet
+        fields: list[str] = []
+
+
+class EvaluationFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
+    status = django_filters.ChoiceFilter(choices=Status.choices)
+    experiment = whole_number("sample_set__entry__experiment")
+    dataset = django_filters.CharFilter(field_name="protocol__dataset__slug")
+    protocol = django_filters.CharFilter(field_name="protocol__fingerprint")
+    algorithm = django_filters.ChoiceFilter(
+        field_name="sample_set__entry__algorithm", choices=algorithms
+    )
+    seed = whole_number("sample_set__run__seed")
+    sample_set = whole_number("sample_set")
+
+    class Meta:
+        model = Evaluation
+        fields: list[str] = []
+
+
+class ProtocolFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
+    dataset = django_filters.CharFilter(field_name="dataset__slug")
+    extractor = django_filters.CharFilter()
+
+    class Meta:
+        model = Protocol
+        fields: list[str] = []

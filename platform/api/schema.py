@@ -1,0 +1,32 @@
+"""The OpenAPI description: every refusal is documented, reading needs no token."""
+
+from typing import Any, Literal
+
+from drf_spectacular.openapi import AutoSchema
+from rest_framework.permissions import SAFE_METHODS
+
+from api.serializers import DetailSerializer, ErrorsSerializer
+
+READING = ("401", "404")
+WRITING = ("400", "401", "403", "404", "415")
+
+
+class ApiSchema(AutoSchema):
+    """Adds to each operation the refusals that it shares with all others."""
+
+    def get_auth(self) -> list[dict[str, Any]]:
+        auth: list[dict[str, Any]] = super().get_auth()
+        return [*auth, {}] if self.method in SAFE_METHODS else auth
+
+    def _get_response_bodies(
+        self, direction: Literal["request", "response"] = "response"
+    ) -> dict[str, Any]:
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        codes = READING if self.method in SAFE_METHODS else WRITING
+        if self._is_list_view() and self.get_filter_backends():
+            codes = (*codes, "400")
+        for code in codes:
+            serializer = ErrorsSerializer if code == "400" else DetailSerializer
+            body = self._get_response_for_code(serializer, code)  # type: ignore[no-untyped-call]  # the library's
+            bodies.setdefault(code, body)
+        return bodies

@@ -1,0 +1,428 @@
+"""What the REST interface says of each row, and what it takes in."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.reverse import reverse
+
+from catalog.models import Dataset, Protocol
+from evaluation import specs
+from experiments.models import (
+    Checkpoint,
+    Entry,
+    Evaluation,
+    Experiment,
+    LossPoint,
+    MetricValue,
+    Run,
+    SampleSet,
+)
+from experiments.progress import Progress
+from jobs.models import JobEvent, Status, Worker
+
+JOB_FIELDS = [
+    "id",
+    "url",
+    "experiment",
+    "entry",
+    "status",
+    "reason",
+    "error",
+    "queue",
+    "worker",
+    "attempt",
+    "restarts",
+    "queued_at",
+    "started_at",
+    "heartbeat_at",
+    "finished_at",
+]
+
+
+class DatasetSerializer(serializers.ModelSerializer[Dataset]):
+    url = serializers.HyperlinkedIdentityField(view_name="api:dataset-detail", lookup_field="slug")
+    classes = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = Dataset
+        fields = [
+            "slug",
+            "url",
+            "name",
+            "resolution",
+            "channels",
+            "classes",
+            "train_size",
+            "test_size",
+            "digest",
+            "train_digest",
+            "test_digest",
+            "source",
+            "licence",
+            "preparation",
+            "created_at",
+        ]
+
+
+class MetricSerializer(serializers.Serializer[Any]):
+    """A metric of a protocol under the only name its values may be shown."""
+
+    name = serializers.ChoiceField(choices=list(specs.METRICS))
+    label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
+    higher_is_better = serializers.BooleanField()
+    parameters = serializers.DictField()
+
+
+class ProtocolSerializer(serializers.ModelSerializer[Protocol]):
+    url = serializers.HyperlinkedIdentityField(
+        view_name="api:protocol-detail", lookup_field="fingerprint"
+    )
+    leaderboard = serializers.HyperlinkedIdentityField(
+        view_name="api:leaderboard-detail", lookup_field="fingerprint"
+    )
+    dataset = serializers.SlugRelatedField[Dataset](slug_field="slug", read_only=True)
+    record = serializers.DictField()
+    facts = serializers.DictField()
+    metrics = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Protocol
+        fields = [
+            "fingerprint",
+            "url",
+            "name",
+            "dataset",
+            "extractor",
+            "num_images",
+            "metrics",
+            "record",
+            "facts",
+            "leaderboard",
+            "created_at",
+        ]
+
+    @extend_schema_field(MetricSerializer(many=True))
+    def get_metrics(self, protocol: Protocol) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": name,
+                "label": protocol.metric_label(name),
+                "higher_is_better": specs.get_metric(name).higher_is_better,
+                "parameters": parameters,
+            }
+            for name, parameters in protocol.record["metrics"].items()
+        ]
+
+
+class EntrySerializer(serializers.ModelSerializer[Entry]):
+    config = serializers.DictField()
+    samplers = serializers.ListField(child=serializers.DictField())
+    family = serializers.CharField(read_only=True)
+
+    class Meta:
+        model = Entry
+        fields = [
+            "id",
+            "kind",
+            "label",
+            "family",
+            "algorithm",
+            "config",
+            "samplers",
+            "sampler_labels",
+        ]
+
+    sampler_labels = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+
+class BudgetSerializer(serializers.Serializer[Any]):
+    """Training budget, the same for every entry: exactly one of the two."""
+
+    images = serializers.IntegerField(required=False, min_value=1, max_value=10**12)
+    device_seconds = serializers.FloatField(required=False, min_value=1, max_value=10**9)
+
+
+class ProgressSerializer(serializers.Serializer[Progress]):
+    """Jobs of an experiment; `total` counts those that do not exist yet, too."""
+
+    completed = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    total = serializers.IntegerField()
+
+
+class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
+    url = serializers.HyperlinkedIdentityField(view_name="api:experiment-detail")
+    dataset = serializers.SlugRelatedField[Dataset](slug_field="slug", read_only=True)
+    protocols = serializers.SlugRelatedField[Protocol](
+        slug_field="fingerprint", read_only=True, many=True
+    )
+    budget = serializers.SerializerMethodField()
+    seeds = serializers.ListField(child=serializers.IntegerField())
+    entries = EntrySerializer(many=True)
+    status = serializers.SerializerMethodField()
+    progress = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Experiment
+        fields = [
+            "id",
+            "url",
+            "name",
+            "dataset",
+            "protocols",
+            "budget",
+            "seeds",
+            "entries",
+            "status",
+            "progress",
+            "created_at",
+        ]
+
+    @extend_schema_field(BudgetSerializer)
+    def get_budget(self, experiment: Experiment) -> dict[str, float]:
+        if experiment.budget_images is not None:
+            return {"images": experiment.budget_images}
+        assert experiment.budget_seconds is not None, "experiment_has_one_budget"
+        return {"device_seconds": experiment.budget_seconds}
+
+    @extend_schema_field(serializers.ChoiceField(choices=Status.choices))
+    def get_status(self, experiment: Experiment) -> str:
+        return self._progress(experiment).status
+
+    @extend_schema_field(ProgressSerializer)
+    def get_progress(self, experiment: Experiment) -> dict[str, int]:
+        return dict(ProgressSerializer(self._progress(experiment)).data)
+
+    def _progress(self, experiment: Experiment) -> Progress:
+        found: dict[int, Progress] = self.context["progress"]
+        return found[experiment.pk]
+
+
+class JobSerializer(serializers.ModelSerializer[Any]):
+    """What runs, sample sets and evaluations have in common."""
+
+    experiment = serializers.IntegerField(source="entry.experiment_id", read_only=True)
+    entry = serializers.IntegerField(source="entry_id", read_only=True)
+    worker = serializers.SlugRelatedField[Worker](
+        slug_field="name", read_only=True, allow_null=True
+    )
+
+
+class RunSerializer(JobSerializer):
+    url = serializers.HyperlinkedIdentityField(view_name="api:run-detail")
+    label = serializers.CharField(source="entry.label", read_only=True)  # type: ignore[assignment]  # a field of the data
+    algorithm = serializers.CharField(source="entry.algorithm", read_only=True)
+    losses = serializers.DictField(child=serializers.FloatField())
+    environment = serializers.DictField()
+
+    class Meta:
+        model = Run
+        fields = [
+            *JOB_FIELDS,
+            "label",
+            "algorithm",
+            "seed",
+            "images_seen",
+            "budget_fraction",
+            "device_seconds",
+            "images_per_second",
+            "losses",
+            "parameters",
+            "environment",
+        ]
+
+
+class LossPointSerializer(serializers.ModelSerializer[LossPoint]):
+    losses = serializers.DictField(child=serializers.FloatField())
+
+    class Meta:
+        model = LossPoint
+        fields = ["images_seen", "wall_seconds", "losses"]
+
+
+class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
+    class Meta:
+        model = Checkpoint
+        fields = ["id", "images_seen", "sha256", "bytes", "created_at"]
+
+
+class SampleSetSerializer(JobSerializer):
+    url = serializers.HyperlinkedIdentityField(view_name="api:sampleset-detail")
+    label = serializers.CharField(source="entry.label", read_only=True)  # type: ignore[assignment]  # a field of the data
+    algorithm = serializers.CharField(source="entry.algorithm", read_only=True)
+    run = serializers.PrimaryKeyRelatedField[Run](read_only=True, allow_null=True)
+    checkpoint = CheckpointSerializer(read_only=True, allow_null=True)
+    sampler = serializers.DictField()
+    file = serializers.SerializerMethodField()
+    grid = serializers.SerializerMethodField()
+
+    class Meta:
+        model = SampleSet
+        fields = [
+            *JOB_FIELDS,
+            "label",
+            "algorithm",
+            "run",
+            "checkpoint",
+            "sampler",
+            "sampler_label",
+            "count",
+            "first_seed",
+            "drawn",
+            "nfe",
+            "images_per_second",
+            "latency_seconds",
+            "peak_memory_bytes",
+            "sha256",
+            "file",
+            "grid",
+        ]
+
+    @extend_schema_field(serializers.URLField(allow_null=True))
+    def get_file(self, sample_set: SampleSet) -> str | None:
+        return self._link(sample_set, "api:sampleset-file")
+
+    @extend_schema_field(serializers.URLField(allow_null=True))
+    def get_grid(self, sample_set: SampleSet) -> str | None:
+        return self._link(sample_set, "api:sampleset-grid")
+
+    def _link(self, sample_set: SampleSet, view_name: str) -> str | None:
+        if sample_set.status != Status.COMPLETED:
+            return None
+        return reverse(view_name, args=[sample_set.pk], request=self.context["request"])
+
+
+class MetricValueSerializer(serializers.ModelSerializer[MetricValue]):
+    label = serializers.SerializerMethodField()  # type: ignore[assignment]  # a field of the data
+
+    class Meta:
+        model = MetricValue
+        fields = [
+            "metric",
+            "label",
+            "value",
+            "bias_corrected",
+            "standard_error",
+            "low",
+            "high",
+            "reason",
+        ]
+
+    def get_label(self, value: MetricValue) -> str:
+        return value.evaluation.protocol.metric_label(value.metric)
+
+
+class EvaluationSerializer(JobSerializer):
+    url = serializers.HyperlinkedIdentityField(view_name="api:evaluation-detail")
+    experiment = serializers.IntegerField(source="sample_set.entry.experiment_id", read_only=True)
+    entry = serializers.IntegerField(source="sample_set.entry_id", read_only=True)
+    label = serializers.CharField(source="sample_set.entry.label", read_only=True)  # type: ignore[assignment]  # a field of the data
+    algorithm = serializers.CharField(source="sample_set.entry.algorithm", read_only=True)
+    sample_set = serializers.PrimaryKeyRelatedField[SampleSet](read_only=True)
+    protocol = serializers.SlugRelatedField[Protocol](slug_field="fingerprint", read_only=True)
+    values = MetricValueSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = Evaluation
+        fields = [
+            *JOB_FIELDS,
+            "label",
+            "algorithm",
+            "sample_set",
+            "protocol",
+            "step",
+            "fraction",
+            "values",
+        ]
+
+
+class JobEventSerializer(serializers.ModelSerializer[JobEvent]):
+    class Meta:
+        model = JobEvent
+        fields = ["at", "kind", "attempt", "worker", "message"]
+
+
+# --- what comes in, and answers that are no rows ----------------------------------------------
+
+
+class EntrySubmissionSerializer(serializers.Serializer[Any]):
+    """A contender; fields of `config` and `samplers` are those of `python -m generators list`."""
+
+    algorithm = serializers.CharField()
+    label = serializers.CharField(required=False, max_length=100)  # type: ignore[assignment]  # a field of the data
+    config = serializers.DictField(required=False)
+    samplers = serializers.ListField(child=serializers.DictField(), required=False, max_length=20)
+
+
+class SubmissionSerializer(serializers.Serializer[Any]):
+    """An experiment to submit; read by `experiments.specification`, this only describes it."""
+
+    name = serializers.CharField(max_length=200)
+    dataset = serializers.SlugField(help_text="slug of a registered dataset")
+    protocols = serializers.ListField(
+        child=serializers.CharField(min_length=8, max_length=64),
+        min_length=1,
+        help_text="fingerprints of protocols of that dataset, or their beginnings",
+    )
+    budget = BudgetSerializer()
+    seeds = serializers.JSONField(
+        required=False, help_text="how many, or a list of different whole numbers"
+    )
+    entries = EntrySubmissionSerializer(many=True)
+
+
+class ErrorsSerializer(serializers.Serializer[Any]):
+    """Every wrong field by its dotted path, `entries.0.config.beta`; or one sentence."""
+
+    errors = serializers.DictField(child=serializers.CharField(), required=False)  # type: ignore[assignment]  # a field of the data
+    detail = serializers.CharField(required=False)
+
+
+class DetailSerializer(serializers.Serializer[Any]):
+    """Why a request was refused, in one sentence."""
+
+    detail = serializers.CharField()
+
+
+class CountSerializer(serializers.Serializer[Any]):
+    """How many jobs changed."""
+
+    jobs = serializers.IntegerField()
+
+
+class BoardLinkSerializer(serializers.Serializer[Any]):
+    """One leaderboard: the protocol it measures by and where its rows are."""
+
+    fingerprint = serializers.CharField()
+    name = serializers.CharField()
+    dataset = serializers.CharField()
+    num_images = serializers.IntegerField()
+    entries = serializers.IntegerField(help_text="entries measured by it, controls included")
+    url = serializers.URLField()
+    csv = serializers.URLField()
+
+
+class ColumnSerializer(serializers.Serializer[Any]):
+    """What stands in a column; `field` is the key of its value in every row."""
+
+    key = serializers.CharField()
+    field = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
+    unit = serializers.CharField(allow_blank=True)
+    higher_is_better = serializers.BooleanField()
+    corner = serializers.ChoiceField(choices=["quality", "coverage", "cost"])
+    help = serializers.CharField()
+
+
+class BoardSerializer(serializers.Serializer[Any]):
+    """A whole leaderboard at full precision, the same rows as its page and its CSV."""
+
+    protocol = serializers.CharField()
+    name = serializers.CharField()
+    dataset = serializers.CharField()
+    num_images = serializers.IntegerField()
+    experiment = serializers.IntegerField(allow_null=True)
+    sort = serializers.CharField()
+    columns = ColumnSerializer(many=True)
+    rows = serializers.ListField(child=serializers.DictField())

@@ -1,0 +1,212 @@
+"""Resources of the REST interface. Reading is public by default, writing needs a token."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from django.db.models import Prefetch, QuerySet
+from django.http import FileResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.exceptions import APIException, NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet, ReadOnlyModelViewSet
+
+from accounts.models import User
+from api import filters, serializers
+from api.parsers import StrictJSONParser
+from api.schema import ApiSchema
+from catalog.models import Dataset, Protocol
+from experiments import services
+from experiments.models import Evaluation, Experiment, LossPoint, MetricValue, Run, SampleSet
+from experiments.progress import loaded, progress
+from experiments.specification import SpecificationError
+from jobs import lifecycle
+from jobs.models import Job
+
+WHOLE_NUMBER = r"\d{1,18}"  # what a key can be
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+
+
+def may_change(
+    response: type, description: str, *, code: int = status.HTTP_200_OK
+) -> dict[int, Any]:
+    """Return the documented answers of an action that the row's state may forbid."""
+    refused = OpenApiResponse(serializers.DetailSerializer, "The job's state does not allow it.")
+    return {code: OpenApiResponse(response, description), status.HTTP_409_CONFLICT: refused}
+
+
+class Resource(GenericViewSet[Any]):
+    """What all resources share."""
+
+    schema = ApiSchema()
+    parser_classes = (StrictJSONParser,)
+    lookup_value_regex = WHOLE_NUMBER
+
+    def user(self) -> User | None:
+        """Return the account that writes; permissions let nobody else write."""
+        return self.request.user if self.request.user.is_authenticated else None
+
+
+class DatasetViewSet(Resource, ReadOnlyModelViewSet[Dataset]):
+    """Real images in two splits, known by their content."""
+
+    queryset = Dataset.objects.order_by("slug")
+    serializer_class = serializers.DatasetSerializer
+    lookup_field = "slug"
+    lookup_value_regex = r"[-\w]+"
+    filterset_fields: ClassVar = ["resolution", "channels"]
+
+
+class ProtocolViewSet(Resource, ReadOnlyModelViewSet[Protocol]):
+    """How generated images are scored; values of different fingerprints are never compared."""
+
+    queryset = Protocol.objects.select_related("dataset").order_by("pk")
+    serializer_class = serializers.ProtocolSerializer
+    lookup_field = "fingerprint"
+    lookup_value_regex = "[0-9a-f]{64}"
+    filterset_class = filters.ProtocolFilter
+
+
+@extend_schema_view(
+    cancel=extend_schema(request=None, responses=serializers.CountSerializer),
+    retry=extend_schema(request=None, responses=serializers.CountSerializer),
+)
+class ExperimentViewSet(Resource, ReadOnlyModelViewSet[Experiment]):
+    """Comparisons: one dataset, one budget, the same seeds for every entry."""
+
+    queryset = loaded(Experiment.objects.order_by("-created_at", "-pk"))
+    serializer_class = serializers.ExperimentSerializer
+    filterset_class = filters.ExperimentFilter
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
+        chosen: Sequence[Any] = args[0] if kwargs.get("many") else args[:1]
+        kwargs.setdefault("context", self.get_serializer_context())["progress"] = progress(chosen)
+        return serializers.ExperimentSerializer(*args, **kwargs)
+
+    @extend_schema(
+        request=serializers.SubmissionSerializer,
+        responses={status.HTTP_201_CREATED: serializers.ExperimentSerializer},
+    )
+    def create(self, request: Request) -> Response:
+        """Submit an experiment: its runs are queued at once."""
+        if not isinstance(request.data, dict):
+            raise ValidationError({"errors": {"": "expected an object with a name"}})
+        try:
+            experiment = services.submit_data(request.data, user=self.user())
+        except SpecificationError as error:
+            raise ValidationError({"errors": error.errors}) from error
+        data = self.get_serializer(self.get_queryset().get(pk=experiment.pk)).data
+        return Response(data, status.HTTP_201_CREATED, headers={"Location": data["url"]})
+
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Cancel every queued job and ask every running one to stop."""
+        return Response({"jobs": services.cancel_experiment(self.get_object())})
+
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Queue every failed or cancelled job again."""
+        return Response({"jobs": services.retry_experiment(self.get_object())})
+
+
+class JobViewSet(Resource, ReadOnlyModelViewSet[Any]):
+    """Work with a status."""
+
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Cancel the job if it is queued, ask it to stop if it is running."""
+        job: Job = self.get_object()
+        if not lifecycle.cancel(job):
+            raise Conflict(f"the job is {job.status}, expected it to be queued or running")
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Queue the job again if it failed or was cancelled."""
+        job: Job = self.get_object()
+        if not lifecycle.retry(job):
+            raise Conflict(f"the job is {job.status}, expected it to be failed or cancelled")
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(responses=serializers.JobEventSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def events(self, request: Request, pk: str) -> Response:
+        """Return the job's whole timeline."""
+        job: Job = self.get_object()
+        return Response(serializers.JobEventSerializer(job.events, many=True).data)
+
+
+def job_schema(serializer: type) -> Any:
+    """Return the decorator that documents a job's actions."""
+    return extend_schema_view(
+        cancel=extend_schema(request=None, responses=may_change(serializer, "The job now.")),
+        retry=extend_schema(request=None, responses=may_change(serializer, "The job now.")),
+    )
+
+
+@job_schema(serializers.RunSerializer)
+class RunViewSet(JobViewSet):
+    """Trainings: an entry with a seed."""
+
+    queryset = Run.objects.select_related("worker", "entry").order_by("-pk")
+    serializer_class = serializers.RunSerializer
+    filterset_class = filters.RunFilter
+
+    @extend_schema(responses=serializers.LossPointSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def losses(self, request: Request, pk: str) -> Response:
+        """Return the run's whole loss curve."""
+        points = LossPoint.objects.filter(run=self.get_object()).order_by("images_seen")
+        return Response(serializers.LossPointSerializer(points, many=True).data)
+
+
+@job_schema(serializers.SampleSetSerializer)
+class SampleSetViewSet(JobViewSet):
+    """Images drawn from a checkpoint with one sampler."""
+
+    queryset = SampleSet.objects.select_related("worker", "entry", "checkpoint").order_by("-pk")
+    serializer_class = serializers.SampleSetSerializer
+    filterset_class = filters.SampleSetFilter
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @action(detail=True, filter_backends=[])
+    def file(self, request: Request, pk: str) -> FileResponse:
+        """Return the images: `.npz` with `arr_0` uint8 (N, H, W, C) and `labels` int64 (N,)."""
+        return _download(self.get_object().path, as_attachment=True)
+
+    @extend_schema(responses={(200, "image/png"): OpenApiTypes.BINARY})
+    @action(detail=True, filter_backends=[])
+    def grid(self, request: Request, pk: str) -> FileResponse:
+        """Return a contact sheet of the first images, uncurated."""
+        return _download(self.get_object().grid_path, as_attachment=False)
+
+
+def _download(path: Path, *, as_attachment: bool) -> FileResponse:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise NotFound("the images are not drawn yet, or their file was removed") from error
+    return FileResponse(file, as_attachment=as_attachment, filename=f"samples-{path.name}")
+
+
+def evaluations() -> QuerySet[Evaluation]:
+    values = MetricValue.objects.select_related("evaluation__protocol")
+    return Evaluation.objects.select_related(
+        "worker", "protocol", "sample_set__entry"
+    ).prefetch_related(Prefetch("values", values))
+
+
+@job_schema(serializers.EvaluationSerializer)
+class EvaluationViewSet(JobViewSet):
+    """Sample sets scored under a protocol, with their values."""
+
+    queryset = evaluations().order_by("-pk")
+    serializer_class = serializers.EvaluationSerializer
+    filterset_class = filters.EvaluationFilter

@@ -1,0 +1,3 @@
+from tests.static import static_root
+
+__all__ = ["static_root"]

@@ -1,0 +1,226 @@
+"""Submitting, cancelling and retrying, and who may."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django.fixtures import Settings
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from catalog.models import Protocol
+from experiments.models import Experiment, Run
+from jobs.models import Status
+from tests import factories
+
+
+@pytest.fixture
+def protocol(db: None) -> Protocol:
+    return factories.make_protocol()
+
+
+def submission(protocol: Protocol, **changes: Any) -> dict[str, Any]:
+    return factories.experiment_data(protocol=protocol, **changes)
+
+
+def test_a_submission_writes_everything_that_is_to_be_done(
+    writer: APIClient, user: User, protocol: Protocol
+) -> None:
+    entries = [
+        {"algorithm": "gan.sngan", "config": {"latent_dim": 32}},
+        {"algorithm": "diffusion.ddpm", "samplers": [{"name": "ddim", "steps": 10}]},
+    ]
+    data = submission(protocol, name="first", seeds=[3, 4], entries=entries)
+
+    response = writer.post("/api/experiments/", data)
+
+    assert response.status_code == 201
+    experiment = Experiment.objects.get()
+    assert response["Location"] == f"http://testserver/api/experiments/{experiment.pk}/"
+    assert response.json()["progress"] == {"completed": 0, "failed": 0, "total": 14}
+    assert (experiment.name, experiment.created_by) == ("first", user)
+    gan, diffusion = factories.contenders_of(experiment)
+    assert gan.config["latent_dim"] == 32
+    assert diffusion.sampler_labels == ["DDIM 10"]
+    assert list(gan.runs.values_list("seed", "status")) == [(3, "queued"), (4, "queued")]
+
+
+def test_every_wrong_field_is_named_by_its_path_and_nothing_is_written(
+    writer: APIClient, protocol: Protocol
+) -> None:
+    data = submission(
+        protocol,
+        name="",
+        dataset="nothing",
+        budget={"images": 0},
+        seeds=[1, 1],
+        entries=[
+            {"algorithm": "vae.conv", "config": {"beta": -1, "bata": 1}},
+            {"algorithm": "diffusion.ddpm", "samplers": [{"name": "ddim", "steps": 0}]},
+            {"algorithm": "gan.other"},
+        ],
+        extra=1,
+    )
+
+    response = writer.post("/api/experiments/", data)
+
+    assert response.status_code == 400
+    errors = response.json()["errors"]
+    assert errors.keys() == {
+        "name",
+        "dataset",
+        "budget",
+        "seeds",
+        "extra",
+        "entries.0.config.beta",
+        "entries.0.config.bata",
+        "entries.1.samplers.0.steps",
+        "entries.2.algorithm",
+    }
+    assert errors["entries.0.config.beta"] == "expected a number in 0..1000, got -1"
+    assert errors["entries.0.config.bata"] == "unknown field, did you mean 'beta'?"
+    assert not Experiment.objects.exists()
+
+
+def test_a_name_is_used_once(writer: APIClient, protocol: Protocol) -> None:
+    factories.make_experiment(name="taken", protocols=[protocol])
+
+    response = writer.post("/api/experiments/", submission(protocol, name="taken"))
+
+    assert response.json() == {"errors": {"name": "an experiment is named 'taken' already"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("[1]", {"errors": {"": "expected an object with a name"}}),
+        ("null", {"errors": {"": "expected an object with a name"}}),
+        (
+            '{"name": "\\u0000"}',
+            {"detail": "JSON parse error - text holds a NUL or half a surrogate pair"},
+        ),
+        (
+            '{"name": ["\\ud800"]}',
+            {"detail": "JSON parse error - text holds a NUL or half a surrogate pair"},
+        ),
+        (
+            '{"budget": {"images": 1e999}}',
+            {"detail": "JSON parse error - a number is out of range"},
+        ),
+        ("[" * 100_000, {"detail": "JSON parse error - nested too deeply"}),
+    ],
+)
+def test_a_body_that_nothing_can_keep_is_refused(
+    writer: APIClient, body: str, message: dict[str, Any]
+) -> None:
+    response = writer.post("/api/experiments/", body, content_type="application/json")
+
+    assert (response.status_code, response.json()) == (400, message)
+
+
+def test_a_body_that_is_no_json_is_refused(writer: APIClient) -> None:
+    assert writer.post("/api/experiments/", {"name": "x"}, format=None).status_code in (400, 415)
+    form = writer.post("/api/experiments/", "name=x", content_type="text/plain")
+    assert form.status_code == 415
+
+
+def test_without_a_token_nothing_is_written(anyone: APIClient, protocol: Protocol) -> None:
+    run = factories.make_run()
+    addresses = [
+        "/api/experiments/",
+        f"/api/experiments/{run.entry.experiment_id}/cancel/",
+        f"/api/runs/{run.pk}/cancel/",
+        f"/api/runs/{run.pk}/retry/",
+    ]
+
+    for address in addresses:
+        response = anyone.post(address, submission(protocol))
+        assert response.status_code == 401, address
+        assert response["WWW-Authenticate"] == "Token"
+
+    assert Experiment.objects.count() == 1
+    run.refresh_from_db()
+    assert run.status == Status.QUEUED
+
+
+def test_a_wrong_token_is_refused_even_for_reading(anyone: APIClient) -> None:
+    anyone.credentials(HTTP_AUTHORIZATION="Token " + "0" * 64)
+
+    assert anyone.get("/api/runs/").status_code == 401
+
+
+def test_a_session_writes_only_with_the_csrf_token(protocol: Protocol, user: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+
+    response = client.post(
+        "/api/experiments/", submission(protocol), content_type="application/json"
+    )
+
+    assert response.status_code == 403
+    assert not Experiment.objects.exists()
+
+
+def test_reading_can_be_closed(anyone: APIClient, writer: APIClient, settings: Settings) -> None:
+    settings.PUBLIC_READ = False
+
+    assert anyone.get("/api/runs/").status_code == 401
+    assert writer.get("/api/runs/").status_code == 200
+
+
+def test_cancelling_an_experiment_says_how_many_jobs_it_changed(writer: APIClient) -> None:
+    experiment = factories.make_experiment(seeds=[0, 1])
+    (entry,) = factories.contenders_of(experiment)
+    factories.make_run(entry=entry, seed=0, status=Status.COMPLETED)
+    running = factories.make_run(entry=entry, seed=1, status=Status.RUNNING)
+
+    response = writer.post(f"/api/experiments/{experiment.pk}/cancel/")
+
+    assert response.json() == {"jobs": 2}  # the running one and the control
+    running.refresh_from_db()
+    assert running.status == Status.CANCELLING
+
+
+def test_retrying_an_experiment_queues_what_failed(writer: APIClient) -> None:
+    run = factories.make_run(status=Status.FAILED)
+
+    response = writer.post(f"/api/experiments/{run.entry.experiment_id}/retry/")
+
+    assert response.json() == {"jobs": 1}
+    run.refresh_from_db()
+    assert (run.status, run.reason) == (Status.QUEUED, "")
+
+
+def test_a_run_is_cancelled_and_retried(writer: APIClient) -> None:
+    run = factories.make_run()
+
+    cancelled = writer.post(f"/api/runs/{run.pk}/cancel/")
+    retried = writer.post(f"/api/runs/{run.pk}/retry/")
+
+    assert (cancelled.json()["status"], retried.json()["status"]) == ("cancelled", "queued")
+
+
+@pytest.mark.parametrize(
+    ("status", "action", "message"),
+    [
+        ("completed", "cancel", "the job is completed, expected it to be queued or running"),
+        ("queued", "retry", "the job is queued, expected it to be failed or cancelled"),
+    ],
+)
+def test_what_a_state_does_not_allow_is_a_conflict(
+    writer: APIClient, status: str, action: str, message: str
+) -> None:
+    run = factories.make_run(status=status)
+
+    response = writer.post(f"/api/runs/{run.pk}/{action}/")
+
+    assert (response.status_code, response.json()) == (409, {"detail": message})
+    assert Run.objects.get(pk=run.pk).status == status
+
+
+@pytest.mark.parametrize("method", ["put", "patch", "delete"])
+def test_rows_are_never_edited_or_deleted(writer: APIClient, method: str) -> None:
+    run = factories.make_run()
+
+    for address in (f"/api/runs/{run.pk}/", f"/api/experiments/{run.entry.experiment_id}/"):
+        assert getattr(writer, method)(address, {}).status_code == 405
