@@ -19,6 +19,7 @@ from generators.checkpoints import CheckpointError, load_checkpoint
 from generators.configs import ConfigError, SamplerConfig, TrainingConfig, parse
 from generators.images import to_uint8
 from generators.noise import NoiseSource
+from generators.numerics import flushing_denormals
 from generators.registry import check_sampler, get_spec
 from generators.state import with_prefix
 
@@ -167,9 +168,9 @@ def _draw_batch(
     seeds: Sequence[int],
     labels: Tensor | None,
 ) -> np.ndarray:
-    torch.set_flush_denormal(True)
     noise = NoiseSource(seeds, generator.device)
-    images = generator.model.sample(generator.model.networks, labels, noise, sampler)
+    with flushing_denormals():
+        images = generator.model.sample(generator.model.networks, labels, noise, sampler)
     pixels: np.ndarray = to_uint8(images).cpu().numpy()
     return pixels
 

@@ -36,6 +36,7 @@ from generators.checkpoints import (
 )
 from generators.configs import TrainingConfig, to_dict
 from generators.noise import derive_seed
+from generators.numerics import flushing_denormals
 from generators.steps import Diverged, Progress, Training
 
 __all__ = ["Budget", "Diverged", "Progress", "SavedCheckpoint", "TrainingResult", "train"]
@@ -186,8 +187,8 @@ def _advance(training: Training, keeper: "_Keeper", calls: _Calls) -> bool:
 @contextmanager
 def _numerics(device: torch.device) -> Iterator[None]:
     """Compute reproducibly, and leave the global random state as it was."""
-    torch.set_flush_denormal(True)
     with (
+        flushing_denormals(),
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):

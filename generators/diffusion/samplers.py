@@ -5,9 +5,11 @@ the clean image; noise is predicted back from it, so that clipping stays consist
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from torch import Tensor
 
@@ -18,9 +20,9 @@ from generators.noise import NoiseSource
 
 PredictX0 = Callable[[Tensor, int], Tensor]
 
-# diffusers pull request 3314, by the solver's author: the cosine schedule's last noise levels
-# are so high that steps among them are wasted.
-LOWEST_LOG_SNR = -5.1
+# log(alpha / sigma), half of log(SNR). diffusers pull request 3314, by the solver's author: the
+# cosine schedule's last noise levels are so high that steps among them are wasted.
+LOWEST_LAMBDA = -5.1
 
 
 def sample_path(
@@ -50,6 +52,24 @@ def timestep_grid(timesteps: int, steps: int) -> list[int]:
     if steps > timesteps:
         raise ValueError(f"expected at most {timesteps} steps, got {steps}")
     return [round(timesteps * (steps - i) / steps) - 1 for i in range(steps)]
+
+
+def log_snr_grid(schedule: Schedule, steps: int) -> list[int]:
+    """Return `steps` timesteps, falling to 0, about evenly spaced in the log signal-to-noise ratio.
+
+    Lu et al., 2022, "DPM-Solver", section 6: the best spacing for small images.
+    """
+    if steps > len(schedule):
+        raise ValueError(f"expected at most {len(schedule)} steps, got {steps}")
+    lambdas = 0.5 * torch.log(schedule.alpha_bars / (1 - schedule.alpha_bars))
+    highest, lowest = float(lambdas[0]), max(float(lambdas[-1]), LOWEST_LAMBDA)
+    wanted = torch.linspace(highest, lowest, steps, dtype=torch.float64)
+    nearest = (lambdas[:, None] - wanted).abs().argmin(dim=0).tolist()
+    grid: list[int] = []
+    for index, t in enumerate(nearest):  # no timestep twice, and room for those still to come
+        after_last = max(t, grid[-1] + 1) if grid else t
+        grid.append(min(after_last, len(schedule) - (steps - index)))
+    return grid[::-1]
 
 
 def walk_ddim(
@@ -117,11 +137,12 @@ def walk_dpmsolver(
         prediction_type="sample",  # predict_x_0 has done the conversion and the clipping
         algorithm_type="dpmsolver++",
         solver_order=sampler.order,
-        timestep_spacing="linspace",
         final_sigmas_type="zero",
-        lambda_min_clipped=LOWEST_LOG_SNR,
     )
-    scheduler.set_timesteps(sampler.steps, device=x.device)
+    with warnings.catch_warnings():
+        # diffusers 0.42 hands torch tensors to numpy.array in the way numpy 2 deprecates
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        scheduler.set_timesteps(timesteps=log_snr_grid(schedule, sampler.steps), device=x.device)
     for t in scheduler.timesteps:
         x = scheduler.step(predict_x_0(x, int(t)), t, x, return_dict=False)[0]
     return x

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ TINY: dict[str, TrainingConfig] = {
     "vae.conv": ConvVAEConfig(batch_size=16, latent_dim=4, base_channels=8),
     "diffusion.ddpm": DDPMConfig(batch_size=16, base_channels=8, timesteps=40, dropout=0.1),
 }
+
+
+def exactly(message: str) -> str:
+    """Return the pattern for `pytest.raises` that matches this message and no other."""
+    return f"^{re.escape(message)}$"
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from generators.registry import (
     sampler_nfe,
     sampler_to_dict,
 )
+from tests.generators.conftest import exactly
 
 SAMPLERS = sorted({(a.name, s) for a in ALGORITHMS.values() for s in a.samplers})
 CONFIGS = sorted({a.config for a in ALGORITHMS.values()}, key=lambda config: config.__name__)
@@ -64,12 +65,11 @@ def test_all_three_families_have_an_algorithm() -> None:
 
 
 def test_an_unknown_algorithm_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(ValueError) as caught:
+    message = "unknown algorithm 'gan.biggan', expected one of: gan.sngan, vae.conv, diffusion.ddpm"
+
+    with pytest.raises(ValueError, match=exactly(message)):
         get_spec("gan.biggan")
 
-    assert str(caught.value) == (
-        "unknown algorithm 'gan.biggan', expected one of: gan.sngan, vae.conv, diffusion.ddpm"
-    )
     assert algorithm_names() == ["gan.sngan", "vae.conv", "diffusion.ddpm"]
 
 
@@ -156,11 +156,15 @@ json_values = st.recursive(
 def test_any_value_gives_a_valid_configuration_or_an_error_at_its_field(
     name: str, value: object
 ) -> None:
+    errors: dict[str, str] = {}
     try:
         config = parse(SNGANConfig, {name: value})
     except ConfigError as error:
-        assert list(error.errors) == [name]
-        assert len(error.errors[name]) <= 500
+        errors = error.errors
+
+    if errors:
+        assert list(errors) == [name]
+        assert len(errors[name]) <= 500
     else:
         assert parse(SNGANConfig, to_dict(config)) == config
 

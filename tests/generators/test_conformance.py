@@ -1,0 +1,377 @@
+"""What every algorithm of the registry must do, whatever its family."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from generators import training
+from generators.base import Algorithm, Batch, Phase, build_algorithm
+from generators.checkpoints import WEIGHTS, list_checkpoints, load_checkpoint
+from generators.configs import SamplerConfig
+from generators.files import sha256_of
+from generators.images import to_float
+from generators.noise import NoiseSource
+from generators.registry import ALGORITHMS, check_sampler, get_spec, parse_sampler, sampler_nfe
+from generators.sampling import balanced_labels, draw, draw_all, load_generator
+from generators.training import TrainingResult
+from tests.generators.conftest import TINY, exactly, make_data, train_tiny
+
+FAST: dict[str, dict[str, float]] = {
+    "ddpm": {},
+    "ddim": {"steps": 5, "eta": 0.5},
+    "dpmsolver++": {"steps": 5},
+    "direct": {},
+}
+DRAWS = [(name, sampler) for name, spec in ALGORITHMS.items() for sampler in spec.samplers]
+
+every_algorithm = pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+every_sampler = pytest.mark.parametrize(("algorithm", "sampler"), DRAWS)
+
+
+def fast_sampler(algorithm: str, name: str) -> SamplerConfig:
+    return parse_sampler(algorithm, {"name": name, **FAST[name]}, TINY[algorithm])
+
+
+def build(algorithm: str, *, num_classes: int = 3, seed: int = 0) -> Algorithm:
+    return build_algorithm(
+        algorithm, TINY[algorithm], shape=(1, 8, 8), num_classes=num_classes, seed=seed
+    )
+
+
+def make_batch(count: int = 64) -> Batch:
+    data = make_data(count)
+    return Batch(to_float(torch.from_numpy(data.images)), torch.from_numpy(data.labels))
+
+
+def parameters_of(model: Algorithm, phase: Phase) -> list[torch.nn.Parameter]:
+    return [p for name in phase.networks for p in model.networks[name].parameters()]
+
+
+def loss_at(model: Algorithm, phase: Phase, batch: Batch, seed: int = 0) -> torch.Tensor:
+    torch.manual_seed(seed)
+    return model.loss(phase.name, batch, torch.Generator().manual_seed(seed))[0]
+
+
+def test_the_suite_covers_every_algorithm() -> None:
+    assert list(TINY) == list(ALGORITHMS)
+
+
+# --- shapes -------------------------------------------------------------------------------------
+
+
+@every_algorithm
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (1, 12, 20)])
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_images_have_the_shape_of_the_data(
+    algorithm: str, shape: tuple[int, int, int], num_classes: int
+) -> None:
+    model = build_algorithm(
+        algorithm, TINY[algorithm], shape=shape, num_classes=num_classes, seed=0
+    )
+    labels = torch.tensor([0, 2]) if num_classes else None
+    sampler = parse_sampler(algorithm, {})
+    if hasattr(sampler, "steps"):
+        sampler = dataclasses.replace(sampler, steps=1)  # type: ignore[call-arg]  # it has steps
+
+    with torch.inference_mode():
+        images = model.sample(model.networks, labels, NoiseSource([1, 2]), sampler)
+
+    assert images.shape == (2, *shape)
+    assert images.dtype == torch.float32
+    assert images.abs().max() <= 1
+
+
+@every_algorithm
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((2, 8, 8), "expected 1 or 3 channels, got 2"),
+        ((1, 7, 8), "expected sides of 8 to 64 pixels, got 7x8"),
+        ((1, 8, 65), "expected sides of 8 to 64 pixels, got 8x65"),
+    ],
+)
+def test_shapes_it_is_not_made_for_are_refused(
+    algorithm: str, shape: tuple[int, int, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=exactly(message)):
+        build_algorithm(algorithm, TINY[algorithm], shape=shape, num_classes=0, seed=0)
+
+
+@every_algorithm
+def test_default_networks_are_sized_by_resolution(algorithm: str) -> None:
+    def size(side: int) -> int:
+        model = build_algorithm(
+            algorithm, get_spec(algorithm).config(), shape=(3, side, side), num_classes=10, seed=0
+        )
+        return sum(p.numel() for net in model.networks.values() for p in net.parameters())
+
+    sizes = [size(8), size(16), size(64)]
+
+    assert sizes == sorted(sizes)
+    assert sizes[0] < 1_000_000
+
+
+# --- losses -------------------------------------------------------------------------------------
+
+
+@every_algorithm
+def test_a_phase_gives_gradients_to_its_own_parameters_only(algorithm: str) -> None:
+    model = build(algorithm)
+    batch = make_batch(16)
+
+    for phase in model.phases():
+        everything = [p for net in model.networks.values() for p in net.parameters()]
+        own = parameters_of(model, phase)
+        loss_at(model, phase, batch).backward(inputs=own)  # type: ignore[no-untyped-call]  # torch's
+
+        touched = {id(p) for p in everything if p.grad is not None}
+        assert touched <= {id(p) for p in own}
+        assert touched
+        for parameter in everything:
+            parameter.grad = None
+
+
+@every_algorithm
+def test_a_loss_depends_on_its_generator_alone(algorithm: str) -> None:
+    model = build(algorithm)
+    batch = make_batch(16)
+
+    for phase in model.phases():
+        first, again = loss_at(model, phase, batch, seed=1), None
+        with torch.random.fork_rng():
+            again = loss_at(model, phase, batch, seed=1)
+
+        # spectral normalisation refines its estimate at each call
+        assert torch.allclose(first, again, rtol=0.05)
+        assert first.shape == ()
+        assert not torch.equal(first, loss_at(model, phase, batch, seed=2))
+
+
+@every_algorithm
+def test_each_loss_falls_on_64_images(algorithm: str) -> None:
+    batch = make_batch(64)
+
+    for index in range(len(build(algorithm).phases())):
+        model = build(algorithm)
+        phase = model.phases()[index]
+        before = sum(loss_at(model, phase, batch, seed).item() for seed in range(4))
+        optimiser = torch.optim.Adam(parameters_of(model, phase), lr=5e-3)
+        for step in range(30):
+            optimiser.zero_grad()
+            loss_at(model, phase, batch, seed=100 + step).backward()  # type: ignore[no-untyped-call]  # torch's
+            optimiser.step()
+
+        after = sum(loss_at(model, phase, batch, seed).item() for seed in range(4))
+        assert after < before - 0.1 * abs(before), phase.name
+
+
+# --- training and resuming ----------------------------------------------------------------------
+
+
+def weights_of(result: TrainingResult) -> str:
+    return sha256_of(result.checkpoint.path / WEIGHTS)
+
+
+@every_algorithm
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
+    algorithm: str, trained: dict[str, TrainingResult], tmp_path: Path
+) -> None:
+    torch.manual_seed(12345)  # the global state plays no part
+    again = train_tiny(algorithm, tmp_path / "again")
+    other = train_tiny(algorithm, tmp_path / "other", seed=1)
+
+    assert weights_of(again) == weights_of(trained[algorithm])
+    assert weights_of(other) != weights_of(again)
+
+
+@every_algorithm
+def test_training_leaves_the_global_random_state_alone(algorithm: str, tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+
+    train_tiny(algorithm, tmp_path)
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_algorithm
+@pytest.mark.parametrize("stop_after", [1, 4, 5])
+def test_a_stopped_training_ends_with_the_same_bits_once_resumed(
+    algorithm: str, stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "POLL_SECONDS", 0.0)
+    whole = train_tiny(algorithm, tmp_path / "whole", images=104)  # 6.5 batches of 50 images
+    polls = iter(range(100))
+
+    stopped = train_tiny(
+        algorithm, tmp_path / "parts", images=104, should_stop=lambda: next(polls) >= stop_after
+    )
+    resumed = train_tiny(algorithm, tmp_path / "parts", images=104)
+
+    assert stopped.stopped and stopped.images_seen == 16 * stop_after
+    assert not resumed.stopped and resumed.images_seen == 104
+    assert weights_of(resumed) == weights_of(whole)
+
+
+@every_algorithm
+def test_a_training_falls_back_to_the_checkpoint_before_a_damaged_one(
+    algorithm: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = train_tiny(algorithm, tmp_path, checkpoint_every_images=32)
+    expected = weights_of(whole)
+    newest, before = list_checkpoints(tmp_path)
+    damaged = (newest / WEIGHTS).read_bytes()
+    (newest / WEIGHTS).write_bytes(damaged[:-1] + bytes([damaged[-1] ^ 1]))
+    begun: list[int] = []
+
+    again = train_tiny(
+        algorithm, tmp_path, on_checkpoint=lambda saved: begun.append(saved.images_seen)
+    )
+
+    assert before.name == "ckpt-32"
+    assert begun == [32, 64]
+    assert weights_of(again) == expected
+    assert "skipped a damaged checkpoint" in caplog.text
+
+
+@every_algorithm
+@pytest.mark.parametrize("reported", [True, False])
+def test_a_diverged_training_says_so_and_saves_nothing(
+    algorithm: str, reported: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = type(build(algorithm))
+    phase = build(algorithm).phases()[0].name
+    original = model.loss
+
+    def broken(self: Algorithm, *args: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        loss, values = original(self, *args)
+        broken_values = {name: value * math.nan for name, value in values.items()}
+        return loss * math.nan, broken_values if reported else {}
+
+    monkeypatch.setattr(model, "loss", broken)
+    with pytest.raises(training.Diverged) as caught:
+        train_tiny(algorithm, tmp_path)
+
+    message = f"loss {phase!r} is nan" if reported else "a weight is not finite"
+    assert str(caught.value) == f"{message} after 64 images"
+    assert list_checkpoints(tmp_path) == []
+
+
+# --- sampling -----------------------------------------------------------------------------------
+
+
+@every_sampler
+def test_an_image_depends_on_its_seed_and_label_alone(
+    algorithm: str, sampler: str, trained: dict[str, TrainingResult]
+) -> None:
+    generator = load_generator(trained[algorithm].checkpoint.path)
+    chosen = fast_sampler(algorithm, sampler)
+    labels = balanced_labels(7, 3)
+
+    def drawn(indices: list[int], batch_size: int) -> np.ndarray:
+        batches = draw(
+            generator,
+            chosen,
+            seeds=[100 + i for i in indices],
+            labels=labels[indices],
+            batch_size=batch_size,
+        )
+        return np.concatenate(list(batches)).astype(int)
+
+    together = drawn([0, 1, 2, 3, 4, 5, 6], 7)
+
+    assert together.shape == (7, 1, 8, 8)
+    assert np.abs(drawn([0, 1, 2, 3, 4, 5, 6], 2) - together).max() <= 1
+    assert np.abs(drawn([6, 3], 1) - together[[6, 3]]).max() <= 1
+    assert np.abs(together[0] - together[3]).max() > 1  # the same label, another seed
+
+
+@every_sampler
+def test_loading_a_checkpoint_twice_gives_the_same_images(
+    algorithm: str, sampler: str, trained: dict[str, TrainingResult]
+) -> None:
+    chosen = fast_sampler(algorithm, sampler)
+
+    def drawn() -> np.ndarray:
+        torch.manual_seed(torch.seed())
+        generator = load_generator(trained[algorithm].checkpoint.path)
+        labels = balanced_labels(6, 3)
+        return np.concatenate(
+            list(draw(generator, chosen, seeds=range(6), labels=labels, batch_size=6))
+        )
+
+    assert np.array_equal(drawn(), drawn())
+
+
+@every_sampler
+def test_the_cost_of_drawing_is_counted(
+    algorithm: str, sampler: str, trained: dict[str, TrainingResult]
+) -> None:
+    generator = load_generator(trained[algorithm].checkpoint.path)
+    chosen = fast_sampler(algorithm, sampler)
+
+    samples = draw_all(
+        generator, chosen, seeds=range(5), labels=balanced_labels(5, 3), batch_size=2
+    )
+
+    assert samples.pixels.dtype == np.uint8 and samples.pixels.shape == (5, 1, 8, 8)
+    assert samples.stats.nfe == sampler_nfe(chosen, generator.config)
+    assert samples.stats.images_per_second > 0
+    assert samples.stats.latency_seconds > 0
+    assert samples.stats.peak_memory_bytes > 0
+
+
+@every_algorithm
+def test_a_generator_knows_what_it_is(algorithm: str, trained: dict[str, TrainingResult]) -> None:
+    result = trained[algorithm]
+
+    generator = load_generator(result.checkpoint.path, sha256=result.checkpoint.sha256)
+
+    assert generator.algorithm == algorithm
+    assert generator.config == TINY[algorithm]
+    assert generator.num_classes == 3
+    assert generator.shape == (1, 8, 8)
+    assert generator.parameters == result.parameters > 0
+    assert generator.images_seen == 64
+    assert list(generator.model.networks) == list(generator.model.sampling_networks)
+    for sampler in get_spec(algorithm).samplers:
+        check_sampler(fast_sampler(algorithm, sampler), generator.config)
+
+
+@every_algorithm
+def test_samples_come_from_the_averaged_weights(
+    algorithm: str, trained: dict[str, TrainingResult]
+) -> None:
+    _, tensors = load_checkpoint(trained[algorithm].checkpoint.path)
+    generator = load_generator(trained[algorithm].checkpoint.path)
+
+    for name, network in generator.model.networks.items():
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, tensors[f"ema/{name}/{key}"])
+    averaged = [k for k in tensors if k.startswith("ema/") and tensors[k].is_floating_point()]
+    assert any(
+        not torch.equal(tensors[key], tensors[key.replace("ema/", "network/", 1)])
+        for key in averaged
+    )
+
+
+@every_algorithm
+def test_an_unconditional_model_trains_and_draws_without_labels(
+    algorithm: str, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(TINY[algorithm], conditional=False)
+
+    result = train_tiny(algorithm, tmp_path, config=config, images=16)
+    generator = load_generator(result.checkpoint.path)
+    sampler = fast_sampler(algorithm, get_spec(algorithm).default_sampler)
+    samples = draw_all(generator, sampler, seeds=[1, 2], labels=None, batch_size=2)
+
+    assert generator.num_classes == 0
+    assert samples.labels is None
+    message = "expected no labels: the generator is unconditional"
+    with pytest.raises(ValueError, match=exactly(message)):
+        draw_all(generator, sampler, seeds=[1], labels=balanced_labels(1, 1), batch_size=1)
