@@ -214,32 +214,33 @@ def _list_zip(source: str, archive: zipfile.ZipFile) -> Source:
 
 
 def _list_folder(folder: Path) -> Source:
+    source = folder.absolute().name  # also for "."
     files: list[Member] = []
     folders: list[tuple[str, ...]] = []
     pending = [folder]
     while pending:
         for path in pending.pop().iterdir():
             name = path.relative_to(folder).as_posix()
-            _check_name(folder.name, name)
+            _check_name(source, name)
             mode = path.lstat().st_mode
             if stat.S_ISDIR(mode):
                 folders.append(tuple(name.split("/")))
                 pending.append(path)
             elif stat.S_ISREG(mode):
                 files.append(Member(name, path.stat().st_size))
-                _check_count(folder.name, len(files))
+                _check_count(source, len(files))
             else:
                 what = "a symbolic link" if stat.S_ISLNK(mode) else "a special file"
-                raise ImageError(f"{folder.name}: {name}: {what}; expected plain files and folders")
+                raise ImageError(f"{source}: {name}: {what}; expected plain files and folders")
 
     def read(member: Member) -> bytes:
         try:
             with (folder / member.name).open("rb") as file:
                 return file.read(MAX_FILE_BYTES)
         except OSError as error:
-            raise ImageError(f"{folder.name}: {member.name}: {error.strerror}") from error
+            raise ImageError(f"{source}: {member.name}: {error.strerror}") from error
 
-    return _visible(folder.name, files, folders, read)
+    return _visible(source, files, folders, read)
 
 
 def _check_name(source: str, name: str) -> None:

@@ -267,6 +267,8 @@ def _decode(
             return _fit(_flatten(where, upright), resolution, channels)
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:  # of WebP, whose header PIL checks itself
+        raise ImageError(f"{where}: {error}; expected at most {MAX_SIDE} a side") from error
     except BROKEN as error:
         raise ImageError(
             f"{where}: truncated or damaged ({error}); expected a whole {kind} file"

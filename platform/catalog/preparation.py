@@ -8,6 +8,7 @@ the folder afterwards, after an error too, is deleted.
 import hashlib
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,7 @@ def prepare_path(
         ImageError: if it cannot be read; the message names the file and the reason.
         PreparationError: if it cannot be split, or the images are not square.
     """
+    path = path.absolute()  # so that "." has a name
     if path.suffix.lower() == ".npz" and not path.is_dir():
         raise PreparationError(f"{path.name}: an .npz file; expected a folder or a .zip archive")
     parts = read_parts(path) or (None,)
@@ -233,6 +235,7 @@ def _write(splits: dict[str, Images], steps: list[str]) -> Iterator[Prepared]:
         )
     parent = settings.DATA_DIR / "datasets"
     parent.mkdir(parents=True, exist_ok=True)
+    _sweep(parent)
     folder: Path = parent / f".preparing-{uuid.uuid4().hex}"
     folder.mkdir()
     try:
@@ -250,6 +253,13 @@ def _write(splits: dict[str, Images], steps: list[str]) -> Iterator[Prepared]:
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # already renamed, if it was registered
+
+
+def _sweep(parent: Path) -> None:
+    """Delete what processes that were killed a day ago or earlier left behind."""
+    for folder in parent.glob(".preparing-*"):
+        if folder.stat().st_mtime < time.time() - 24 * 60 * 60:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def content_digest(splits: dict[str, Images]) -> str:

@@ -251,6 +251,30 @@ def test_an_error_after_preparing_leaves_nothing_behind(tmp_path: Path, data_dir
     assert left_behind(data_dir) == []
 
 
+def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path, data_dir: Path) -> None:
+    path = make_zip(tmp_path / "x.zip", SQUARE.items())
+    old, recent = (data_dir / "datasets" / f".preparing-{age}" for age in ("old", "recent"))
+    for folder in (old, recent):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+
+    with prepare_path(path):
+        pass
+
+    assert left_behind(data_dir) == ["datasets/.preparing-recent"]
+
+
+def test_the_folder_here_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make_folder(tmp_path / "set", {**SQUARE, "b/3.png": b""}))
+
+    with pytest.raises(ImageError) as caught, prepare_path(Path()):
+        pass
+
+    assert str(caught.value) == (
+        "set: b/3.png: not an image; expected only PNG, JPEG and WebP files"
+    )
+
+
 def test_an_npz_is_no_source_of_a_dataset(tmp_path: Path) -> None:
     with pytest.raises(PreparationError) as caught, prepare_path(tmp_path / "x.npz"):
         pass

@@ -247,6 +247,18 @@ def test_a_picture_of_enormous_size_is_refused_before_it_is_decoded(place: Path)
     )
 
 
+def test_an_enormous_webp_is_refused_before_it_is_decoded(place: Path) -> None:
+    data = bytearray(encode("RGBA", kind="WEBP", lossless=True))
+    assert data[12:16] == b"VP8L"
+    data[21:25] = struct.pack("<I", 16383 | 16383 << 14)  # width and height, less one
+    path = make_zip(place / "x.zip", [("1.webp", bytes(data))])
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: 1.webp: Image size (268435456 pixels) exceeds limit of 178956970 pixels, could be "
+        "decompression bomb DOS attack.; expected at most 8192 a side"
+    )
+
+
 @pytest.mark.parametrize(("mode", "transparent"), [("P", 0), ("RGB", (255, 0, 255)), ("L", 7)])
 def test_a_transparent_colour_is_refused(place: Path, mode: str, transparent: Any) -> None:
     image = Image.new(mode, (4, 4), transparent)
