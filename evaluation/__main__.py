@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -36,6 +36,7 @@ from evaluation.specs import EXTRACTORS, INCEPTION, arrow
 
 EXIT_DIFFERENT = 1
 EXIT_ERROR = 2
+WIDE = 200  # columns, where no terminal says how many there are: labels are never cut
 
 
 class CommandError(Exception):
@@ -99,7 +100,12 @@ def _add_score(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     score.add_argument("--protocol", type=Path, help="score under this protocol (JSON) instead")
     score.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE")
-    score.add_argument("--batch-size", type=_positive, default=256, help="images at a time")
+    score.add_argument("--batch-size", type=_positive, help="images at a time")
+    parts = ("train", "test")
+    score.add_argument("--part", choices=parts, help="which part of GENERATED, if it has parts")
+    score.add_argument(
+        "--reference-part", choices=parts, default="train", help="the same of the reference"
+    )
     _add_common(score)
 
 
@@ -161,8 +167,8 @@ def _default_cache() -> Path:
 
 def _score(options: argparse.Namespace) -> int:
     given = _read_protocol(options.protocol) if options.protocol else None
-    generated = _read(options.generated, "generated images")
-    reference = _read(options.reference, "reference", part="train")
+    generated = _read(options.generated, "generated images", part=options.part)
+    reference = _read(options.reference, "reference", part=options.reference_part)
     name = given.extractor.name if given else options.extractor
     with _progress() as progress:
         extractor = _extractor(name, options, reference, progress)
@@ -183,7 +189,7 @@ def _score(options: argparse.Namespace) -> int:
         )
     _print_result(result, protocol)
     if options.json:
-        _write_json(options.json, _result_record(result, protocol, extractor))
+        _write_json(options.json, _record(result, protocol, extractor))
     return 0
 
 
@@ -327,9 +333,13 @@ def _labelled(images: Images, what: str) -> LabelledImages:
 
 
 def _print_result(result: EvaluationResult, protocol: Protocol) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDE
     table = Table(box=None, pad_edge=False)
     for heading in ("metric", "value", "bias-corrected", "± s.e.", _interval_heading(protocol)):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
+        justify: Literal["left", "right"] = "left" if heading == "metric" else "right"
+        table.add_column(heading, justify=justify, overflow="fold")
     for name, found in result.values.items():
         table.add_row(
             f"{result.labels[name]} {arrow(name)}".replace("[", "\\["),
@@ -338,7 +348,7 @@ def _print_result(result: EvaluationResult, protocol: Protocol) -> None:
             _number(found.standard_error),
             "–" if found.low is None else f"{_number(found.low)} … {_number(found.high)}",
         )
-    Console().print(table)
+    console.print(table)
     for name, found in result.values.items():
         if found.reason:
             _say(f"{result.labels[name]}: {found.reason}")
@@ -355,12 +365,10 @@ def _say(line: str) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return "–" if value is None else f"{value:.5g}"
 
 
-def _result_record(
-    result: EvaluationResult, protocol: Protocol, extractor: Extractor
-) -> dict[str, Any]:
+def _record(result: EvaluationResult, protocol: Protocol, extractor: Extractor) -> dict[str, Any]:
     record: dict[str, Any] = {
         "fingerprint": result.fingerprint,
         "protocol": protocol.to_record(),

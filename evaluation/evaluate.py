@@ -41,7 +41,7 @@ def evaluate(
     reference: np.ndarray,
     *,
     extractor: Extractor,
-    batch_size: int = 256,
+    batch_size: int | None = None,  # None = the extractor's own
     on_progress: Callable[[str, float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     cache: Path | None = None,

@@ -182,14 +182,7 @@ def classifier_protocol(
     num_images: int | None = None,
     reference_split: str = "train",
 ) -> Protocol:
-    """Return the protocol that compares features of the dataset's own classifier.
-
-    ``num_images`` is how many generated images are scored; by default the size of the test split,
-    at most 10 000.
-
-    Raises:
-        ProtocolError: if a fact is wrong, or the test split is too small for the real-vs-real row.
-    """
+    """Return the protocol of the dataset's own classifier; otherwise like ``build_protocol``."""
     return build_protocol(
         dataset,
         extractor=CLASSIFIER,
@@ -207,14 +200,7 @@ def inception_protocol(
     num_images: int | None = None,
     reference_split: str = "train",
 ) -> Protocol:
-    """Return the protocol that compares Inception features; FID if the weights are known ones.
-
-    ``num_images`` is how many generated images are scored; by default the size of the test split,
-    at most 10 000.
-
-    Raises:
-        ProtocolError: if a fact is wrong, or the test split is too small for the real-vs-real row.
-    """
+    """Return the protocol of Inception, FID with known weights; otherwise like ``build_protocol``."""
     return build_protocol(
         dataset,
         extractor=INCEPTION,
@@ -235,6 +221,9 @@ def build_protocol(
     reference_split: str = "train",
 ) -> Protocol:
     """Return the protocol with every metric at its default parameters.
+
+    ``num_images`` is how many generated images are scored; by default the size of the test split,
+    at most 10 000. ``recipe`` says how the weights came about ({} = they were published).
 
     Raises:
         ProtocolError: if a fact is wrong, or the test split is too small for the real-vs-real row.

@@ -39,7 +39,8 @@ class Extractor(ABC):
     """A frozen network that turns uint8 images into features.
 
     ``layer`` names what is read, ``dim`` is its width, ``weights_sha256`` the digest of the weights
-    file and ``recipe`` how the weights came about ({} = they were published).
+    file and ``recipe`` how the weights came about ({} = they were published). ``batch_size`` is
+    how many images at a time are fast without much memory.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Extractor(ABC):
     weights_sha256: str
     recipe: Mapping[str, Any]
     device: torch.device
+    batch_size: int = 256
 
     @abstractmethod
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +60,7 @@ def extract(
     extractor: Extractor,
     images: np.ndarray,
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,  # None = the extractor's own
     on_progress: Callable[[float], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> FeatureSet:
@@ -70,6 +72,7 @@ def extract(
     Raises:
         Stopped: if ``should_stop()`` was true before a batch.
     """
+    batch_size = batch_size or extractor.batch_size
     features, logits = [], []
     for start in range(0, len(images), batch_size):
         if should_stop():
@@ -91,7 +94,7 @@ def extract_cached(
     images: np.ndarray,
     cache: Path | None,
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,  # None = the extractor's own
     on_progress: Callable[[float], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> FeatureSet:

@@ -1,12 +1,12 @@
 """``python -m evaluation``: what it prints, writes and refuses."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -26,7 +26,6 @@ def files(tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch) -> Pa
     for name, split in zip(("train", "test"), digits, strict=True):
         write_npz(tmp_path / f"{name}.npz", split.pixels, split.labels)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "120")
     return tmp_path
 
 
@@ -66,7 +65,7 @@ def test_score_prints_every_metric_with_its_direction_and_the_fingerprint(
         f"protocol {record['fingerprint']}",
     ]
     assert list(record["values"]) == list(METRICS)
-    assert f"{record['values']['fd']['value']:.4f}" in lines[1]
+    assert f"{record['values']['fd']['value']:.5g}" in lines[1]
 
 
 def test_scores_of_the_same_images_agree_from_npz_folder_and_zip(
@@ -223,11 +222,35 @@ def test_more_images_than_there_are_is_an_error(
     assert capsys.readouterr().err == "error: expected at least 501 generated images, got 500\n"
 
 
-def test_it_runs_as_a_program(files: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "evaluation", "score", "--help"], capture_output=True, text=True
+def test_parts_of_an_archive_can_be_compared(
+    files: Path, trained: TrainedClassifier, digits: Digits, capsys: Output
+) -> None:
+    archive = files / "digits.zip"
+    with zipfile.ZipFile(archive, "w") as target:
+        for name, split in zip(("train", "test"), digits, strict=True):
+            for number, pixels in enumerate(split.pixels[:80]):
+                path = files / "one.png"
+                Image.fromarray(pixels[0]).save(path)
+                target.write(path, f"{name}/{number:05}.png")
+    command = ["score", str(archive), "--reference", str(archive), "--part", "test"]
+
+    status = main(
+        [*command, "--extractor", "dataset-classifier", "--weights", str(trained.weights)]
     )
 
-    assert result.returncode == 0
-    assert "--reference REFERENCE" in result.stdout
-    assert np.all([name in result.stdout for name in ("inception-v3-compat", "--classifier-data")])
+    assert status == 0
+    assert "80 images against 80 real ones" in capsys.readouterr().out
+
+
+def test_it_runs_as_a_program_and_never_cuts_a_label(
+    files: Path, trained: TrainedClassifier
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "evaluation", *score(files, trained)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "40"},
+    )
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "PR[classifier] precision ↑ " in result.stdout
