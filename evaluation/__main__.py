@@ -1,21 +1,21 @@
-"""The command line: ``python -m evaluation score|classifier|compare``."""
+"""The command line: ``python -m evaluation score|classifier|inception|compare``."""
 
 import argparse
 import json
-import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from evaluation.arguments import build_parser
 from evaluation.evaluate import EvaluationError, EvaluationResult, evaluate
-from evaluation.extractors.base import Extractor, ExtractorError
+from evaluation.extractors.base import Extractor, ExtractorError, file_sha256
 from evaluation.extractors.classifier import (
     ClassifierExtractor,
     LabelledImages,
@@ -32,7 +32,7 @@ from evaluation.protocol import (
     build_protocol,
     differences,
 )
-from evaluation.specs import EXTRACTORS, INCEPTION, arrow
+from evaluation.specs import INCEPTION, arrow, has_known_weights
 
 EXIT_DIFFERENT = 1
 EXIT_ERROR = 2
@@ -45,7 +45,13 @@ class CommandError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 (not comparable) or 2 (an error)."""
-    options = _parser().parse_args(arguments)
+    commands = {
+        "score": _score,
+        "classifier": _classifier,
+        "inception": _inception,
+        "compare": _compare,
+    }
+    options = build_parser(commands).parse_args(arguments)
     try:
         status: int = options.command(options)
     except (
@@ -59,110 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_ERROR
     return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation",
-        description="Score generated images under one fixed protocol.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_score(commands)
-    _add_classifier(commands)
-    _add_compare(commands)
-    return parser
-
-
-def _add_score(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    score = commands.add_parser(
-        "score",
-        help="measure all metrics of generated against reference images",
-        description="Measure all metrics of GENERATED against the reference images. "
-        "Both are an .npz file, a folder or a zip archive of images.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    score.set_defaults(command=_score)
-    score.add_argument("generated", type=Path, metavar="GENERATED")
-    score.add_argument("--reference", type=Path, required=True, help="real images")
-    score.add_argument("--extractor", choices=list(EXTRACTORS), default=INCEPTION)
-    score.add_argument(
-        "--weights",
-        type=Path,
-        help="Inception weights file, or the folder of a trained classifier",
-    )
-    score.add_argument(
-        "--classifier-data",
-        type=Path,
-        help="labelled images to train the classifier on; by default the reference",
-    )
-    score.add_argument(
-        "--num-images", type=_positive, help="how many to score; by default all generated"
-    )
-    score.add_argument("--protocol", type=Path, help="score under this protocol (JSON) instead")
-    score.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE")
-    score.add_argument("--batch-size", type=_positive, help="images at a time")
-    parts = ("train", "test")
-    score.add_argument("--part", choices=parts, help="which part of GENERATED, if it has parts")
-    score.add_argument(
-        "--reference-part", choices=parts, default="train", help="the same of the reference"
-    )
-    _add_common(score)
-
-
-def _add_classifier(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    classifier = commands.add_parser(
-        "classifier",
-        help="train a dataset classifier, or find it in the cache",
-        description="Train the classifier of a dataset, or find it in the cache.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    classifier.set_defaults(command=_classifier)
-    classifier.add_argument("--data", type=Path, required=True, help="labelled train images")
-    classifier.add_argument("--test", type=Path, help="labelled images to measure accuracy on")
-    classifier.add_argument("--out", type=Path, required=True, help="folder of trained classifiers")
-    classifier.add_argument("--json", action="store_true", help="print JSON instead of a table")
-
-
-def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    compare = commands.add_parser(
-        "compare",
-        help="say whether two results may be compared",
-        description="Say whether two results (of score --json) or protocols may be compared. "
-        "The exit status is 0 if they may and 1 if not.",
-    )
-    compare.set_defaults(command=_compare)
-    compare.add_argument("a", type=Path, metavar="A.json")
-    compare.add_argument("b", type=Path, metavar="B.json")
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--cache", type=Path, default=_default_cache(), help="folder of weights and features"
-    )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument(
-        "--device", type=_device, default=device, help="where features are computed"
-    )
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def _device(text: str) -> str:
-    try:
-        torch.zeros(1, device=text)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise argparse.ArgumentTypeError(f"no device {text!r} here: {reason}") from error
-    return text
-
-
-def _default_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "trilemma"
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -281,12 +183,38 @@ def _classifier(options: argparse.Namespace) -> int:
         "dim": trained.dim,
         "recipe": trained.recipe,
     }
-    if options.json:
-        _say(json.dumps(record, indent=2))
-    else:
-        for name, value in record.items():
-            _say(f"{name:15} {json.dumps(value) if isinstance(value, dict) else value}")
+    _print_record(record, as_json=options.json)
     return 0
+
+
+def _inception(options: argparse.Namespace) -> int:
+    given = options.weights or find_weights(options.out)
+    digest = InceptionExtractor(given).weights_sha256  # loads it: a file that cannot is refused
+    kept = options.out / f"inception-{digest[:16]}.pth"
+    if not kept.exists() or file_sha256(kept) != digest:
+        _copy(given, kept)
+    record = {
+        "weights": str(kept),
+        "weights_sha256": digest,
+        "known_weights": has_known_weights(INCEPTION, digest),
+    }
+    _print_record(record, as_json=options.json)
+    return 0
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        shutil.copyfile(source, Path(folder) / "copy").replace(target)
+
+
+def _print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _say(json.dumps(record, indent=2))
+        return
+    for name, value in record.items():
+        _say(f"{name:15} {json.dumps(value) if isinstance(value, dict) else value}")
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -68,7 +68,7 @@ def postgres_server() -> Iterator[str]:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    command = [postgres, "-D", folder / "data", "-p", str(port), "-k", folder]
+    command = [postgres, "-D", str(folder / "data"), "-p", str(port), "-k", str(folder)]
     command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, user=user, cwd=folder, stdout=log, stderr=log)

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,9 +67,6 @@ PRESETS = {
     ),
     "inception-10k-test": Preset(
         INCEPTION, 10_000, "Inception features, 10,000 images; needs as many in the test split"
-    ),
-    "inception-50k-train": Preset(
-        INCEPTION, 50_000, "Inception features, 50,000 images; needs as many in the test split"
     ),
 }
 
@@ -142,7 +138,7 @@ def register_protocol(
     if chosen.extractor == CLASSIFIER:
         extractor = _train_classifier(dataset, weights, report or _silent)
     else:
-        extractor = _keep_inception(weights)
+        extractor = _keep_inception(weights, report or _silent)
     try:
         protocol = protocols.build_protocol(
             _dataset_facts(dataset),
@@ -232,29 +228,30 @@ def _silent(line: str) -> None:
     pass
 
 
-def _keep_inception(weights: Path | None) -> _Extractor:
-    """Copy the weights file into the data folder under its digest, so that it stays what it is."""
+def _keep_inception(weights: Path | None, report: Report) -> _Extractor:
+    """Keep a copy of the weights file, or the downloaded known one, in the data folder."""
     given = weights or (Path(settings.INCEPTION_WEIGHTS) if settings.INCEPTION_WEIGHTS else None)
-    if given is None:
-        raise RegistrationError(
-            "no Inception weights: give --weights FILE or set INCEPTION_WEIGHTS; expected "
-            "weights-inception-2015-12-05-6726825d.pth as torch-fidelity publishes it"
-        )
-    try:
-        digest = file_sha256(given)
-        kept = settings.DATA_DIR / "extractors" / f"inception-{digest[:16]}.pth"
-        if not kept.exists() or file_sha256(kept) != digest:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            temporary = kept.with_name(f".{kept.name}-{uuid.uuid4().hex}")
-            try:
-                shutil.copyfile(given, temporary)
-                temporary.replace(kept)
-            finally:
-                temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise RegistrationError(f"{given}: {error.strerror}; expected a weights file") from error
-    facts = {"weights_file": given.name, "known_weights": has_known_weights(INCEPTION, digest)}
+    out = settings.DATA_DIR / "extractors"
+    kept = _find_kept(given, out)
+    if kept is None:
+        options = [] if given is None else ["--weights", str(given)]
+        answer = _run_evaluation(["inception", *options, "--out", str(out), "--json"], report)
+        kept = Path(answer["weights"])
+    digest = file_sha256(kept)
+    facts = {
+        "weights_file": (given or kept).name,
+        "known_weights": has_known_weights(INCEPTION, digest),
+    }
     return _Extractor(kept, digest, {}, facts)
+
+
+def _find_kept(given: Path | None, folder: Path) -> Path | None:
+    """Return the copy of a weights file that was checked and kept earlier."""
+    if given is None or not given.is_file():
+        return None
+    digest = file_sha256(given)
+    kept = folder / f"inception-{digest[:16]}.pth"
+    return kept if kept.is_file() and file_sha256(kept) == digest else None
 
 
 def _train_classifier(dataset: Dataset, weights: Path | None, report: Report) -> _Extractor:

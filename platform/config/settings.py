@@ -145,6 +145,7 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)  # empty is fine: finders serve what is not collected
 _plotly = find_spec("plotly")
 if _plotly is None or _plotly.origin is None:
     raise ImproperlyConfigured("plotly is not installed; install the project's dependencies")

@@ -30,7 +30,6 @@ GRID_IMAGES = 100
 GRID_COLUMNS = 10
 PREVIEWS = 6  # of a training with a budget in images; others have one per checkpoint in time
 SAMPLE_BATCH = 100  # images between two looks at whether to stop
-EXTRACT_BATCH = 64
 CONTROL_SEED = 0  # which test images the control row holds, where there are more than needed
 
 
@@ -250,7 +249,6 @@ def evaluate(evaluation: Evaluation) -> None:
             generated,
             reference,
             extractor=_extractor(row),
-            batch_size=EXTRACT_BATCH,
             on_progress=on_progress,
             should_stop=heartbeat.should_stop,
             cache=settings.DATA_DIR / "features",

@@ -9,10 +9,11 @@ from django.db.models import ProtectedError
 from pytest_django.fixtures import Settings
 
 from catalog import services
-from catalog.models import Dataset, FrozenError, Protocol
+from catalog.models import Dataset, FrozenError, Protocol, file_sha256
 from catalog.preparation import prepare_digits, prepare_path
 from catalog.services import RegistrationError, register_dataset, register_protocol
 from evaluation.protocol import ProtocolError
+from evaluation.specs import INCEPTION_2015_SHA256
 from tests.evaluation.pictures import PNG, make_zip
 
 pytestmark = pytest.mark.django_db
@@ -25,9 +26,13 @@ def digits() -> Dataset:
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Path:
+def weights(tmp_path: Path, data_dir: Path) -> Path:
+    """Return a weights file that was checked and kept earlier, so that nothing loads it now."""
     path = tmp_path / "weights.pth"
     path.write_bytes(b"not the published ones")
+    kept = data_dir / "extractors" / f"inception-{file_sha256(path)[:16]}.pth"
+    kept.parent.mkdir()
+    kept.write_bytes(path.read_bytes())
     return path
 
 
@@ -114,26 +119,29 @@ def refusal(dataset: Dataset, **options: Any) -> str:
 
 def test_an_unknown_preset_is_refused(digits: Dataset) -> None:
     assert refusal(digits, preset="fid") == (
-        "expected a preset of classifier-test, inception-test, inception-10k-test, "
-        "inception-50k-train; got 'fid'"
+        "expected a preset of classifier-test, inception-test, inception-10k-test; got 'fid'"
     )
 
 
-def test_inception_without_weights_says_which_file(digits: Dataset, settings: Settings) -> None:
+def test_inception_without_weights_says_which_file_and_where_to_put_it(
+    digits: Dataset, settings: Settings, data_dir: Path
+) -> None:
     settings.INCEPTION_WEIGHTS = ""
 
-    assert refusal(digits, preset="inception-test") == (
-        "no Inception weights: give --weights FILE or set INCEPTION_WEIGHTS; expected "
-        "weights-inception-2015-12-05-6726825d.pth as torch-fidelity publishes it"
-    )
+    message = refusal(digits, preset="inception-test")
+
+    assert "Inception weights are missing and cannot be downloaded" in message
+    assert f"at {data_dir / 'extractors' / 'pt_inception-2015-12-05-6726825d.pth'}" in message
+    assert f"(sha256 {INCEPTION_2015_SHA256})" in message
 
 
-def test_a_missing_weights_file_is_named(digits: Dataset, tmp_path: Path) -> None:
-    missing = tmp_path / "none.pth"
+def test_a_file_that_holds_no_weights_is_named(digits: Dataset, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.pth"
+    garbage.write_bytes(b"no weights")
 
-    assert refusal(digits, preset="inception-test", weights=missing) == (
-        f"{missing}: No such file or directory; expected a weights file"
-    )
+    message = refusal(digits, preset="inception-test", weights=garbage)
+
+    assert f"{garbage} holds no weights of inception-v3-compat" in message
 
 
 def test_a_classifier_takes_no_weights(digits: Dataset, weights: Path) -> None:

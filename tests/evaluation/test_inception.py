@@ -1,6 +1,7 @@
 """Inception: the real network with random weights, and what happens without weights."""
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from evaluation.__main__ import main
 from evaluation.extractors.base import ExtractorError, extract, file_sha256
 from evaluation.extractors.inception import FILE_NAME, URL, InceptionExtractor, find_weights
 from evaluation.specs import INCEPTION_2015_SHA256, metric_label
@@ -196,3 +198,19 @@ def test_a_damaged_file_in_the_cache_is_never_used(tmp_path: Path) -> None:
 
 def test_the_address_ends_with_the_name_of_the_file() -> None:
     assert URL.endswith(f"/{FILE_NAME}")
+
+
+def test_the_command_checks_a_file_and_keeps_it_under_its_digest(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main(
+        ["inception", "--weights", str(weights), "--out", str(tmp_path / "out"), "--json"]
+    )
+
+    record = json.loads(capsys.readouterr().out)
+    digest = file_sha256(weights)
+    kept = tmp_path / "out" / f"inception-{digest[:16]}.pth"
+    assert status == 0
+    assert record == {"weights": str(kept), "weights_sha256": digest, "known_weights": False}
+    assert list(kept.parent.iterdir()) == [kept]
+    assert kept.read_bytes() == weights.read_bytes()
