@@ -36,7 +36,8 @@ def retry_experiment(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 def cancel_job(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
     job = _find(kind, pk)
-    _say(request, lifecycle.cancel(job), f"{job}: cancelled.", f"{job} was not running any more.")
+    text = f"{job}: stops at its next beat." if job.is_active else f"{job}: cancelled."
+    _say(request, lifecycle.cancel(job), text, f"{job} had nothing left to stop.")
     return redirect(overview.page_of(job))
 
 
@@ -44,7 +45,12 @@ def cancel_job(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
 @login_required
 def retry_job(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
     job = _find(kind, pk)
-    _say(request, lifecycle.retry(job), f"{job}: queued again.", f"{job} had not failed.")
+    _say(
+        request,
+        lifecycle.retry(job),
+        f"{job}: queued again.",
+        f"{job} had not failed or been cancelled.",
+    )
     return redirect(overview.page_of(job))
 
 

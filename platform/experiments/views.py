@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from catalog.models import Dataset
+from evaluation import specs
 from experiments import curves, overview
 from experiments.comparison import in_words
 from experiments.live import Region
@@ -98,10 +99,21 @@ def _run_regions(run: Run) -> dict[str, Region]:
 
 def _results(run: Run, sets: list[SampleSet], evaluations: list[Evaluation]) -> dict[str, Any]:
     prefetch_related_objects(evaluations, "values")
+    order = list(specs.METRICS)
     return {
         "run": run,
         "previews": list(run.checkpoints.exclude(preview="")),
-        "results": [(s, [e for e in evaluations if e.sample_set_id == s.pk]) for s in sets],
+        "results": [
+            (
+                drawn,
+                [
+                    (e, sorted(e.values.all(), key=lambda value: order.index(value.metric)))
+                    for e in evaluations
+                    if e.sample_set_id == drawn.pk
+                ],
+            )
+            for drawn in sets
+        ],
     }
 
 

@@ -31,7 +31,7 @@ def _point(row: Row, quality: Column, coverage: Column) -> dict[str, Any] | None
     if x.value is None or y.value is None:
         return None
     return {
-        "label": row.entry.label if row.is_control else f"{row.entry.label}, {row.sampler_label}",
+        "label": _label(row),
         "experiment": row.experiment.name,
         "family": row.entry.family,
         "family_label": row.entry.family_label,
@@ -39,6 +39,11 @@ def _point(row: Row, quality: Column, coverage: Column) -> dict[str, Any] | None
         "quality": _number(y),
         "images_per_second": row.cells["images_per_second"].value,
     }
+
+
+def _label(row: Row) -> str:
+    named_by_entry = row.is_control or row.sampler_label == "direct"
+    return row.entry.label if named_by_entry else f"{row.entry.label}, {row.sampler_label}"
 
 
 def _number(cell: Cell) -> dict[str, float | None]:

@@ -22,6 +22,7 @@ class Head:
     link: str
     aria_sort: str  # ascending or descending for the sorted column, else ""
     places: int  # decimals of its cells
+    worst_first: bool  # sorted by it the wrong way round
     opens_group: bool  # whether it is the first of its corner
 
 
@@ -107,6 +108,7 @@ def _head(board: Board, index: int, page: str, query: dict[str, str]) -> Head:
         link=f"{page}?{urlencode({**query, 'sort': wanted})}",
         aria_sort=aria_sort,
         places=digits.decimals(row.cells[column.key] for row in board.rows),
+        worst_first=chosen and worst_first,
         opens_group=index == 0 or board.columns[index - 1].corner != column.corner,
     )
 

@@ -15,6 +15,11 @@ def count(number: float) -> str:
     return f"{number:,.0f}".replace("-", "−")
 
 
+def whole(number: float) -> str:
+    """Return a mean of counts: without decimals where it is whole."""
+    return count(number) if number == int(number) else significant(number)
+
+
 def short_count(number: float) -> str:
     """Return a count in three digits: 1.23 M."""
     for size, unit in SCALES:

@@ -1,5 +1,6 @@
 """Filters that write numbers; what is missing becomes a dash, never 0."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,7 @@ for name, function in {
 
 COSTS: dict[str, Callable[[float], str]] = {
     "images_per_second": formats.significant,
-    "nfe": formats.significant,
+    "nfe": formats.whole,
     "parameters": formats.short_count,
     "device_seconds": formats.duration,
 }
@@ -83,12 +84,16 @@ def arrow_of(metric: str) -> str:
     return specs.arrow(metric)
 
 
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
 class _Shown:
     """A metric value as a board shows it: the corrected estimate with its interval."""
 
     def __init__(self, value: MetricValue) -> None:
-        self.value = None if value.value is None else estimate(value)
-        self.low, self.high = value.low, value.high
+        self.value = None if value.value is None else _finite(estimate(value))
+        self.low, self.high = _finite(value.low), _finite(value.high)
 
 
 @register.filter

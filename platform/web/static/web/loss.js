@@ -41,11 +41,10 @@ function draw(element, curves) {
     return;
   }
   ready(element);
-  const many = new Set(traces.map((trace) => trace.legendgroup)).size > 1;
   window.Plotly.react(element, traces, layout({
     xaxis: axis("images seen", { tickformat: "~s", rangemode: "tozero" }),
     yaxis: axis("", { tickformat: "~g", nticks: 6 }),
-    showlegend: many || curves.runs.length > 1,
+    showlegend: new Set(traces.map((trace) => trace.legendgroup)).size > 1,
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } },
     hovermode: "x",
   }), CONFIG);
@@ -62,7 +61,8 @@ function lines(runs) {
       traces.push({
         x: run.images_seen,
         y: run.losses[name],
-        name: label,
+        name,
+        showlegend: runIndex === runs.findIndex((other) => other.losses[name]),
         legendgroup: name,
         mode: run.images_seen.length > 1 ? "lines" : "markers",
         line: {

@@ -10,8 +10,8 @@ export function drawTrilemma(element) {
   const families = [...new Set(data.points.map((point) => point.family))];
   ready(element);
   window.Plotly.react(element, families.map((family) => trace(data, family)), layout({
-    xaxis: axis(data.coverage.label, better(data.coverage)),
-    yaxis: axis(data.quality.label, better(data.quality)),
+    xaxis: axis(`${data.coverage.label}, better to the right`, better(data.coverage)),
+    yaxis: axis(`${data.quality.label}, better upwards`, better(data.quality)),
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 }, itemsizing: "constant" },
     showlegend: true,
     hovermode: "closest",
@@ -32,7 +32,7 @@ function trace(data, family) {
     x: points.map((point) => point.coverage.value),
     y: points.map((point) => point.quality.value),
     text: points.map((point) => point.label),
-    textposition: "top center",
+    textposition: points.map((point) => place(point, data)),
     textfont: { size: 11, color: colour("text-muted") },
     cliponaxis: false,
     error_x: bars(points, "coverage", family),
@@ -47,6 +47,22 @@ function trace(data, family) {
     customdata: points.map((point) => [point.experiment, speed(point)]),
     hovertemplate: `<b>%{text}</b><br>%{customdata[0]}<br>${data.quality.label} %{y:.4g}<br>${data.coverage.label} %{x:.4g}<br>%{customdata[1]}<extra></extra>`,
   };
+}
+
+// Labels stand beside the error bars, inside the chart, and below a close neighbour.
+function place(point, data) {
+  const coverage = data.points.map((other) => other.coverage.value);
+  const quality = data.points.map((other) => other.quality.value);
+  const width = Math.max(...coverage) - Math.min(...coverage) || 1;
+  const height = Math.max(...quality) - Math.min(...quality) || 1;
+  const sign = data.quality.higher_is_better ? 1 : -1;
+  const isBelow = data.points.some((other) => other !== point
+    && Math.abs(other.coverage.value - point.coverage.value) < 0.3 * width
+    && sign * (other.quality.value - point.quality.value) > 0
+    && sign * (other.quality.value - point.quality.value) < 0.15 * height);
+  const isRight = (point.coverage.value - Math.min(...coverage)) / width > 0.7;
+  const atRight = data.coverage.higher_is_better === isRight;
+  return `${isBelow ? "bottom" : "top"} ${atRight ? "left" : "right"}`;
 }
 
 function bars(points, side, family) {

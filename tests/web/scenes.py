@@ -1,0 +1,137 @@
+"""Experiments in several states, as pages meet them."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from PIL import Image
+
+from catalog.models import Protocol
+from experiments.models import Checkpoint, Entry, Evaluation, Experiment, Run, SampleSet
+from jobs.models import Status
+from tests import factories
+
+DDIM = {"name": "ddim", "steps": 50}
+SOLVER = {"name": "dpmsolver++", "steps": 20}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One experiment with what came of it."""
+
+    experiment: Experiment
+    protocol: Protocol
+    runs: list[Run]
+    sample_sets: list[SampleSet]
+    evaluations: list[Evaluation]
+
+    @property
+    def run(self) -> Run:
+        return self.runs[0]
+
+
+def measured(value: float, half: float) -> dict[str, float]:
+    """Return a metric value with a symmetric interval, as the evaluation engine writes it."""
+    return {
+        "value": value * 1.01,
+        "bias_corrected": value,
+        "standard_error": half / 2,
+        "low": value - half,
+        "high": value + half,
+    }
+
+
+def values(fd: float, recall: float) -> dict[str, dict[str, float]]:
+    return {
+        "fd": measured(fd, fd / 12),
+        "kd": measured(fd / 17, fd / 150),
+        "is": measured(9.1 - fd / 20, 0.0821),
+        "precision": measured(0.9123456789, 0.0213),
+        "recall": measured(recall, 0.0317),
+    }
+
+
+def finished_comparison(*, seeds: int = 2, failing: bool = False) -> Scene:
+    """Return a GAN, a VAE and a diffusion model with two samplers, scored, with the control."""
+    protocol = factories.make_protocol(facts={"test_accuracy": 0.9861}, name="Digits classifier")
+    experiment = factories.make_experiment(
+        name="GAN vs VAE vs diffusion",
+        protocols=[protocol],
+        seeds=list(range(seeds)),
+        entries=[
+            {"algorithm": "gan.sngan"},
+            {"algorithm": "vae.conv", "label": "σ-VAE"},
+            {"algorithm": "vae.conv", "label": "β-VAE", "config": {"variant": "beta", "beta": 4.0}},
+            {"algorithm": "diffusion.ddpm", "samplers": [DDIM, SOLVER]},
+        ],
+    )
+    control = factories.make_sample_set(entry=factories.control_of(experiment), files=True)
+    scored = [factories.make_evaluation(sample_set=control, values=values(0.3123, 0.96))]
+    runs: list[Run] = []
+    for place, entry in enumerate(factories.contenders_of(experiment)):
+        for seed in experiment.seeds:
+            if failing and place == 0 and seed == seeds - 1:
+                runs.append(factories.make_run(entry=entry, seed=seed, status=Status.FAILED))
+                continue
+            run = factories.make_run(entry=entry, seed=seed, status=Status.COMPLETED, loss_points=5)
+            runs.append(run)
+            scored += _scores(entry, run, 4.0 + 3.7 * place + 0.21 * seed)
+    return Scene(experiment, protocol, runs, [e.sample_set for e in scored], scored)
+
+
+def _scores(entry: Entry, run: Run, fd: float) -> list[Evaluation]:
+    found = []
+    for index, sampler in enumerate(entry.samplers):
+        drawn = factories.make_sample_set(run=run, sampler=sampler, files=run.seed == 0)
+        numbers = values(fd + index, 0.8 - fd / 60)
+        found.append(factories.make_evaluation(sample_set=drawn, values=numbers))
+    return found
+
+
+def running_comparison() -> Scene:
+    """Return an experiment with a run in every state that is not simply completed."""
+    protocol = factories.make_protocol()
+    experiment = factories.make_experiment(
+        name="Still running",
+        protocols=[protocol],
+        seeds=[0, 1],
+        algorithms=["gan.sngan", "vae.conv"],
+    )
+    gan, vae = factories.contenders_of(experiment)
+    running = factories.make_run(entry=gan, seed=0, status=Status.RUNNING, loss_points=3)
+    add_preview(running, images_seen=300)
+    done = factories.make_run(entry=vae, seed=0, status=Status.COMPLETED)
+    drawn = factories.make_sample_set(run=done, files=True)
+    scoring = factories.make_evaluation(sample_set=drawn, status=Status.RUNNING, step="recall")
+    runs = [
+        running,
+        factories.make_run(entry=gan, seed=1, status=Status.FAILED),
+        done,
+        factories.make_run(entry=vae, seed=1, status=Status.QUEUED),
+    ]
+    return Scene(experiment, protocol, runs, [drawn], [scoring])
+
+
+def add_preview(run: Run, *, images_seen: int) -> Checkpoint:
+    """Return a checkpoint of the run whose grid is on disk."""
+    checkpoint = factories.make_checkpoint(run=run, images_seen=images_seen)
+    checkpoint.preview = f"runs/{run.pk}/preview-{images_seen}.png"
+    checkpoint.save()
+    path = settings.DATA_DIR / checkpoint.preview
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (36, 36), 128).save(path)
+    return checkpoint
+
+
+def addresses(*scenes: Scene) -> list[str]:
+    """Return the address of every page that a reader can reach."""
+    found = ["/", "/experiments/", "/leaderboards/", "/datasets/", "/workers/"]
+    for scene in scenes:
+        fingerprint = scene.protocol.fingerprint
+        found += [
+            scene.experiment.get_absolute_url(),
+            f"/leaderboards/{fingerprint}/",
+            f"/protocols/{fingerprint}/",
+            f"/datasets/{scene.experiment.dataset.slug}/",
+            *(run.get_absolute_url() for run in scene.runs),
+        ]
+    return found

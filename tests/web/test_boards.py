@@ -1,0 +1,272 @@
+"""The leaderboard's page shows exactly what the export holds, in the order that was asked for."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from django.test import Client
+from hypothesis import given, strategies as st
+
+from experiments.models import Entry
+from jobs.models import Status
+from leaderboards import charts, digits, export, ranking, tables
+from leaderboards.ranking import Cell
+from tests import factories
+from tests.web import html, scenes
+
+COSTS = ("images_per_second", "nfe", "parameters", "device_seconds")
+
+
+def csv_rows(client: Client, link: str) -> list[dict[str, str]]:
+    response = client.get(link)
+    assert response.status_code == 200, link
+    return list(csv.DictReader(io.StringIO(response.content.decode())))
+
+
+def shown_rows(page: html.Element) -> list[dict[str, Any]]:
+    """Return the rows of the only board of a page, exact values by column."""
+    rows = page.one("table", class_name="ranking").one("tbody").all("tr")
+    return [
+        {
+            "name": (row.attributes["data-entry"], row.attributes["data-sampler"]),
+            **{
+                cell.attributes["data-column"]: cell.attributes["data-value"]
+                for cell in row.all("td", class_name="ranking-cell")
+            },
+        }
+        for row in rows
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("sort", ["", "fd", "-fd", "recall", "-images_per_second", "nfe"])
+def test_the_page_equals_the_csv(client: Client, sort: str) -> None:
+    scene = scenes.finished_comparison(seeds=2, failing=True)
+    page = html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/?sort={sort}")
+
+    (link,) = [a.attributes["href"] for a in page.all("a") if a.text == "CSV"]
+    exported = csv_rows(client, link)
+    shown = shown_rows(page)
+
+    assert [row["name"] for row in shown] == [(r["entry"], r["sampler"]) for r in exported]
+    assert len(shown) == 6
+    for row, wanted in zip(shown, exported, strict=True):
+        for metric in scene.protocol.metrics:
+            assert row[metric] == wanted[scene.protocol.metric_label(metric)]
+        for cost in COSTS:
+            assert row[cost] == wanted[cost]
+
+
+@pytest.mark.django_db
+def test_an_experiments_own_board_equals_its_own_csv(client: Client) -> None:
+    scene = scenes.finished_comparison(seeds=1)
+    factories.make_experiment(protocols=[scene.protocol])  # on the common board alone
+
+    page = html.get(client, scene.experiment.get_absolute_url())
+
+    (link,) = [a.attributes["href"] for a in page.all("a") if a.text == "CSV"]
+    exported = csv_rows(client, link)
+    assert [row["name"] for row in shown_rows(page)] == [
+        (row["entry"], row["sampler"]) for row in exported
+    ]
+    assert {row["experiment"] for row in exported} == {scene.experiment.name}
+    (link,) = [a.attributes["href"] for a in page.all("a") if a.text == "JSON"]
+    assert client.get(link).json()["rows"]
+
+
+@pytest.mark.django_db
+def test_a_heads_link_sorts_by_its_column_and_turns_the_order_at_the_second_click(
+    client: Client,
+) -> None:
+    scene = scenes.finished_comparison()
+    address = f"/leaderboards/{scene.protocol.fingerprint}/"
+
+    def follow(page: html.Element, label: str) -> html.Element:
+        heads = page.all("th", class_name="ranking-head")
+        (link,) = [h.one("a").attributes["href"] for h in heads if label in h.text]
+        return html.get(client, address + link)
+
+    recall = follow(html.get(client, address), "recall")
+    assert recall.one("th", aria_sort="descending").text == "PR[classifier] recall ↑"
+    numbers = [float(row["recall"]) for row in shown_rows(recall)[1:]]
+    assert numbers == sorted(numbers, reverse=True)
+
+    worst = follow(recall, "recall")
+    assert worst.one("th", aria_sort="ascending").text == "PR[classifier] recall ↑ worst first"
+    assert [float(row["recall"]) for row in shown_rows(worst)[1:]] == sorted(numbers)
+    assert shown_rows(worst)[0]["name"] == ("Real test images", "test split")
+
+
+@pytest.mark.django_db
+def test_an_unknown_column_is_a_404_that_lists_the_columns(client: Client) -> None:
+    scene = scenes.running_comparison()
+
+    for address in (
+        f"/leaderboards/{scene.protocol.fingerprint}/?sort=beauty",
+        f"{scene.experiment.get_absolute_url()}?sort=beauty",
+    ):
+        text = html.get(client, address, 404).text
+        assert "got 'beauty'" in text and "images_per_second" in text
+
+
+@pytest.mark.django_db
+def test_the_control_is_first_and_marked_and_failed_seeds_are_counted(client: Client) -> None:
+    scene = scenes.finished_comparison(seeds=3, failing=True)
+    page = html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/?sort=-fd")
+
+    rows = page.one("tbody").all("tr")
+
+    assert "ranking-control" in rows[0].attributes["class"]
+    assert [r for r in rows[1:] if "ranking-control" in r.attributes["class"]] == []
+    (gan,) = page.all("tr", data_entry="SNGAN")
+    assert gan.one("td", class_name="ranking-seeds").text == "2/3 1 failed"
+    assert [g.text for g in page.all("th", scope="colgroup")] == ["Quality", "Coverage", "Cost"]
+
+
+@pytest.mark.django_db
+def test_cells_say_what_their_interval_is_over_and_why_they_are_empty(client: Client) -> None:
+    scene = scenes.finished_comparison(seeds=2)
+    late = factories.make_experiment(protocols=[scene.protocol])
+    page = html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/")
+
+    def title(entry: Entry, column: str) -> str:
+        experiment = entry.experiment.name
+        (row,) = page.all("tr", data_entry=entry.label, data_experiment=experiment)[:1]
+        return row.one("td", data_column=column).attributes["title"]
+
+    (vae,) = [e for e in factories.contenders_of(scene.experiment) if e.label == "σ-VAE"]
+    control = factories.control_of(scene.experiment)
+    assert "95 % interval of the mean over training seeds" in title(vae, "fd")
+    assert "95 % interval over the images of one seed" in title(control, "fd")
+    assert "the plug-in estimate is" in title(vae, "fd")
+    assert title(control, "nfe") == "real images are not drawn"
+    assert title(factories.contenders_of(late)[0], "fd") == "not scored yet"
+
+
+@pytest.mark.django_db
+def test_every_parameter_of_every_metric_stands_beside_the_board(client: Client) -> None:
+    scene = scenes.running_comparison()
+    page = html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/").text
+
+    for fact in (
+        scene.protocol.fingerprint,
+        "neighbours",
+        "polynomial",
+        "jackknife",
+        "train split",
+    ):
+        assert fact in page
+
+
+@pytest.mark.django_db
+def test_a_measured_accuracy_of_the_extractor_is_shown(client: Client) -> None:
+    protocol = factories.make_protocol(facts={"test_accuracy": 0.9861})
+
+    assert "Test accuracy 98.61 %" in html.get(client, f"/protocols/{protocol.fingerprint}/").text
+
+
+@pytest.mark.django_db
+def test_the_home_page_names_the_leader_of_each_corner(client: Client) -> None:
+    scene = scenes.finished_comparison(seeds=1)
+    board = ranking.rank(scene.protocol)
+
+    card = html.get(client, "/").one("article", class_name="board-card")
+
+    for corner, key in (("Quality", "fd"), ("Coverage", "recall"), ("Speed", "images_per_second")):
+        (first,) = [r for r in board.rows if r.cells[key].rank == 1][:1]
+        (shown,) = [d for d in card.all("div", class_name="leader") if d.one("dt").text == corner]
+        assert first.entry.label in shown.text
+    assert "5 of 5 entries scored" in card.text
+
+
+@pytest.mark.django_db
+def test_the_chart_holds_one_point_for_each_scored_row_with_its_interval() -> None:
+    scene = scenes.finished_comparison(seeds=1)
+    board = ranking.rank(scene.protocol)
+
+    chart = charts.trilemma(board)
+
+    assert chart is not None
+    assert chart["quality"] == {"label": "FD[classifier] ↓", "higher_is_better": False}
+    assert chart["coverage"] == {"label": "PR[classifier] recall ↑", "higher_is_better": True}
+    assert [p["label"] for p in chart["points"]] == [
+        "Real test images", "SNGAN", "σ-VAE", "β-VAE", "DDPM, DDIM 50", "DDPM, DPM-Solver++ 20",
+    ]  # fmt: skip
+    for point, row in zip(chart["points"], board.rows, strict=True):
+        cell = row.cells["fd"]
+        assert point["quality"] == {"value": cell.value, "low": cell.low, "high": cell.high}
+        assert point["family"] == row.entry.family
+
+
+@pytest.mark.django_db
+def test_there_is_no_chart_before_there_are_values() -> None:
+    experiment = factories.make_experiment()
+    board = ranking.rank(experiment.protocols.get())
+
+    assert charts.trilemma(board) is None
+    assert tables.table(board).rows[0].cells[0].text == "–"
+
+
+@pytest.mark.django_db
+def test_a_cancelled_or_unscored_entry_is_still_a_row(client: Client) -> None:
+    experiment = factories.make_experiment(algorithms=["gan.sngan", "vae.conv"])
+    gan, _ = factories.contenders_of(experiment)
+    factories.make_run(entry=gan, status=Status.CANCELLED)
+    protocol = experiment.protocols.get()
+
+    page = html.get(client, f"/leaderboards/{protocol.fingerprint}/")
+
+    assert len(shown_rows(page)) == len(export.rows(ranking.rank(protocol))) == 3
+
+
+# --- digits ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("halves", "places"),
+    [([0.52], 1), ([6.2], 0), ([0.12], 2), ([0.0213], 2), ([62.0], 0), ([6.2, 0.08], 2)],
+)
+def test_the_narrowest_interval_decides_the_digits_of_a_column(
+    halves: list[float], places: int
+) -> None:
+    cells = [Cell(12.3456, 12.3456 - half, 12.3456 + half) for half in halves]
+
+    assert digits.decimals(cells) == places
+
+
+@pytest.mark.parametrize(("value", "places"), [(12345.6, 0), (12.3, 1), (0.0123, 4), (0.0, 1)])
+def test_without_an_interval_three_digits_are_shown(value: float, places: int) -> None:
+    assert digits.decimals([Cell(value)]) == places
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (Cell(5.0, 4.5, 5.5), "± 0.5"),
+        (Cell(0.98, 0.9, 1.0), "[0.9, 1.0]"),
+        (Cell(0.0, -0.5, 0.5), "± 0.5"),
+        (Cell(-0.3, -0.8, -0.1), "[−0.8, −0.1]"),
+        (Cell(1.0), ""),
+        (Cell(None, 1.0, 2.0), ""),
+    ],
+)
+def test_an_interval_is_written_around_its_value_only_if_it_is_symmetric(
+    cell: Cell, text: str
+) -> None:
+    assert digits.spread(cell, 1) == text
+
+
+@given(st.floats(-1e9, 1e9), st.integers(0, digits.MAX_DECIMALS))
+def test_a_written_number_is_its_value_rounded(value: float, places: int) -> None:
+    text = digits.number(value, places)
+
+    assert float(text.replace(",", "").replace("−", "-")) == float(f"{value:.{places}f}")
+    assert text not in ("−0", "−0.0", "−0.00")
+
+
+@given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e6)), max_size=4))
+def test_any_column_has_a_sensible_number_of_decimals(pairs: list[tuple[float, float]]) -> None:
+    cells = [Cell(value, value - half, value + half) for value, half in pairs]
+
+    assert 0 <= digits.decimals(cells) <= digits.MAX_DECIMALS

@@ -1,0 +1,222 @@
+"""The pages in a real browser: charts, theme, phone width, live parts, a clean console."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, Response, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from experiments.models import LossPoint, Run
+from jobs.models import Status
+from tests import factories
+from tests.web import scenes
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 10_000
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH"),
+    pytest.mark.django_db(transaction=True),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    # Playwright's loop runs in this thread; the database is asked from it all the same.
+    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+    os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE")
+    if before is not None:
+        os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = before
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What went wrong in the browser during a test."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, live_server: LiveServer, complaints: list[str]) -> Iterator[Page]:
+    """A tab of the site that writes down every error, failed request and foreign address."""
+    context = browser.new_context(
+        base_url=live_server.url, viewport={"width": 1280, "height": 800}, color_scheme="light"
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    tab = context.new_page()
+
+    def note_request(request: Request) -> None:
+        if not request.url.startswith((live_server.url, "data:", "blob:")):
+            complaints.append(f"elsewhere: {request.url}")
+
+    def note_failure(request: Request) -> None:
+        if "ERR_ABORTED" not in str(request.failure):  # the tab left before the picture came
+            complaints.append(f"{request.failure}: {request.url}")
+
+    def note_answer(response: Response) -> None:
+        if response.status >= 400:
+            complaints.append(f"{response.status}: {response.url}")
+
+    tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("requestfailed", note_failure)
+    tab.on("request", note_request)
+    tab.on("response", note_answer)
+    yield tab
+    tab.goto("about:blank")  # nothing asks the server any more when the database is emptied
+    context.close()
+
+
+def charts_drawn(page: Page) -> int:
+    return page.locator(".chart[data-drawn] svg.main-svg:first-of-type").count()
+
+
+def test_charts_are_drawn_and_follow_the_theme(page: Page, complaints: list[str]) -> None:
+    scene = scenes.finished_comparison(seeds=1)
+    page.goto(scene.experiment.get_absolute_url())
+    expect(page.locator(".chart[data-drawn]")).to_have_count(5)  # trilemma and four entries
+    assert charts_drawn(page) == 5
+    assert page.locator(".chart-trilemma .scatterlayer .point").count() == 6
+    assert page.locator(".chart-trilemma .yerror").count() == 6
+
+    def grid_colour() -> str:
+        line = page.locator(".chart-trilemma .gridlayer path").first
+        return str(line.evaluate("line => getComputedStyle(line).stroke"))
+
+    light, background = grid_colour(), page.evaluate(BACKGROUND)
+    page.get_by_role("button", name="Use the other colour theme").click()
+
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    assert grid_colour() != light
+    assert page.evaluate(BACKGROUND) != background
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    expect(page.locator(".chart[data-drawn]")).to_have_count(5)
+    assert complaints == []
+
+
+BACKGROUND = "getComputedStyle(document.body).backgroundColor"
+
+
+def test_no_page_is_wider_than_a_phone_and_all_stay_quiet(
+    page: Page, complaints: list[str]
+) -> None:
+    factories.make_worker(name="celery@a-node-with-a-rather-long-name.cluster.example")
+    done, live = scenes.finished_comparison(seeds=2, failing=True), scenes.running_comparison()
+    page.set_viewport_size({"width": 390, "height": 844})
+    failed = next(run for run in live.runs if run.status == Status.FAILED)
+    found = {*scenes.addresses(done, live)} - {r.get_absolute_url() for r in done.runs[1:]}
+
+    for address in sorted(found):
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, address
+    assert failed.get_absolute_url() in found
+    assert complaints == []
+
+
+def test_the_boards_first_column_stays_while_the_rest_scrolls(page: Page) -> None:
+    scene = scenes.finished_comparison(seeds=1)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"/leaderboards/{scene.protocol.fingerprint}/")
+    name = page.locator("tbody .ranking-entry").nth(1)
+    before = name.bounding_box()
+
+    page.locator(".scroller").first.evaluate("box => { box.scrollLeft = 300; }")
+
+    assert name.bounding_box() == before
+    assert page.locator(".scroller").first.evaluate("box => box.scrollLeft") == 300
+
+
+def test_the_home_page_follows_a_run_to_its_end(page: Page, complaints: list[str]) -> None:
+    run = factories.make_run(status=Status.RUNNING)
+    factories.make_sample_set(entry=factories.control_of(run.entry.experiment))
+    page.goto("/")
+    expect(page.locator(".meter-percent")).to_have_text("50 %")
+
+    Run.objects.filter(pk=run.pk).update(budget_fraction=0.75)
+    expect(page.locator(".meter-percent")).to_have_text("75 %")
+
+    factories.make_run(entry=run.entry, status=Status.COMPLETED)
+    expect(page.get_by_text("Nothing is running and nothing waits.")).to_be_visible()
+    assert page.locator("[hx-trigger]").count() == 0
+    assert complaints == []
+
+
+def test_a_runs_page_follows_its_status_samples_and_losses(
+    page: Page, complaints: list[str]
+) -> None:
+    run = factories.make_run(status=Status.RUNNING, loss_points=3)
+    page.goto(run.get_absolute_url())
+    points = "document.querySelector('.chart').data[0].x.length"
+    page.wait_for_function(f"document.querySelector('.chart[data-drawn]') && {points} === 3")
+    assert page.locator(".strip-item").count() == 0
+
+    LossPoint.objects.create(run=run, images_seen=900, wall_seconds=9, losses={"loss": 0.1})
+    scenes.add_preview(run, images_seen=900)
+    page.wait_for_function(f"{points} === 4")
+    expect(page.locator(".strip-item figcaption")).to_have_text("900 images")
+    page.wait_for_function("document.querySelector('.strip-item img').naturalWidth === 36")
+
+    factories.make_run(entry=run.entry, status=Status.FAILED)
+    expect(page.locator(".run-status .status")).to_have_text("failed")
+    expect(page.get_by_text("out of memory")).to_be_visible()
+    page.locator("summary", has_text="Traceback").click()
+    expect(page.get_by_text("MemoryError")).to_be_visible()
+    assert page.locator("[hx-trigger]").count() == 0
+    assert complaints == []
+
+
+def test_a_run_is_cancelled_with_the_mouse_and_the_page_says_so(
+    page: Page, complaints: list[str], live_server: LiveServer
+) -> None:
+    user = factories.make_user(superuser=True)
+    run = factories.make_run(status=Status.RUNNING)
+    page.goto("/admin/login/?next=" + run.get_absolute_url())
+    page.get_by_label("Username").fill(user.username)
+    page.get_by_label("Password").fill(factories.PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(live_server.url + run.get_absolute_url())
+    complaints.clear()  # the login page is the admin's
+
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(page.locator(".notices")).to_have_text(f"{run}: stops at its next beat.")
+    expect(page.locator(".run-status .status")).to_have_text("cancelling")
+    run.refresh_from_db()
+    assert run.status == Status.CANCELLING
+    assert complaints == []
+
+
+def test_the_pages_work_without_javascript(browser: Browser, live_server: LiveServer) -> None:
+    scene = scenes.running_comparison()
+    context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
+    tab = context.new_page()
+
+    tab.goto(scene.run.get_absolute_url())
+
+    expect(tab.get_by_text("Without JavaScript this page shows the state")).to_be_visible()
+    expect(tab.get_by_role("link", name="its numbers as JSON")).to_be_visible()
+    expect(tab.locator(".run-status")).to_contain_text("50 %")
+    context.close()
+
+
+def test_the_keyboard_reaches_the_content_first(page: Page) -> None:
+    page.goto("/workers/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"

@@ -1,0 +1,271 @@
+"""Every page: it answers, is well formed, is ours alone, and says what to do when it is empty."""
+
+from itertools import pairwise
+
+import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from evaluation.specs import INCEPTION_2015_SHA256
+from experiments.models import Experiment
+from tests import factories
+from tests.web import html, scenes
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(params=["anonymous", "signed in"])
+def reader(request: pytest.FixtureRequest) -> Client:
+    client = Client()
+    if request.param == "signed in":
+        client.force_login(factories.make_user(superuser=True))
+    return client
+
+
+def test_every_page_answers_and_is_well_formed(reader: Client) -> None:
+    factories.make_worker()
+    found = scenes.addresses(scenes.finished_comparison(failing=True), scenes.running_comparison())
+
+    for address in found:
+        page = html.get(reader, address)
+
+        assert len(page.all("h1")) == 1, address
+        assert page.one("title").text
+        assert page.one("main").text
+
+
+def test_headings_never_skip_a_level(client: Client) -> None:
+    for address in scenes.addresses(scenes.finished_comparison(), scenes.running_comparison()):
+        levels = [int(e.tag[1]) for e in html.get(client, address).walk() if e.tag in HEADINGS]
+
+        assert levels[0] == 1, address
+        steps = [after - before for before, after in pairwise(levels)]
+        assert max(steps, default=0) <= 1, (address, levels)
+
+
+HEADINGS = {"h1", "h2", "h3", "h4"}
+
+
+def test_pages_load_nothing_from_elsewhere_and_hold_no_inline_code(reader: Client) -> None:
+    for address in scenes.addresses(scenes.finished_comparison(), scenes.running_comparison()):
+        for element in html.get(reader, address).walk():
+            for name, value in element.attributes.items():
+                where = f"{address}: <{element.tag} {name}={value!r}>"
+                assert not name.startswith("on"), where
+                assert name != "style", where
+                if name in {"src", "href", "action", "formaction", "data-source", "hx-get"}:
+                    assert value.startswith(("/", "#", "?")) and not value.startswith("//"), where
+            assert element.tag != "style", address
+            if element.tag == "script" and "src" not in element.attributes:
+                assert element.attributes["type"] == "application/json", address
+
+
+def test_images_say_what_they_show_and_controls_have_names(reader: Client) -> None:
+    for address in scenes.addresses(scenes.finished_comparison(), scenes.running_comparison()):
+        page = html.get(reader, address)
+
+        assert all("alt" in image.attributes for image in page.all("img")), address
+        for control in page.all("button"):
+            assert control.text or control.attributes.get("aria-label"), address
+        for meter in page.all("progress"):
+            assert meter.attributes["aria-label"], address
+        for head in page.all("th"):
+            assert head.attributes.get("scope"), (address, head.text)
+
+
+def test_plotly_is_loaded_only_where_there_are_charts(client: Client) -> None:
+    for address in scenes.addresses(scenes.finished_comparison()):
+        page = html.get(client, address)
+        scripts = [s for s in page.all("script") if "plotly" in s.attributes.get("src", "")]
+
+        assert bool(scripts) == bool([e for e in page.walk() if "data-chart" in e.attributes])
+        assert all("defer" in script.attributes for script in scripts)
+
+
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [
+        ("/", "python manage.py register_dataset digits --digits"),
+        ("/", "python manage.py register_protocol digits"),
+        ("/", "celery -A config worker -Q gpu,default"),
+        ("/", "python manage.py demo"),
+        ("/experiments/", "python manage.py demo"),
+        ("/datasets/", "python manage.py register_dataset NAME --archive FILE.zip"),
+        ("/workers/", "celery -A config worker -Q gpu,default"),
+        ("/leaderboards/", "No board yet."),
+    ],
+)
+def test_an_empty_page_says_what_to_do_next(client: Client, address: str, advice: str) -> None:
+    assert advice in html.get(client, address).one("main").text
+
+
+def test_steps_that_are_done_are_ticked_and_vanish_with_the_first_experiment(
+    client: Client,
+) -> None:
+    factories.make_protocol()
+    steps = html.get(client, "/").all("li", class_name="step")
+    assert ["step-done" in s.attributes["class"] for s in steps] == [True, True, False, False]
+
+    factories.make_experiment()
+    assert not html.get(client, "/").all("li", class_name="step")
+
+
+def test_jobs_that_nobody_can_take_are_pointed_out(client: Client) -> None:
+    factories.make_experiment()
+    factories.make_worker(queues=["default"])
+
+    text = html.get(client, "/").one("main").text
+
+    assert "Jobs wait in the queue gpu , and no worker is online for it." in text
+    assert "celery -A config worker -Q gpu -c 1" in text
+    assert "celery -A config worker -Q default -c 1" not in text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/runs/999/",
+        "/experiments/999/",
+        "/leaderboards/abc/",
+        "/protocols/abc/",
+        "/datasets/abc/",
+        "/jobs/",
+    ],
+)
+def test_what_is_not_there_is_a_404_in_the_sites_frame(client: Client, address: str) -> None:
+    page = html.get(client, address, 404)
+
+    assert page.one("h1").text == "Nothing at this address"
+    assert "Resolver404" not in page.text
+
+
+def test_without_public_reading_pages_lead_to_the_login(client: Client, settings: Settings) -> None:
+    settings.PUBLIC_READ = False
+    scene = scenes.running_comparison()
+    more = [f"/samples/{scene.sample_sets[0].pk}.png", f"/runs/{scene.run.pk}/losses.json"]
+    more.append(f"/runs/{scene.run.pk}/live/status/")
+
+    for address in [*scenes.addresses(scene), *more]:
+        response = client.get(address)
+        assert response.status_code == 302, address
+        assert response["Location"] == f"/admin/login/?next={address}"
+
+    client.force_login(factories.make_user())
+    assert client.get("/").status_code == 200
+
+
+def test_a_live_part_whose_session_ended_reloads_the_page(
+    client: Client, settings: Settings
+) -> None:
+    settings.PUBLIC_READ = False
+
+    response = client.get("/live/activity/", headers={"HX-Request": "true"})
+
+    assert response["HX-Refresh"] == "true"
+    assert not response.content
+
+
+def test_the_list_of_experiments_counts_what_it_shows(client: Client) -> None:
+    scene = scenes.finished_comparison(failing=True)
+    other = factories.make_experiment()
+
+    rows = html.get(client, "/experiments/").one("tbody").all("tr")
+    assert [row.one("th").text for row in rows] == [other.name, scene.experiment.name]
+    assert "7/8" in rows[1].text and "1 failed" in rows[1].text
+
+    for query, shown in (("status=failed", scene.experiment), ("status=queued", other)):
+        page = html.get(client, f"/experiments/?{query}")
+        assert [r.one("th").text for r in page.one("tbody").all("tr")] == [shown.name]
+        assert "Showing 1 of 1" in page.text
+    slug = other.dataset.slug
+    page = html.get(client, f"/experiments/?dataset={slug}")
+    assert [r.one("th").text for r in page.one("tbody").all("tr")] == [other.name]
+    assert "No experiment matches." in html.get(client, "/experiments/?status=running").text
+
+
+def test_a_long_list_says_how_much_of_it_is_shown(client: Client) -> None:
+    dataset = factories.make_dataset()
+    Experiment.objects.bulk_create(
+        Experiment(name=f"Number {index}", dataset=dataset, budget_images=1, seeds=[0])
+        for index in range(53)
+    )
+
+    first = html.get(client, "/experiments/")
+    assert "Showing 1–50 of 53" in first.text
+    link = first.one("a", rel="next").attributes["href"]
+    assert "Showing 51–53 of 53" in html.get(client, f"/experiments/{link}").text
+
+
+def test_no_page_asks_a_query_per_row(
+    client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    scene = scenes.finished_comparison(seeds=3, failing=True)
+    factories.make_worker()
+    limits = {
+        "/": 20,
+        "/experiments/": 8,
+        "/workers/": 5,
+        scene.experiment.get_absolute_url(): 18,
+        f"/leaderboards/{scene.protocol.fingerprint}/": 8,
+        scene.run.get_absolute_url(): 12,
+    }
+    for address, limit in limits.items():
+        with django_assert_max_num_queries(limit):
+            client.get(address)
+
+
+def test_protocols_are_compared_in_words(client: Client) -> None:
+    one = factories.make_protocol()
+    two = factories.make_protocol(dataset=one.dataset, num_images=50)
+    address = f"/protocols/{one.fingerprint}/?with={two.fingerprint}"
+
+    page = html.get(client, address)
+
+    shown = [item.text for item in page.one("ul", class_name="differences").all("li")]
+    assert shown == one.differences(two)
+    assert "num images: 100 and 50" in shown
+    same = html.get(client, f"/protocols/{one.fingerprint}/?with={one.fingerprint}")
+    assert "The two are the same protocol." in same.text
+    html.get(client, f"/protocols/{one.fingerprint}/?with=abc", 404)
+
+
+def test_a_dataset_states_its_source_licence_and_classes(client: Client) -> None:
+    dataset = factories.make_dataset(
+        source="UCI", licence="CC BY 4.0", classes=["cat", "dog"], preparation="cropped"
+    )
+
+    facts = html.get(client, f"/datasets/{dataset.slug}/").one("dl").text
+
+    for fact in ("UCI", "CC BY 4.0", "cat, dog", "cropped", dataset.digest):
+        assert fact in facts
+
+
+def test_workers_are_online_or_late_with_what_they_do(client: Client) -> None:
+    here = factories.make_worker(name="celery@here", memory_bytes=0)
+    factories.make_worker(name="celery@gone", alive=False)
+    run = factories.make_run(status="running", worker=here)
+
+    rows = {r.one("th").text: r for r in html.get(client, "/workers/").one("tbody").all("tr")}
+
+    assert "online" in rows["celery@here"].text and "late" in rows["celery@gone"].text
+    assert rows["celery@here"].one("a", href=run.get_absolute_url()).text == run.entry.label
+    assert "50 %" in rows["celery@here"].text
+    assert rows["celery@here"].one("span", title="not reported").text == "–"
+
+
+def test_another_sites_protocol_of_inception_may_say_fid_and_a_classifiers_never(
+    client: Client,
+) -> None:
+    scene = scenes.finished_comparison()
+    for address in scenes.addresses(scene):
+        text = html.get(client, address).text
+        assert "FID" not in text and "KID" not in text, address
+    board = html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/").text
+    assert "FD[classifier] ↓" in board and "PR[classifier] recall ↑" in board
+
+    from_inception = factories.make_protocol(
+        extractor="inception-v3-compat", weights_sha256=INCEPTION_2015_SHA256
+    )
+    factories.make_experiment(protocols=[from_inception])
+    known = html.get(client, f"/leaderboards/{from_inception.fingerprint}/").text
+    assert "FID ↓" in known and "FD[" not in known
