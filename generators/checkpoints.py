@@ -5,6 +5,7 @@ one with its final name is whole. Reading verifies every hash first and never ru
 """
 
 import json
+import math
 import re
 import shutil
 import time
@@ -167,6 +168,8 @@ def _check_manifest(file: Path, manifest: dict[str, Any]) -> None:
     for name, kind in expected.items():
         if not isinstance(manifest.get(name), kind):
             raise CheckpointError(f"{file}: {name!r} is missing or has the wrong type")
+    if manifest["images_seen"] < 0 or not 0 <= manifest["device_seconds"] < math.inf:
+        raise CheckpointError(f"{file}: expected counts from 0")
     if not isinstance(manifest["files"].get(WEIGHTS), str):
         raise CheckpointError(f"{file}: 'files' has no hash of {WEIGHTS}")
 

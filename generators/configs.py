@@ -141,7 +141,7 @@ class DDPMConfig(TrainingConfig):
     timesteps: int = _option(1000, "noise levels T", minimum=2, maximum=10000)
     schedule: str = _option("cosine", "noise schedule", choices=("cosine", "linear"))
     prediction: str = _option(
-        "epsilon", "what the network predicts: the noise or the velocity", choices=("epsilon", "v")
+        "v", "what the network predicts: the velocity or the noise", choices=("v", "epsilon")
     )
     base_channels: int = _option(
         0,

@@ -3,6 +3,9 @@
 Ho et al., 2020, "Denoising diffusion probabilistic models"; cosine schedule: Nichol and Dhariwal,
 2021; guidance: Ho and Salimans, 2022; velocity prediction: Salimans and Ho, 2022.
 The U-Net is diffusers' UNet2DModel, sized by resolution and with its last layers set to zero.
+
+Deviation: the velocity is the default, not DDPM's noise. On short trainings a network that
+predicts noise misses the images' mean: near pure noise an error in it is magnified without bound.
 """
 
 import math

@@ -178,6 +178,19 @@ def test_a_manifest_that_makes_no_sense_is_refused(text: str, message: str, tmp_
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "change", [{"images_seen": -1}, {"device_seconds": float("nan")}, {"device_seconds": -1.0}]
+)
+def test_counts_that_make_no_sense_are_refused(change: dict[str, float], tmp_path: Path) -> None:
+    saved = save(tmp_path, 1)
+    rewrite_manifest(saved.path, **change)
+
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(saved.path)
+
+    assert str(caught.value) == f"{saved.path / MANIFEST}: expected counts from 0"
+
+
 def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
     saved = save(tmp_path, 1)
     (saved.path / WEIGHTS).write_bytes(b"\x80\x04N." * 100)  # a pickle

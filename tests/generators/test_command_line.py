@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from generators import commands, training
 from generators.__main__ import main
 from generators.images import read_images, write_npz
 from generators.registry import ALGORITHMS
@@ -212,3 +214,32 @@ def test_the_module_runs_as_a_command() -> None:
 
     assert found.returncode == 2
     assert found.stderr.startswith("error: unknown algorithm 'nothing'")
+
+
+# --- interrupting -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_saves_a_checkpoint_and_the_same_command_goes_on(
+    number: signal.Signals,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train = ["train", "vae.conv", "--data", str(data), "--out", str(tmp_path / "run")]
+    train += ["--images", "64", *TINY_VAE, "--device", "cpu"]
+    before = signal.getsignal(number)
+    monkeypatch.setattr(training, "POLL_SECONDS", 0.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "REPORT_SECONDS", 0.0)
+        patch.setattr(commands, "_words", lambda _: signal.raise_signal(number))
+        interrupted = main(train)
+    finished = main(train)
+
+    assert (interrupted, finished) == (130, 0)
+    assert signal.getsignal(number) == before
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{tmp_path}/run/ckpt-16: stopped, the same command goes on; ")
+    assert lines[1].startswith(f"{tmp_path}/run/ckpt-64: done; 64 images seen, ")
