@@ -1,0 +1,307 @@
+"""The form that submits an experiment: one part for what all share, one block per entry.
+
+Blocks carry the fields of their algorithm's configuration class. Nothing is judged here: the text
+that was typed goes through `experiments.specification`, and what is wrong comes back to its field.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django import forms
+from django.core.exceptions import BadRequest
+from django.http import QueryDict
+from unfold import widgets
+
+from accounts.models import User
+from catalog.models import Dataset, Protocol
+from experiments import services
+from experiments.models import Experiment
+from experiments.specification import MAX_ENTRIES, SpecificationError, read_experiment
+from generators import registry
+from generators.configs import FieldSpec, describe
+
+Block = dict[str, str]  # what was typed in an entry's block, by field
+CONFIG = "config-"  # a block's fields whose names begin so are those of the configuration
+
+
+def _text(label: str, help_text: str = "", **attrs: Any) -> forms.CharField:
+    widget = widgets.UnfoldAdminTextInputWidget(attrs=attrs)
+    return forms.CharField(label=label, help_text=help_text, required=False, widget=widget)
+
+
+class SharedForm(forms.Form):
+    """What all entries of an experiment share."""
+
+    name = _text("Name", "Unique; the title of the experiment's page.", maxlength=200)
+    dataset = forms.CharField(
+        required=False,
+        widget=widgets.UnfoldAdminSelectWidget(attrs={"x-model": "dataset"}),  # shows its protocols
+    )
+    protocols = forms.MultipleChoiceField(
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="How samples are scored: one leaderboard each.",
+    )
+    budget_amount = forms.CharField(
+        required=False,
+        label="Training budget",
+        help_text="The same for every entry.",
+        widget=widgets.UnfoldAdminIntegerFieldWidget(attrs={"min": 1, "step": "any"}),
+    )
+    budget_unit = forms.ChoiceField(
+        required=False,
+        label="Unit",
+        choices=[("images", "images seen"), ("device_seconds", "device-seconds")],
+        widget=widgets.UnfoldAdminSelectWidget,
+    )
+    seeds = _text("Seeds", "How many (3), or which (0, 1, 7): one run per entry and seed.")
+
+    def __init__(self, data: QueryDict | None = None, *, initial: dict[str, Any]) -> None:
+        super().__init__(data, initial=initial)
+        self.rows = list(Protocol.objects.select_related("dataset").order_by("dataset", "pk"))
+        choices = [(p.fingerprint, p.label) for p in self.rows]
+        self.fields["protocols"].choices = choices  # type: ignore[attr-defined]  # a choice field
+        slugs = Dataset.objects.values_list("slug", "name")
+        self.fields["dataset"].widget.choices = list(slugs)
+
+    @property
+    def chosen_protocols(self) -> list[tuple[Protocol, bool]]:
+        """Return every protocol and whether it is ticked."""
+        ticked = self["protocols"].value() or []
+        return [(protocol, protocol.fingerprint in ticked) for protocol in self.rows]
+
+
+class EntryForm(forms.Form):
+    """One contender: label, configuration, samplers."""
+
+    include = forms.BooleanField(required=False, widget=widgets.UnfoldBooleanWidget)
+    label = _text("Label", "Its name on boards.", maxlength=100)
+
+    def __init__(self, block: Block, *, number: int) -> None:
+        """Make the fields of the block's algorithm and fill them with what was typed."""
+        self.number = number
+        self.algorithm = registry.get_spec(block["algorithm"])
+        prefix = f"entries-{number}"
+        super().__init__({f"{prefix}-{name}": text for name, text in block.items()}, prefix=prefix)
+        for spec in describe(self.algorithm.config):
+            self.fields[CONFIG + spec.name] = config_field(spec)
+        self.fields["samplers"] = forms.CharField(
+            required=False,
+            strip=False,  # errors name the line as it was typed
+            widget=widgets.UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+            help_text=f"One per line, blank = {self.algorithm.default_sampler}. "
+            + "; ".join(sampler_words(self.algorithm)),
+        )
+
+    @property
+    def config_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.fields if name.startswith(CONFIG)]
+
+    @property
+    def has_wrong_config(self) -> bool:
+        return any(name.startswith(CONFIG) for name in self.errors)
+
+    @property
+    def sampler_lines(self) -> list[tuple[int, str]]:
+        """Return the lines that are not blank, counted from 1."""
+        lines = self.cleaned_data.get("samplers", "").splitlines()
+        return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the entry as `read_experiment` takes it."""
+        typed = {
+            name.removeprefix(CONFIG): value
+            for name, value in self.cleaned_data.items()
+            if name.startswith(CONFIG) and value != ""
+        }
+        return {
+            "algorithm": self.algorithm.name,
+            "label": self.cleaned_data.get("label", ""),
+            "config": typed,
+            "samplers": [read_sampler(line) for _, line in self.sampler_lines],
+        }
+
+    def show_error(self, path: str, message: str) -> None:
+        """Show what is wrong at `config.beta`, `samplers.0.steps` or `label` at its field."""
+        part, _, rest = path.partition(".")
+        if part == "config" and CONFIG + rest in self.fields:
+            self.add_error(CONFIG + rest, message)
+        elif part == "samplers" and rest:
+            index, _, name = rest.partition(".")
+            number = self.sampler_lines[int(index)][0] if self.sampler_lines else 1
+            self.add_error("samplers", f"line {number}: " + (f"{name}: " if name else "") + message)
+        else:
+            self.add_error(part if part in self.fields else None, message)
+
+
+def config_field(spec: FieldSpec) -> forms.Field:
+    """Return the form field of one field of a configuration."""
+    label, words = spec.name.replace("_", " "), spec.help
+    if spec.type == "bool":
+        return forms.BooleanField(
+            label=label, help_text=words, required=False, widget=widgets.UnfoldBooleanWidget()
+        )
+    widget: forms.Widget
+    if spec.choices:
+        widget = widgets.UnfoldAdminSelectWidget(choices=[(c, c) for c in spec.choices])
+    elif spec.type == "str":
+        widget = widgets.UnfoldAdminTextInputWidget()
+    else:
+        step = 1 if spec.type == "int" else "any"
+        limits = {"min": f"{spec.minimum:.12g}", "max": f"{spec.maximum:.12g}", "step": step}
+        widget = widgets.UnfoldAdminIntegerFieldWidget(attrs=limits)
+        words = f"{words}; {limits['min']} to {limits['max']}"
+    return forms.CharField(label=label, help_text=words, required=False, widget=widget)
+
+
+def sampler_words(algorithm: registry.AlgorithmSpec) -> Iterator[str]:
+    """Yield each sampler with its defaults, as it may be typed: `ddim steps=50 eta=0.0`."""
+    for name, config in algorithm.samplers.items():
+        yield " ".join([name, *(f"{spec.name}={spec.default}" for spec in describe(config))])
+
+
+def read_sampler(line: str) -> dict[str, str]:
+    """Return `ddim steps=50 eta=0` as a mapping; a word that is no `key=value` is its own key."""
+    first, *others = line.split()
+    words = others if "=" not in first else [first, *others]
+    sampler = {} if "=" in first else {"name": first}
+    return sampler | {word.partition("=")[0]: word.partition("=")[2] for word in words}
+
+
+def read_seeds(text: str) -> int | list[int] | str:
+    """Return a count, a list, or the text when it is neither."""
+    words = re.split(r"[\s,]+", text.strip(" ,"))
+    if not all(re.fullmatch(r"[0-9]{1,18}", word) for word in words):
+        return text
+    numbers = [int(word) for word in words]
+    return numbers[0] if re.fullmatch(r"\s*\d+\s*", text) else numbers
+
+
+def read_amount(text: str) -> float | str:
+    """Return a finite number, or the text when it is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
+
+
+def new_block(algorithm: str, blocks: Sequence[Block] = ()) -> Block:
+    """Return a block filled with the algorithm's defaults, under a label that is not taken."""
+    spec = registry.get_spec(algorithm)
+    labels = {block.get("label") for block in blocks}
+    label, number = spec.label, 1
+    while label in labels:
+        number += 1
+        label = f"{spec.label} {number}"
+    block = {"algorithm": algorithm, "label": label, "include": "on", "samplers": ""}
+    for field in describe(spec.config):
+        if field.type == "bool":
+            block |= {CONFIG + field.name: "on"} if field.default else {}
+        else:
+            block[CONFIG + field.name] = str(field.default)
+    return block
+
+
+def read_blocks(data: QueryDict) -> list[Block]:
+    """Return what was typed in each block.
+
+    Raises:
+        BadRequest: if the page did not come from this form.
+    """
+    total = data.get("entries-TOTAL", "")
+    if not re.fullmatch(r"\d{1,3}", total) or int(total) > MAX_ENTRIES:
+        raise BadRequest(f"expected entries-TOTAL of at most {MAX_ENTRIES}")
+    blocks: list[Block] = [{} for _ in range(int(total))]
+    for key, value in data.items():
+        found = re.fullmatch(r"entries-(\d{1,3})-(.+)", key)
+        if found and int(found[1]) < len(blocks):
+            blocks[int(found[1])][found[2]] = str(value)
+    if any(block.get("algorithm") not in registry.ALGORITHMS for block in blocks):
+        raise BadRequest("expected every entry to have an algorithm")
+    return blocks
+
+
+class Submission:
+    """The whole form: what was typed, and what is wrong with it."""
+
+    def __init__(self, shared: SharedForm, blocks: list[Block]) -> None:
+        self.shared = shared
+        self.blocks = blocks
+        self.entries = [EntryForm(block, number=i) for i, block in enumerate(blocks)]
+
+    @classmethod
+    def empty(cls, query: Mapping[str, str]) -> "Submission":
+        """Return the form before anything was typed: every algorithm, one protocol's dataset."""
+        chosen = Protocol.objects.select_related("dataset").order_by("-pk")
+        if wanted := query.get("dataset"):
+            chosen = chosen.filter(dataset__slug=wanted)
+        first = chosen.first()
+        initial: dict[str, Any] = {"budget_unit": "images", "budget_amount": "100000", "seeds": "1"}
+        if first:
+            initial |= {"dataset": first.dataset.slug, "protocols": [first.fingerprint]}
+        blocks = [new_block(name) for name in registry.algorithm_names()]
+        return cls(SharedForm(initial=initial), blocks)
+
+    @classmethod
+    def typed(cls, data: QueryDict) -> "Submission":
+        """Return the form as it was sent, with an entry added or removed where a button said so."""
+        blocks = read_blocks(data)
+        added, removed = data.get("add_entry"), data.get("remove_entry", "")
+        if added in registry.ALGORITHMS and len(blocks) < MAX_ENTRIES:
+            blocks.append(new_block(added, blocks))
+        if removed.isdecimal() and int(removed) < len(blocks):
+            del blocks[int(removed)]
+        return cls(SharedForm(data, initial={}), blocks)
+
+    @property
+    def algorithms(self) -> list[registry.AlgorithmSpec]:
+        return list(registry.ALGORITHMS.values())
+
+    @property
+    def has_errors(self) -> bool:
+        return bool(self.shared.errors) or any(entry.errors for entry in self.entries)
+
+    def submit(self, user: User | None) -> Experiment | None:
+        """Return the submitted experiment; None when something is wrong, shown at its field."""
+        sent = [entry for entry in self.entries if entry["include"].value()]
+        unreadable = [form for form in (self.shared, *sent) if not form.is_valid()]
+        data = self._to_data(sent)
+        try:
+            if not unreadable:
+                return services.submit_data(data, user=user)
+            read_experiment(data)  # for everything else that is wrong
+        except SpecificationError as error:
+            for path, message in error.errors.items():
+                self._show_error(sent, path, message)
+        return None
+
+    def _to_data(self, sent: list[EntryForm]) -> dict[str, Any]:
+        typed = self.shared.cleaned_data
+        return {
+            "name": typed.get("name", ""),
+            "dataset": typed.get("dataset", ""),
+            "protocols": typed.get("protocols", []),
+            "budget": {typed.get("budget_unit"): read_amount(typed.get("budget_amount", ""))},
+            "seeds": read_seeds(typed.get("seeds", "")),
+            "entries": [entry.to_data() for entry in sent],
+        }
+
+    def _show_error(self, sent: list[EntryForm], path: str, message: str) -> None:
+        part, _, rest = path.partition(".")
+        index, _, rest = rest.partition(".")
+        if part == "entries" and index:
+            sent[int(index)].show_error(rest, message)
+        elif part == "entries":
+            self.shared.add_error(None, "Include at least one entry.")
+        elif part == "budget":
+            self.shared.add_error("budget_amount", self._budget_words())
+        else:
+            self.shared.add_error(part, message)
+
+    def _budget_words(self) -> str:
+        images = self.shared["budget_unit"].value() == "images"
+        wanted = "a whole number" if images else "a number"
+        return f"expected {wanted} of at least 1, got {self.shared['budget_amount'].value()!r}"

@@ -1,0 +1,195 @@
+"""What all kinds of jobs show in the admin, and the workers that do them."""
+
+import json
+from operator import attrgetter
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from jobs import lifecycle
+from jobs.models import ACTIVE, Job, Status, Worker
+
+COLOURS = {
+    Status.QUEUED.value: "primary",
+    Status.RUNNING.value: "info",
+    Status.CANCELLING.value: "warning",
+    Status.COMPLETED.value: "success",
+    Status.FAILED.value: "danger",
+    Status.CANCELLED.value: "warning",
+}
+
+
+def admin_link(row: Model) -> SafeString:
+    """Return a link to the row's page in the admin."""
+    name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
+    return format_html('<a href="{}">{}</a>', reverse(name, args=[row.pk]), row)
+
+
+def as_json(value: Any) -> SafeString:
+    """Return plain data as indented text."""
+    return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False))
+
+
+class FrozenAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """Rows that are read here; services and workers write them."""
+
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Whether the account may cancel and retry."""
+        name = f"{self.opts.app_label}.change_{self.opts.model_name}"
+        return bool(request.user.has_perm(name))
+
+
+class JobAdmin(FrozenAdmin):
+    """One kind of job: status, where, how far; cancel and retry."""
+
+    experiment_path: ClassVar[str]  # from a job to its experiment, "entry.experiment"
+
+    list_display: ClassVar[list[str]] = [
+        "__str__",
+        "experiment",
+        "chip",
+        "why",
+        "where",
+        "how_far",
+        "attempt",
+        "queued_at",
+        "started_at",
+        "finished_at",
+    ]
+    list_filter: ClassVar[list[str]] = ["status", "queue", "worker"]
+    actions: ClassVar = ["cancel_jobs", "retry_jobs"]
+    job_fields: ClassVar = [
+        "experiment",
+        "chip",
+        "why",
+        "where",
+        "how_far",
+        "attempt",
+        "restarts",
+        "queue",
+        "queued_at",
+        "started_at",
+        "heartbeat_at",
+        "finished_at",
+        "traceback",
+        "timeline",
+    ]
+    job_readonly_fields: ClassVar = [
+        "experiment",
+        "chip",
+        "why",
+        "where",
+        "how_far",
+        "traceback",
+        "timeline",
+    ]
+
+    def percent_of(self, job: Any) -> str:
+        """Return how far the job is, in words."""
+        return f"{job.percent} %"
+
+    @admin.display(description="experiment")
+    def experiment(self, job: Job) -> SafeString:
+        return admin_link(attrgetter(self.experiment_path)(job))
+
+    @display(description="status", ordering="status", label=COLOURS)  # type: ignore[untyped-decorator]  # unfold's
+    def chip(self, job: Job) -> str:
+        return str(job.status)
+
+    @admin.display(description="reason")
+    def why(self, job: Job) -> str:
+        return job.reason or job.waiting_for
+
+    @admin.display(description="where", ordering="worker")
+    def where(self, job: Job) -> str | SafeString:
+        return admin_link(job.worker) if job.worker else "–"
+
+    @admin.display(description="how far")
+    def how_far(self, job: Job) -> str:
+        return self.percent_of(job)
+
+    @admin.display(description="error")
+    def traceback(self, job: Job) -> str | SafeString:
+        return format_html("<pre>{}</pre>", job.error) if job.error else "–"
+
+    @admin.display(description="timeline")
+    def timeline(self, job: Job) -> str:
+        return render_to_string("admin/jobs/timeline.html", {"events": job.events})
+
+    @admin.action(description="Cancel", permissions=["operate"])
+    def cancel_jobs(self, request: HttpRequest, jobs: QuerySet[Any]) -> None:
+        count = sum(lifecycle.cancel(job) for job in jobs)
+        text = f"{count} of {len(jobs)} cancelled or asked to stop; the others had finished."
+        self._say(request, count, len(jobs), text)
+
+    @admin.action(description="Retry", permissions=["operate"])
+    def retry_jobs(self, request: HttpRequest, jobs: QuerySet[Any]) -> None:
+        count = sum(lifecycle.retry(job) for job in jobs)
+        text = f"{count} of {len(jobs)} queued again; the others had not failed."
+        self._say(request, count, len(jobs), text)
+
+    def _say(self, request: HttpRequest, count: int, total: int, text: str) -> None:
+        if count == total:
+            self.message_user(request, text.partition(";")[0] + ".", messages.SUCCESS)
+        else:
+            self.message_user(request, text, messages.WARNING)
+
+
+@admin.register(Worker)
+class WorkerAdmin(FrozenAdmin):
+    """Who works, on what, and since when."""
+
+    list_display: ClassVar = [
+        "name",
+        "host",
+        "queue_names",
+        "device",
+        "memory",
+        "alive",
+        "current_jobs",
+        "last_seen",
+    ]
+    list_filter: ClassVar = ["host"]
+    fields: ClassVar = [*list_display, "version", "pid", "started_at"]
+    readonly_fields: ClassVar = ["queue_names", "memory", "alive", "current_jobs"]
+
+    @admin.display(description="queues")
+    def queue_names(self, worker: Worker) -> str:
+        return ", ".join(worker.queues)
+
+    @admin.display(description="memory", ordering="memory_bytes")
+    def memory(self, worker: Worker) -> str:
+        return filesizeformat(worker.memory_bytes)
+
+    @admin.display(description="alive", boolean=True)
+    def alive(self, worker: Worker) -> bool:
+        return worker.is_alive
+
+    @admin.display(description="current job")
+    def current_jobs(self, worker: Worker) -> str | SafeString:
+        held = [
+            (admin_link(job),)
+            for kind in Job.kinds()
+            for job in kind._default_manager.filter(worker=worker, status__in=ACTIVE)
+        ]
+        return format_html_join(", ", "{}", held) or "–"

@@ -1,0 +1,348 @@
+"""The submission form: real fields, errors at their field, nothing that was typed is lost."""
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+
+from accounts.models import User
+from catalog.models import Protocol
+from experiments.forms import read_sampler, read_seeds, sampler_words
+from experiments.models import Experiment, Run
+from generators import registry
+from generators.configs import describe
+from tests import factories
+from tests.admin.pages import ADD, Typed, filled, open_form, read_form
+
+
+@pytest.fixture
+def protocol(db: None) -> Protocol:
+    return factories.make_protocol(dataset=factories.make_dataset(slug="digits"))
+
+
+def send(admin: Client, typed: Typed) -> str:
+    """Return the page that comes back when something was wrong."""
+    response = admin.post(ADD, typed)
+    assert response.status_code == 200, "nothing was submitted"
+    assert not Experiment.objects.exists()
+    return response.content.decode()
+
+
+def test_the_form_is_ready_to_send_with_every_algorithm(admin: Client, protocol: Protocol) -> None:
+    form = open_form(admin)
+
+    assert form.values["dataset"] == ["digits"]
+    assert form.values["protocols"] == [protocol.fingerprint]
+    assert [form.values[f"entries-{i}-algorithm"] for i in range(3)] == [
+        [name] for name in registry.ALGORITHMS
+    ]
+    assert all(form.values[f"entries-{i}-include"] == ["on"] for i in range(3))
+
+
+@pytest.mark.parametrize("index", range(len(registry.ALGORITHMS)))
+def test_every_field_of_a_configuration_is_a_real_field_with_its_default_and_limits(
+    admin: Client, protocol: Protocol, index: int
+) -> None:
+    form = open_form(admin)
+    algorithm = list(registry.ALGORITHMS.values())[index]
+
+    for spec in describe(algorithm.config):
+        name = f"entries-{index}-config-{spec.name}"
+        if spec.type == "bool":
+            assert form.values.get(name, []) == (["on"] if spec.default else [])
+            continue
+        assert form.values[name] == [str(spec.default)]
+        if spec.choices:
+            assert form.choices[name] == list(spec.choices)
+        else:
+            control = form.limits[name]
+            assert control["type"] == "number"
+            assert float(control["min"] or "nan") == spec.minimum
+            assert float(control["max"] or "nan") == spec.maximum
+            assert control["step"] == ("1" if spec.type == "int" else "any")
+
+
+def test_the_form_as_it_is_submits_the_defaults_of_every_algorithm(
+    admin: Client, protocol: Protocol
+) -> None:
+    response = admin.post(ADD, filled(open_form(admin), name="first"))
+
+    experiment = Experiment.objects.get(name="first")
+    assert response.status_code == 302
+    assert response["Location"] == experiment.get_absolute_url()
+    assert (experiment.budget_images, experiment.seeds) == (100_000, [0])
+    assert list(experiment.protocols.all()) == [protocol]
+    for entry, spec in zip(
+        factories.contenders_of(experiment), registry.ALGORITHMS.values(), strict=True
+    ):
+        assert entry.config == {field.name: field.default for field in describe(spec.config)}
+        assert [sampler["name"] for sampler in entry.samplers] == [spec.default_sampler]
+
+
+def test_what_was_typed_is_what_is_submitted(admin: Client, root: User, protocol: Protocol) -> None:
+    form = open_form(admin)
+    del form.values["entries-0-include"]  # no GAN
+    typed = filled(
+        form,
+        name=" typed ",
+        budget_amount="90.5",
+        budget_unit="device_seconds",
+        seeds="3, 5",
+        entries__1__label="beta VAE",
+        entries__1__config__variant="beta",
+        entries__1__config__beta="4e0",
+        entries__1__config__horizontal_flip="on",
+        entries__2__samplers="ddim steps=10 eta=0.5\n\n dpmsolver++ steps=8",
+        entries__2__config__timesteps="",
+    )
+
+    admin.post(ADD, typed)
+
+    experiment = Experiment.objects.get(name="typed")
+    assert (experiment.budget_seconds, experiment.seeds) == (90.5, [3, 5])
+    assert experiment.created_by == root
+    vae, diffusion = factories.contenders_of(experiment)
+    assert (vae.label, vae.config["variant"], vae.config["beta"]) == ("beta VAE", "beta", 4.0)
+    assert vae.config["horizontal_flip"] is True
+    assert diffusion.config["timesteps"] == 1000
+    assert diffusion.sampler_labels == ["DDIM 10 η=0.5", "DPM-Solver++ 8"]
+    assert Run.objects.count() == 4
+    assert LogEntry.objects.get().object_repr == "typed"
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "message"),
+    [
+        ("name", "", "expected a name of 1 to 200 characters, got &#x27;&#x27;"),
+        ("budget_amount", "0", "expected a whole number of at least 1, got &#x27;0&#x27;"),
+        ("budget_amount", "1.5", "expected a whole number of at least 1, got &#x27;1.5&#x27;"),
+        ("budget_amount", "inf", "expected a whole number of at least 1, got &#x27;inf&#x27;"),
+        ("budget_amount", "many", "expected a whole number of at least 1, got &#x27;many&#x27;"),
+        (
+            "seeds",
+            "one",
+            "expected a count of 1 to 100, or a list of different seeds, got &#x27;one&#x27;",
+        ),
+        (
+            "seeds",
+            "1, 1",
+            "expected a count of 1 to 100, or a list of different seeds, got [1, 1]",
+        ),
+        ("entries-0-config-beta1", "2", "expected a number in 0..0.999, got &#x27;2&#x27;"),
+        (
+            "entries-0-config-latent_dim",
+            "1.5",
+            "expected a whole number in 1..4096, got &#x27;1.5&#x27;",
+        ),
+        (
+            "entries-1-config-variant",
+            "gamma",
+            "expected one of beta, sigma, got &#x27;gamma&#x27;",
+        ),
+        ("entries-1-label", "SNGAN", "&#x27;SNGAN&#x27; is taken, expected another"),
+        (
+            "entries-2-samplers",
+            "ddpm\nddim steps=0",
+            "line 2: steps: expected a whole number in 1..10000, got &#x27;0&#x27;",
+        ),
+        (
+            "entries-2-samplers",
+            "euler",
+            "line 1: name: expected one of ddpm, ddim, dpmsolver++, got &#x27;euler&#x27;",
+        ),
+        (
+            "entries-2-samplers",
+            "ddpm\n\nddim 50",
+            "line 3: 50: unknown field, expected one of: steps, guidance, eta",
+        ),
+        ("entries-2-samplers", "ddim\nddim", "line 2: DDIM 50 is there already"),
+    ],
+)
+def test_a_wrong_value_is_shown_at_its_field_and_stays_as_it_was_typed(
+    admin: Client, protocol: Protocol, field: str, text: str, message: str
+) -> None:
+    form = open_form(admin)
+    typed = {**filled(form, name="wrong"), field: [text]}
+
+    page = send(admin, typed)
+
+    assert page.count(message) == 1
+    control = page.index(f'name="{field}"')
+    following = page.find('name="', control + 1)
+    assert control < page.index(message) < (following if following > 0 else len(page))
+    shown = read_form(page)
+    if field == "entries-1-config-variant":
+        typed.pop(field), shown.values.pop(field, None)  # a select cannot show what it lacks
+    typed.pop("csrfmiddlewaretoken"), shown.values.pop("csrfmiddlewaretoken")
+    assert shown.values == typed
+
+
+def test_everything_that_is_wrong_is_shown_at_once(admin: Client, protocol: Protocol) -> None:
+    typed = filled(
+        open_form(admin),
+        entries__0__config__beta1="2",
+        entries__1__config__beta="-1",
+        seeds="0",
+    )
+
+    page = send(admin, typed)
+
+    assert page.count("expected a name of 1 to 200 characters") == 1
+    assert page.count("expected a count of 1 to 100") == 1
+    assert page.count("expected a number in 0..0.999") == 1
+    assert page.count("expected a number in 0..1000") == 1
+    assert page.count("<details open") == 2
+
+
+def test_text_with_a_nul_is_refused_and_the_entry_is_not_left_out_silently(
+    admin: Client, protocol: Protocol
+) -> None:
+    page = send(admin, filled(open_form(admin), name="nul", entries__0__label="a\0b"))
+
+    assert "Null characters are not allowed." in page
+
+
+def test_a_protocol_of_another_dataset_is_refused_at_its_field(
+    admin: Client, protocol: Protocol
+) -> None:
+    other = factories.make_protocol(dataset=factories.make_dataset(slug="letters"))
+
+    page = send(
+        admin, filled(open_form(admin), name="x", dataset="digits", protocols=[other.fingerprint])
+    )
+
+    assert "the protocol measures letters, not digits" in page
+
+
+def test_no_protocol_and_no_entry_are_refused(admin: Client, protocol: Protocol) -> None:
+    form = open_form(admin)
+    typed = filled(form, name="x")
+    for name in ["protocols", *(f"entries-{i}-include" for i in range(3))]:
+        del typed[name]
+
+    page = send(admin, typed)
+
+    assert "expected a list of at least one protocol fingerprint" in page
+    assert "Include at least one entry." in page
+
+
+def test_an_excluded_entry_is_not_judged(admin: Client, protocol: Protocol) -> None:
+    form = open_form(admin)
+    del form.values["entries-0-include"]
+
+    response = admin.post(ADD, filled(form, name="x", entries__0__config__beta1="2"))
+
+    assert response.status_code == 302
+
+
+def test_an_entry_of_any_algorithm_can_be_added_without_losing_what_was_typed(
+    admin: Client, protocol: Protocol
+) -> None:
+    typed = filled(open_form(admin), name="more", entries__1__config__beta="wrong")
+
+    page = send(admin, {**typed, "add_entry": ["vae.conv"]})
+
+    form = read_form(page)
+    assert form.values["entries-TOTAL"] == ["4"]
+    assert form.values["entries-3-algorithm"] == ["vae.conv"]
+    assert form.values["entries-3-label"] == ["Conv VAE 2"]
+    assert form.values["entries-1-config-beta"] == ["wrong"]
+    assert form.values["name"] == ["more"]
+    assert "expected a number" not in page
+
+
+def test_an_entry_can_be_removed_and_the_others_move_up(admin: Client, protocol: Protocol) -> None:
+    typed = filled(open_form(admin), entries__2__label="mine")
+
+    form = read_form(send(admin, {**typed, "remove_entry": ["0"]}))
+
+    assert form.values["entries-TOTAL"] == ["2"]
+    assert form.values["entries-0-algorithm"] == ["vae.conv"]
+    assert form.values["entries-1-label"] == ["mine"]
+    assert ("remove_entry", "1") in form.buttons
+    assert ("remove_entry", "2") not in form.buttons
+
+
+def test_enter_in_a_field_submits_and_does_not_remove_an_entry(
+    admin: Client, protocol: Protocol
+) -> None:
+    assert open_form(admin).buttons[0] == ("_save", "")
+
+
+def test_a_dataset_can_be_chosen_by_the_address(admin: Client, protocol: Protocol) -> None:
+    factories.make_protocol(dataset=factories.make_dataset(slug="letters"))
+
+    form = open_form(admin, "?dataset=digits")
+
+    assert form.values["dataset"] == ["digits"]
+    assert form.values["protocols"] == [protocol.fingerprint]
+
+
+def test_without_protocols_the_page_says_what_to_do(admin: Client) -> None:
+    page = admin.get(ADD).content.decode()
+
+    assert "manage.py register_dataset" in page
+    assert "manage.py register_protocol" in page
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {},
+        {"entries-TOTAL": "51"},
+        {"entries-TOTAL": "-1"},
+        {"entries-TOTAL": "1"},
+        {"entries-TOTAL": "1", "entries-0-algorithm": "gan.other"},
+    ],
+)
+def test_what_this_form_never_sends_is_a_bad_request(admin: Client, typed: dict[str, str]) -> None:
+    assert admin.post(ADD, typed).status_code == 400
+
+
+def test_only_who_may_add_experiments_sees_the_form(protocol: Protocol) -> None:
+    staff = factories.make_user()
+    staff.is_staff = True
+    staff.save()
+    client = Client()
+    client.force_login(staff)
+
+    assert client.get(ADD).status_code == 403
+    assert client.post(ADD, {"entries-TOTAL": "0"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("3", 3),
+        (" 3 ", 3),
+        ("0, 1, 7", [0, 1, 7]),
+        ("4 5", [4, 5]),
+        ("7,", [7]),
+        ("", ""),
+        ("x", "x"),
+        ("1 x", "1 x"),
+        ("-1", "-1"),
+        ("٣", "٣"),
+    ],
+)
+def test_seeds_are_a_count_or_a_list(text: str, seeds: int | list[int] | str) -> None:
+    assert read_seeds(text) == seeds
+
+
+@pytest.mark.parametrize(
+    ("line", "sampler"),
+    [
+        ("ddim", {"name": "ddim"}),
+        (" ddim  steps=50 eta=0 ", {"name": "ddim", "steps": "50", "eta": "0"}),
+        ("temperature=0.7", {"temperature": "0.7"}),
+        ("ddim fast", {"name": "ddim", "fast": ""}),
+    ],
+)
+def test_a_sampler_is_a_name_and_its_settings(line: str, sampler: dict[str, str]) -> None:
+    assert read_sampler(line) == sampler
+
+
+@pytest.mark.parametrize("algorithm", registry.ALGORITHMS)
+def test_the_samplers_in_the_help_are_written_as_they_may_be_typed(algorithm: str) -> None:
+    for line in sampler_words(registry.get_spec(algorithm)):
+        parsed = registry.parse_sampler(algorithm, read_sampler(line))
+        assert parsed == registry.parse_sampler(algorithm, {"name": line.split()[0]})
