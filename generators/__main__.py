@@ -37,7 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, and leaves line breaks as they are."""
+    """Shows defaults where there are any, and leaves line breaks as they are."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False or action.default == []:
+            return action.help
+        return super()._get_help_string(action)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -180,7 +185,6 @@ def _field_text(field: FieldSpec) -> str:
     limits = f"; one of {', '.join(field.choices)}" if field.choices else ""
     if field.minimum is not None and field.maximum is not None:
         limits = f"; {field.minimum:g}..{field.maximum:g}"
-    # argparse's formatter fills in "%" in epilogs as well
     return f"    {field.name:<28} {field.help} (default: {field.default}{limits})"
 
 
