@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Table
+from rich.table import Column as TableColumn, Table
 
 from experiments.models import Evaluation, Experiment, Run, SampleSet
 from jobs.models import Job, Status
@@ -29,12 +29,12 @@ def describe(job: Job) -> str:
 
 
 def _describe_training(run: Run) -> str:
-    parts = [f"{run.images_seen:,} seen"]
+    parts = [f"{run.images_seen / 1000:.1f}k seen"]
     if run.images_per_second:
-        parts.append(f"{run.images_per_second:,.0f} images/s")
+        parts.append(f"{run.images_per_second:,.0f}/s")
     parts += [f"loss {value:.3f}" for value in list(run.losses.values())[:1]]
     if run.seconds_left is not None:
-        parts.append(f"{duration(run.seconds_left)} left")
+        parts.append(duration(run.seconds_left))
     return " ".join(parts)
 
 
@@ -43,7 +43,15 @@ def _verb(job: Job) -> str:
 
 
 def _name(job: Job) -> str:
-    return str(job.sample_set if isinstance(job, Evaluation) else job)
+    """Return the job's name without what the verb says, and the seed where there are several."""
+    if isinstance(job, Evaluation):
+        return _name(job.sample_set)
+    assert isinstance(job, Run | SampleSet), "the kinds of job there are"
+    run = job if isinstance(job, Run) else job.run
+    parts = [job.entry.label] + [job.sampler_label] * isinstance(job, SampleSet)
+    if run is not None and len(job.entry.experiment.seeds) > 1:
+        parts.append(f"seed {run.seed}")
+    return " ".join(parts)
 
 
 class ProgressView:
@@ -52,10 +60,13 @@ class ProgressView:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.progress = Progress(
-            TextColumn("{task.fields[verb]:>8} [bold]{task.description}"),
-            BarColumn(bar_width=10),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn(
+                "{task.fields[verb]:>8} [bold]{task.description}",
+                table_column=TableColumn(no_wrap=True, max_width=34),
+            ),
+            BarColumn(bar_width=8, table_column=TableColumn(min_width=8)),
+            TextColumn("{task.percentage:>3.0f}%", table_column=TableColumn(min_width=4)),
+            TextColumn("{task.fields[detail]}", table_column=TableColumn(no_wrap=True)),
             console=console,
             disable=not console.is_terminal,
         )
