@@ -111,14 +111,14 @@ def running_comparison() -> Scene:
     return Scene(experiment, protocol, runs, [drawn], [scoring])
 
 
-def add_preview(run: Run, *, images_seen: int) -> Checkpoint:
+def add_preview(run: Run, *, images_seen: int, side: int = 36) -> Checkpoint:
     """Return a checkpoint of the run whose grid is on disk."""
     checkpoint = factories.make_checkpoint(run=run, images_seen=images_seen)
     checkpoint.preview = f"runs/{run.pk}/preview-{images_seen}.png"
     checkpoint.save()
     path = settings.DATA_DIR / checkpoint.preview
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (36, 36), 128).save(path)
+    Image.new("L", (side, side), 128).save(path)
     return checkpoint
 
 

@@ -112,6 +112,20 @@ def test_charts_are_drawn_and_follow_the_theme(page: Page, complaints: list[str]
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 
 
+def test_small_grids_keep_hard_pixels_and_large_ones_are_smoothed(page: Page) -> None:
+    run = factories.make_run(status=Status.COMPLETED)
+    scenes.add_preview(run, images_seen=100)  # 36 pixels wide, shown larger
+    scenes.add_preview(run, images_seen=200, side=720)
+    page.goto(run.get_absolute_url())
+    rendering = "img => img.complete && img.naturalWidth && getComputedStyle(img).imageRendering"
+
+    small, large = page.locator(".grid-image").all()
+
+    expect(small).to_have_css("image-rendering", "pixelated")
+    page.wait_for_function("document.querySelectorAll('.grid-image')[1].naturalWidth === 720")
+    assert large.evaluate(rendering) == "auto"
+
+
 def test_no_page_is_wider_than_a_phone_and_all_stay_quiet(
     page: Page, complaints: list[str]
 ) -> None:
