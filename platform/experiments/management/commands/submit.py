@@ -1,0 +1,56 @@
+"""Submit an experiment from a YAML or JSON file."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.models import User
+from experiments import services
+from experiments.specification import SpecificationError
+
+
+class Command(BaseCommand):
+    help = "Submit the experiment that a YAML or JSON file describes; - reads standard input."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", help="see the README for an example")
+        parser.add_argument("--user", metavar="NAME", help="account that submits it")
+
+    def handle(self, *args: Any, file: str, user: str | None, **options: Any) -> None:
+        account = find_account(user)
+        data = read_file(file)
+        try:
+            experiment = services.submit_data(data, user=account)
+        except SpecificationError as error:
+            for path, message in error.errors.items():
+                self.stderr.write(f"{path}: {message}")
+            raise SystemExit(1) from error
+        self.stdout.write(f"experiment {experiment.pk}: {experiment.get_absolute_url()}")
+
+
+def find_account(name: str | None) -> User | None:
+    if name is None:
+        return None
+    user = User.objects.filter(username=name).first()
+    if user is None:
+        raise CommandError(f"expected the name of a user, got {name!r}")
+    return user
+
+
+def read_file(name: str) -> dict[str, Any]:
+    """Return the mapping in a file.
+
+    Raises:
+        CommandError: if the file cannot be read, is no YAML, or holds no mapping.
+    """
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CommandError(f"{name}: {error}") from error
+    if not isinstance(data, dict):
+        raise CommandError(f"{name}: expected field: value pairs, got {type(data).__name__}")
+    return data

@@ -1,0 +1,127 @@
+"""Experiments submitted from files."""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import CommandError, call_command
+
+from catalog.models import Protocol
+from experiments.models import Experiment
+from tests import factories
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def protocol(db: None) -> Protocol:
+    return factories.make_protocol(dataset=factories.make_dataset(slug="mnist"))
+
+
+def write(folder: Path, data: Any) -> str:
+    path = folder / "experiment.yaml"
+    path.write_text(data if isinstance(data, str) else yaml.safe_dump(data))
+    return str(path)
+
+
+def submit(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("submit", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_a_file_is_submitted_and_its_id_and_address_printed(
+    protocol: Protocol, tmp_path: Path
+) -> None:
+    user = factories.make_user(username="ada")
+    data = factories.experiment_data(protocol=protocol, name="from a file", seeds=[0, 7])
+
+    printed = submit(write(tmp_path, data), "--user", "ada")
+
+    experiment = Experiment.objects.get(name="from a file")
+    assert printed == f"experiment {experiment.pk}: /experiments/{experiment.pk}/\n"
+    assert (experiment.created_by, experiment.seeds) == (user, [0, 7])
+
+
+def test_json_is_read_too_and_standard_input(
+    protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = factories.experiment_data(protocol=protocol, name="as JSON")
+    submit(write(tmp_path, json.dumps(data)))
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({**data, "name": "from stdin"})))
+    submit("-")
+
+    names = set(Experiment.objects.values_list("name", flat=True))
+    assert names == {"as JSON", "from stdin"}
+
+
+def test_the_example_of_the_readme_is_submitted(protocol: Protocol, tmp_path: Path) -> None:
+    blocks = re.findall(r"(?s)```yaml\n(.*?)```", (ROOT / "README.md").read_text())
+    (example,) = [block for block in blocks if "entries:" in block]
+    ours = re.sub(r"(protocols: \[)\w+", rf"\g<1>{protocol.short}", example)
+
+    submit(write(tmp_path, ours))
+
+    experiment = Experiment.objects.get()
+    labels = [entry.label for entry in factories.contenders_of(experiment)]
+    assert labels == ["β = 1", "β = 4", "DDPM"]
+    assert list(experiment.protocols.all()) == [protocol]
+
+
+def test_errors_come_one_a_line_with_their_path_and_nothing_is_written(
+    protocol: Protocol, tmp_path: Path
+) -> None:
+    entries = [{"algorithm": "vae.conv", "config": {"beta": "much", "latent_dim": -1}}]
+    data = factories.experiment_data(protocol=protocol, entries=entries, seeds=0)
+    err = io.StringIO()
+
+    with pytest.raises(SystemExit) as ended:
+        call_command("submit", write(tmp_path, data), stderr=err)
+
+    assert ended.value.code == 1
+    assert err.getvalue().splitlines() == [
+        "seeds: expected a count of 1 to 100, or a list of different seeds, got 0",
+        "entries.0.config.beta: expected a number in 0..1000, got 'much'",
+        "entries.0.config.latent_dim: expected a whole number in 0..4096, got -1",
+    ]
+    assert not Experiment.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected field: value pairs, got NoneType"),
+        ("- a\n- b\n", "expected field: value pairs, got list"),
+        ("name: [", "while parsing a flow node"),
+        ("name: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+    ],
+)
+def test_a_file_that_describes_nothing_is_refused(
+    db: None, tmp_path: Path, text: str, message: str
+) -> None:
+    name = write(tmp_path, text)
+
+    with pytest.raises(CommandError, match=re.escape(message)) as refused:
+        submit(name)
+
+    assert str(refused.value).startswith(f"{name}: ")
+
+
+def test_a_file_that_is_not_there_or_no_text_is_refused(db: None, tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(CommandError, match="No such file or directory"):
+        submit(str(tmp_path / "nothing.yaml"))
+    with pytest.raises(CommandError, match="can't decode byte 0xff"):
+        submit(str(tmp_path / "binary"))
+
+
+def test_an_unknown_user_is_refused_before_anything_is_read(db: None) -> None:
+    with pytest.raises(CommandError) as refused:
+        submit("nothing.yaml", "--user", "nobody")
+
+    assert str(refused.value) == "expected the name of a user, got 'nobody'"

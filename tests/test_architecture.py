@@ -1,0 +1,168 @@
+"""The rooms, what they import, and the settings they read."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ENV_EXAMPLE = ROOT / "docker" / ".env.example"
+SETTINGS = ROOT / "platform" / "config" / "settings.py"
+TOP_LEVEL = {
+    *("manage.py", "pyproject.toml", "README.md"),
+    *("platform", "generators", "evaluation", "templates", "tests", "docker"),
+}
+
+
+def run(*command: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "platform")])
+    environment = {**os.environ, "PYTHONPATH": paths, "DATA_DIR": str(data_dir)}
+    environment["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def tracked_files() -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files"],  # noqa: S607  # git is where it is
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return listed.stdout.split("\n")[:-1]
+
+
+WEB_PROCESS = """
+import sys
+import django
+django.setup()
+from django.contrib import admin
+from django.test import Client
+import config.urls, config.wsgi, api.urls, experiments.admin, experiments.forms, jobs.admin
+admin.autodiscover()
+client = Client(SERVER_NAME="localhost")
+for path in ("/", "/experiments/", "/leaderboards/", "/workers/", "/api/schema/", "/admin/login/"):
+    assert client.get(path).status_code == 200, path
+heavy = {"torch", "torchvision", "torch_fidelity", "diffusers", "numpy", "sklearn", "scipy", "PIL"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_the_web_process_never_loads_torch_or_numpy(tmp_path: Path) -> None:
+    migrated = run(sys.executable, "manage.py", "migrate", "-v", "0", data_dir=tmp_path)
+    assert migrated.returncode == 0, migrated.stderr
+
+    answer = run(sys.executable, "-c", WEB_PROCESS, data_dir=tmp_path)
+
+    assert (answer.returncode, answer.stdout) == (0, "[]\n"), answer.stderr
+
+
+def test_imports_only_go_down(tmp_path: Path) -> None:
+    answer = run(
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command as lint; lint()",
+        data_dir=tmp_path,
+    )
+
+    assert answer.returncode == 0, answer.stdout
+    assert re.search(r"Contracts: \d+ kept, 0 broken\.", answer.stdout)
+
+
+def test_the_rims_of_the_engines_need_no_torch(tmp_path: Path) -> None:
+    rims = "generators.registry, generators.configs, evaluation.specs, evaluation.protocol"
+    code = f"import sys; sys.modules['torch'] = sys.modules['numpy'] = None; import {rims}"
+
+    answer = run(sys.executable, "-c", code, data_dir=tmp_path)
+
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_platform_is_a_source_root_and_shadows_nothing() -> None:
+    assert not (ROOT / "platform" / "__init__.py").exists()
+
+
+def test_the_top_level_holds_the_rooms_and_nothing_else() -> None:
+    top = {path.split("/")[0] for path in tracked_files()}
+
+    assert {name for name in top if not name.startswith(".")} == TOP_LEVEL
+
+
+def test_no_code_of_ours_can_unpickle() -> None:
+    parts = ["import " + "pickle", "allow_pickle" + "=True", "weights_only" + "=False"]
+    found = [
+        f"{path}: {part}"
+        for path in tracked_files()
+        if path.endswith(".py") and (ROOT / path).exists()
+        for part in parts
+        if part in (ROOT / path).read_text()
+    ]
+
+    assert found == []
+
+
+def settings_read() -> dict[str, ast.expr | None]:
+    """Return the name of every variable that settings read, with the default it has there."""
+    found: dict[str, ast.expr | None] = {}
+    for node in ast.walk(ast.parse(SETTINGS.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        if called in {"envbool", "envint", "envlist", "os.environ.get"} and node.args:
+            name = node.args[0]
+            if isinstance(name, ast.Constant):
+                found[str(name.value)] = node.args[1] if len(node.args) > 1 else None
+        if called == "dj_database_url.config":
+            found["DATABASE_URL"] = None
+    return found
+
+
+def env_example() -> dict[str, str]:
+    lines = ENV_EXAMPLE.read_text().splitlines()
+    pairs = [re.match(r"#?([A-Z_]+)=(.*)", line) for line in lines]
+    return {pair[1]: pair[2] for pair in pairs if pair}
+
+
+def test_every_setting_is_in_the_example_and_nothing_else() -> None:
+    assert list(env_example()) == sorted(settings_read())
+
+
+def test_every_setting_of_the_example_has_one_comment_above_it() -> None:
+    blocks = ENV_EXAMPLE.read_text().strip().split("\n\n")[1:]
+
+    for block in blocks:
+        comment, setting = block.split("\n")
+        assert comment.startswith("# "), block
+        assert re.fullmatch(r"#?[A-Z_]+=.*", setting), block
+
+
+def test_the_example_holds_the_defaults() -> None:
+    example = env_example()
+
+    for name, default in settings_read().items():
+        if isinstance(default, ast.Constant):
+            assert example[name] == str(default.value), name
+
+
+def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
+    shown = "from django.conf import settings; print(settings.SECRET_KEY != '', settings.DEBUG)"
+    used = re.findall(r"(?m)^([A-Z_]+)=(.*)$", ENV_EXAMPLE.read_text())
+    assignments = "; ".join(f"os.environ[{name!r}] = {value!r}" for name, value in used)
+
+    answer = run(sys.executable, "-c", f"import os; {assignments}; {shown}", data_dir=tmp_path)
+
+    assert answer.stdout == "True False\n", answer.stderr
+
+
+def test_every_setting_is_in_the_table_of_the_readme() -> None:
+    rows = re.findall(r"(?m)^\| `([A-Z_]+)` \|", (ROOT / "README.md").read_text())
+
+    assert rows == sorted(settings_read())
