@@ -48,7 +48,9 @@ def _name(job: Job) -> str:
         return _name(job.sample_set)
     assert isinstance(job, Run | SampleSet), "the kinds of job there are"
     run = job if isinstance(job, Run) else job.run
-    parts = [job.entry.label] + [job.sampler_label] * isinstance(job, SampleSet)
+    parts = [job.entry.label]
+    if isinstance(job, SampleSet):
+        parts.append(job.sampler_label)
     if run is not None and len(job.entry.experiment.seeds) > 1:
         parts.append(f"seed {run.seed}")
     return " ".join(parts)

@@ -63,7 +63,8 @@ class Command(BaseCommand):
         check(options)
         if options["data"] is not None:
             go_to(options["data"].resolve())
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for ending in (signal.SIGTERM, signal.SIGHUP):  # killed, or its terminal was closed
+            signal.signal(ending, signal.default_int_handler)
         try:
             complete = self.run(options)
         except KeyboardInterrupt:
