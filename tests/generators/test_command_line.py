@@ -232,9 +232,17 @@ def test_an_interrupted_training_saves_a_checkpoint_and_the_same_command_goes_on
     before = signal.getsignal(number)
     monkeypatch.setattr(training, "POLL_SECONDS", 0.0)
 
+    reports: list[training.Progress] = []
+
+    def interrupt_once(progress: training.Progress) -> str:
+        reports.append(progress)
+        if len(reports) == 1:
+            signal.raise_signal(number)
+        return ""
+
     with monkeypatch.context() as patch:
         patch.setattr(training, "REPORT_SECONDS", 0.0)
-        patch.setattr(commands, "_words", lambda _: signal.raise_signal(number))
+        patch.setattr(commands, "_words", interrupt_once)
         interrupted = main(train)
     finished = main(train)
 
