@@ -86,6 +86,14 @@ class Site:
         with urllib.request.urlopen(f"{self.address}{path}", timeout=30) as answer:  # noqa: S310  # loopback
             return json.load(answer)
 
+    def post(self, path: str, *, token: str) -> Any:
+        """Send an empty POST with a token and return what the REST interface answers."""
+        request = urllib.request.Request(  # noqa: S310  # loopback
+            f"{self.address}{path}", method="POST", headers={"Authorization": f"Token {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # loopback
+            return json.load(answer)
+
     def log(self) -> str:
         """Return the end of every process's log, for the message of a failing test."""
         logs = sorted(self.data.glob("process-*.log"))
