@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from api import serializers
+from api import bodies
 from api.views import Resource
 from catalog.models import Protocol
 from experiments.models import Experiment
@@ -45,14 +45,14 @@ EXPERIMENT = OpenApiParameter(
 
 @extend_schema_view(
     list=extend_schema(
-        responses=serializers.BoardLinkSerializer(many=True), filters=False, tags=["leaderboards"]
+        responses=bodies.BoardLinkSerializer(many=True), filters=False, tags=["leaderboards"]
     ),
     retrieve=extend_schema(
         parameters=[SORT, EXPERIMENT],
         responses={
-            (200, "application/json"): serializers.BoardSerializer,
+            (200, "application/json"): bodies.BoardSerializer,
             (200, "text/csv"): OpenApiTypes.STR,
-            400: serializers.ErrorsSerializer,
+            400: bodies.ErrorsSerializer,
         },
         tags=["leaderboards"],
     ),
@@ -61,7 +61,7 @@ class LeaderboardViewSet(Resource):
     """One board per protocol. `?format=csv` gives the same rows as CSV."""
 
     queryset = Protocol.objects.select_related("dataset").order_by("pk")
-    serializer_class = serializers.BoardSerializer
+    serializer_class = bodies.BoardSerializer
     pagination_class = None
     filter_backends = ()
     lookup_field = "fingerprint"

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.permissions import SAFE_METHODS
 
-from api.serializers import DetailSerializer, ErrorsSerializer
+from api.bodies import DetailSerializer, ErrorsSerializer
 
 READING = ("401", "404")
 WRITING = ("400", "401", "403", "404", "415")

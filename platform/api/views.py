@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet, ReadOnlyModelViewSet
 
 from accounts.models import User
-from api import filters, serializers
+from api import bodies, filters, serializers
 from api.parsers import StrictJSONParser
 from api.schema import ApiSchema
 from catalog.models import Dataset, Protocol
@@ -38,7 +38,7 @@ def may_change(
     response: type, description: str, *, code: int = status.HTTP_200_OK
 ) -> dict[int, Any]:
     """Return the documented answers of an action that the row's state may forbid."""
-    refused = OpenApiResponse(serializers.DetailSerializer, "The job's state does not allow it.")
+    refused = OpenApiResponse(bodies.DetailSerializer, "The job's state does not allow it.")
     return {code: OpenApiResponse(response, description), status.HTTP_409_CONFLICT: refused}
 
 
@@ -75,8 +75,8 @@ class ProtocolViewSet(Resource, ReadOnlyModelViewSet[Protocol]):
 
 
 @extend_schema_view(
-    cancel=extend_schema(request=None, responses=serializers.CountSerializer),
-    retry=extend_schema(request=None, responses=serializers.CountSerializer),
+    cancel=extend_schema(request=None, responses=bodies.CountSerializer),
+    retry=extend_schema(request=None, responses=bodies.CountSerializer),
 )
 class ExperimentViewSet(Resource, ReadOnlyModelViewSet[Experiment]):
     """Comparisons: one dataset, one budget, the same seeds for every entry."""
@@ -91,7 +91,7 @@ class ExperimentViewSet(Resource, ReadOnlyModelViewSet[Experiment]):
         return serializers.ExperimentSerializer(*args, **kwargs)
 
     @extend_schema(
-        request=serializers.SubmissionSerializer,
+        request=bodies.SubmissionSerializer,
         responses={status.HTTP_201_CREATED: serializers.ExperimentSerializer},
     )
     def create(self, request: Request) -> Response:

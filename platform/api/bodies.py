@@ -1,0 +1,89 @@
+"""Bodies that are no rows: submissions, refusals, counts, leaderboards."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from api.serializers import BudgetSerializer
+
+
+class EntrySubmissionSerializer(serializers.Serializer[Any]):
+    """A contender; fields of `config` and `samplers` are those of `python -m generators list`."""
+
+    algorithm = serializers.CharField()
+    label = serializers.CharField(required=False, max_length=100)  # type: ignore[assignment]  # a field of the data
+    config = serializers.DictField(required=False)
+    samplers = serializers.ListField(child=serializers.DictField(), required=False, max_length=20)
+
+
+class SubmissionSerializer(serializers.Serializer[Any]):
+    """An experiment to submit; read by `experiments.specification`, this only describes it."""
+
+    name = serializers.CharField(max_length=200)
+    dataset = serializers.SlugField(help_text="slug of a registered dataset")
+    protocols = serializers.ListField(
+        child=serializers.CharField(min_length=8, max_length=64),
+        min_length=1,
+        help_text="fingerprints of protocols of that dataset, or their beginnings",
+    )
+    budget = BudgetSerializer()
+    seeds = serializers.JSONField(
+        required=False, help_text="how many, or a list of different whole numbers"
+    )
+    entries = EntrySubmissionSerializer(many=True)
+
+
+class ErrorsSerializer(serializers.Serializer[Any]):
+    """Every wrong field by its dotted path, `entries.0.config.beta`; or one sentence."""
+
+    errors = serializers.DictField(child=serializers.CharField(), required=False)  # type: ignore[assignment]  # a field of the data
+    detail = serializers.CharField(required=False)
+
+
+class DetailSerializer(serializers.Serializer[Any]):
+    """Why a request was refused, in one sentence."""
+
+    detail = serializers.CharField()
+
+
+class CountSerializer(serializers.Serializer[Any]):
+    """How many jobs changed."""
+
+    jobs = serializers.IntegerField()
+
+
+class BoardLinkSerializer(serializers.Serializer[Any]):
+    """One leaderboard: the protocol it measures by and where its rows are."""
+
+    fingerprint = serializers.CharField()
+    name = serializers.CharField()
+    dataset = serializers.CharField()
+    num_images = serializers.IntegerField()
+    entries = serializers.IntegerField(help_text="entries measured by it, controls included")
+    url = serializers.URLField()
+    csv = serializers.URLField()
+
+
+class ColumnSerializer(serializers.Serializer[Any]):
+    """What stands in a column; `field` is the key of its value in every row."""
+
+    key = serializers.CharField()
+    field = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
+    unit = serializers.CharField(allow_blank=True)
+    higher_is_better = serializers.BooleanField()
+    corner = serializers.ChoiceField(choices=["quality", "coverage", "cost"])
+    help = serializers.CharField()
+
+
+class BoardSerializer(serializers.Serializer[Any]):
+    """A whole leaderboard at full precision, the same rows as its page and its CSV."""
+
+    protocol = serializers.CharField()
+    name = serializers.CharField()
+    dataset = serializers.CharField()
+    num_images = serializers.IntegerField()
+    experiment = serializers.IntegerField(allow_null=True)
+    sort = serializers.CharField()
+    columns = ColumnSerializer(many=True)
+    rows = serializers.ListField(child=serializers.DictField())
