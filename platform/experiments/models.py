@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from catalog.models import Dataset, Protocol
 from generators import registry
-from jobs.models import Job, Status
+from jobs.models import ACTIVE, Job, Status
 
 
 class Experiment(models.Model):
@@ -69,17 +69,19 @@ class Experiment(models.Model):
 
     @property
     def status(self) -> str:
-        """Return queued, running, completed, failed (some job did) or cancelled."""
-        statuses = {job.status for job in self.jobs()}
-        for status in (Status.CANCELLING, Status.RUNNING):
-            if status in statuses:
-                return Status.RUNNING.value
-        if Status.QUEUED in statuses:
-            return (Status.RUNNING if Status.COMPLETED in statuses else Status.QUEUED).value
-        for status in (Status.FAILED, Status.CANCELLED):
-            if status in statuses:
-                return status.value
-        return Status.COMPLETED.value
+        return overall({job.status for job in self.jobs()})
+
+
+def overall(statuses: set[str]) -> str:
+    """Return the status of an experiment whose jobs have these; any failure makes it failed."""
+    if statuses & set(ACTIVE):
+        return Status.RUNNING.value
+    if Status.QUEUED in statuses:
+        return (Status.RUNNING if Status.COMPLETED in statuses else Status.QUEUED).value
+    for status in (Status.FAILED, Status.CANCELLED):
+        if status in statuses:
+            return status.value
+    return Status.COMPLETED.value
 
 
 class Entry(models.Model):

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Count, QuerySet
 
-from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
+from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet, overall
 from jobs.models import ACTIVE, Job, Status, Worker
 
 EXPERIMENT_OF = {
@@ -168,15 +168,3 @@ def _standing(counts: Counter[str], runs: Counter[str]) -> Standing:
         runs_total=runs.total(),
         failed=counts[Status.FAILED],
     )
-
-
-def overall(statuses: set[str]) -> str:
-    """Return the status of an experiment whose jobs have these, as `Experiment.status` does."""
-    if statuses & set(ACTIVE):
-        return Status.RUNNING.value
-    if Status.QUEUED in statuses:
-        return (Status.RUNNING if Status.COMPLETED in statuses else Status.QUEUED).value
-    for status in (Status.FAILED, Status.CANCELLED):
-        if status in statuses:
-            return status.value
-    return Status.COMPLETED.value

@@ -1,5 +1,6 @@
 """THE bridge to torch: what a worker does for a run, a sample set and an evaluation."""
 
+import math
 import platform
 import time
 from collections.abc import Iterator
@@ -104,7 +105,7 @@ def train(run: Run) -> None:
                 budget_fraction=progress.budget_fraction,
                 device_seconds=progress.device_seconds,
                 images_per_second=progress.images_per_second,
-                losses=progress.losses,
+                losses={k: v for k, v in progress.losses.items() if math.isfinite(v)},
                 wall_seconds=time.monotonic() - started,
             )
 

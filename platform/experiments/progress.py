@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from django.db.models import Count, QuerySet
 
-from experiments.models import Entry, Experiment
-from experiments.overview import EXPERIMENT_OF, overall, standings
+from experiments.models import Entry, Experiment, overall
+from experiments.overview import EXPERIMENT_OF, standings
 from jobs.models import Status
 
 

@@ -3,6 +3,7 @@
 The admin form, the REST interface and YAML files all go through here.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -134,6 +135,7 @@ def _read_budget(reader: _Reader, budget: object) -> tuple[int | None, float | N
         return None, None
     ((unit, amount),) = budget.items()
     numeric = isinstance(amount, int | float) and not isinstance(amount, bool)
+    numeric = numeric and math.isfinite(amount)
     if unit == "images" and numeric and amount == int(amount) and 1 <= amount <= 10**12:
         return int(amount), None
     if unit == "device_seconds" and numeric and 1 <= amount <= 10**9:
@@ -191,8 +193,8 @@ def _read_entry(reader: _Reader, path: str, entry: object) -> EntrySpec | None:
         reader, f"{path}.samplers", algorithm, config, entry.get("samplers") or [{}]
     )
     label = entry.get("label") or registry.get_spec(algorithm).label
-    if not isinstance(label, str) or len(label) > 100:
-        reader.wrong(f"{path}.label", "expected a label of at most 100 characters")
+    if not isinstance(label, str) or not 0 < len(label.strip()) <= 100:
+        reader.wrong(f"{path}.label", f"expected 1 to 100 characters, got {label!r}"[:300])
     if len(reader.errors) > errors_before:
         return None
     return EntrySpec(str(label).strip(), algorithm, config, samplers)

@@ -12,7 +12,7 @@ from django.utils.http import urlencode
 from catalog.models import Protocol
 from experiments import comparison, overview
 from experiments.live import Region
-from experiments.models import Experiment
+from experiments.models import Experiment, overall
 from jobs.models import Worker
 from leaderboards import charts, ranking, tables
 
@@ -63,7 +63,7 @@ class Page:
         queued = {job.queue for job in jobs if job.status == "queued"}
         return {
             "experiment": self.experiment,
-            "status": overview.overall({job.status for job in jobs}),
+            "status": overall({job.status for job in jobs}),
             "jobs_done": sum(job.status == "completed" for job in jobs),
             "jobs_total": len(jobs),
             "failed": [overview.describe(job) for job in jobs if job.status == "failed"],

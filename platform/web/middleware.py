@@ -15,7 +15,7 @@ def public_read(get_response: View) -> View:
     """Send visitors without an account to the login page when PUBLIC_READ is off."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        open_path = request.path.startswith(("/admin/", "/static/", "/api/", "/health"))
+        open_path = request.path.startswith(("/admin/", "/login/", "/static/", "/api/", "/health"))
         if settings.PUBLIC_READ or request.user.is_authenticated or open_path:
             return get_response(request)
         htmx: HtmxDetails | None = getattr(request, "htmx", None)

@@ -1,5 +1,6 @@
 """Addresses of the pages."""
 
+from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, path
 
 from web import experiment, home, views
@@ -18,4 +19,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("protocols/<slug:fingerprint>/", views.protocol, name="protocol"),
     path("workers/", views.workers, name="workers"),
     path("health/", views.health, name="health"),
+    path("login/", LoginView.as_view(template_name="web/login.html"), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
 ]

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,9 @@ def leftovers(data: Path) -> list[str]:
 
 
 @pytest.fixture
-def quick_demo(tmp_path: Path) -> Any:
+def quick_demo(data_dir: Path) -> Iterator[Site]:
     """Yield a site in which the quick demo can run, empty at first."""
-    data = tmp_path / "var"
-    data.mkdir()
-    with closing(Site(data)) as site:
+    with closing(Site(data_dir)) as site:
         yield site
 
 

@@ -39,7 +39,7 @@ def test_strangers_are_sent_to_the_login_and_nothing_changes(client: Client) -> 
         response = client.post(address)
 
         assert response.status_code == 302, address
-        assert response["Location"].startswith("/admin/login/?next="), address
+        assert response["Location"].startswith("/login/?next="), address
         assert list(Run.objects.values_list("pk", "status")) == before
 
 

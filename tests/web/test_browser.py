@@ -199,7 +199,7 @@ def test_a_run_is_cancelled_with_the_mouse_and_the_page_says_so(
 ) -> None:
     user = factories.make_user(superuser=True)
     run = factories.make_run(status=Status.RUNNING)
-    page.goto("/admin/login/?next=" + run.get_absolute_url())
+    page.goto("/login/?next=" + run.get_absolute_url())
     page.get_by_label("Username").fill(user.username)
     page.get_by_label("Password").fill(factories.PASSWORD)
     page.keyboard.press("Enter")

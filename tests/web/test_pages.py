@@ -148,7 +148,7 @@ def test_without_public_reading_pages_lead_to_the_login(client: Client, settings
     for address in [*scenes.addresses(scene), *more]:
         response = client.get(address)
         assert response.status_code == 302, address
-        assert response["Location"] == f"/admin/login/?next={address}"
+        assert response["Location"] == f"/login/?next={address}"
 
     client.force_login(factories.make_user())
     assert client.get("/").status_code == 200
