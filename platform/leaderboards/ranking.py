@@ -274,6 +274,18 @@ def estimate(value: MetricValue) -> float:
     return value.value if value.bias_corrected is None else value.bias_corrected
 
 
+def shown(key: str, value: float) -> float:
+    """Return the number that people are shown: an estimate clipped to its quantity's range.
+
+    A bias-corrected distance of two equal sets may come out below 0. Exports keep it.
+    """
+    spec = specs.METRICS.get(key)
+    if spec is None:
+        return value
+    low = value if spec.minimum is None else max(value, spec.minimum)
+    return low if spec.maximum is None else min(low, spec.maximum)
+
+
 def _ranked(rows: list[Row], column: Column) -> list[Row]:
     """Return the rows with rank and lead filled in for one column."""
     cells = [row.cells[column.key] for row in rows if not row.is_control]

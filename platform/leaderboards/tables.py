@@ -5,7 +5,7 @@ from itertools import groupby
 from urllib.parse import urlencode
 
 from leaderboards import digits
-from leaderboards.ranking import Board, Cell, Column, Row
+from leaderboards.ranking import Board, Cell, Column, Row, shown
 
 CORNERS = {"quality": "Quality", "coverage": "Coverage", "cost": "Cost"}
 INTERVAL_NOTES = {
@@ -119,7 +119,7 @@ def _shown(head: Head, cell: Cell) -> ShownCell:
     return ShownCell(
         head=head,
         cell=cell,
-        text=digits.number(cell.value, head.places),
+        text=digits.number(shown(head.column.key, cell.value), head.places),
         spread=digits.spread(cell, head.places),
         note=_note(cell),
         raw=repr(cell.value),

@@ -270,3 +270,22 @@ def test_any_column_has_a_sensible_number_of_decimals(pairs: list[tuple[float, f
     cells = [Cell(value, value - half, value + half) for value, half in pairs]
 
     assert 0 <= digits.decimals(cells) <= digits.MAX_DECIMALS
+
+
+@pytest.mark.django_db
+def test_a_distance_corrected_below_zero_is_shown_as_zero_and_exported_as_it_is(
+    client: Client,
+) -> None:
+    protocol = factories.make_protocol()
+    experiment = factories.make_experiment(protocols=[protocol])
+    value = {"value": 0.9, "bias_corrected": -0.5, "low": 0.0, "high": 0.4}
+    factories.make_scores(
+        entry=factories.control_of(experiment), protocol=protocol, values=[{"fd": value}]
+    )
+
+    page = client.get(f"/leaderboards/{protocol.fingerprint}/").content.decode()
+
+    assert 'data-value="-0.5"' in page
+    assert "−0.5" not in page
+    export = client.get(f"/api/leaderboards/{protocol.fingerprint}/?format=csv").content.decode()
+    assert ",-0.5," in export

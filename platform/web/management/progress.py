@@ -7,7 +7,7 @@ from rich.table import Column as TableColumn, Table
 
 from experiments.models import Evaluation, Experiment, Run, SampleSet
 from jobs.models import Job, Status
-from leaderboards.ranking import Board, Cell, Column
+from leaderboards.ranking import Board, Cell, Column, shown
 
 
 def duration(seconds: float) -> str:
@@ -127,8 +127,7 @@ FORMATS = {
 def _text(cell: Cell, column: Column) -> str:
     if cell.value is None:
         return "–"
-    shown = max(cell.value, 0.0) if column.key == "fd" else cell.value  # a distance, corrected
-    text = format(shown, FORMATS.get(column.key, ".3g"))
+    text = format(shown(column.key, cell.value), FORMATS.get(column.key, ".3g"))
     if cell.low is not None and cell.high is not None:
         text += f"\n[dim]{cell.low:.2g}…{cell.high:.2g}[/]"
     return text

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from evaluation import specs
 from experiments.models import MetricValue
 from leaderboards import digits
-from leaderboards.ranking import estimate
+from leaderboards.ranking import estimate, shown
 from web import formats
 
 register = template.Library()
@@ -98,10 +98,10 @@ class _Shown:
 
 @register.filter
 def value_text(value: MetricValue) -> str:
-    shown = _Shown(value)
-    if shown.value is None:
+    figure = _Shown(value)
+    if figure.value is None:
         return formats.ABSENT
-    return digits.number(shown.value, digits.decimals([shown]))
+    return digits.number(shown(value.metric, figure.value), digits.decimals([figure]))
 
 
 @register.filter
