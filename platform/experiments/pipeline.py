@@ -23,10 +23,12 @@ from evaluation.extractors.inception import InceptionExtractor
 from experiments import services
 from experiments.models import Checkpoint, Entry, Evaluation, Run, SampleSet
 from generators import images, registry, sampling, training
+from generators.configs import DDPMConfig, SamplerConfig
 from jobs.execution import Heartbeat, Stopped
 from jobs.lifecycle import JobError
 
 PREVIEW_IMAGES = 40
+PREVIEW_STEPS = 15
 GRID_IMAGES = 100
 GRID_COLUMNS = 10
 PREVIEWS = 6  # of a training with a budget in images; others have one per checkpoint in time
@@ -149,7 +151,7 @@ def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> Checkpoint:
     """Draw a preview of a saved checkpoint and write its row."""
     preview = run.folder / f"preview-{saved.images_seen:012d}.png"
     if not preview.exists():
-        _draw_preview(run.entry, saved.path, preview)
+        _draw_preview(saved.path, preview)
     return services.record_checkpoint(
         run,
         images_seen=saved.images_seen,
@@ -160,19 +162,24 @@ def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> Checkpoint:
     )
 
 
-def _draw_preview(entry: Entry, checkpoint: Path, path: Path) -> None:
+def _draw_preview(checkpoint: Path, path: Path) -> None:
     """Draw the same few seeds at every checkpoint, with a fast sampler."""
-    spec = registry.get_spec(entry.algorithm)
-    fast = {"name": "dpmsolver++", "steps": 15} if "dpmsolver++" in spec.samplers else {}
     generator = sampling.load_generator(checkpoint, device=device())
     drawn = sampling.draw(
         generator,
-        registry.parse_sampler(entry.algorithm, fast),
+        _fast_sampler(generator),
         seeds=range(PREVIEW_IMAGES),
         labels=_labels(generator, PREVIEW_IMAGES),
         batch_size=PREVIEW_IMAGES,
     )
     images.grid_png(np.concatenate(list(drawn)), GRID_COLUMNS, path)
+
+
+def _fast_sampler(generator: sampling.LoadedGenerator) -> SamplerConfig:
+    if not isinstance(generator.config, DDPMConfig):
+        return registry.parse_sampler(generator.algorithm, {})
+    steps = min(PREVIEW_STEPS, generator.config.timesteps)
+    return registry.parse_sampler(generator.algorithm, {"name": "dpmsolver++", "steps": steps})
 
 
 # --- sampling -----------------------------------------------------------------------------------
