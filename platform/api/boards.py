@@ -73,7 +73,11 @@ class LeaderboardViewSet(Resource):
         return Response([_link(request, protocol) for protocol in protocols])
 
     def retrieve(self, request: Request, fingerprint: str) -> Response:
-        """Return a whole board, JSON or CSV."""
+        """Return a whole board, JSON or CSV.
+
+        Under a metric, rows with failed seeds are ranked and sorted behind all rows without,
+        whatever the mean over the seeds that survived: survivors are not the sample.
+        """
         board = _board(request, self.get_object())
         if request.accepted_renderer.format != CSVRenderer.format:
             return Response(export.to_dict(board))

@@ -77,7 +77,11 @@ class ColumnSerializer(serializers.Serializer[Any]):
 
 
 class BoardSerializer(serializers.Serializer[Any]):
-    """A whole leaderboard at full precision, the same rows as its page and its CSV."""
+    """A whole leaderboard at full precision, the same rows as its page and its CSV.
+
+    `rank` is that of the sorted column; under a metric, rows with `seeds_failed` rank behind all
+    rows without.
+    """
 
     protocol = serializers.CharField()
     name = serializers.CharField()

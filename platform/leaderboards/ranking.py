@@ -3,6 +3,11 @@
 Rules: only values of one fingerprint stand together; a cell is the mean over the seeds that were
 scored, and `seeds k/n` says how many were not; ties share a rank (1, 2, 2, 4); what is missing is
 last; the control row has no rank.
+
+Survivors are not the sample: the seeds that failed may be those with the worst values. So under a
+metric, rows with failed seeds are ranked behind all rows without, whatever their mean over the
+survivors, and never lead; worst first, too, they stand between the others and what is missing.
+Costs do not depend on who survives and are ranked by value alone.
 """
 
 import math
@@ -288,20 +293,31 @@ def shown(key: str, value: float) -> float:
 
 def _ranked(rows: list[Row], column: Column) -> list[Row]:
     """Return the rows with rank and lead filled in for one column."""
-    cells = [row.cells[column.key] for row in rows if not row.is_control]
-    contenders = [cell for cell in cells if cell.value is not None]
+    key = column.key
+    contenders = [r for r in rows if not r.is_control and r.cells[key].value is not None]
     if not contenders:
         return rows
-    best = min(contenders, key=lambda cell: _badness(cell, column))
+    best = min(contenders, key=lambda row: _place(row, column)).cells[key]
     ranked = []
     for row in rows:
-        cell = row.cells[column.key]
+        cell = row.cells[key]
         if cell.value is not None and not row.is_control:
-            ahead = sum(_badness(c, column) < _badness(cell, column) for c in contenders)
-            leads = ahead == 0 or _overlap(cell, best)
+            ahead = sum(_place(other, column) < _place(row, column) for other in contenders)
+            near = ahead == 0 or _overlap(cell, best)
+            leads = near and not of_survivors(row, column)
             cell = replace(cell, rank=ahead + 1, leads=leads)
-        ranked.append(replace(row, cells={**row.cells, column.key: cell}))
+        ranked.append(replace(row, cells={**row.cells, key: cell}))
     return ranked
+
+
+def _place(row: Row, column: Column) -> tuple[bool, float]:
+    """Return what orders present values, best first: rows without failed seeds, then the others."""
+    return of_survivors(row, column), _badness(row.cells[column.key], column)
+
+
+def of_survivors(row: Row, column: Column) -> bool:
+    """Return whether the cell is a metric's mean over what was left when other seeds failed."""
+    return column.corner != "cost" and row.seeds_failed > 0
 
 
 def _badness(cell: Cell, column: Column) -> float:
@@ -316,7 +332,7 @@ def _overlap(a: Cell, b: Cell) -> bool:
 
 
 def _sorted(rows: list[Row], columns: tuple[Column, ...], sort: str) -> tuple[Row, ...]:
-    """Return the control first, then present values in order, then what is missing."""
+    """Return the control, present values in order, those of survivors, what is missing."""
     column = next(c for c in columns if c.key == sort.removeprefix("-"))
     sign = -1.0 if sort.startswith("-") else 1.0
 
@@ -326,7 +342,8 @@ def _sorted(rows: list[Row], columns: tuple[Column, ...], sort: str) -> tuple[Ro
         if row.is_control:
             return (0, 0.0, *name)
         if cell.value is None:
-            return (2, 0.0, *name)
-        return (1, sign * _badness(cell, column), *name)
+            return (3, 0.0, *name)
+        survivors, badness = _place(row, column)
+        return (2 if survivors else 1, sign * badness, *name)
 
     return tuple(sorted(rows, key=place))

@@ -5,7 +5,7 @@ from itertools import groupby
 from urllib.parse import urlencode
 
 from leaderboards import digits
-from leaderboards.ranking import Board, Cell, Column, Row, shown
+from leaderboards.ranking import Board, Cell, Column, Row, of_survivors, shown
 
 CORNERS = {"quality": "Quality", "coverage": "Coverage", "cost": "Cost"}
 INTERVAL_NOTES = {
@@ -80,7 +80,7 @@ def table(board: Board, *, page: str = "", **query: str) -> Table:
         ShownRow(
             row=row,
             rank=row.cells[board.sort_key].rank,
-            cells=tuple(_shown(head, row.cells[head.column.key]) for head in heads),
+            cells=tuple(_shown(head, row) for head in heads),
         )
         for row in board.rows
     )
@@ -113,7 +113,8 @@ def _head(board: Board, index: int, page: str, query: dict[str, str]) -> Head:
     )
 
 
-def _shown(head: Head, cell: Cell) -> ShownCell:
+def _shown(head: Head, row: Row) -> ShownCell:
+    cell = row.cells[head.column.key]
     if cell.value is None:
         return ShownCell(head, cell, "–", "", cell.reason or "not measured", "")
     return ShownCell(
@@ -121,12 +122,17 @@ def _shown(head: Head, cell: Cell) -> ShownCell:
         cell=cell,
         text=digits.number(shown(head.column.key, cell.value), head.places),
         spread=digits.spread(cell, head.places),
-        note=_note(cell),
+        note=_note(cell, _behind(head.column, row)),
         raw=repr(cell.value),
     )
 
 
-def _note(cell: Cell) -> str:
+def _behind(column: Column, row: Row) -> str:
+    """Return why a rank may be worse than its value, if it may."""
+    return "behind all without failed seeds" if of_survivors(row, column) else ""
+
+
+def _note(cell: Cell, behind: str) -> str:
     """Return what stands in the title of a cell: exact value, what the interval is over, rank."""
     parts = [f"{cell.value!r}"]
     if cell.low is not None and cell.high is not None:
@@ -136,5 +142,6 @@ def _note(cell: Cell) -> str:
     if cell.reason:
         parts.append(cell.reason)
     if cell.rank is not None:
-        parts.append(f"rank {cell.rank}" + (", not separable from the best" if cell.leads else ""))
+        remark = "not separable from the best" if cell.leads else behind
+        parts.append(f"rank {cell.rank}" + (f", {remark}" if remark else ""))
     return "; ".join(parts)

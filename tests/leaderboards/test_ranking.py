@@ -1,7 +1,7 @@
 """One board: order, ranks, seeds, intervals, and what never stands together."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from django.db import connection
@@ -29,15 +29,24 @@ pytestmark = pytest.mark.django_db
 SCHEMES = ("beta", "sigma")
 
 
+Scores = Mapping[str, list[float | None]]
+
+
 def make_board(
-    scores: dict[str, list[float | None]], *, metric: str = "fd", sort: str = ""
+    scores: Scores, *, metric: str = "fd", sort: str = "", failed: Mapping[str, int] | None = None
 ) -> Board:
-    """Return the board of one experiment: an entry per label, one value per seed."""
-    return rank(scored(scores, metric=metric).protocols.get(), sort=sort)
+    """Return the board of one experiment: an entry per label, one value per seed.
+
+    `failed` says how many more seeds of an entry failed.
+    """
+    return rank(scored(scores, metric=metric, failed=failed).protocols.get(), sort=sort)
 
 
-def scored(scores: dict[str, list[float | None]], *, metric: str = "fd") -> Experiment:
-    seeds = max(len(values) for values in scores.values())
+def scored(
+    scores: Scores, *, metric: str = "fd", failed: Mapping[str, int] | None = None
+) -> Experiment:
+    failed = failed or {}
+    seeds = max(len(values) + failed.get(label, 0) for label, values in scores.items())
     experiment = factories.make_experiment(
         entries=[{"algorithm": "gan.sngan", "label": label} for label in scores],
         seeds=range(seeds),
@@ -46,6 +55,8 @@ def scored(scores: dict[str, list[float | None]], *, metric: str = "fd") -> Expe
     for entry in factories.contenders_of(experiment):
         values = [{metric: value} for value in scores[entry.label]]
         factories.make_scores(entry=entry, protocol=protocol, values=values)
+        for seed in range(len(values), len(values) + failed.get(entry.label, 0)):
+            factories.make_run(entry=entry, seed=seed, status=Status.FAILED)
     return experiment
 
 
@@ -92,6 +103,101 @@ def test_ties_share_a_rank_and_the_next_one_is_skipped() -> None:
     board = make_board({"d": [3.0], "b": [2.0], "c": [2.0], "a": [1.0]})
 
     assert order(board) == [CONTROL, (1, "a"), (2, "b"), (2, "c"), (4, "d")]
+
+
+# --- survivors are not the sample -----------------------------------------------------------
+
+
+SURVIVORS: Scores = {
+    "bad": [9.0],
+    "good": [2.0],
+    "none": [None],
+    "survived": [1.0],
+    "survived too": [1.0],
+    "barely": [3.0],
+}
+LOST = {"survived": 1, "survived too": 2, "barely": 1, "none": 1}
+
+
+def test_rows_with_failed_seeds_are_ranked_behind_all_without() -> None:
+    board = make_board(SURVIVORS, failed=LOST)
+
+    assert order(board) == [
+        CONTROL,
+        (1, "good"),
+        (2, "bad"),
+        (3, "survived"),
+        (3, "survived too"),
+        (5, "barely"),
+        (None, "none"),
+    ]
+    assert [row.entry.label for row in board.rows if row.cells["fd"].leads] == ["good"]
+
+
+def test_worst_first_keeps_rows_with_failed_seeds_behind_the_others() -> None:
+    board = make_board(SURVIVORS, failed=LOST, sort="-fd")
+
+    assert order(board) == [
+        CONTROL,
+        (2, "bad"),
+        (1, "good"),
+        (5, "barely"),
+        (3, "survived"),
+        (3, "survived too"),
+        (None, "none"),
+    ]
+
+
+def test_the_rule_of_survivors_holds_where_higher_is_better() -> None:
+    scores: Scores = {"survived": [9.0], "bad": [1.0], "good": [2.0]}
+    board = make_board(scores, failed={"survived": 1}, metric="is", sort="is")
+
+    assert order(board) == [CONTROL, (1, "good"), (2, "bad"), (3, "survived")]
+    assert not cell(board, "survived", "is").leads
+
+
+def test_an_overlapping_interval_of_survivors_does_not_lead() -> None:
+    scores: Scores = {"best": [1.0, 1.2], "survived": [1.1, 1.2], "near": [1.1, 1.3]}
+    board = make_board(scores, failed={"survived": 1})
+
+    leaders = {row.entry.label for row in board.rows if row.cells["fd"].leads}
+
+    assert leaders == {"best", "near"}
+
+
+def test_where_every_row_has_failed_seeds_they_are_ranked_and_none_leads() -> None:
+    board = make_board({"b": [2.0], "a": [1.0]}, failed={"a": 1, "b": 1})
+
+    assert order(board) == [CONTROL, (1, "a"), (2, "b")]
+    assert not any(row.cells["fd"].leads for row in board.rows)
+
+
+def test_a_cost_does_not_depend_on_who_survived() -> None:
+    board = make_board({"a": [2.0], "b": [1.0]}, failed={"b": 1}, sort="nfe")
+
+    assert order(board) == [CONTROL, (1, "a"), (1, "b")]
+    assert cell(board, "b", "nfe").leads
+
+
+@given(
+    st.lists(
+        st.tuples(st.one_of(st.none(), st.integers(0, 5)), st.integers(0, 2)),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_a_rank_is_one_more_than_the_number_of_rows_ahead(
+    pairs: list[tuple[int | None, int]],
+) -> None:
+    column = Column("fd", "FD", "", False, "quality", "")
+    entry = Entry(kind=Entry.Kind.GENERATOR)
+    rows = [Row(entry, "direct", 1, 3, lost, {"fd": Cell(value)}, ()) for value, lost in pairs]
+
+    for row, (value, lost) in zip(ranked(rows, column), pairs, strict=True):
+        present = [(other_lost > 0, v) for v, other_lost in pairs if v is not None]
+        ahead = sum(place < (lost > 0, value) for place in present if value is not None)
+        assert row.cells["fd"].rank == (None if value is None else ahead + 1)
+        assert row.cells["fd"].leads == (value is not None and ahead == 0 and not lost)
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 5)), min_size=1, max_size=12))

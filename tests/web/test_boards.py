@@ -125,6 +125,21 @@ def test_the_control_is_first_and_marked_and_failed_seeds_are_counted(client: Cl
 
 
 @pytest.mark.django_db
+def test_the_page_states_why_survivors_stand_behind_the_others(client: Client) -> None:
+    scene = scenes.finished_comparison(seeds=3, failing=True)
+    page = html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/")
+
+    (gan,) = page.all("tr", data_entry="SNGAN")
+
+    assert gan is page.one("tbody").all("tr")[-1]  # although its survivors have the best FD
+    note = gan.one("td", data_column="fd").attributes["title"]
+    assert note.endswith("rank 5, behind all without failed seeds")
+    assert "leads" not in gan.one("td", data_column="fd").attributes["class"].split()
+    foot = page.one("p", class_name="ranking-foot").text
+    assert "failed seeds are ranked behind those without and never lead a metric" in foot
+
+
+@pytest.mark.django_db
 def test_cells_say_what_their_interval_is_over_and_why_they_are_empty(client: Client) -> None:
     scene = scenes.finished_comparison(seeds=2)
     late = factories.make_experiment(protocols=[scene.protocol])
