@@ -7,14 +7,17 @@ from django.db.models import Max, QuerySet
 
 from catalog.models import Protocol
 from leaderboards import digits, ranking
-from leaderboards.ranking import Board, Column, Row
+from leaderboards.ranking import Board, Cell, Column, Row
 
 SPEED = "images_per_second"
 
 
 @dataclass(frozen=True)
 class Leader:
-    """The first row of one corner; `tied` others cannot be separated from it."""
+    """The first row of one corner; `tied` others cannot be separated from it.
+
+    It has no failed seeds, unless all rows with a value have some.
+    """
 
     corner: str
     column: Column
@@ -66,18 +69,23 @@ def _corners(board: Board) -> list[tuple[str, Column]]:
 
 
 def _leader(board: Board, corner: str, column: Column) -> Leader | None:
-    cells = [(row, row.cells[column.key]) for row in board.rows]
-    first = next(((row, cell) for row, cell in cells if cell.rank == 1), None)
-    if first is None:
+    ranked = [row for row in board.rows if row.cells[column.key].rank is not None]
+    rows = [row for row in ranked if not row.seeds_failed] or ranked
+    if not rows:
         return None
-    row, cell = first
+    row = min(rows, key=lambda row: row.cells[column.key].rank or 0)
+    cell = row.cells[column.key]
     assert cell.value is not None, "only present values have a rank"
     places = digits.decimals([cell])
     return Leader(
         corner=corner,
         column=column,
         row=row,
-        text=digits.number(cell.value, places),
+        text=digits.number(ranking.shown(column.key, cell.value), places),
         spread=digits.spread(cell, places),
-        tied=sum(other.leads for _, other in cells) - 1,
+        tied=sum(other is not row and _tied(other.cells[column.key], cell) for other in rows),
     )
+
+
+def _tied(other: Cell, first: Cell) -> bool:
+    return other.leads or other.rank == first.rank

@@ -196,6 +196,32 @@ def test_the_home_page_names_the_leader_of_each_corner(client: Client) -> None:
 
 
 @pytest.mark.django_db
+def test_the_home_page_says_of_how_many_seeds_a_leader_is_the_mean(client: Client) -> None:
+    scenes.finished_comparison(seeds=3, failing=True)
+
+    shown = html.get(client, "/").all("div", class_name="leader")
+
+    assert len(shown) == 3
+    for leader in shown:
+        assert leader.one("span", class_name="leader-seeds").text == "3/3 seeds"
+        assert "SNGAN" not in leader.text
+
+
+@pytest.mark.django_db
+def test_one_seed_is_not_counted_and_lost_seeds_of_a_leader_are(client: Client) -> None:
+    scenes.finished_comparison(seeds=1)
+    assert html.get(client, "/").all("span", class_name="leader-seeds") == []
+
+    experiment = factories.make_experiment(seeds=[0, 1])
+    (entry,) = factories.contenders_of(experiment)
+    factories.make_scores(entry=entry, protocol=experiment.protocols.get(), values=[{"fd": 1.0}])
+    factories.make_run(entry=entry, seed=1, status=Status.FAILED)
+
+    texts = {e.text for e in html.get(client, "/").all("span", class_name="leader-seeds")}
+    assert texts == {"1/2 seeds, 1 failed"}
+
+
+@pytest.mark.django_db
 def test_the_chart_holds_one_point_for_each_scored_row_with_its_interval() -> None:
     scene = scenes.finished_comparison(seeds=1)
     board = ranking.rank(scene.protocol)
