@@ -8,6 +8,9 @@ Survivors are not the sample: the seeds that failed may be those with the worst 
 metric, rows with failed seeds are ranked behind all rows without, whatever their mean over the
 survivors, and never lead; worst first, too, they stand between the others and what is missing.
 Costs do not depend on who survives and are ranked by value alone.
+
+A distance to the reference below that of the control, which is real images that no model has seen,
+is no better quality: the model may have copied training images. Such cells are marked.
 """
 
 import math
@@ -25,6 +28,7 @@ from leaderboards.intervals import mean_interval
 T = TypeVar("T", Run, SampleSet)
 Values = dict[int, dict[str, MetricValue]]
 Corner = Literal["quality", "coverage", "cost"]
+DISTANCES = ("fd", "kd")  # metrics that say how far from the reference a sample set is
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Cell:
     plug_in: float | None = None  # the published, biased estimate, where `value` is corrected
     rank: int | None = None
     leads: bool = False  # best, or not separable from the best by their intervals
+    beats_control: bool = False  # nearer to the reference than unseen real images are
     reason: str = ""  # why the value or the interval is absent
 
 
@@ -139,6 +144,7 @@ def rank(protocol: Protocol, *, sort: str = "", experiment: Experiment | None = 
     rows = _rows(protocol, columns, experiment)
     for column in columns:
         rows = _ranked(rows, column)
+    rows = _marked(rows)
     return Board(protocol, experiment, columns, _sorted(rows, columns, sort), sort)
 
 
@@ -323,6 +329,30 @@ def of_survivors(row: Row, column: Column) -> bool:
 def _badness(cell: Cell, column: Column) -> float:
     assert cell.value is not None, "only present values are compared"
     return -cell.value if column.higher_is_better else cell.value
+
+
+def _marked(rows: list[Row]) -> list[Row]:
+    """Return the rows with the cells marked that beat the control of their experiment."""
+    controls = {row.entry.experiment_id: row for row in rows if row.is_control}
+    marked = []
+    for row in rows:
+        control = controls.get(row.entry.experiment_id)
+        if control is not None:
+            nearer = {
+                key: replace(cell, beats_control=_nearer(key, cell, control.cells[key]))
+                for key, cell in row.cells.items()
+                if key in DISTANCES
+            }
+            row = replace(row, cells={**row.cells, **nearer})
+        marked.append(row)
+    return marked
+
+
+def _nearer(key: str, cell: Cell, control: Cell) -> bool:
+    """Return whether the shown distance is below the control's, whatever their intervals."""
+    if cell.value is None or control.value is None:
+        return False
+    return shown(key, cell.value) < shown(key, control.value)
 
 
 def _overlap(a: Cell, b: Cell) -> bool:

@@ -8,6 +8,7 @@ from leaderboards import digits
 from leaderboards.ranking import Board, Cell, Column, Row, of_survivors, shown
 
 CORNERS = {"quality": "Quality", "coverage": "Coverage", "cost": "Cost"}
+NEARER = "nearer to the reference than unseen real images are"
 INTERVAL_NOTES = {
     "seeds": "95 % interval of the mean over training seeds",
     "images": "95 % interval over the images of one seed",
@@ -63,6 +64,11 @@ class Table:
     rows: tuple[ShownRow, ...]
     csv_link: str
     json_link: str
+
+    @property
+    def beats_control(self) -> bool:
+        """Whether any cell is marked."""
+        return any(cell.cell.beats_control for row in self.rows for cell in row.cells)
 
     @property
     def sorted_by(self) -> Column:
@@ -141,6 +147,8 @@ def _note(cell: Cell, behind: str) -> str:
         parts.append(f"bias corrected; the plug-in estimate is {cell.plug_in:.6g}")
     if cell.reason:
         parts.append(cell.reason)
+    if cell.beats_control:
+        parts.append(NEARER)
     if cell.rank is not None:
         remark = "not separable from the best" if cell.leads else behind
         parts.append(f"rank {cell.rank}" + (f", {remark}" if remark else ""))

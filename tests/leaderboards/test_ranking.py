@@ -29,7 +29,8 @@ pytestmark = pytest.mark.django_db
 SCHEMES = ("beta", "sigma")
 
 
-Scores = Mapping[str, list[float | None]]
+Value = float | Mapping[str, float] | None
+Scores = Mapping[str, Sequence[Value]]
 
 
 def make_board(
@@ -91,7 +92,7 @@ def test_higher_is_better_puts_the_largest_first_and_what_is_missing_last() -> N
 def test_worst_first_turns_the_order_around_but_missing_stays_last_and_ranks_stay(
     metric: str,
 ) -> None:
-    scores: dict[str, list[float | None]] = {"a": [1.0], "b": [2.0], "none": [None]}
+    scores: Scores = {"a": [1.0], "b": [2.0], "none": [None]}
     best_first = make_board(scores, metric=metric, sort=metric)
     worst_first = make_board(scores, metric=metric, sort=f"-{metric}")
 
@@ -198,6 +199,71 @@ def test_a_rank_is_one_more_than_the_number_of_rows_ahead(
         ahead = sum(place < (lost > 0, value) for place in present if value is not None)
         assert row.cells["fd"].rank == (None if value is None else ahead + 1)
         assert row.cells["fd"].leads == (value is not None and ahead == 0 and not lost)
+
+
+# --- nearer to the reference than unseen real images ----------------------------------------
+
+
+def marked(control: Value, contender: Value, *, metric: str = "fd") -> bool:
+    """Return whether the contender's cell is marked beside a control of this value."""
+    experiment = scored({"a": [contender]}, metric=metric)
+    protocol = experiment.protocols.get()
+    factories.make_scores(
+        entry=factories.control_of(experiment), protocol=protocol, values=[{metric: control}]
+    )
+    board = rank(protocol)
+    assert board.control is not None and not board.control.cells[metric].beats_control
+    return cell(board, "a", metric).beats_control
+
+
+def corrected(value: float, half: float = 0.0) -> dict[str, float]:
+    low, high = value - half, value + half
+    return {"value": 2.0, "bias_corrected": value, "low": low, "high": high}
+
+
+@pytest.mark.parametrize("metric", ["fd", "kd"])
+def test_a_distance_below_the_controls_is_marked(metric: str) -> None:
+    assert marked(0.5, 0.4, metric=metric)
+    assert not marked(0.5, 0.5, metric=metric)
+    assert not marked(0.5, 0.6, metric=metric)
+
+
+def test_what_is_shown_is_compared_not_the_plug_in_estimate() -> None:
+    assert marked(corrected(0.5), corrected(0.4))
+    assert not marked(corrected(0.4), corrected(0.5))
+
+
+def test_overlapping_intervals_do_not_take_the_mark_away() -> None:
+    assert marked(corrected(0.5, 0.3), corrected(0.4, 0.3))
+
+
+def test_two_distances_that_are_both_shown_as_zero_are_not_apart() -> None:
+    assert not marked(corrected(-0.1), corrected(-0.2))
+    assert marked(corrected(0.1), corrected(-0.2))
+
+
+@pytest.mark.parametrize("metric", ["is", "precision", "recall"])
+def test_only_distances_to_the_reference_are_marked(metric: str) -> None:
+    assert not marked(0.5, 0.4, metric=metric)
+    assert not marked(0.5, 0.6, metric=metric)
+
+
+def test_without_a_value_of_control_or_contender_nothing_is_marked() -> None:
+    assert not marked(None, 0.4)
+    assert not marked(0.5, None)
+
+
+def test_each_experiment_is_compared_with_its_own_control() -> None:
+    protocol = factories.make_protocol()
+    for control, fd in ((0.5, 0.4), (0.1, 0.4)):
+        experiment = factories.make_experiment(protocols=[protocol])
+        for entry, value in zip(experiment.entries.all(), (control, fd), strict=True):
+            factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": value}])
+
+    contenders = [row for row in rank(protocol).rows if not row.is_control]
+
+    found = {row.experiment.pk: row.cells["fd"].beats_control for row in contenders}
+    assert [found[pk] for pk in sorted(found)] == [True, False]
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 5)), min_size=1, max_size=12))

@@ -140,6 +140,38 @@ def test_the_page_states_why_survivors_stand_behind_the_others(client: Client) -
 
 
 @pytest.mark.django_db
+def test_a_model_nearer_to_the_reference_than_real_images_is_marked_in_text(
+    client: Client,
+) -> None:
+    experiment = factories.make_experiment(algorithms=["gan.sngan", "vae.conv"])
+    protocol = experiment.protocols.get()
+    for entry, fd in zip(experiment.entries.all(), (0.5, 0.25, 0.75), strict=True):
+        factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": fd, "recall": fd}])
+
+    for address in (f"/leaderboards/{protocol.fingerprint}/", experiment.get_absolute_url()):
+        page = html.get(client, address)
+        (mark,) = page.all("span", class_name="ranking-mark")
+        dagger, words = mark.all("span")[1:]
+        assert (dagger.text, dagger.attributes["aria-hidden"]) == ("†", "true")
+        assert "may have copied training images" in dagger.attributes["title"]
+        assert words.text == "nearer to the reference than the control"
+        gan = page.one("tr", data_entry="SNGAN").one("td", data_column="fd")
+        assert mark in list(gan.walk())
+        assert gan.attributes["data-value"] == "0.25"
+        assert page.one("span", class_name="ranking-copied").text.startswith(
+            "† nearer to the reference than unseen real images are: "
+            "the model may have copied training images."
+        )
+
+
+@pytest.mark.django_db
+def test_a_board_without_a_mark_does_not_explain_it(client: Client) -> None:
+    scene = scenes.finished_comparison(seeds=1)
+
+    assert "†" not in html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/").text
+
+
+@pytest.mark.django_db
 def test_cells_say_what_their_interval_is_over_and_why_they_are_empty(client: Client) -> None:
     scene = scenes.finished_comparison(seeds=2)
     late = factories.make_experiment(protocols=[scene.protocol])
