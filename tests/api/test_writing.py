@@ -168,6 +168,18 @@ def test_reading_can_be_closed(anyone: APIClient, writer: APIClient, settings: S
     assert writer.get("/api/runs/").status_code == 200
 
 
+@pytest.mark.parametrize("address", ["/api/schema/", "/api/docs/"])
+def test_the_description_is_closed_with_the_reading(
+    anyone: APIClient, writer: APIClient, settings: Settings, address: str
+) -> None:
+    assert anyone.get(address).status_code == 200
+
+    settings.PUBLIC_READ = False
+
+    assert anyone.get(address).status_code == 401
+    assert writer.get(address).status_code == 200
+
+
 def test_cancelling_an_experiment_says_how_many_jobs_it_changed(writer: APIClient) -> None:
     experiment = factories.make_experiment(seeds=[0, 1])
     (entry,) = factories.contenders_of(experiment)
