@@ -19,7 +19,7 @@ from experiments.models import (
     SampleSet,
 )
 from experiments.progress import Progress
-from jobs.models import JobEvent, Status, Worker
+from jobs.models import Job, JobEvent, Status, Worker
 
 JOB_FIELDS = [
     "id",
@@ -207,6 +207,13 @@ class JobSerializer(serializers.ModelSerializer[Any]):
     worker = serializers.SlugRelatedField[Worker](
         slug_field="name", read_only=True, allow_null=True
     )
+    error = serializers.SerializerMethodField(
+        help_text="Traceback of the failure. Empty for readers who are not signed in: "
+        "it may tell of the machine; `reason` says in a sentence what failed."
+    )
+
+    def get_error(self, job: Job) -> str:
+        return job.error if self.context["request"].user.is_authenticated else ""
 
 
 class RunSerializer(JobSerializer):

@@ -1,6 +1,7 @@
 """Lists and details of every resource."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 from rest_framework.test import APIClient
 
 from experiments.models import Experiment
-from jobs.models import Status
+from jobs.models import Job, Status
 from tests import factories
 
 RESOURCES = [
@@ -101,6 +102,27 @@ def test_a_run_says_what_where_and_how_far(anyone: APIClient) -> None:
     assert found["experiment"] == run.entry.experiment_id
 
 
+@pytest.mark.parametrize("kind", ["runs", "samplesets", "evaluations"])
+def test_a_traceback_is_empty_for_whoever_is_not_signed_in(
+    anyone: APIClient, writer: APIClient, kind: str
+) -> None:
+    make: dict[str, Callable[..., Job]] = {
+        "runs": factories.make_run,
+        "samplesets": factories.make_sample_set,
+        "evaluations": factories.make_evaluation,
+    }
+    job = make[kind](status=Status.FAILED)
+
+    def errors(client: APIClient) -> list[str]:
+        (row,) = [r for r in get(client, f"{kind}/")["results"] if r["status"] == "failed"]
+        return [row["error"], get(client, f"{kind}/{job.pk}/")["error"]]
+
+    assert job.error == "Traceback\nMemoryError"
+    assert errors(anyone) == ["", ""]
+    assert errors(writer) == [job.error, job.error]
+    assert get(anyone, f"{kind}/{job.pk}/")["reason"] == "out of memory"
+
+
 def test_the_whole_loss_curve_and_timeline_of_a_run_are_there(anyone: APIClient) -> None:
     run = factories.make_run(loss_points=60)
 
@@ -121,7 +143,7 @@ def test_the_images_of_a_sample_set_are_downloaded_as_they_are(anyone: APIClient
 
     assert data == sample_set.path.read_bytes()
     assert response["Content-Disposition"] == (
-        f'attachment; filename="samples-{sample_set.pk}.npz"'
+        f'attachment; filename="samples-{sample_set.path.name}"'
     )
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         assert arrays["arr_0"].shape == (100, 8, 8, 1)

@@ -60,6 +60,15 @@ def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> N
     assert board.keys() == {"application/json", "text/csv"}
 
 
+def test_the_description_says_who_is_shown_a_traceback(anyone: APIClient) -> None:
+    schemas = anyone.get("/api/schema/", {"format": "json"}).json()["components"]["schemas"]
+
+    for name in ("Run", "SampleSet", "Evaluation"):
+        error = schemas[name]["properties"]["error"]
+        assert (error["type"], error["readOnly"]) == ("string", True)
+        assert "Empty for readers who are not signed in" in error["description"]
+
+
 def test_the_swagger_page_loads_nothing_from_elsewhere(db: None) -> None:
     page = Client().get("/api/docs/").content.decode()
 

@@ -7,7 +7,7 @@ from django.test import Client
 
 from experiments import overview
 from experiments.models import Experiment, LossPoint, Run
-from jobs.models import FINISHED, Status
+from jobs.models import FINISHED, Job, Status
 from tests import factories
 from tests.web import html, scenes
 
@@ -187,6 +187,7 @@ def test_a_queued_run_says_what_it_waits_for(client: Client) -> None:
 def test_a_failed_run_shows_reason_traceback_and_timeline(client: Client) -> None:
     scene = scenes.running_comparison()
     failed = next(run for run in scene.runs if run.status == Status.FAILED)
+    client.force_login(factories.make_user())
 
     page = html.get(client, failed.get_absolute_url())
 
@@ -194,6 +195,44 @@ def test_a_failed_run_shows_reason_traceback_and_timeline(client: Client) -> Non
     assert "MemoryError" in page.one("details").text
     assert "queued training" in page.one("ol", class_name="timeline").text
     assert "None: the training did not complete." in page.text
+
+
+@pytest.mark.parametrize("kind", ["run", "sampleset", "evaluation"])
+def test_a_traceback_is_shown_to_signed_in_people_alone(client: Client, kind: str) -> None:
+    run, job = failed_job(kind)
+    address = run.get_absolute_url()
+    parts = [address, f"{address}live/{'status' if kind == 'run' else 'results'}/"]
+
+    for part in parts:
+        page = html.get(client, part)
+        assert "out of memory" in page.text
+        assert "MemoryError" not in page.text and page.all("details") == []
+        assert "Sign in to see the traceback." in page.text
+        assert page.all("a", href=f"/login/?next={address}")
+
+    client.force_login(factories.make_user())
+    for part in parts:
+        page = html.get(client, part)
+        assert job.error == page.one("pre", class_name="traceback").one("code").children[0]
+        assert "Sign in to see the traceback." not in page.text
+
+
+def failed_job(kind: str) -> tuple[Run, Job]:
+    """Return a failed job of a kind with the run on whose page it stands."""
+    if kind == "run":
+        run = factories.make_run(status=Status.FAILED)
+        return run, run
+    run = factories.make_run(status=Status.COMPLETED)
+    if kind == "sampleset":
+        return run, factories.make_sample_set(run=run, status=Status.FAILED)
+    drawn = factories.make_sample_set(run=run)
+    return run, factories.make_evaluation(sample_set=drawn, status=Status.FAILED)
+
+
+def test_a_run_without_an_error_asks_nobody_to_sign_in_for_it(client: Client) -> None:
+    run = factories.make_run(status=Status.COMPLETED)
+
+    assert "traceback" not in html.get(client, run.get_absolute_url()).text.lower()
 
 
 def test_a_runs_page_shows_its_scores_with_intervals_and_exact_values(client: Client) -> None:
