@@ -1,4 +1,4 @@
-"""The OpenAPI description: every refusal is documented, reading needs no token."""
+"""The OpenAPI description: every refusal is documented, and who may write; reading is open."""
 
 from typing import Any, Literal
 
@@ -9,14 +9,19 @@ from api.bodies import DetailSerializer, ErrorsSerializer
 
 READING = ("401", "404")
 WRITING = ("400", "401", "403", "404", "415")
+WHO_WRITES = "Any active account may do this; it needs no further permission."
 
 
 class ApiSchema(AutoSchema):
-    """Adds to each operation the refusals that it shares with all others."""
+    """Adds to each operation the refusals that it shares with all others, and who may write."""
 
     def get_auth(self) -> list[dict[str, Any]]:
         auth: list[dict[str, Any]] = super().get_auth()
         return [*auth, {}] if self.method in SAFE_METHODS else auth
+
+    def get_description(self) -> str:  # type: ignore[override]  # as the library itself does
+        description: str = super().get_description()
+        return description if self.method in SAFE_METHODS else f"{description}\n\n{WHO_WRITES}"
 
     def _get_response_bodies(
         self, direction: Literal["request", "response"] = "response"

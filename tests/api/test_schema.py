@@ -69,6 +69,22 @@ def test_the_description_says_who_is_shown_a_traceback(anyone: APIClient) -> Non
         assert "Empty for readers who are not signed in" in error["description"]
 
 
+def test_every_writing_operation_says_who_may_write_and_no_reading_one_does(
+    anyone: APIClient,
+) -> None:
+    paths = anyone.get("/api/schema/", {"format": "json"}).json()["paths"]
+    operations = [(path, *item) for path, methods in paths.items() for item in methods.items()]
+
+    assert {path.split("/")[-2] for path, method, _ in operations if method == "post"} == {
+        *("experiments", "cancel", "retry")
+    }
+    for path, method, operation in operations:
+        says = operation["description"].endswith(
+            "Any active account may do this; it needs no further permission."
+        )
+        assert says == (method == "post"), (method, path)
+
+
 def test_the_swagger_page_loads_nothing_from_elsewhere(db: None) -> None:
     page = Client().get("/api/docs/").content.decode()
 
