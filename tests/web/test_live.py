@@ -276,6 +276,12 @@ def test_columns_show_the_seed_that_was_chosen(client: Client) -> None:
     assert pictures(one) == {f"/samples/{pk}.png" for pk in wanted}
 
 
+def test_the_control_is_not_said_to_be_drawn_from_a_seed(client: Client) -> None:
+    page = html.get(client, scenes.finished_comparison(seeds=1).experiment.get_absolute_url())
+
+    assert "of every generated column was drawn from the same sample seed." in page.text
+
+
 def test_a_column_shows_the_latest_preview_until_there_are_samples(client: Client) -> None:
     scene = scenes.running_comparison()
     latest = scenes.add_preview(scene.run, images_seen=400)
