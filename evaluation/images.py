@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 MAX_SIDE = 8192  # pixels, of an image file as it comes
+MAX_CLASSES = 100_000
 MAX_ARRAY_BYTES = 16 * 2**30  # of all decoded pixels together
 RESIZE_RULE = "centre crop to a square, then PIL Lanczos (antialiased) in 8 bits"
 
@@ -350,6 +351,10 @@ def _read_npz(path: Path) -> Images:
         raise ImageError(
             f"{path.name}: labels: {labels.dtype} {labels.shape}; expected one whole number of "
             f"at least 0 for each of {len(pixels)} images"
+        )
+    if labels.max() >= MAX_CLASSES:
+        raise ImageError(
+            f"{path.name}: labels: up to {labels.max()}; expected labels below {MAX_CLASSES}"
         )
     return Images(
         pixels, labels.astype(np.int64), tuple(str(label) for label in range(labels.max() + 1))

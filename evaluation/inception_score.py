@@ -44,7 +44,8 @@ def inception_score(logits: Features, *, level: float = 0.95) -> MetricResult:
 
     z = normal_quantile(level)
     low, high = METRICS["is"].minimum, float(classes)
-    corrected = log_score + bias
+    # The bias of balanced, certain predictions is less than the formula's, which is for chance ones.
+    corrected = min(log_score + bias, math.log(classes))
     return MetricResult(
         value=math.exp(log_score),
         bias_corrected=math.exp(corrected),

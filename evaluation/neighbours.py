@@ -126,7 +126,7 @@ def _balls(x: Tensor, neighbours: int, halves: Tensor, keep_going: Callable[[], 
     Half-samples need no distances of their own: the k nearest members of a half are found by
     walking each image's list of nearest images.
     """
-    distances, indices = _nearest(x, min(max(LISTED, neighbours), len(x) - 1), keep_going)
+    distances, indices = _nearest(x, min(max(LISTED, 4 * neighbours), len(x) - 1), keep_going)
     full = distances[:, neighbours - 1]
     radii = []
     for half in halves:

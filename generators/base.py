@@ -9,14 +9,13 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from generators.configs import SamplerConfig, TrainingConfig
+from generators.configs import LARGEST_SIDE, SMALLEST_SIDE, SamplerConfig, TrainingConfig
 from generators.noise import NoiseSource
 from generators.registry import get_spec
 
 Shape = tuple[int, int, int]  # channels, height, width
 SamplerT = TypeVar("SamplerT", bound=SamplerConfig)
 
-SMALLEST_SIDE, LARGEST_SIDE = 8, 64  # pixels; the architectures are sized for these
 LARGEST_NUM_CLASSES = 10_000
 
 

@@ -19,18 +19,18 @@ class DeviceClock:
         self._device = device
         self._now = time.thread_time if device.type == "cpu" else time.perf_counter
         self._before = seconds
-        self._since = self._now()
+        self._since: float | None = self._now()  # None within a pause
 
     def seconds(self) -> float:
         """Return the device seconds so far."""
-        return self._before + self._now() - self._since
+        return self._before + (0.0 if self._since is None else self._now() - self._since)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Wait for the device, and count nothing within the block."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        self._before = self.seconds()
+        self._before, self._since = self.seconds(), None
         try:
             yield
         finally:

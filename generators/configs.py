@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
+SMALLEST_SIDE, LARGEST_SIDE = 8, 64  # pixels; the architectures are sized for these
 FieldType = Literal["int", "float", "bool", "str"]
 Value = int | float | bool | str
 
@@ -220,7 +221,7 @@ class DPMSolverSampler(DiffusionSampler):
     """DPM-Solver++, multistep."""
 
     name: ClassVar[str] = "dpmsolver++"
-    steps: int = _option(20, "steps", minimum=1, maximum=1000)
+    steps: int = _option(20, "steps", minimum=2, maximum=1000)
     order: int = _option(2, "order of the solver", minimum=1, maximum=3)
 
 

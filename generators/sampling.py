@@ -1,8 +1,6 @@
 """From a checkpoint to images: one seed per image, and what drawing them costs."""
 
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +46,7 @@ class SamplingStats:
     nfe: int  # network evaluations per image, counted
     images_per_second: float
     latency_seconds: float  # of one image drawn alone, median
-    peak_memory_bytes: int  # on a GPU of tensors; on the CPU of the process since it began
+    peak_memory_bytes: int | None  # of tensors on a GPU; not measured on the CPU
 
 
 @dataclass(frozen=True)
@@ -283,8 +281,5 @@ def _reset_peak_memory(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+def _peak_memory(device: torch.device) -> int | None:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

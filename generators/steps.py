@@ -97,7 +97,7 @@ class Training:
         self._generator.manual_seed(seed)
         torch.default_generator.manual_seed(seed)  # for dropout, which takes no generator
         if self._device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+            torch.cuda.manual_seed_all(seed)  # the device need not be the current one
 
     def _learning_rate_scale(self, count: int) -> float:
         """Return the schedule's value in the middle of the coming step, 0..1."""

@@ -29,9 +29,8 @@ def digits() -> Dataset:
         return register_dataset("Digits", prepared, licence="CC BY 4.0")[0]
 
 
-def test_the_lists_say_what_there_is(client: Client, digits: Dataset, tmp_path: Path) -> None:
-    (tmp_path / "w.pth").write_bytes(b"x")
-    protocol, _ = register_protocol(digits, preset="inception-test", weights=tmp_path / "w.pth")
+def test_the_lists_say_what_there_is(client: Client, digits: Dataset, weights: Path) -> None:
+    protocol, _ = register_protocol(digits, preset="inception-test", weights=weights)
 
     datasets = client.get(reverse("admin:catalog_dataset_changelist")).content.decode()
     protocols = client.get(reverse("admin:catalog_protocol_changelist")).content.decode()
@@ -61,9 +60,8 @@ def test_only_the_words_about_a_dataset_can_be_changed(client: Client, digits: D
     assert (changed.name, changed.licence, changed.resolution) == ("Handwritten", "CC0", 8)
 
 
-def test_a_protocol_can_only_be_renamed(client: Client, digits: Dataset, tmp_path: Path) -> None:
-    (tmp_path / "w.pth").write_bytes(b"x")
-    protocol, _ = register_protocol(digits, preset="inception-test", weights=tmp_path / "w.pth")
+def test_a_protocol_can_only_be_renamed(client: Client, digits: Dataset, weights: Path) -> None:
+    protocol, _ = register_protocol(digits, preset="inception-test", weights=weights)
     url = reverse("admin:catalog_protocol_change", args=[protocol.pk])
 
     assert protocol.fingerprint in client.get(url).content.decode()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
-from catalog.models import Dataset, Protocol
+from catalog.models import Dataset, Protocol, file_sha256
 from evaluation.images import read_images
 from tests.evaluation.pictures import PNG, make_folder, make_zip
 
@@ -116,16 +116,14 @@ def test_a_full_disk_is_named(archive: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert refusal("register_dataset", "x", f"--archive={archive}").endswith(": Permission denied")
 
 
-def test_a_protocol_is_registered_and_its_fingerprint_printed(tmp_path: Path) -> None:
-    weights = tmp_path / "weights.pth"
-    weights.write_bytes(b"x")
+def test_a_protocol_is_registered_and_its_fingerprint_printed(weights: Path) -> None:
     run("register_dataset", "Digits", "--digits")
     words = ("register_protocol", "digits", "--preset=inception-test", f"--weights={weights}")
 
     first, second = run(*words)[0], run(*words)[0]
 
     fingerprint = Protocol.objects.get().fingerprint
-    label = "inception-v3-compat@2d711642"
+    label = f"inception-v3-compat@{file_sha256(weights)[:8]}"
     assert first.splitlines() == [
         f"registered inception-test on digits: FD[{label}], KD[{label}], CS[{label}], "
         f"PR[{label}] precision, PR[{label}] recall",

@@ -9,7 +9,7 @@ from django.db.models import ProtectedError
 from pytest_django.fixtures import Settings
 
 from catalog import services
-from catalog.models import Dataset, FrozenError, Protocol, file_sha256
+from catalog.models import Dataset, FrozenError, Protocol
 from catalog.preparation import prepare_digits, prepare_path
 from catalog.services import RegistrationError, register_dataset, register_protocol
 from evaluation.protocol import ProtocolError
@@ -23,17 +23,6 @@ pytestmark = pytest.mark.django_db
 def digits() -> Dataset:
     with prepare_digits() as prepared:
         return register_dataset("Digits", prepared)[0]
-
-
-@pytest.fixture
-def weights(tmp_path: Path, data_dir: Path) -> Path:
-    """Return a weights file that was checked and kept earlier, so that nothing loads it now."""
-    path = tmp_path / "weights.pth"
-    path.write_bytes(b"not the published ones")
-    kept = data_dir / "extractors" / f"inception-{file_sha256(path)[:16]}.pth"
-    kept.parent.mkdir()
-    kept.write_bytes(path.read_bytes())
-    return path
 
 
 @pytest.fixture

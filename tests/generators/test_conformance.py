@@ -76,7 +76,7 @@ def test_images_have_the_shape_of_the_data(
     labels = torch.tensor([0, 2]) if num_classes else None
     sampler = parse_sampler(algorithm, {})
     if hasattr(sampler, "steps"):
-        sampler = dataclasses.replace(sampler, steps=1)  # type: ignore[call-arg]  # it has steps
+        sampler = dataclasses.replace(sampler, steps=2)  # type: ignore[call-arg]  # it has steps
 
     with torch.inference_mode():
         images = model.sample(model.networks, labels, NoiseSource([1, 2]), sampler)
@@ -322,7 +322,7 @@ def test_the_cost_of_drawing_is_counted(
     assert samples.stats.nfe == sampler_nfe(chosen, generator.config)
     assert samples.stats.images_per_second > 0
     assert samples.stats.latency_seconds > 0
-    assert samples.stats.peak_memory_bytes > 0
+    assert samples.stats.peak_memory_bytes is None  # measured on GPUs alone
 
 
 @every_algorithm
