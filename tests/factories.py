@@ -290,6 +290,7 @@ def _write_samples(sample_set: SampleSet) -> str:
     side = dataset.resolution
     pixels = np.zeros((sample_set.count, side, side, dataset.channels), dtype=np.uint8)
     labels = np.arange(sample_set.count, dtype=np.int64) % max(1, dataset.num_classes)
+    sample_set.attempt = 1  # whose file it is
     sample_set.path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(sample_set.path, arr_0=pixels, labels=labels)
     Image.new("L", (64, 64)).save(sample_set.grid_path)

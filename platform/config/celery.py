@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -33,6 +34,7 @@ app.conf.update(
     worker_hijack_root_logger=False,
     timezone="UTC",
 )
+TRANSPORT_ALIASES["filesystem"] = "config.broker:Transport"
 if settings.BROKER_URL.startswith("filesystem"):
     app.conf.broker_transport_options = filesystem_folders()
 app.autodiscover_tasks()

@@ -158,6 +158,11 @@ WHITENOISE_KEEP_ONLY_HASHED_FILES = False
 # --- Jobs -----------------------------------------------------------------------------------
 BEAT_SECONDS = envint("BEAT_SECONDS", 2, at_least=1)  # a running job renews its lease this often
 LEASE_SECONDS = envint("LEASE_SECONDS", 30, at_least=2)  # silent for longer: lost, queued again
+if LEASE_SECONDS < 3 * BEAT_SECONDS:
+    raise ImproperlyConfigured(
+        f"Unexpected value LEASE_SECONDS={LEASE_SECONDS}, use at least three times BEAT_SECONDS "
+        f"({BEAT_SECONDS}): a job that misses one beat is not lost"
+    )
 MAX_RESTARTS = envint("MAX_RESTARTS", 3)  # lost this often, a job fails with "node lost"
 CHECKPOINT_SECONDS = envint("CHECKPOINT_SECONDS", 60, at_least=1)  # at most this much is lost
 DEVICE = os.environ.get("DEVICE", "auto")  # auto = cuda where there is one, else cpu

@@ -272,13 +272,16 @@ class SampleSet(Job):
 
     @property
     def path(self) -> Path:
-        """The images: `.npz` with `arr_0` uint8 NHWC and `labels`."""
-        return Path(settings.DATA_DIR) / "samples" / f"{self.pk}.npz"
+        """The images: `.npz` with `arr_0` uint8 NHWC and `labels`.
+
+        Each attempt has a file of its own: a stale one cannot overwrite what is registered.
+        """
+        return Path(settings.DATA_DIR) / "samples" / f"{self.pk}-{self.attempt}.npz"
 
     @property
     def grid_path(self) -> Path:
         """A contact sheet of the first images, uncurated."""
-        return Path(settings.DATA_DIR) / "samples" / f"{self.pk}.png"
+        return self.path.with_suffix(".png")
 
     @property
     def percent(self) -> int:

@@ -3,7 +3,7 @@
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -21,7 +21,7 @@ from evaluation.extractors.base import Extractor, ExtractorError
 from evaluation.extractors.classifier import ClassifierExtractor
 from evaluation.extractors.inception import InceptionExtractor
 from experiments import services
-from experiments.models import Checkpoint, Entry, Evaluation, Run, SampleSet
+from experiments.models import Entry, Evaluation, Run, SampleSet
 from generators import images, registry, sampling, training
 from generators.configs import DDPMConfig, SamplerConfig
 from jobs.execution import Heartbeat, Stopped
@@ -51,7 +51,7 @@ def environment() -> dict[str, Any]:
     on_gpu = device().startswith("cuda")
     return {
         "host": platform.node(),
-        "device": torch.cuda.get_device_name() if on_gpu else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name(device()) if on_gpu else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "diffusers", "numpy")},
@@ -92,67 +92,71 @@ def stopping() -> Iterator[None]:
         raise Stopped from error
 
 
-def train(run: Run) -> None:
+def train(run: Run, heartbeat: Heartbeat) -> None:
     """Train a run from its last checkpoint to its budget."""
     experiment = run.entry.experiment
+    services.begin_training(run, environment())
     pixels, labels = load_split(experiment.dataset, "train")
-    config = registry.get_spec(run.entry.algorithm).config(**run.entry.config)
-    started, seen_before = time.monotonic(), run.images_seen
-    with Heartbeat(run, write=services.record_training) as heartbeat:
-
-        def on_progress(progress: training.Progress) -> None:
-            heartbeat.report(
-                # A resumed run goes over images again that were counted before it was lost.
-                images_seen=max(progress.images_seen, seen_before),
-                budget_fraction=progress.budget_fraction,
-                device_seconds=progress.device_seconds,
-                images_per_second=progress.images_per_second,
-                losses={k: v for k, v in progress.losses.items() if math.isfinite(v)},
-                wall_seconds=time.monotonic() - started,
-            )
-
-        def keep_checkpoint(saved: training.SavedCheckpoint) -> None:
-            _keep_checkpoint(run, saved)
-
-        result = training.train(
-            run.entry.algorithm,
-            config,
-            pixels,
-            labels,
-            num_classes=experiment.dataset.num_classes,
-            seed=run.seed,
-            budget=training.Budget(experiment.budget_images, experiment.budget_seconds),
-            device=device(),
-            directory=run.folder,
-            checkpoint_every_seconds=settings.CHECKPOINT_SECONDS,
-            checkpoint_every_images=_images_between_previews(experiment.budget_images),
-            classes=experiment.dataset.classes,
-            on_progress=on_progress,
-            on_checkpoint=keep_checkpoint,
-            should_stop=heartbeat.should_stop,
-        )
-        if result.stopped:
-            raise Stopped
+    result = training.train(
+        run.entry.algorithm,
+        registry.get_spec(run.entry.algorithm).config(**run.entry.config),
+        pixels,
+        labels,
+        num_classes=experiment.dataset.num_classes,
+        seed=run.seed,
+        budget=training.Budget(experiment.budget_images, experiment.budget_seconds),
+        device=device(),
+        directory=run.folder,
+        checkpoint_every_seconds=settings.CHECKPOINT_SECONDS,
+        checkpoint_every_images=_images_between_previews(experiment.budget_images),
+        classes=experiment.dataset.classes,
+        on_progress=_reporter(run, heartbeat),
+        on_checkpoint=lambda saved: _keep_checkpoint(run, saved),
+        should_stop=heartbeat.should_stop,
+    )
+    if result.stopped:
+        raise Stopped
+    heartbeat.end()
     services.finish_training(
         run,
         run.checkpoints.get(images_seen=result.images_seen),
         images_seen=result.images_seen,
         device_seconds=result.device_seconds,
         parameters=result.parameters,
-        environment=environment(),
     )
+
+
+def _reporter(run: Run, heartbeat: Heartbeat) -> Callable[[training.Progress], None]:
+    """Return what passes a training's progress to the heartbeat, which writes it."""
+    seen_before, started = run.images_seen, time.monotonic()
+    last = run.loss_points.last()
+    seconds_before = last.wall_seconds if last else 0.0
+    heartbeat.write = services.record_training
+
+    def report(progress: training.Progress) -> None:
+        heartbeat.report(
+            # A resumed run goes over images again that were counted before it was lost.
+            images_seen=max(progress.images_seen, seen_before),
+            budget_fraction=progress.budget_fraction,
+            device_seconds=progress.device_seconds,
+            images_per_second=progress.images_per_second,
+            losses={k: v for k, v in progress.losses.items() if math.isfinite(v)},
+            wall_seconds=seconds_before + time.monotonic() - started,
+        )
+
+    return report
 
 
 def _images_between_previews(budget_images: int | None) -> int | None:
     return None if budget_images is None else max(1, budget_images // PREVIEWS)
 
 
-def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> Checkpoint:
+def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> None:
     """Draw a preview of a saved checkpoint and write its row."""
     preview = run.folder / f"preview-{saved.images_seen:012d}.png"
     if not preview.exists():
         _draw_preview(saved.path, preview)
-    return services.record_checkpoint(
+    services.record_checkpoint(
         run,
         images_seen=saved.images_seen,
         path=relative(saved.path),
@@ -185,41 +189,43 @@ def _fast_sampler(generator: sampling.LoadedGenerator) -> SamplerConfig:
 # --- sampling -----------------------------------------------------------------------------------
 
 
-def sample(sample_set: SampleSet) -> None:
+def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
     """Draw a sample set's images from its checkpoint, or take a control's from the test split."""
     if sample_set.entry.kind == Entry.Kind.CONTROL:
-        _take_control(sample_set)
+        pixels, labels = _test_images(sample_set)
+        facts = {}
     else:
-        _draw(sample_set)
+        samples = _draw(sample_set, heartbeat)
+        pixels, labels, facts = samples.pixels, samples.labels, asdict(samples.stats)
+    sha256 = _write(sample_set, pixels, labels)
+    heartbeat.end()
+    services.finish_sampling(sample_set, sha256=sha256, **facts)
 
 
-def _take_control(sample_set: SampleSet) -> None:
+def _test_images(sample_set: SampleSet) -> tuple[np.ndarray, np.ndarray | None]:
     pixels, labels = load_split(sample_set.entry.experiment.dataset, "test")
     chosen = np.random.default_rng(CONTROL_SEED).permutation(len(pixels))[: sample_set.count]
     if len(chosen) < sample_set.count:
         raise JobError(f"expected {sample_set.count} test images, the split has {len(pixels)}")
-    sha256 = _write(sample_set, pixels[chosen], None if labels is None else labels[chosen])
-    services.finish_sampling(sample_set, sha256=sha256)
+    return pixels[chosen], None if labels is None else labels[chosen]
 
 
-def _draw(sample_set: SampleSet) -> None:
-    entry, checkpoint = sample_set.entry, sample_set.checkpoint
+def _draw(sample_set: SampleSet, heartbeat: Heartbeat) -> sampling.Samples:
+    checkpoint = sample_set.checkpoint
     assert checkpoint is not None, "only controls have no checkpoint"
     generator = sampling.load_generator(
         settings.DATA_DIR / checkpoint.path, device=device(), sha256=checkpoint.sha256
     )
-    with stopping(), Heartbeat(sample_set) as heartbeat:
-        samples = sampling.draw_all(
+    with stopping():
+        return sampling.draw_all(
             generator,
-            registry.parse_sampler(entry.algorithm, sample_set.sampler),
+            registry.parse_sampler(sample_set.entry.algorithm, sample_set.sampler),
             seeds=range(sample_set.first_seed, sample_set.first_seed + sample_set.count),
             labels=_labels(generator, sample_set.count),
             batch_size=SAMPLE_BATCH,
             on_batch=lambda drawn: heartbeat.report(drawn=drawn),
             should_stop=heartbeat.should_stop,
         )
-    sha256 = _write(sample_set, samples.pixels, samples.labels)
-    services.finish_sampling(sample_set, sha256=sha256, **asdict(samples.stats))
 
 
 def _labels(generator: sampling.LoadedGenerator, count: int) -> np.ndarray | None:
@@ -239,19 +245,18 @@ def _write(sample_set: SampleSet, pixels: np.ndarray, labels: np.ndarray | None)
 # --- evaluation ---------------------------------------------------------------------------------
 
 
-def evaluate(evaluation: Evaluation) -> None:
+def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
     """Score a sample set under a protocol."""
     row = evaluation.protocol
     protocol = row.parsed()
     generated = _read_samples(evaluation.sample_set)
     reference, _ = load_split(row.dataset, protocol.reference.split)
     stages = ("reference", "generated", *protocol.metrics)
-    with stopping(), Heartbeat(evaluation) as heartbeat:
 
-        def on_progress(stage: str, share: float) -> None:
-            fraction = (stages.index(stage) + share) / len(stages)
-            heartbeat.report(step=stage, fraction=fraction)
+    def on_progress(stage: str, share: float) -> None:
+        heartbeat.report(step=stage, fraction=(stages.index(stage) + share) / len(stages))
 
+    with stopping():
         result = scoring.evaluate(
             protocol,
             generated,
@@ -261,6 +266,7 @@ def evaluate(evaluation: Evaluation) -> None:
             should_stop=heartbeat.should_stop,
             cache=settings.DATA_DIR / "features",
         )
+    heartbeat.end()
     services.finish_evaluation(
         evaluation, {name: asdict(value) for name, value in result.values.items()}
     )

@@ -112,6 +112,24 @@ def record_checkpoint(
     return checkpoint
 
 
+def begin_training(run: Run, environment: dict[str, Any]) -> None:
+    """Write what a training runs on, and whether going on from a checkpoint gives the same bits.
+
+    It does on the same machine, software and threads with a budget in images; else the run says
+    "approximately".
+
+    Raises:
+        StaleAttempt: if the run no longer belongs to this attempt.
+    """
+    before = dict(run.environment)
+    word = before.pop("resumed", "")
+    if run.checkpoints.exists():
+        same = before == environment and run.entry.experiment.budget_images is not None
+        word = "exactly" if same and word != "approximately" else "approximately"
+    run.environment = {**environment, "resumed": word} if word else environment
+    lifecycle.beat(run, environment=run.environment)
+
+
 @transaction.atomic
 def record_training(run: Run, **progress: Any) -> bool:
     """Renew a run's lease, write its progress and a point of its loss curve.
@@ -200,10 +218,15 @@ def finish_evaluation(evaluation: Evaluation, values: Mapping[str, Mapping[str, 
     )
 
 
-@transaction.atomic
 def cancel_experiment(experiment: Experiment) -> int:
-    """Return how many jobs were cancelled or asked to stop."""
-    return sum(lifecycle.cancel(job) for job in experiment.jobs() if job.can_cancel)
+    """Return how many jobs were cancelled or asked to stop.
+
+    A run that completes meanwhile queues new jobs, so look again until none is left.
+    """
+    cancelled = 0
+    while waiting := [job for job in experiment.jobs() if job.can_cancel]:
+        cancelled += sum(lifecycle.cancel(job) for job in waiting)
+    return cancelled
 
 
 @transaction.atomic

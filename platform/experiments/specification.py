@@ -5,12 +5,19 @@ The admin form, the REST interface and YAML files all go through here.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.models import Dataset, Protocol
 from generators import registry
-from generators.configs import ConfigError, Value, parse, to_dict
+from generators.configs import (
+    LARGEST_SIDE,
+    SMALLEST_SIDE,
+    ConfigError,
+    Value,
+    parse,
+    to_dict,
+)
 
 MAX_SEEDS = 100
 MAX_ENTRIES = 50
@@ -81,9 +88,30 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     images, seconds = _read_budget(reader, data.get("budget"))
     seeds = _read_seeds(reader, data.get("seeds", 1))
     entries = _read_entries(reader, data.get("entries"))
+    if dataset is not None:
+        _check_fit(reader, dataset, entries)
     reader.finish()
     assert dataset is not None, "a missing dataset is an error above"
     return ExperimentSpec(name, dataset, protocols, images, seconds, seeds, entries)
+
+
+def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> None:
+    """Refuse what would fail only after hours of training."""
+    if not SMALLEST_SIDE <= dataset.resolution <= LARGEST_SIDE:
+        reader.wrong(
+            "dataset",
+            f"expected images of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels a side, "
+            f"{dataset} has {dataset.resolution}",
+        )
+    for index, entry in enumerate(entries):
+        config = parse(registry.get_spec(entry.algorithm).config, entry.config)
+        trained = replace(config, conditional=config.conditional and bool(dataset.classes))
+        for number, sampler in enumerate(entry.samplers):
+            try:
+                registry.parse_sampler(entry.algorithm, sampler, trained)
+            except ConfigError as error:
+                for name, message in error.errors.items():
+                    reader.wrong(f"entries.{index}.samplers.{number}.{name}", message)
 
 
 def _read_name(reader: _Reader, name: object) -> str:
@@ -135,7 +163,7 @@ def _read_budget(reader: _Reader, budget: object) -> tuple[int | None, float | N
         return None, None
     ((unit, amount),) = budget.items()
     numeric = isinstance(amount, int | float) and not isinstance(amount, bool)
-    numeric = numeric and math.isfinite(amount)
+    numeric = numeric and (isinstance(amount, int) or math.isfinite(amount))
     if unit == "images" and numeric and amount == int(amount) and 1 <= amount <= 10**12:
         return int(amount), None
     if unit == "device_seconds" and numeric and 1 <= amount <= 10**9:

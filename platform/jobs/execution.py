@@ -18,6 +18,8 @@ from jobs.presence import this_worker
 
 logger = logging.getLogger(__name__)
 J = TypeVar("J", bound=Job)
+
+
 Write = Callable[..., bool]  # like lifecycle.beat: progress in, False when the job should stop
 
 
@@ -29,13 +31,13 @@ class Heartbeat:
     """A thread that renews the lease and writes the latest progress every BEAT_SECONDS.
 
     `should_stop()` turns true when the job is being cancelled or no longer belongs to this
-    attempt; the work looks at it often and raises `Stopped`. `write` is `lifecycle.beat`, or a
-    function of the same shape that writes more in the same transaction.
+    attempt; the work looks at it often and raises `Stopped`. `write` is how a beat is written:
+    `lifecycle.beat`, until the work sets a function of the same shape that writes more with it.
     """
 
-    def __init__(self, job: Job, *, write: Write = lifecycle.beat) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
-        self._write = write
+        self.write: Write = lifecycle.beat
         self._progress: dict[str, Any] = {}
         self._stop = threading.Event()
         self._ended = threading.Event()
@@ -52,6 +54,10 @@ class Heartbeat:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Beat no more: the work is done and about to be written."""
         self._ended.set()
         self._thread.join()
 
@@ -77,21 +83,22 @@ class Heartbeat:
 
     def _beat(self) -> None:
         try:
-            if not self._write(self.job, **self._progress):
+            if not self.write(self.job, **self._progress):
                 self._stop.set()
-        except lifecycle.StaleAttempt as error:
-            logger.warning("%s", error)
-            self._stop.set()
         except DatabaseError as error:
             logger.warning("%s %s: beat missed: %s", self.job.type_name(), self.job.pk, error)
             connections.close_all()
+        except Exception:
+            # Stale, or a beat that cannot be written: without a lease nobody may work on.
+            logger.exception("%s %s: stops", self.job.type_name(), self.job.pk)
+            self._stop.set()
 
 
-def execute(job_class: type[J], pk: int, work: Callable[[J], None]) -> None:
+def execute(job_class: type[J], pk: int, work: Callable[[J, Heartbeat], None]) -> None:
     """Claim a job, do the work, and write failed or cancelled where it did not complete.
 
     1. Claim; return when there is nothing to claim (a doubled or late message).
-    2. Call `work(job)`, which beats and completes the row itself, results and state together.
+    2. Beat from here on, and call `work`, which completes the row, results and state together.
     3. Stopped → cancelled. Any error → failed with its reason and traceback.
     """
     job = lifecycle.claim(job_class, pk, this_worker())
@@ -100,7 +107,8 @@ def execute(job_class: type[J], pk: int, work: Callable[[J], None]) -> None:
         return
     logger.info("%s %s: attempt %d", job.type_name(), pk, job.attempt)
     try:
-        work(job)
+        with Heartbeat(job) as heartbeat:
+            work(job, heartbeat)
     except (Stopped, lifecycle.StaleAttempt) as error:
         ended = lifecycle.confirm_cancel(job)
         logger.info("%s %s: %s", job.type_name(), pk, "cancelled" if ended else error)

@@ -52,7 +52,7 @@ def ring(job: Job) -> None:
     """Wake a worker for a queued job. A bell that cannot ring loses nothing: rows wait."""
     type(job)._default_manager.filter(pk=job.pk).update(rung_at=timezone.now())
     try:
-        current_app.send_task(job.task_name, args=[job.pk], queue=job.queue)
+        current_app.send_task(job.task_name, args=[job.pk], queue=job.queue, retry=False)
     except (OperationalError, OSError) as error:
         logger.warning(
             "%s %s: the broker did not take the message: %s", job.type_name(), job.pk, error

@@ -77,17 +77,17 @@ def ring_forgotten(queues: list[str], *, at_most: int) -> None:
 
 
 def make_round(worker: Worker, *, idle: bool) -> None:
-    """Say that the worker is here, take back lost jobs, and, if idle, look for forgotten ones."""
+    """Say that the worker is here, take back lost jobs; with room for more, look for forgotten."""
     Worker.objects.filter(pk=worker.pk).update(last_seen=timezone.now())
     lifecycle.requeue_lost()
     if idle:
         ring_forgotten(worker.queues, at_most=4)
 
 
-def _make_rounds(worker: Worker) -> None:
+def _make_rounds(worker: Worker, concurrency: int) -> None:
     while not _stopping.wait(settings.BEAT_SECONDS):
         try:
-            make_round(worker, idle=not state.reserved_requests)
+            make_round(worker, idle=len(state.reserved_requests) < concurrency)
         except DatabaseError as error:
             logger.warning("worker %s: round missed: %s", worker.name, error)
             connections.close_all()
@@ -100,7 +100,13 @@ def begin(sender: Any, **kwargs: Any) -> None:
     queues = sorted(sender.task_consumer.queues, key=str) if sender.task_consumer else []
     worker = present(sender.hostname, queues=[str(getattr(q, "name", q)) for q in queues])
     _stopping.clear()
-    threading.Thread(target=_make_rounds, args=[worker], name="presence", daemon=True).start()
+    connections.close_all()  # children forked from here on open their own
+    threading.Thread(
+        target=_make_rounds,
+        args=[worker, sender.pool.num_processes],
+        name="presence",
+        daemon=True,
+    ).start()
 
 
 @worker_shutdown.connect

@@ -11,7 +11,10 @@ from tests.factories import make_run
 pytestmark = pytest.mark.django_db
 
 
-def after(work: Callable[[Run], None]) -> Run:
+Work = Callable[[Run, Heartbeat], None]
+
+
+def after(work: Work) -> Run:
     """Return a run after a worker did this work on it."""
     run = make_run()
     execute(Run, run.pk, work)
@@ -19,15 +22,15 @@ def after(work: Callable[[Run], None]) -> Run:
     return run
 
 
-def raiser(error: BaseException) -> Callable[[Run], None]:
-    def work(run: Run) -> None:
+def raiser(error: BaseException) -> Work:
+    def work(run: Run, heartbeat: Heartbeat) -> None:
         raise error
 
     return work
 
 
 def test_work_that_completes_its_row_leaves_it_completed() -> None:
-    run = after(lambda job: lifecycle.complete(job, images_seen=5))
+    run = after(lambda job, _: lifecycle.complete(job, images_seen=5))
 
     assert (run.status, run.images_seen, run.attempt) == (Status.COMPLETED, 5, 1)
 
@@ -54,7 +57,7 @@ def test_a_very_long_message_is_cut_not_refused() -> None:
 
 
 def test_work_that_stops_after_a_cancel_leaves_the_job_cancelled() -> None:
-    def work(run: Run) -> None:
+    def work(run: Run, heartbeat: Heartbeat) -> None:
         lifecycle.cancel(run)
         raise Stopped
 
@@ -62,7 +65,7 @@ def test_work_that_stops_after_a_cancel_leaves_the_job_cancelled() -> None:
 
 
 def test_an_error_while_cancelling_is_a_cancel() -> None:
-    def work(run: Run) -> None:
+    def work(run: Run, heartbeat: Heartbeat) -> None:
         lifecycle.cancel(run)
         raise RuntimeError("torn apart")
 
@@ -73,7 +76,7 @@ def test_a_doubled_message_does_nothing() -> None:
     run = make_run()
     calls = []
 
-    def work(job: Run) -> None:
+    def work(job: Run, heartbeat: Heartbeat) -> None:
         calls.append(job.pk)
         lifecycle.complete(job)
 
@@ -84,7 +87,7 @@ def test_a_doubled_message_does_nothing() -> None:
 
 
 def test_an_attempt_that_was_overtaken_changes_nothing() -> None:
-    def work(run: Run) -> None:
+    def work(run: Run, heartbeat: Heartbeat) -> None:
         lifecycle.requeue_lost(of=Worker.objects.filter(pk=run.worker_id or 0))
         raise RuntimeError("too late")
 
@@ -94,8 +97,7 @@ def test_an_attempt_that_was_overtaken_changes_nothing() -> None:
 
 
 def test_a_heartbeat_that_finds_a_cancelled_job_asks_the_work_to_stop() -> None:
-    def work(run: Run) -> None:
-        heartbeat = Heartbeat(run)
+    def work(run: Run, heartbeat: Heartbeat) -> None:
         heartbeat.report(images_seen=3)
         heartbeat._beat()
         assert not heartbeat.should_stop()
