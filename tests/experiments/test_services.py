@@ -1,0 +1,265 @@
+"""Submitting, finishing, cancelling and retrying, against the database."""
+
+import pytest
+from django.db import transaction
+
+from experiments import services
+from experiments.models import Evaluation, Experiment, LossPoint, MetricValue, Run, SampleSet
+from experiments.specification import SpecificationError
+from jobs import lifecycle
+from jobs.models import Job, Status
+from tests.factories import (
+    experiment_data,
+    make_checkpoint,
+    make_dataset,
+    make_evaluation,
+    make_experiment,
+    make_protocol,
+    make_run,
+    make_sample_set,
+    make_worker,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def claimed(job: Job) -> None:
+    assert lifecycle.claim(type(job), job.pk, make_worker()) is not None
+    job.refresh_from_db()
+
+
+def test_a_submission_writes_entries_runs_and_the_control() -> None:
+    protocol = make_protocol()
+
+    experiment = services.submit_data(
+        experiment_data(
+            protocol=protocol,
+            seeds=[3, 5],
+            entries=[{"algorithm": "gan.sngan"}, {"algorithm": "vae.conv", "label": "β"}],
+        ),
+        user=None,
+    )
+
+    labels = [entry.label for entry in experiment.entries.all()]
+    assert labels == ["Real test images", "SNGAN", "β"]
+    assert Run.objects.count() == 4
+    assert set(Run.objects.values_list("seed", flat=True)) == {3, 5}
+    control = SampleSet.objects.get()
+    assert (control.count, control.queue, control.run) == (protocol.num_images, "default", None)
+    assert experiment.status == Status.QUEUED
+
+
+def test_a_config_is_frozen_complete() -> None:
+    experiment = services.submit_data(
+        experiment_data(
+            protocol=make_protocol(),
+            entries=[{"algorithm": "vae.conv", "config": {"beta": "2"}}],
+        ),
+        user=None,
+    )
+
+    config = experiment.entries.get(kind="generator").config
+    assert config["beta"] == 2.0
+    assert {"variant", "learning_rate", "batch_size"} <= set(config)
+
+
+def test_a_wrong_submission_names_every_field_and_writes_nothing() -> None:
+    data = experiment_data(
+        protocol=make_protocol(),
+        budget={"images": 0},
+        seeds=[1, 1],
+        entries=[
+            {"algorithm": "vae.conv", "config": {"beta": -1, "betta": 2}},
+            {"algorithm": "diffusion.ddpm", "samplers": [{"name": "ddim", "steps": 5000}]},
+            {"algorithm": "gan.sngan", "label": " "},
+            {"algorithm": "none"},
+        ],
+    )
+
+    with pytest.raises(SpecificationError) as caught:
+        services.submit_data(data, user=None)
+
+    assert set(caught.value.errors) == {
+        "budget",
+        "seeds",
+        "entries.0.config.beta",
+        "entries.0.config.betta",
+        "entries.1.samplers.0.steps",
+        "entries.2.label",
+        "entries.3.algorithm",
+    }
+    assert caught.value.errors["entries.0.config.betta"] == "unknown field, did you mean 'beta'?"
+    assert not Experiment.objects.exists()
+
+
+@pytest.mark.parametrize("amount", [10**400, float("inf"), float("nan"), True, "many", -1, 0.5])
+def test_no_amount_is_too_strange_to_be_refused(amount: object) -> None:
+    data = experiment_data(protocol=make_protocol(), budget={"images": amount})
+
+    with pytest.raises(SpecificationError) as caught:
+        services.submit_data(data, user=None)
+
+    assert set(caught.value.errors) == {"budget"}
+
+
+def test_what_the_dataset_cannot_do_is_refused_before_the_training() -> None:
+    unlabelled = make_dataset(resolution=128, classes=())
+    guided = {"algorithm": "diffusion.ddpm", "samplers": [{"name": "ddim", "guidance": 2}]}
+    data = experiment_data(protocol=make_protocol(dataset=unlabelled), entries=[guided])
+
+    with pytest.raises(SpecificationError) as caught:
+        services.submit_data(data, user=None)
+
+    assert caught.value.errors["dataset"].startswith("expected images of 8 to 64 pixels a side")
+    assert "entries.0.samplers.0.guidance" in caught.value.errors
+
+
+def test_a_name_is_taken_once() -> None:
+    experiment = make_experiment()
+    data = experiment_data(protocol=experiment.protocols.get(), name=experiment.name)
+
+    with pytest.raises(SpecificationError, match="an experiment is named"):
+        services.submit_data(data, user=None)
+
+
+def test_a_finished_training_queues_a_sample_set_per_sampler() -> None:
+    samplers = [{"name": "ddim", "steps": 5}, {"name": "ddim", "steps": 10}]
+    experiment = make_experiment(entries=[{"algorithm": "diffusion.ddpm", "samplers": samplers}])
+    run = Run.objects.get()
+    claimed(run)
+
+    services.finish_training(run, make_checkpoint(run=run), images_seen=1000)
+
+    drawn = SampleSet.objects.filter(run=run)
+    assert sorted(s.sampler_label for s in drawn) == ["DDIM 10", "DDIM 5"]
+    assert {s.status for s in drawn} == {Status.QUEUED}
+    assert {s.count for s in drawn} == {experiment.protocols.get().num_images}
+
+
+def test_sample_seeds_of_two_training_seeds_never_overlap() -> None:
+    make_experiment(seeds=[0, 1])
+    for run in Run.objects.all():
+        claimed(run)
+        services.finish_training(run, make_checkpoint(run=run))
+
+    first, second = SampleSet.objects.filter(run__isnull=False).order_by("first_seed")
+    assert first.first_seed + first.count <= second.first_seed
+
+
+def test_a_stale_training_finishes_nothing() -> None:
+    run = make_run()
+    claimed(run)
+    stale = Run.objects.get(pk=run.pk)
+    lifecycle.requeue_lost(of=make_worker().__class__.objects.all())
+    claimed(run)
+
+    with pytest.raises(lifecycle.StaleAttempt), transaction.atomic():
+        services.finish_training(stale, make_checkpoint(run=stale))
+
+    assert not SampleSet.objects.filter(run=run).exists()
+
+
+def test_results_and_completed_come_together_and_once() -> None:
+    evaluation = make_evaluation(status=Status.QUEUED)
+    claimed(evaluation)
+    value = {"value": 1.5, "bias_corrected": 1.25, "low": 1.0, "high": 1.5}
+
+    services.finish_evaluation(evaluation, {"fd": value})
+    with pytest.raises(lifecycle.StaleAttempt), transaction.atomic():
+        services.finish_evaluation(evaluation, {"fd": {**value, "value": 9.0}})
+
+    evaluation.refresh_from_db()
+    assert evaluation.status == Status.COMPLETED
+    assert [v.value for v in MetricValue.objects.filter(evaluation=evaluation)] == [1.5]
+
+
+def test_finished_samples_are_evaluated_under_every_protocol() -> None:
+    dataset = make_dataset()
+    protocols = [make_protocol(dataset=dataset, num_images=n) for n in (50, 60)]
+    experiment = make_experiment(protocols=protocols)
+    control = SampleSet.objects.get(entry__experiment=experiment)
+    claimed(control)
+
+    services.finish_sampling(control, sha256="0" * 64)
+
+    scored = Evaluation.objects.filter(sample_set=control)
+    assert {e.protocol for e in scored} == set(protocols)
+    assert control.count == 60
+
+
+def test_a_long_loss_curve_is_thinned_and_keeps_its_ends() -> None:
+    run = make_run()
+    claimed(run)
+
+    for step in range(1, 1001):
+        services.record_training(
+            run, images_seen=step, wall_seconds=float(step), losses={"loss": 1 / step}
+        )
+
+    points = LossPoint.objects.filter(run=run)
+    assert points.count() <= services.MAX_LOSS_POINTS
+    assert (points.first().images_seen, points.last().images_seen) == (1, 1000)  # type: ignore[union-attr]  # there are some
+
+
+def test_a_resumed_run_adds_no_point_twice() -> None:
+    run = make_run()
+    claimed(run)
+    for images_seen in (10, 20, 15, 20, 30):
+        services.record_training(run, images_seen=images_seen, losses={"loss": 1.0})
+
+    seen = LossPoint.objects.filter(run=run).values_list("images_seen", flat=True)
+    assert list(seen) == [10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("budget", "second", "word"),
+    [
+        ({"images": 1000}, {"torch": "2", "threads": 1}, "exactly"),
+        ({"images": 1000}, {"torch": "3", "threads": 1}, "approximately"),
+        ({"device_seconds": 10}, {"torch": "2", "threads": 1}, "approximately"),
+    ],
+)
+def test_a_resumed_run_says_whether_it_gives_the_same_bits(
+    budget: dict[str, float], second: dict[str, object], word: str
+) -> None:
+    make_experiment(budget=budget)
+    run = Run.objects.get()
+    claimed(run)
+    services.begin_training(run, {"torch": "2", "threads": 1})
+    assert "resumed" not in Run.objects.get().environment
+    make_checkpoint(run=run)
+
+    services.begin_training(run, second)
+
+    assert Run.objects.get().environment["resumed"] == word
+
+
+def test_cancelling_an_experiment_ends_what_waits_and_asks_what_runs() -> None:
+    experiment = make_experiment(seeds=[0, 1])
+    running = Run.objects.get(seed=0)
+    claimed(running)
+
+    assert services.cancel_experiment(experiment) == 3
+
+    statuses = {(job.type_name(), job.status) for job in experiment.jobs()}
+    assert statuses == {("run", "cancelling"), ("run", "cancelled"), ("sampleset", "cancelled")}
+
+
+def test_retrying_an_experiment_queues_failed_and_cancelled_jobs() -> None:
+    experiment = make_experiment(seeds=[0, 1])
+    make_run(entry=experiment.entries.get(kind="generator"), seed=0, status=Status.FAILED)
+
+    assert services.retry_experiment(experiment) == 1
+
+    assert Run.objects.get(seed=0).status == Status.QUEUED
+
+
+def test_each_attempt_of_a_sample_set_has_a_file_of_its_own() -> None:
+    sample_set = make_sample_set(status=Status.QUEUED)
+    claimed(sample_set)
+    first = sample_set.path
+    lifecycle.requeue_lost(of=type(make_worker()).objects.all())
+    claimed(sample_set)
+
+    assert sample_set.path != first
+    assert sample_set.grid_path.parent == sample_set.path.parent
