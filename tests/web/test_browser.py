@@ -176,6 +176,11 @@ def test_a_runs_page_follows_its_status_samples_and_losses(
     factories.make_run(entry=run.entry, status=Status.FAILED)
     expect(page.locator(".run-status .status")).to_have_text("failed")
     expect(page.get_by_text("out of memory")).to_be_visible()
+    user = factories.make_user()
+    page.locator(".run-status").get_by_role("link", name="Sign in").click()
+    page.get_by_label("Username").fill(user.username)
+    page.get_by_label("Password").fill(factories.PASSWORD)
+    page.keyboard.press("Enter")
     page.locator("summary", has_text="Traceback").click()
     expect(page.get_by_text("MemoryError")).to_be_visible()
     assert page.locator("[hx-trigger]").count() == 0
