@@ -1,7 +1,7 @@
 """Pages of experiments and runs; they connect what is asked with what is shown."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.paginator import Paginator
 from django.db.models import QuerySet, prefetch_related_objects
@@ -19,6 +19,8 @@ from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from jobs.models import JobEvent, Status
 
 PAGE_SIZE = 50
+MOST_PREVIEWS = 24  # of a run's checkpoints, on its page
+T = TypeVar("T")
 STATUSES = (
     Status.QUEUED,
     Status.RUNNING,
@@ -100,9 +102,11 @@ def _run_regions(run: Run) -> dict[str, Region]:
 def _results(run: Run, sets: list[SampleSet], evaluations: list[Evaluation]) -> dict[str, Any]:
     prefetch_related_objects(evaluations, "values")
     order = list(specs.METRICS)
+    previews = list(run.checkpoints.exclude(preview=""))
     return {
         "run": run,
-        "previews": list(run.checkpoints.exclude(preview="")),
+        "previews": spread(previews, at_most=MOST_PREVIEWS),
+        "previews_total": len(previews),
         "results": [
             (
                 drawn,
@@ -115,6 +119,14 @@ def _results(run: Run, sets: list[SampleSet], evaluations: list[Evaluation]) -> 
             for drawn in sets
         ],
     }
+
+
+def spread(items: list[T], *, at_most: int) -> list[T]:
+    """Return at most so many items at even distances, the first and the last among them."""
+    if len(items) <= at_most:
+        return items
+    last = len(items) - 1
+    return [items[round(place * last / (at_most - 1))] for place in range(at_most)]
 
 
 def _timeline(

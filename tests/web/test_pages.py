@@ -1,5 +1,6 @@
 """Every page: it answers, is well formed, is ours alone, and says what to do when it is empty."""
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -269,3 +270,17 @@ def test_another_sites_protocol_of_inception_may_say_fid_and_a_classifiers_never
     factories.make_experiment(protocols=[from_inception])
     known = html.get(client, f"/leaderboards/{from_inception.fingerprint}/").text
     assert "FID ↓" in known and "FD[" not in known
+
+
+def test_a_long_training_shows_some_of_its_previews_and_says_how_many(client: Client) -> None:
+    run = factories.make_run(status="completed")
+    for number in range(1, 101):
+        checkpoint = factories.make_checkpoint(run=run, images_seen=number)
+        checkpoint.preview = f"runs/{run.pk}/preview-{number}.png"
+        checkpoint.save()
+
+    page = client.get(run.get_absolute_url()).content.decode()
+
+    assert "24 of 100 checkpoints, evenly spaced." in page
+    shown = re.findall(r"Grid of samples after (\d+) images", page)
+    assert (len(shown), shown[0], shown[-1]) == (24, "1", "100")
