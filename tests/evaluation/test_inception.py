@@ -19,21 +19,12 @@ from evaluation.extractors.base import ExtractorError, extract, file_sha256
 from evaluation.extractors.inception import FILE_NAME, URL, InceptionExtractor, find_weights
 from evaluation.specs import INCEPTION_2015_SHA256, metric_label
 from tests.evaluation.factories import make_images
+from tests.inception import write_random_weights
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the path of a state dict of the right network with random values."""
-    folder = tmp_path_factory.mktemp("inception")
-    with torch.random.fork_rng(devices=[]), pytest.MonkeyPatch.context() as patch:
-        torch.manual_seed(0)
-        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda _self, _state: None)
-        torch.save({}, folder / "empty.pth")
-        network = FeatureExtractorInceptionV3(
-            "any", ["2048"], feature_extractor_weights_path=folder / "empty.pth"
-        )
-    torch.save(network.state_dict(), folder / "random.pth")
-    return folder / "random.pth"
+    return write_random_weights(tmp_path_factory.mktemp("inception"))
 
 
 @pytest.fixture(scope="module")

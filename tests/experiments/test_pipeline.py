@@ -1,0 +1,104 @@
+"""The bridge to torch, one job after the other in this process."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytest_django.fixtures import Settings
+
+from catalog.models import Protocol
+from catalog.services import register_protocol
+from experiments import tasks
+from experiments.models import Evaluation, MetricValue, Run, SampleSet
+from jobs.models import Job, Status
+from tests.factories import make_dataset, make_experiment, make_protocol
+from tests.inception import write_random_weights
+
+# Heartbeats write from a thread of their own, which must see what the test wrote.
+pytestmark = pytest.mark.django_db(transaction=True)
+TINY = {
+    "gan.sngan": {"generator_channels": 4, "discriminator_channels": 4},
+    "vae.conv": {"base_channels": 4},
+    "diffusion.ddpm": {"base_channels": 8, "timesteps": 10},
+}
+SAMPLER = {"diffusion.ddpm": [{"name": "ddim", "steps": 2}]}
+
+
+@pytest.fixture(autouse=True)
+def _no_beats(settings: Settings) -> None:
+    settings.BEAT_SECONDS = 600  # nothing here takes so long
+
+
+def work_off() -> None:
+    """Do every queued job, and those it queues, until none is left."""
+    kinds = ((Run, tasks.train_run), (SampleSet, tasks.draw_samples))
+    for kind, task in (*kinds, (Evaluation, tasks.evaluate_samples)):
+        for job in kind._default_manager.filter(status=Status.QUEUED):
+            assert isinstance(job, Job)
+            task(job.pk)
+            job.refresh_from_db()
+            assert job.status == Status.COMPLETED, f"{job}: {job.reason}\n{job.error}"
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ()], ids=["labelled", "unlabelled"])
+@pytest.mark.parametrize("algorithm", list(TINY))
+def test_each_algorithm_is_trained_and_sampled(algorithm: str, classes: tuple[str, ...]) -> None:
+    dataset = make_dataset(files=True, classes=classes, train_size=40, test_size=20)
+    protocol = make_protocol(dataset=dataset, num_images=20)
+    entry = {
+        "algorithm": algorithm,
+        "config": {**TINY[algorithm], "batch_size": 20},
+        "samplers": SAMPLER.get(algorithm, []),
+    }
+    make_experiment(protocols=[protocol], entries=[entry], budget={"images": 120})
+    Evaluation.objects.all().delete()
+
+    for task, kind in ((tasks.train_run, Run), (tasks.draw_samples, SampleSet)):
+        for pk in kind._default_manager.values_list("pk", flat=True):
+            task(pk)
+
+    run = Run.objects.get()
+    assert (run.status, run.images_seen, run.budget_fraction) == (Status.COMPLETED, 120, 1.0)
+    assert run.parameters and run.device_seconds > 0
+    assert run.environment["torch"]
+    assert [c.images_seen for c in run.checkpoints.all()][-1] == 120
+    for sample_set in SampleSet.objects.all():
+        with np.load(sample_set.path) as file:
+            assert file["arr_0"].shape == (20, 8, 8, 1)
+            assert ("labels" in file) == bool(classes)
+        assert sample_set.grid_path.is_file()
+
+
+def test_inception_scores_are_named_by_their_weights(tmp_path: Path) -> None:
+    dataset = make_dataset(files=True, train_size=24, test_size=12, channels=3)
+    weights = write_random_weights(tmp_path)
+    protocol, _ = register_protocol(dataset, preset="inception-test", weights=weights)
+    make_experiment(
+        protocols=[protocol],
+        entries=[{"algorithm": "vae.conv", "config": TINY["vae.conv"]}],
+        budget={"images": 64},
+    )
+
+    work_off()
+
+    assert Protocol.objects.get().metric_label("fd").startswith("FD[inception-v3-compat@")
+    values = MetricValue.objects.filter(metric="fd")
+    assert values.count() == 2
+    assert all(value.value is not None and value.low is None for value in values)
+    assert all("images" in value.reason for value in values)  # too few for an interval
+
+
+def test_samples_whose_file_changed_are_not_scored() -> None:
+    dataset = make_dataset(files=True, train_size=40, test_size=20)
+    make_experiment(protocols=[make_protocol(dataset=dataset, num_images=20)])
+    control = SampleSet.objects.get()
+    tasks.draw_samples(control.pk)
+    control.refresh_from_db()
+    control.path.write_bytes(control.path.read_bytes() + b"?")
+
+    evaluation = Evaluation.objects.get()
+    tasks.evaluate_samples(evaluation.pk)
+
+    evaluation.refresh_from_db()
+    assert evaluation.status == Status.FAILED
+    assert evaluation.reason.startswith(f"samples/{control.pk}-1.npz: has sha256 ")
