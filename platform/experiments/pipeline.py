@@ -3,6 +3,7 @@
 import math
 import platform
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -31,6 +32,7 @@ PREVIEW_IMAGES = 40
 PREVIEW_STEPS = 15
 GRID_IMAGES = 100
 GRID_COLUMNS = 10
+POINTS_KEPT = 100  # loss points between two beats
 PREVIEWS = 6  # of a training with a budget in images; others have one per checkpoint in time
 SAMPLE_BATCH = 100  # images between two looks at whether to stop
 CONTROL_SEED = 0  # which test images the control row holds, where there are more than needed
@@ -116,7 +118,7 @@ def train(run: Run, heartbeat: Heartbeat) -> None:
     )
     if result.stopped:
         raise Stopped
-    heartbeat.end()
+    heartbeat.end(flush=True)
     services.finish_training(
         run,
         run.checkpoints.get(images_seen=result.images_seen),
@@ -132,16 +134,20 @@ def _reporter(run: Run, heartbeat: Heartbeat) -> Callable[[training.Progress], N
     last = run.loss_points.last()
     seconds_before = last.wall_seconds if last else 0.0
     heartbeat.write = services.record_training
+    points: deque[services.LossFigures] = deque(maxlen=POINTS_KEPT)
 
     def report(progress: training.Progress) -> None:
+        seconds = seconds_before + time.monotonic() - started
+        losses = {name: v for name, v in progress.losses.items() if math.isfinite(v)}
+        points.append((progress.images_seen, seconds, losses))
         heartbeat.report(
             # A resumed run goes over images again that were counted before it was lost.
             images_seen=max(progress.images_seen, seen_before),
             budget_fraction=progress.budget_fraction,
             device_seconds=progress.device_seconds,
             images_per_second=progress.images_per_second,
-            losses={k: v for k, v in progress.losses.items() if math.isfinite(v)},
-            wall_seconds=seconds_before + time.monotonic() - started,
+            losses=losses,
+            points=tuple(points),
         )
 
     return report

@@ -1,6 +1,6 @@
 """All writing of experiments: submitting, finishing each kind of job, cancelling, retrying."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -28,6 +28,7 @@ from jobs import lifecycle
 from jobs.models import JobEvent, Queue
 
 MAX_LOSS_POINTS = 400  # per run; above that every second one is dropped
+LossFigures = tuple[int, float, dict[str, float]]  # images seen, wall seconds, losses
 SEEDS_PER_RUN = 10_000_000  # sample seeds of different training seeds never overlap
 
 
@@ -132,30 +133,36 @@ def begin_training(run: Run, environment: dict[str, Any]) -> None:
 
 @transaction.atomic
 def record_training(run: Run, **progress: Any) -> bool:
-    """Renew a run's lease, write its progress and a point of its loss curve.
+    """Renew a run's lease, write its progress and the new points of its loss curve.
 
-    Returns False when the run should stop, like `lifecycle.beat`.
+    `points` are (images seen, wall seconds, losses), old ones among them perhaps. Returns False
+    when the run should stop, like `lifecycle.beat`.
 
     Raises:
         StaleAttempt: if the run no longer belongs to this attempt; nothing is written.
     """
-    wall_seconds = progress.pop("wall_seconds", 0.0)
+    points = progress.pop("points", ())
     goes_on = lifecycle.beat(run, **progress)
-    if progress.get("losses"):
-        _add_loss_point(run, progress["images_seen"], wall_seconds, progress["losses"])
+    _add_loss_points(run, points)
     return goes_on
 
 
-def _add_loss_point(
-    run: Run, images_seen: int, wall_seconds: float, losses: dict[str, float]
-) -> None:
-    points = LossPoint.objects.filter(run=run)
-    if points.filter(images_seen__gte=images_seen).exists():
-        return  # nothing new, or a resumed run that goes over images whose losses are known
-    points.create(run=run, images_seen=images_seen, wall_seconds=wall_seconds, losses=losses)
-    keys = list(points.order_by("images_seen").values_list("pk", flat=True))
+def _add_loss_points(run: Run, points: Iterable[LossFigures]) -> None:
+    """Add what lies beyond the curve's end: a resumed run goes over images it has seen."""
+    curve = LossPoint.objects.filter(run=run)
+    last = curve.last()
+    end = last.images_seen if last else -1
+    new = {
+        images_seen: LossPoint(
+            run=run, images_seen=images_seen, wall_seconds=seconds, losses=losses
+        )
+        for images_seen, seconds, losses in points
+        if images_seen > end and losses
+    }
+    curve.bulk_create(new.values())
+    keys = list(curve.values_list("pk", flat=True))
     if len(keys) > MAX_LOSS_POINTS:
-        points.filter(pk__in=keys[1:-1:2]).delete()
+        curve.filter(pk__in=keys[1:-1:2]).delete()
 
 
 @transaction.atomic

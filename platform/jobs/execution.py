@@ -56,10 +56,12 @@ class Heartbeat:
     ) -> None:
         self.end()
 
-    def end(self) -> None:
-        """Beat no more: the work is done and about to be written."""
+    def end(self, *, flush: bool = False) -> None:
+        """Beat no more: the work is done and about to be written; `flush` writes what is left."""
         self._ended.set()
         self._thread.join()
+        if flush:
+            self._beat()
 
     def report(self, **progress: Any) -> None:
         """Remember progress for the next beat."""

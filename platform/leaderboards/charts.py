@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from leaderboards.ranking import Board, Cell, Column, Row
+from leaderboards.ranking import Board, Cell, Column, Row, shown
 
 
 def trilemma(board: Board) -> dict[str, Any] | None:
@@ -35,8 +35,8 @@ def _point(row: Row, quality: Column, coverage: Column) -> dict[str, Any] | None
         "experiment": row.experiment.name,
         "family": row.entry.family,
         "family_label": row.entry.family_label,
-        "coverage": _number(x),
-        "quality": _number(y),
+        "coverage": _number(coverage, x),
+        "quality": _number(quality, y),
         "images_per_second": row.cells["images_per_second"].value,
     }
 
@@ -46,5 +46,6 @@ def _label(row: Row) -> str:
     return row.entry.label if named_by_entry else f"{row.entry.label}, {row.sampler_label}"
 
 
-def _number(cell: Cell) -> dict[str, float | None]:
-    return {"value": cell.value, "low": cell.low, "high": cell.high}
+def _number(column: Column, cell: Cell) -> dict[str, float | None]:
+    assert cell.value is not None, "only points with both values are drawn"
+    return {"value": shown(column.key, cell.value), "low": cell.low, "high": cell.high}

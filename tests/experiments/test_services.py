@@ -192,9 +192,7 @@ def test_a_long_loss_curve_is_thinned_and_keeps_its_ends() -> None:
     claimed(run)
 
     for step in range(1, 1001):
-        services.record_training(
-            run, images_seen=step, wall_seconds=float(step), losses={"loss": 1 / step}
-        )
+        services.record_training(run, points=[(step, float(step), {"loss": 1 / step})])
 
     points = LossPoint.objects.filter(run=run)
     assert points.count() <= services.MAX_LOSS_POINTS
@@ -204,8 +202,10 @@ def test_a_long_loss_curve_is_thinned_and_keeps_its_ends() -> None:
 def test_a_resumed_run_adds_no_point_twice() -> None:
     run = make_run()
     claimed(run)
-    for images_seen in (10, 20, 15, 20, 30):
-        services.record_training(run, images_seen=images_seen, losses={"loss": 1.0})
+    points = [(seen, 0.0, {"loss": 1.0}) for seen in (10, 20, 15, 20, 30)]
+    for end in range(1, 6):
+        services.record_training(run, points=points[end - 1 : end])
+    services.record_training(run, points=points[3:] + points[4:])
 
     seen = LossPoint.objects.filter(run=run).values_list("images_seen", flat=True)
     assert list(seen) == [10, 20, 30]

@@ -4,12 +4,18 @@ import { CONFIG, axis, colour, layout, ready } from "./palette.js";
 const SHAPES = { gan: "circle", vae: "square", diffusion: "diamond", control: "x" };
 const SMALLEST = 9;
 const LARGEST = 26;
+const HEIGHT = 280; // pixels between the axes
+const PLACES = [
+  ["top right", 1, -1], ["bottom right", 1, 1], ["top left", -1, -1], ["bottom left", -1, 1],
+  ["top center", 0, -1], ["bottom center", 0, 1], ["middle right", 1, 0], ["middle left", -1, 0],
+];
 
 export function drawTrilemma(element) {
   const data = JSON.parse(document.getElementById(element.dataset.points).textContent);
   const families = [...new Set(data.points.map((point) => point.family))];
+  const places = placeLabels(data, element.clientWidth - 80);
   ready(element);
-  window.Plotly.react(element, families.map((family) => trace(data, family)), layout({
+  window.Plotly.react(element, families.map((family) => trace(data, family, places)), layout({
     xaxis: axis(`${data.coverage.label}, better to the right`, better(data.coverage)),
     yaxis: axis(`${data.quality.label}, better upwards`, better(data.quality)),
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 }, itemsizing: "constant" },
@@ -23,7 +29,7 @@ function better(side) {
   return side.higher_is_better ? {} : { autorange: "reversed" };
 }
 
-function trace(data, family) {
+function trace(data, family, places) {
   const points = data.points.filter((point) => point.family === family);
   return {
     type: "scatter",
@@ -31,8 +37,8 @@ function trace(data, family) {
     name: points[0].family_label,
     x: points.map((point) => point.coverage.value),
     y: points.map((point) => point.quality.value),
-    text: points.map((point) => point.label),
-    textposition: points.map((point) => place(point, data)),
+    text: points.map((point) => (places.has(point) ? point.label : "")),
+    textposition: points.map((point) => places.get(point) ?? "top center"),
     textfont: { size: 11, color: colour("text-muted") },
     cliponaxis: false,
     error_x: bars(points, "coverage", family),
@@ -44,31 +50,55 @@ function trace(data, family) {
       opacity: 0.9,
       line: { width: 1, color: colour("surface") },
     },
-    customdata: points.map((point) => [point.experiment, speed(point)]),
-    hovertemplate: `<b>%{text}</b><br>%{customdata[0]}<br>${data.quality.label} %{y:.4g}<br>${data.coverage.label} %{x:.4g}<br>%{customdata[1]}<extra></extra>`,
+    customdata: points.map((point) => [point.experiment, speed(point), point.label]),
+    hovertemplate: `<b>%{customdata[2]}</b><br>%{customdata[0]}<br>${data.quality.label} %{y:.4g}<br>${data.coverage.label} %{x:.4g}<br>%{customdata[1]}<extra></extra>`,
   };
 }
 
-// Labels stand beside the error bars, inside the chart, and below a close neighbour.
-function place(point, data) {
-  const coverage = data.points.map((other) => other.coverage.value);
-  const quality = data.points.map((other) => other.quality.value);
-  const width = Math.max(...coverage) - Math.min(...coverage) || 1;
-  const height = Math.max(...quality) - Math.min(...quality) || 1;
-  const sign = data.quality.higher_is_better ? 1 : -1;
-  const isBelow = data.points.some((other) => other !== point
-    && Math.abs(other.coverage.value - point.coverage.value) < 0.3 * width
-    && sign * (other.quality.value - point.quality.value) > 0
-    && sign * (other.quality.value - point.quality.value) < 0.15 * height);
-  const isRight = (point.coverage.value - Math.min(...coverage)) / width > 0.7;
-  const atRight = data.coverage.higher_is_better === isRight;
-  return `${isBelow ? "bottom" : "top"} ${atRight ? "left" : "right"}`;
+// Where each label stands: the first of eight places where it covers no marker and no other label.
+// A label without such a place is left to the marker's tooltip.
+function placeLabels(data, width) {
+  const taken = data.points.map((point) => box(...pixel(point, data, width), 2 * LARGEST, 2 * SMALLEST));
+  const places = new Map();
+  for (const point of data.points) {
+    const [x, y] = pixel(point, data, width);
+    for (const [name, dx, dy] of PLACES) {
+      const [w, h] = [6.2 * point.label.length, 14];
+      const label = box(x + dx * (w / 2 + 16), y + dy * 20, w, h);
+      const inside = label.left >= 0 && label.right <= width;
+      if (inside && !taken.some((other) => overlap(label, other))) {
+        taken.push(label);
+        places.set(point, name);
+        break;
+      }
+    }
+  }
+  return places;
+}
+
+// The place of a point in the chart, roughly, in pixels from the top left corner.
+function pixel(point, data, width) {
+  return ["coverage", "quality"].map((side) => {
+    const values = data.points.map((other) => other[side].value);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const part = (point[side].value - low) / (high - low || 1);
+    const better = data[side].higher_is_better ? part : 1 - part;
+    return side === "coverage" ? (0.08 + 0.84 * better) * width : (0.92 - 0.84 * better) * HEIGHT;
+  });
+}
+
+function box(x, y, width, height) {
+  return { left: x - width / 2, right: x + width / 2, top: y - height / 2, bottom: y + height / 2 };
+}
+
+function overlap(a, b) {
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 }
 
 function bars(points, side, family) {
   const reach = (point, end) => {
     const { value, [end]: bound } = point[side];
-    return bound === null ? 0 : Math.abs(bound - value);
+    return bound === null ? 0 : Math.max(0, end === "high" ? bound - value : value - bound);
   };
   return {
     type: "data",
