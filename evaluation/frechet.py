@@ -155,6 +155,13 @@ def jackknifed(value: float, left_out: np.ndarray, *, level: float) -> MetricRes
     variance = (groups - 1) / groups * float(((left_out - left_out.mean()) ** 2).sum())
     error = variance**0.5
     half_width = error * student_quantile(level, degrees_of_freedom=groups - 1)
+    if corrected + half_width < 0:
+        return MetricResult(
+            value=value,
+            bias_corrected=corrected,
+            standard_error=error,
+            reason="no interval: too close to the reference, the whole interval lies below 0",
+        )
     return MetricResult(
         value=value,
         bias_corrected=corrected,

@@ -104,6 +104,11 @@ def _result(
     shares = (inside_halves & halves).sum(1).double() / halves.sum(1)
     error = float(shares.std())
     half_width = normal_quantile(level) * error
+    if error == 0:
+        return MetricResult(
+            value=value,
+            reason=f"no interval: every half of the images gives {value:g}, so its spread is unknown",
+        )
     return MetricResult(
         value=value,
         standard_error=error,

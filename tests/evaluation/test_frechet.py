@@ -175,13 +175,27 @@ def test_the_interval_covers_the_true_distance_and_the_plain_value_is_biased() -
     assert numbers(results, "standard_error").mean() == pytest.approx(corrected.std(), rel=0.25)
 
 
-def test_the_interval_stays_above_zero() -> None:
-    x = features(400, 4, seed=1)
+def test_an_interval_that_lies_below_zero_is_none() -> None:
+    x = np.random.default_rng(5).normal(size=(400, 8))
 
     result = frechet_distance(x, x)
 
+    assert result.bias_corrected is not None
+    assert result.bias_corrected < 0
+    assert (result.low, result.high) == (None, None)
+    assert result.reason == (
+        "no interval: too close to the reference, the whole interval lies below 0"
+    )
+
+
+def test_an_interval_that_reaches_below_zero_begins_there() -> None:
+    rng = np.random.default_rng(6)
+
+    result = frechet_distance(rng.normal(size=(400, 8)), rng.normal(size=(400, 8)))
+
     assert result.low == 0
-    assert result.high is not None and result.high >= 0
+    assert result.high is not None
+    assert result.high > 0
 
 
 def test_too_few_images_for_an_interval_are_said_to_be() -> None:

@@ -132,3 +132,16 @@ def test_few_images_have_no_interval_and_fewer_no_value() -> None:
     assert few.reason == "no interval: needs at least 50 images on each side"
     assert none.value is None
     assert none.reason == "needs more than 3 images on each side, got 3 and 60"
+
+
+def test_a_share_that_no_half_varies_has_no_interval() -> None:
+    rng = np.random.default_rng(7)
+    far = rng.normal(size=(100, 4)) + 1000
+
+    result = precision_recall(far, rng.normal(size=(100, 4)))
+
+    assert (result.precision.value, result.recall.value) == (0, 0)
+    assert (result.precision.low, result.precision.high) == (None, None)
+    assert result.precision.reason == (
+        "no interval: every half of the images gives 0, so its spread is unknown"
+    )

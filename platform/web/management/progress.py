@@ -7,6 +7,7 @@ from rich.table import Column as TableColumn, Table
 
 from experiments.models import Evaluation, Experiment, Run, SampleSet
 from jobs.models import Job, Status
+from leaderboards import digits
 from leaderboards.ranking import Board, Cell, Column, shown
 
 
@@ -108,26 +109,20 @@ def board_table(board: Board) -> Table:
     for row in board.rows:
         table.add_column(f"{row.entry.label}\n[dim]{row.sampler_label}[/]", justify="right")
     for column in board.columns:
-        cells = [_text(row.cells[column.key], column) for row in board.rows]
+        cells = [row.cells[column.key] for row in board.rows]
+        places = digits.decimals(cells)
         unit = f" {column.unit}" if column.unit else ""
-        table.add_row(escape(f"{column.label}{unit} {column.arrow}"), *cells)
+        label = escape(f"{column.label}{unit} {column.arrow}")
+        table.add_row(label, *(_text(cell, column, places) for cell in cells))
     seeds = [f"{row.seeds_scored}/{row.seeds_total}" for row in board.rows]
     table.add_row("Seeds scored", *seeds)
     return table
 
 
-FORMATS = {
-    "nfe": ".0f",
-    "parameters": ",.0f",
-    "images_per_second": ",.0f",
-    "device_seconds": ",.1f",
-}
-
-
-def _text(cell: Cell, column: Column) -> str:
+def _text(cell: Cell, column: Column, places: int) -> str:
     if cell.value is None:
         return "–"
-    text = format(shown(column.key, cell.value), FORMATS.get(column.key, ".3g"))
-    if cell.low is not None and cell.high is not None:
-        text += f"\n[dim]{cell.low:.2g}…{cell.high:.2g}[/]"
-    return text
+    spread = escape(digits.spread(cell, places))
+    return digits.number(shown(column.key, cell.value), places) + f"\n[dim]{spread}[/]" * bool(
+        spread
+    )
