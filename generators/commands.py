@@ -99,7 +99,7 @@ def sample(options: argparse.Namespace) -> int:
         **asdict(samples.stats),
         **_write(options, samples.pixels, samples.labels),
     }
-    text = f"{options.out}: {options.count:,} images, {samples.stats.nfe} evaluations each, "
+    text = f"{options.out}: {options.count:,} images, NFE {samples.stats.nfe}, "
     _print(options, record, text + f"{samples.stats.images_per_second:.1f} images/second")
     return 0
 

@@ -114,7 +114,7 @@ def test_images_are_written_as_a_folder_of_png_with_one_folder_per_class(
         "000007.png",
     ]
     assert np.array_equal(read_images(folder).pixels, read_images(tmp_path / "set.npz").pixels)
-    assert "set.npz: 3 images, 1 evaluations each, " in capsys.readouterr().out
+    assert "set.npz: 3 images, NFE 1, " in capsys.readouterr().out
 
 
 def test_a_sampler_is_chosen_by_name(
