@@ -12,9 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from evaluation.specs import (
-    CLASSIFIER,
     EXTRACTORS,
-    INCEPTION,
     METRICS,
     ExtractorSpec,
     get_extractor,
@@ -172,43 +170,6 @@ def differences(a: Protocol, b: Protocol) -> list[str]:
         for path in paths
         if values_a.get(path, _ABSENT) != values_b.get(path, _ABSENT)
     ]
-
-
-def classifier_protocol(
-    dataset: DatasetFacts,
-    *,
-    weights_sha256: str,
-    recipe: Mapping[str, Any],
-    num_images: int | None = None,
-    reference_split: str = "train",
-) -> Protocol:
-    """Return the protocol of the dataset's own classifier; otherwise like ``build_protocol``."""
-    return build_protocol(
-        dataset,
-        extractor=CLASSIFIER,
-        weights_sha256=weights_sha256,
-        recipe=recipe,
-        num_images=num_images,
-        reference_split=reference_split,
-    )
-
-
-def inception_protocol(
-    dataset: DatasetFacts,
-    *,
-    weights_sha256: str,
-    num_images: int | None = None,
-    reference_split: str = "train",
-) -> Protocol:
-    """Return the protocol of Inception, FID with known weights; otherwise like ``build_protocol``."""
-    return build_protocol(
-        dataset,
-        extractor=INCEPTION,
-        weights_sha256=weights_sha256,
-        recipe={},
-        num_images=num_images,
-        reference_split=reference_split,
-    )
 
 
 def build_protocol(

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from evaluation.extractors.base import Extractor, content_sha256
-from evaluation.protocol import DatasetFacts, Protocol, SplitFacts, classifier_protocol
+from evaluation.protocol import DatasetFacts, Protocol, SplitFacts, build_protocol
+from evaluation.specs import CLASSIFIER
 from evaluation.uncertainty import MetricResult
 
 
@@ -29,8 +30,9 @@ def make_protocol(
     recipe: Mapping[str, Any] | None = None,
     weights_sha256: str = "d" * 64,
 ) -> Protocol:
-    return classifier_protocol(
+    return build_protocol(
         dataset or make_dataset(),
+        extractor=CLASSIFIER,
         weights_sha256=weights_sha256,
         recipe={"version": 1} if recipe is None else recipe,
         num_images=num_images,

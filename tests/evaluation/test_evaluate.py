@@ -20,7 +20,8 @@ from evaluation.extractors.classifier import (
     LabelledImages,
     TrainedClassifier,
 )
-from evaluation.protocol import DatasetFacts, Protocol, SplitFacts, classifier_protocol
+from evaluation.protocol import DatasetFacts, Protocol, SplitFacts, build_protocol
+from evaluation.specs import CLASSIFIER
 from tests.evaluation.factories import RandomProjection, make_dataset, make_images, make_protocol
 
 Digits = tuple[LabelledImages, LabelledImages]
@@ -322,8 +323,9 @@ def board(trained: TrainedClassifier, digits: Digits) -> dict[str, EvaluationRes
         name: SplitFacts(content_sha256(split.pixels), len(split.pixels))
         for name, split in (("train", train), ("test", test))
     }
-    protocol = classifier_protocol(
+    protocol = build_protocol(
         DatasetFacts("digits", "a" * 64, 8, 1, splits),
+        extractor=CLASSIFIER,
         weights_sha256=trained.weights_sha256,
         recipe=trained.recipe,
     )

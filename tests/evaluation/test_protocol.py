@@ -11,11 +11,11 @@ from hypothesis import given, strategies as st
 from evaluation.protocol import (
     Protocol,
     ProtocolError,
+    build_protocol,
     differences,
-    inception_protocol,
     short,
 )
-from evaluation.specs import INCEPTION_2015_SHA256
+from evaluation.specs import INCEPTION, INCEPTION_2015_SHA256
 from tests.evaluation.factories import make_dataset, make_protocol
 
 Change = Callable[[dict[str, Any]], None]
@@ -109,8 +109,10 @@ def test_precision_and_recall_compare_sets_of_equal_size() -> None:
 def test_only_known_inception_weights_make_a_protocol_measure_fid() -> None:
     dataset = make_dataset()
 
-    known = inception_protocol(dataset, weights_sha256=INCEPTION_2015_SHA256)
-    unknown = inception_protocol(dataset, weights_sha256="e" * 64)
+    known, unknown = (
+        build_protocol(dataset, extractor=INCEPTION, weights_sha256=sha256, recipe={})
+        for sha256 in (INCEPTION_2015_SHA256, "e" * 64)
+    )
 
     assert known.label("fd") == "FID"
     assert unknown.label("fd") == "FD[inception-v3-compat@eeeeeeee]"
