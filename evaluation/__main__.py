@@ -272,9 +272,9 @@ def _print_result(result: EvaluationResult, protocol: Protocol) -> None:
         table.add_row(
             f"{result.labels[name]} {arrow(name)}".replace("[", "\\["),
             _number(found.value),
-            _number(found.bias_corrected),
+            _number(found.corrected),
             _number(found.standard_error),
-            "–" if found.low is None else f"{_number(found.low)} … {_number(found.high)}",
+            "–" if found.interval is None else " … ".join(map(_number, found.interval)),
         )
     console.print(table)
     for name, found in result.values.items():
@@ -300,7 +300,7 @@ def _record(result: EvaluationResult, protocol: Protocol, extractor: Extractor) 
     record: dict[str, Any] = {
         "fingerprint": result.fingerprint,
         "protocol": protocol.to_record(),
-        "values": {
+        "metrics": {
             name: {"label": result.labels[name], **found.to_record()}
             for name, found in result.values.items()
         },

@@ -13,7 +13,7 @@ from evaluation.uncertainty import (
     Features,
     MetricResult,
     as_feature_pair,
-    clipped,
+    interval_around,
     student_quantile,
     undefined,
 )
@@ -158,14 +158,13 @@ def jackknifed(value: float, left_out: np.ndarray, *, level: float) -> MetricRes
     if corrected + half_width < 0:
         return MetricResult(
             value=value,
-            bias_corrected=corrected,
+            corrected=corrected,
             standard_error=error,
             reason="no interval: too close to the reference, the whole interval lies below 0",
         )
     return MetricResult(
         value=value,
-        bias_corrected=corrected,
+        corrected=corrected,
         standard_error=error,
-        low=clipped(corrected - half_width, spec.minimum, spec.maximum),
-        high=clipped(corrected + half_width, spec.minimum, spec.maximum),
+        interval=interval_around(corrected, half_width, minimum=spec.minimum, maximum=spec.maximum),
     )

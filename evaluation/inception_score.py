@@ -18,7 +18,7 @@ from evaluation.uncertainty import (
 def inception_score(logits: Features, *, level: float = 0.95) -> MetricResult:
     """Return exp of the mean KL(p(y|x) ‖ p(y)) of ``logits``, (N, K), over one split of all images.
 
-    ``bias_corrected`` adds the leading term of what the estimated marginal p(y) costs,
+    ``corrected`` adds the leading term of what the estimated marginal p(y) costs,
     Σ_y Var[p(y|x)] / p(y) / 2N on the logarithm. The interval is that of a mean, exponentiated,
     within 1..K.
 
@@ -48,8 +48,10 @@ def inception_score(logits: Features, *, level: float = 0.95) -> MetricResult:
     corrected = min(log_score + bias, math.log(classes))
     return MetricResult(
         value=math.exp(log_score),
-        bias_corrected=math.exp(corrected),
+        corrected=math.exp(corrected),
         standard_error=math.exp(corrected) * log_error,
-        low=clipped(math.exp(corrected - z * log_error), low, high),
-        high=clipped(math.exp(corrected + z * log_error), low, high),
+        interval=(
+            clipped(math.exp(corrected - z * log_error), low, high),
+            clipped(math.exp(corrected + z * log_error), low, high),
+        ),
     )

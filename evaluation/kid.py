@@ -40,7 +40,7 @@ def kernel_distance(
     """Return the unbiased MMD² of generated (N, D) and reference (M, D) features over all pairs.
 
     The kernel is (⟨x, y⟩ / D + coefficient)^degree. The estimate may be negative. It is already
-    unbiased, so ``bias_corrected`` equals ``value``. The interval counts the sampling error of
+    unbiased, so ``corrected`` equals ``value``. The interval counts the sampling error of
     both sets and includes the second-order term, which rules when the sets are alike.
     ``keep_going`` is called between the parts of the work and may raise to end it.
 
@@ -70,10 +70,9 @@ def kernel_distance(
     half_width = normal_quantile(level) * error
     return MetricResult(
         value=value,
-        bias_corrected=value,
+        corrected=value,
         standard_error=error,
-        low=value - half_width,
-        high=value + half_width,
+        interval=(value - half_width, value + half_width),
     )
 
 

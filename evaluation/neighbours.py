@@ -12,7 +12,7 @@ from evaluation.uncertainty import (
     Features,
     MetricResult,
     as_feature_pair,
-    clipped,
+    interval_around,
     normal_quantile,
     undefined,
 )
@@ -112,8 +112,7 @@ def _result(
     return MetricResult(
         value=value,
         standard_error=error,
-        low=clipped(value - half_width, spec.minimum, spec.maximum),
-        high=clipped(value + half_width, spec.minimum, spec.maximum),
+        interval=interval_around(value, half_width, minimum=spec.minimum, maximum=spec.maximum),
     )
 
 

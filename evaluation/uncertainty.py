@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,25 +19,34 @@ class MetricResult:
     """One measured number with what is known of its error.
 
     A number that is undefined is ``None`` and never 0; ``reason`` then says why, and also why an
-    interval is absent. ``value`` is the plain estimate from the literature; ``bias_corrected`` is
-    that without its leading sample-size bias, and the interval ``low``..``high`` is around it.
+    interval is absent. ``value`` is the plain plug-in estimate of the textbook definition;
+    ``corrected`` is that without its leading sample-size bias, and ``interval`` (low, high) is
+    around it. ``details`` holds what stands behind the number, such as a histogram, as plain JSON
+    values.
     """
 
     value: float | None
-    bias_corrected: float | None = None
+    corrected: float | None = None
     standard_error: float | None = None
-    low: float | None = None
-    high: float | None = None
+    interval: tuple[float, float] | None = None
     reason: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_record(self) -> dict[str, float | str | None]:
-        """Return the fields as plain JSON values."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, float | str | None]) -> "MetricResult":
-        """Return the result that ``to_record`` wrote."""
-        return cls(**record)  # type: ignore[arg-type]  # to_record wrote the same names
+    def to_record(self) -> dict[str, Any]:
+        """Return plain JSON values: the numbers, or ``absent`` with the reason."""
+        if self.value is None:
+            return {"absent": True, "reason": self.reason}
+        record: dict[str, Any] = {
+            "value": self.value,
+            "corrected": self.corrected,
+            "standard_error": self.standard_error,
+            "interval": None if self.interval is None else list(self.interval),
+        }
+        if self.reason:
+            record["reason"] = self.reason
+        if self.details:
+            record["details"] = dict(self.details)
+        return record
 
 
 def undefined(reason: str) -> MetricResult:
@@ -52,6 +62,20 @@ def normal_quantile(level: float) -> float:
 def student_quantile(level: float, *, degrees_of_freedom: int) -> float:
     """Return t such that Student's variable lies within ±t with probability ``level``."""
     return float(stdtrit(degrees_of_freedom, (1 + level) / 2))
+
+
+def interval_around(
+    estimate: float,
+    half_width: float,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> tuple[float, float]:
+    """Return estimate ± half_width, moved into the range that the quantity can have."""
+    return (
+        clipped(estimate - half_width, minimum, maximum),
+        clipped(estimate + half_width, minimum, maximum),
+    )
 
 
 def clipped(value: float, minimum: float | None, maximum: float | None) -> float:

@@ -274,8 +274,21 @@ def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
         )
     heartbeat.end()
     services.finish_evaluation(
-        evaluation, {name: asdict(value) for name, value in result.values.items()}
+        evaluation, {name: _columns(value) for name, value in result.values.items()}
     )
+
+
+def _columns(found: scoring.MetricResult) -> dict[str, Any]:
+    """Return the columns of a MetricValue."""
+    low, high = found.interval or (None, None)
+    return {
+        "value": found.value,
+        "bias_corrected": found.corrected,
+        "standard_error": found.standard_error,
+        "low": low,
+        "high": high,
+        "reason": found.reason,
+    }
 
 
 def _read_samples(sample_set: SampleSet) -> np.ndarray:

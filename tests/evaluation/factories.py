@@ -73,5 +73,8 @@ def numbers(results: Iterable[MetricResult], name: str) -> np.ndarray:
 
 def coverage(results: Sequence[MetricResult], truth: float) -> float:
     """Return the share of intervals that hold the truth."""
-    inside = (numbers(results, "low") <= truth) & (truth <= numbers(results, "high"))
-    return float(inside.mean())
+    inside = []
+    for found in results:
+        assert found.interval is not None, found.reason
+        inside.append(found.interval[0] <= truth <= found.interval[1])
+    return float(np.mean(inside))

@@ -64,8 +64,8 @@ def test_score_prints_every_metric_with_its_direction_and_the_fingerprint(
         "500 images against 1297 real ones",
         f"protocol {record['fingerprint']}",
     ]
-    assert list(record["values"]) == list(METRICS)
-    assert f"{record['values']['fd']['value']:.5g}" in lines[1]
+    assert list(record["metrics"]) == list(METRICS)
+    assert f"{record['metrics']['fd']['value']:.5g}" in lines[1]
 
 
 def test_scores_of_the_same_images_agree_from_npz_folder_and_zip(

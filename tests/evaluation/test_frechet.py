@@ -146,7 +146,7 @@ def test_the_jackknife_takes_out_an_exact_1_over_n_bias() -> None:
 
     result = jackknifed(with_all, np.full(groups, without_one), level=0.95)
 
-    assert result.bias_corrected == pytest.approx(7, abs=1e-10)
+    assert result.corrected == pytest.approx(7, abs=1e-10)
     assert result.standard_error == pytest.approx(0, abs=1e-10)
 
 
@@ -169,7 +169,7 @@ def test_the_interval_covers_the_true_distance_and_the_plain_value_is_biased() -
     ]
 
     assert coverage(results, truth) >= 0.9
-    corrected, plain = numbers(results, "bias_corrected"), numbers(results, "value")
+    corrected, plain = numbers(results, "corrected"), numbers(results, "value")
     assert abs(corrected.mean() - truth) < abs(plain.mean() - truth) / 3
     assert plain.mean() > truth + 0.02
     assert numbers(results, "standard_error").mean() == pytest.approx(corrected.std(), rel=0.25)
@@ -180,9 +180,9 @@ def test_an_interval_that_lies_below_zero_is_none() -> None:
 
     result = frechet_distance(x, x)
 
-    assert result.bias_corrected is not None
-    assert result.bias_corrected < 0
-    assert (result.low, result.high) == (None, None)
+    assert result.corrected is not None
+    assert result.corrected < 0
+    assert result.interval is None
     assert result.reason == (
         "no interval: too close to the reference, the whole interval lies below 0"
     )
@@ -193,17 +193,17 @@ def test_an_interval_that_reaches_below_zero_begins_there() -> None:
 
     result = frechet_distance(rng.normal(size=(400, 8)), rng.normal(size=(400, 8)))
 
-    assert result.low == 0
-    assert result.high is not None
-    assert result.high > 0
+    assert result.interval is not None
+    assert result.interval[0] == 0
+    assert result.interval[1] > 0
 
 
 def test_too_few_images_for_an_interval_are_said_to_be() -> None:
     result = frechet_distance(features(319, 64, seed=1), features(400, 64, seed=2))
 
     assert result.value is not None and result.value > 0
-    assert (result.bias_corrected, result.standard_error) == (None, None)
-    assert (result.low, result.high) == (None, None)
+    assert (result.corrected, result.standard_error) == (None, None)
+    assert result.interval is None
     assert result.reason == (
         "no interval: 319 images are fewer than 5 per feature dimension (5 x 64)"
     )

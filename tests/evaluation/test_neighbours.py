@@ -119,7 +119,7 @@ def test_the_standard_error_is_near_the_spread_over_repetitions() -> None:
         spread = numbers(found, "value").std()
         reported = numbers(found, "standard_error").mean()
         assert 0.8 * spread < reported < 1.8 * spread  # half-sampling is slightly conservative
-        assert all(0 <= one.low <= one.value <= one.high <= 1 for one in found)
+        assert all(0 <= one.interval[0] <= one.value <= one.interval[1] <= 1 for one in found)
 
 
 def test_few_images_have_no_interval_and_fewer_no_value() -> None:
@@ -128,7 +128,7 @@ def test_few_images_have_no_interval_and_fewer_no_value() -> None:
     few = precision_recall(rng.normal(size=(49, 2)), rng.normal(size=(60, 2))).recall
     none = precision_recall(rng.normal(size=(3, 2)), rng.normal(size=(60, 2))).recall
 
-    assert few.value is not None and few.low is None
+    assert few.value is not None and few.interval is None
     assert few.reason == "no interval: needs at least 50 images on each side"
     assert none.value is None
     assert none.reason == "needs more than 3 images on each side, got 3 and 60"
@@ -141,7 +141,7 @@ def test_a_share_that_no_half_varies_has_no_interval() -> None:
     result = precision_recall(far, rng.normal(size=(100, 4)))
 
     assert (result.precision.value, result.recall.value) == (0, 0)
-    assert (result.precision.low, result.precision.high) == (None, None)
+    assert result.precision.interval is None
     assert result.precision.reason == (
         "no interval: every half of the images gives 0, so its spread is unknown"
     )
