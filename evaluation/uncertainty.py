@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 Features = Tensor | np.ndarray
+
+CHUNK = 4096  # rows worked on at a time
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,60 @@ class MetricResult:
 def undefined(reason: str) -> MetricResult:
     """Return a result without a value."""
     return MetricResult(value=None, reason=reason)
+
+
+class Estimate(float):
+    """The value of a metric, used as a number, which still knows what is known of its error.
+
+    ``estimate == 0.5`` compares the value; ``estimate.interval`` and the like are those of
+    ``estimate.result``.
+
+    Raises:
+        ValueError: if the result has no value.
+    """
+
+    result: MetricResult
+
+    def __new__(cls, result: MetricResult) -> Self:
+        """Return the value of ``result`` with the rest of it."""
+        if result.value is None:
+            raise ValueError(f"expected a result with a value, got none: {result.reason}")
+        estimate = super().__new__(cls, result.value)
+        estimate.result = result
+        return estimate
+
+    def __getnewargs__(self) -> tuple[MetricResult]:  # type: ignore[override]  # for copies
+        return (self.result,)
+
+    @property
+    def value(self) -> float:
+        """The plain plug-in estimate, as a plain number."""
+        return float(self)
+
+    @property
+    def corrected(self) -> float | None:
+        """The value without its leading sample-size bias."""
+        return self.result.corrected
+
+    @property
+    def standard_error(self) -> float | None:
+        """The spread that the value has from sampling."""
+        return self.result.standard_error
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The bounds (low, high) around ``corrected``, or else around the value."""
+        return self.result.interval
+
+    @property
+    def reason(self) -> str:
+        """Why there is no interval; empty if there is one."""
+        return self.result.reason
+
+
+def estimated(result: MetricResult) -> Estimate | None:
+    """Return the result as a number; None if it is undefined."""
+    return None if result.value is None else Estimate(result)
 
 
 def normal_quantile(level: float) -> float:
@@ -98,21 +154,46 @@ def choose(count: int, size: int, *, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(count)[:size])
 
 
+def as_rows(features: Features, *, device: torch.device | str | None = None) -> Tensor:
+    """Return ``features`` of shape (N, D), one row per image, as float32 or float64.
+
+    They are neither copied nor widened if they are of these types already and on the device.
+
+    Raises:
+        ValueError: if the shape is another, there is no column, or a value is not finite.
+    """
+    tensor = _as_tensor(features).to(device=device)
+    if tensor.dtype not in (torch.float32, torch.float64):
+        narrow = tensor.dtype in (torch.float16, torch.bfloat16)
+        tensor = tensor.to(torch.float32 if narrow else torch.float64)
+    if tensor.ndim != 2 or tensor.shape[1] == 0:
+        raise ValueError(f"expected features of shape (N, D), got {tuple(tensor.shape)}")
+    if not all(bool(part.isfinite().all()) for part in tensor.split(CHUNK)):
+        raise ValueError("expected finite features, got NaN or infinity")
+    return tensor
+
+
+def as_row_pair(first: Features, second: Features) -> tuple[Tensor, Tensor]:
+    """Return both sets as (N, D) and (M, D), float32 or float64, on the device of the first.
+
+    Raises:
+        ValueError: if one is no finite (N, D) set or their widths differ.
+    """
+    x = as_rows(first)
+    y = as_rows(second, device=x.device)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"expected features of equal width, got {x.shape[1]} and {y.shape[1]}")
+    return x, y
+
+
 def as_features(features: Features, *, device: torch.device | str | None = None) -> Tensor:
-    """Return ``features`` as float64 of shape (N, D), one row per image.
+    """Return ``features`` as float64 of shape (N, D), one row per image: a copy if narrower.
 
     Raises:
         ValueError: if the shape is another, there is no column, or a value is not finite.
     """
     # float64: differences of covariances and of squared norms lose their digits in float32.
-    if isinstance(features, np.ndarray):
-        features = torch.tensor(features)
-    tensor = features.to(device=device, dtype=torch.float64)
-    if tensor.ndim != 2 or tensor.shape[1] == 0:
-        raise ValueError(f"expected features of shape (N, D), got {tuple(tensor.shape)}")
-    if not bool(torch.isfinite(tensor).all()):
-        raise ValueError("expected finite features, got NaN or infinity")
-    return tensor
+    return as_rows(features, device=device).double()
 
 
 def as_feature_pair(generated: Features, reference: Features) -> tuple[Tensor, Tensor]:
@@ -121,10 +202,13 @@ def as_feature_pair(generated: Features, reference: Features) -> tuple[Tensor, T
     Raises:
         ValueError: if one is no finite (N, D) set or their widths differ.
     """
-    first = as_features(generated)
-    second = as_features(reference, device=first.device)
-    if first.shape[1] != second.shape[1]:
-        raise ValueError(
-            f"expected features of equal width, got {first.shape[1]} and {second.shape[1]}"
-        )
-    return first, second
+    first, second = as_row_pair(generated, reference)
+    return first.double(), second.double()
+
+
+def _as_tensor(features: Features) -> Tensor:
+    if isinstance(features, Tensor):
+        return features
+    array = np.ascontiguousarray(features, dtype=features.dtype.newbyteorder("="))
+    # A tensor may be written to: over a read-only array it has to be a copy.
+    return torch.from_numpy(array) if array.flags.writeable else torch.tensor(array)
