@@ -4,7 +4,7 @@ import hashlib
 import logging
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,18 +29,22 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features (N, D) and logits (N, K) of N images in their order, float32 on the CPU."""
+    """Features (N, D) and logits (N, K) of N images in their order, float32 on the CPU.
+
+    ``logits`` is ``None`` where the extractor has no classes.
+    """
 
     features: Tensor
-    logits: Tensor
+    logits: Tensor | None
 
 
 class Extractor(ABC):
     """A frozen network that turns uint8 images into features.
 
     ``layer`` names what is read, ``dim`` is its width, ``weights_sha256`` the digest of the weights
-    file and ``recipe`` how the weights came about ({} = they were published). ``batch_size`` is
-    how many images at a time are fast without much memory.
+    file and ``recipe`` how the weights came about ({} = they were published). ``has_logits`` says
+    whether it classifies as well. ``batch_size`` is how many images at a time are fast without much
+    memory.
     """
 
     name: str
@@ -50,43 +54,107 @@ class Extractor(ABC):
     recipe: Mapping[str, Any]
     device: torch.device
     batch_size: int = 256
+    has_logits: bool = True
 
     @abstractmethod
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features (N, D) and logits (N, K), float32, of uint8 images (N, C, H, W)."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return features (N, D) and logits (N, K) or ``None``, of uint8 images (N, C, H, W)."""
 
 
 def extract(
     extractor: Extractor,
-    images: np.ndarray,
+    images: np.ndarray | Iterable[np.ndarray],
     *,
+    count: int | None = None,  # images in the chunks; None = unknown, or that of an array
     batch_size: int | None = None,  # None = the extractor's own
     on_progress: Callable[[float], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> FeatureSet:
-    """Return features and logits of ``images``, uint8 (N, C, H, W) with N of at least 1.
+    """Return features and logits of ``images``: uint8 (N, C, H, W), or an iterable of such chunks.
 
+    Chunks are cut into batches anew, and no more than one chunk and one batch is held at a time.
     The result depends on the batch size by rounding alone. ``on_progress`` receives the done share
-    in 0..1 after each batch.
+    in 0..1 after each batch; while the count is unknown it receives the last one only.
 
     Raises:
         Stopped: if ``should_stop()`` was true before a batch.
+        ValueError: if there is no image, they are not uint8, or not ``count`` of them.
     """
-    batch_size = batch_size or extractor.batch_size
-    features, logits = [], []
-    for start in range(0, len(images), batch_size):
+    if isinstance(images, np.ndarray):
+        images, count = [images], len(images)
+    features, logits = _Rows(count), _Rows(count)
+    for batch in _batches(images, batch_size or extractor.batch_size):
         if should_stop():
             raise Stopped
-        pixels = torch.tensor(images[start : start + batch_size])
-        # A tensor of its own: convolutions round differently for other strides of the same images,
-        # and numpy leaves the strides of a single channel as they are.
-        batch = torch.empty(pixels.shape, dtype=pixels.dtype, device=extractor.device).copy_(pixels)
-        with torch.inference_mode(), full_precision():
-            some_features, some_logits = extractor.forward(batch)
-        features.append(some_features.float().cpu())
-        logits.append(some_logits.float().cpu())
-        on_progress(min(start + batch_size, len(images)) / len(images))
-    return FeatureSet(features=torch.cat(features), logits=torch.cat(logits))
+        some_features, some_logits = _forward(extractor, batch)
+        features.append(some_features)
+        if some_logits is not None:
+            logits.append(some_logits)
+        if count is not None:
+            on_progress(features.seen / count)
+    found = FeatureSet(features=features.all(), logits=logits.all() if logits.seen else None)
+    if count is None:
+        on_progress(1.0)
+    return found
+
+
+def _forward(extractor: Extractor, batch: np.ndarray) -> tuple[Tensor, Tensor | None]:
+    pixels = torch.tensor(batch)
+    # A tensor of its own: convolutions round differently for other strides of the same images,
+    # and numpy leaves the strides of a single channel as they are.
+    own = torch.empty(pixels.shape, dtype=pixels.dtype, device=extractor.device).copy_(pixels)
+    with torch.inference_mode(), full_precision():
+        features, logits = extractor.forward(own)
+    return features.float().cpu(), None if logits is None else logits.float().cpu()
+
+
+def _batches(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Yield all images, ``size`` at a time, wherever one chunk ends and the next begins."""
+    waiting: list[np.ndarray] = []  # fewer than ``size`` images altogether
+    for chunk in chunks:
+        if chunk.dtype != np.uint8 or chunk.ndim != 4:
+            raise ValueError(f"expected uint8 (N, C, H, W), got {chunk.dtype} {chunk.shape}")
+        start = 0
+        while start < len(chunk):
+            part = chunk[start : start + size - sum(map(len, waiting))]
+            waiting.append(part)
+            start += len(part)
+            if sum(map(len, waiting)) == size:
+                yield _joined(waiting)
+                waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class _Rows:
+    """Rows that arrive in batches, as one tensor; without a second copy if the count is known."""
+
+    def __init__(self, count: int | None) -> None:
+        self.seen = 0
+        self._count = count
+        self._whole: Tensor | None = None
+        self._parts: list[Tensor] = []
+
+    def append(self, rows: Tensor) -> None:
+        start, self.seen = self.seen, self.seen + len(rows)
+        if self._count is None:
+            self._parts.append(rows)
+            return
+        if self.seen > self._count:
+            raise ValueError(f"expected {self._count} images, got more")
+        if self._whole is None:
+            self._whole = rows.new_empty(self._count, *rows.shape[1:])
+        self._whole[start : self.seen] = rows
+
+    def all(self) -> Tensor:
+        if self.seen == 0 or (self._count is not None and self.seen != self._count):
+            expected = "at least 1 image" if not self._count else f"{self._count} images"
+            raise ValueError(f"expected {expected}, got {self.seen}")
+        return torch.cat(self._parts) if self._whole is None else self._whole
 
 
 def extract_cached(
@@ -134,9 +202,8 @@ def _read_features(path: Path) -> FeatureSet | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            found = FeatureSet(
-                features=file.get_tensor("features"), logits=file.get_tensor("logits")
-            )
+            logits = file.get_tensor("logits") if "logits" in file.keys() else None  # noqa: SIM118
+            found = FeatureSet(features=file.get_tensor("features"), logits=logits)
             digest = (file.metadata() or {}).get("sha256")
     except (OSError, SafetensorError) as error:
         logger.warning("computing again: %s is damaged: %s", path, error)
@@ -151,18 +218,18 @@ def _write_features(path: Path, found: FeatureSet) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
-        save_file(
-            {"features": found.features, "logits": found.logits},
-            part,
-            metadata={"sha256": _features_sha256(found)},
-        )
+        tensors = {"features": found.features}
+        if found.logits is not None:
+            tensors["logits"] = found.logits
+        save_file(tensors, part, metadata={"sha256": _features_sha256(found)})
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
 def _features_sha256(found: FeatureSet) -> str:
-    return content_sha256(found.features.numpy(), found.logits.numpy())
+    logits = [] if found.logits is None else [found.logits.numpy()]
+    return content_sha256(found.features.numpy(), *logits)
 
 
 @contextmanager

@@ -244,6 +244,7 @@ def _with_test_accuracy(
     if digest == trained.test_digest:
         return trained
     logits = extract(ClassifierExtractor(trained.folder), test.pixels).logits
+    assert logits is not None, "a classifier has logits"
     accuracy = float((logits.argmax(1).numpy() == test.labels).mean())
     return TrainedClassifier(**{**vars(trained), "test_digest": digest, "test_accuracy": accuracy})
 

@@ -30,7 +30,7 @@ class InceptionExtractor(Extractor):
 
     name = SPEC.name
     layer = SPEC.layer
-    dim = SPEC.dim
+    dim = 2048
     recipe: Mapping[str, Any] = {}
     batch_size = 32  # 299x299 images: larger batches spend their time on fresh memory
 
