@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count as counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import torch
 from hypothesis import given, strategies as st
 from torch import Tensor
 
-from evaluation.extractors.base import FeatureSet, Stopped, extract
+from evaluation.extractors.base import ExtractorError, FeatureSet, Stopped, extract
+from evaluation.extractors.classifier import TrainedClassifier
+from evaluation.extractors.registry import build_extractor
 from tests.evaluation.factories import RandomProjection, make_images
 
 
@@ -122,3 +125,31 @@ def test_stopping_takes_no_further_chunk() -> None:
         extract(RandomProjection(), endless(), batch_size=2, should_stop=lambda: next(asked) >= 3)
 
     assert next(taken) == 4
+
+
+def test_a_classifier_is_built_from_its_folder_or_its_file(
+    trained: TrainedClassifier, tmp_path: Path
+) -> None:
+    for weights in (trained.folder, trained.weights):
+        extractor = build_extractor("dataset-classifier", weights=weights, cache=tmp_path)
+
+        assert (extractor.name, extractor.weights_sha256, extractor.dim) == (
+            "dataset-classifier",
+            trained.weights_sha256,
+            64,
+        )
+
+
+def test_an_unknown_name_is_refused_with_those_that_exist(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^expected an extractor of .*inception-v3-compat.*got"):
+        build_extractor("vgg", cache=tmp_path)
+
+
+def test_a_classifier_without_weights_says_what_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(ExtractorError) as caught:
+        build_extractor("dataset-classifier", cache=tmp_path)
+
+    assert str(caught.value) == (
+        "dataset-classifier needs weights: the folder or file of a classifier "
+        "trained on the dataset's train split"
+    )

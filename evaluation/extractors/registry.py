@@ -1,0 +1,71 @@
+"""Builds an extractor by its name, from local weights, a cache, or nothing but a recipe."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from evaluation.extractors.base import Extractor, ExtractorError
+from evaluation.extractors.classifier import ClassifierExtractor
+from evaluation.extractors.inception import InceptionExtractor, find_weights
+from evaluation.specs import CLASSIFIER, INCEPTION, get_extractor
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What an extractor may be built from."""
+
+    name: str
+    weights: Path | None
+    cache: Path
+    device: torch.device
+    reference: np.ndarray | None
+    recipe: Mapping[str, Any] | None
+
+
+def build_extractor(
+    name: str,
+    *,
+    weights: Path | None = None,  # a local file or folder; None = the known one of that name
+    cache: Path,  # where known weights are kept, and put when they can be downloaded
+    device: str | torch.device = "cpu",
+    reference: np.ndarray | None = None,  # uint8 (N, C, H, W): what principal components are of
+    recipe: Mapping[str, Any] | None = None,  # None = the default one of a generated network
+) -> Extractor:
+    """Return the extractor called ``name``, ready on ``device``.
+
+    Raises:
+        ValueError: if there is no extractor of that name.
+        ExtractorError: if its weights are missing or damaged, or what it needs was not given; the
+            message says which file goes where.
+    """
+    get_extractor(name)
+    request = _Request(name, weights, cache, torch.device(device), reference, recipe)
+    return _BUILDERS[name](request)
+
+
+def _inception(request: _Request) -> Extractor:
+    weights = find_weights(request.cache) if request.weights is None else request.weights
+    return InceptionExtractor(weights, device=request.device)
+
+
+def _classifier(request: _Request) -> Extractor:
+    return ClassifierExtractor(_needed_weights(request), device=request.device)
+
+
+def _needed_weights(request: _Request) -> Path:
+    if request.weights is None:
+        raise ExtractorError(
+            f"{request.name} needs weights: the folder or file of a classifier "
+            "trained on the dataset's train split"
+        )
+    return request.weights
+
+
+_BUILDERS: dict[str, Callable[[_Request], Extractor]] = {
+    INCEPTION: _inception,
+    CLASSIFIER: _classifier,
+}
