@@ -137,7 +137,6 @@ def _protocol(
     return build_protocol(
         DatasetFacts(
             slug=options.reference.name,
-            digest=digest,
             resolution=pixels.shape[2],
             channels=pixels.shape[1],
             splits={"reference": SplitFacts(digest=digest, count=len(pixels))},

@@ -7,23 +7,29 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from evaluation.presets import MAX_IMAGES
 from evaluation.specs import (
-    EXTRACTORS,
     METRICS,
     ExtractorSpec,
+    default_metrics,
     get_extractor,
+    get_metric,
     metric_label,
+    missing_needs,
 )
 
-VERSION = 1
-MAX_IMAGES = 10_000  # default size of the compared sets: keeps neighbour searches affordable
+VERSION = 2
 CONFIDENCE_LEVEL = 0.95
 QUANTISATION = "uint8, from [-1, 1] by floor(127.5 x + 128) clipped to 0..255"
 SELECTION = "all images, or a choice without replacement by PCG64 seed 0"
+LOSSLESS = "generated images from lossy files are refused"
+LOSSY_ACCEPTED = "generated images from lossy files are accepted"
+ALPHA = "an opaque alpha channel is dropped, any other is refused"
+NUMERICS: Mapping[str, Any] = {"features": "float32, no TF32", "accumulation": "float64"}
 
 
 class ProtocolError(ValueError):
@@ -37,7 +43,7 @@ class ProtocolError(ValueError):
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """One split of a dataset: the sha256 of its content and how many images it holds."""
+    """One split of a dataset: the digest of its images (see `images_digest`) and their number."""
 
     digest: str
     count: int
@@ -48,27 +54,29 @@ class DatasetFacts:
     """What a protocol needs to know of a dataset; ``splits`` has "train" and usually "test"."""
 
     slug: str
-    digest: str
     resolution: int  # pixels per side
     channels: int  # 1 = grey, 3 = RGB
     splits: Mapping[str, SplitFacts]
 
 
 @dataclass(frozen=True)
-class DatasetIdentity:
-    """The dataset by content; ``slug`` is for people and no part of the fingerprint."""
-
-    digest: str
-    slug: str = ""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The real images that generated ones are compared with."""
+class Split:
+    """Real images by content; the split's name is for people and no part of the fingerprint."""
 
     split: str
     digest: str
     count: int
+
+
+@dataclass(frozen=True)
+class Reference(Split):
+    """The real images that generated ones are compared with.
+
+    ``kind`` "statistics" = only a published mean and covariance are known, of ``count`` images
+    (0 = nobody says); the digest is then theirs.
+    """
+
+    kind: str = "images"
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,8 @@ class ImageRules:
     quantisation: str
     resize: str
     selection: str
+    lossy: str
+    alpha: str
 
 
 @dataclass(frozen=True)
@@ -99,19 +109,23 @@ class Protocol:
     """How generated images are scored: everything that changes a value and nothing else.
 
     ``metrics`` maps metric names to their parameters, ``uncertainty`` holds the confidence level
-    and, for each metric, the method of its interval. Both are plain JSON values.
+    and, for each metric, the method of its interval. Both are plain JSON values. ``held_out`` are
+    real images that nothing was trained on, for metrics that need them. ``dataset`` is a name for
+    people: the images are known by their digests, and only those are in the fingerprint.
 
     Raises:
         ProtocolError: if a field is wrong; it names the field.
     """
 
-    dataset: DatasetIdentity
+    dataset: str
     reference: Reference
+    held_out: Split | None
     extractor: ExtractorIdentity
     images: ImageRules
     num_images: int
     metrics: Mapping[str, Mapping[str, Any]]
     uncertainty: Mapping[str, Any]
+    numerics: Mapping[str, Any] = field(default_factory=lambda: dict(NUMERICS))
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -119,7 +133,7 @@ class Protocol:
         _check(self)
 
     def to_record(self) -> dict[str, Any]:
-        """Return the whole protocol, slug included, as plain JSON values."""
+        """Return the whole protocol, names for people included, as plain JSON values."""
         record: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
         return record
 
@@ -130,13 +144,18 @@ class Protocol:
         Raises:
             ProtocolError: if a field is missing, unknown or wrong.
         """
+        if record.get("version") == 1:
+            raise ProtocolError(
+                "version", f"expected {VERSION}, got 1, of an earlier Trilemma: register it again"
+            )
         values = _known_fields(cls, copy.deepcopy(record), "")
         for name, part in _PARTS.items():
-            values[name] = part(**_known_fields(part, values[name], f"{name}."))
+            if name != "held_out" or values[name] is not None:
+                values[name] = part(**_known_fields(part, values[name], f"{name}."))
         return cls(**values)
 
     def canonical_json(self) -> str:
-        """Return the text that is hashed: sorted keys, no spaces, ASCII, without the slug."""
+        """Return the text that is hashed: sorted keys, no spaces, ASCII, no names for people."""
         return json.dumps(_identity(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
     def fingerprint(self) -> str:
@@ -148,9 +167,9 @@ class Protocol:
         return metric_label(metric, self.extractor.name, self.extractor.weights_sha256)
 
 
-_PARTS = {
-    "dataset": DatasetIdentity,
+_PARTS: dict[str, type] = {
     "reference": Reference,
+    "held_out": Split,
     "extractor": ExtractorIdentity,
     "images": ImageRules,
 }
@@ -178,57 +197,77 @@ def build_protocol(
     extractor: str,
     weights_sha256: str,
     recipe: Mapping[str, Any],
+    dim: int | None = None,  # features per image; None = as the extractor always has
+    metrics: Iterable[str] | None = None,  # None = those measured by default
     num_images: int | None = None,
     reference_split: str = "train",
+    lossy: str = LOSSLESS,
 ) -> Protocol:
-    """Return the protocol with every metric at its default parameters.
+    """Return the protocol of these metrics at their default parameters.
 
     ``num_images`` is how many generated images are scored; by default the size of the test split,
-    at most 10 000. ``recipe`` says how the weights came about ({} = they were published).
+    at most 10 000. A split called "test" beside the reference is held out. ``recipe`` says how the
+    weights came about ({} = they were published).
 
     Raises:
-        ProtocolError: if a fact is wrong, or the test split is too small for the real-vs-real row.
+        ProtocolError: if a fact is wrong, or a metric needs what there is not.
     """
     if reference_split not in dataset.splits:
         known = ", ".join(dataset.splits)
         raise ProtocolError("reference.split", f"expected one of {known}; got {reference_split!r}")
     spec = get_extractor(extractor)
     reference = dataset.splits[reference_split]
-    count = _default_num_images(dataset, reference) if num_images is None else num_images
-    _check_control_fits(dataset, count)
+    held_out = _held_out(dataset, reference_split)
+    count = _default_num_images(held_out, reference) if num_images is None else num_images
+    names = _metric_names(metrics, extractor, held_out is not None)
     return Protocol(
-        dataset=DatasetIdentity(digest=dataset.digest, slug=dataset.slug),
-        reference=Reference(split=reference_split, digest=reference.digest, count=reference.count),
+        dataset=dataset.slug,
+        reference=Reference(reference_split, reference.digest, reference.count),
+        held_out=held_out,
         extractor=ExtractorIdentity(
             name=spec.name,
             layer=spec.layer,
-            dim=spec.dim,
+            dim=dim or spec.dim or 0,
             weights_sha256=weights_sha256,
             recipe=dict(recipe),
         ),
-        images=_image_rules(dataset, spec),
+        images=_image_rules(dataset, spec, lossy),
         num_images=count,
-        metrics=_default_metrics(reference.count, count),
-        uncertainty=_default_uncertainty(),
+        metrics={name: _parameters(name, reference.count, count) for name in names},
+        uncertainty={
+            "level": CONFIDENCE_LEVEL,
+            **{name: dict(METRICS[name].uncertainty) for name in names},
+        },
     )
 
 
-def _default_num_images(dataset: DatasetFacts, reference: SplitFacts) -> int:
-    control = dataset.splits.get("test", reference)
-    return min(MAX_IMAGES, control.count)
-
-
-def _check_control_fits(dataset: DatasetFacts, num_images: int) -> None:
+def _held_out(dataset: DatasetFacts, reference_split: str) -> Split | None:
     test = dataset.splits.get("test")
-    if test is not None and _is_count(num_images) and num_images > test.count:
-        raise ProtocolError(
-            "num_images",
-            f"expected at most the {test.count} images of the test split, which is scored as the "
-            f"real-vs-real control; got {num_images}",
-        )
+    if test is None or reference_split == "test":
+        return None
+    return Split("test", test.digest, test.count)
 
 
-def _image_rules(dataset: DatasetFacts, spec: ExtractorSpec) -> ImageRules:
+def _default_num_images(held_out: Split | None, reference: SplitFacts) -> int:
+    return min(MAX_IMAGES, (held_out or reference).count)
+
+
+def _metric_names(wanted: Iterable[str] | None, extractor: str, held_out: bool) -> tuple[str, ...]:
+    """Return the wanted metrics in the order of boards, each once."""
+    if wanted is None:
+        return default_metrics(extractor, held_out=held_out)
+    chosen = set(wanted)
+    for name in chosen:
+        try:
+            get_metric(name)
+        except ValueError as error:
+            raise ProtocolError("metrics", str(error)) from error
+        if missing := missing_needs(name, extractor, held_out=held_out):
+            raise ProtocolError(f"metrics.{name}", f"needs {' and '.join(missing)}")
+    return tuple(name for name in METRICS if name in chosen)
+
+
+def _image_rules(dataset: DatasetFacts, spec: ExtractorSpec, lossy: str) -> ImageRules:
     return ImageRules(
         resolution=dataset.resolution,
         channels=dataset.channels,
@@ -236,31 +275,34 @@ def _image_rules(dataset: DatasetFacts, spec: ExtractorSpec) -> ImageRules:
         quantisation=QUANTISATION,
         resize=spec.resize,
         selection=SELECTION,
+        lossy=lossy,
+        alpha=ALPHA,
     )
 
 
-def _default_metrics(reference_count: int, num_images: int) -> dict[str, dict[str, Any]]:
-    metrics = {name: dict(spec.parameters) for name, spec in METRICS.items()}
-    metrics["kd"]["reference_count"] = min(reference_count, MAX_IMAGES)
-    for name in ("precision", "recall"):
+def _parameters(metric: str, reference_count: int, num_images: int) -> dict[str, Any]:
+    """Return a metric's parameters, with the number of reference images where it is limited."""
+    parameters = dict(METRICS[metric].parameters)
+    if metric in ("kd", "sliced_wasserstein"):
+        parameters["reference_count"] = min(reference_count, MAX_IMAGES)
+    if metric in ("precision", "recall", "density", "coverage"):
         # As many real as generated images: unequal sets shrink the radii of one side.
-        metrics[name]["reference_count"] = min(reference_count, num_images)
-    return metrics
-
-
-def _default_uncertainty() -> dict[str, Any]:
-    methods = {name: dict(spec.uncertainty) for name, spec in METRICS.items()}
-    return {"level": CONFIDENCE_LEVEL, **methods}
+        parameters["reference_count"] = min(reference_count, num_images)
+    return parameters
 
 
 _ABSENT = object()
 _HEX_64 = re.compile(r"[0-9a-f]{64}")
-_IMAGE_RULES = ("channels_rule", "quantisation", "resize", "selection")
+_IMAGE_RULES = ("channels_rule", "quantisation", "resize", "selection", "lossy", "alpha")
+_FOR_PEOPLE = {"dataset": "", "recipe": {}}  # what a record may leave out
 
 
 def _identity(protocol: Protocol) -> dict[str, Any]:
     record = protocol.to_record()
-    del record["dataset"]["slug"]
+    del record["dataset"]
+    for part in ("reference", "held_out"):
+        if record[part] is not None:
+            del record[part]["split"]
     return record
 
 
@@ -288,27 +330,27 @@ def _known_fields(kind: type, record: object, prefix: str) -> dict[str, Any]:
         if name not in names:
             raise ProtocolError(f"{prefix}{name}", f"unknown; expected {', '.join(names)}")
     for name in names:
-        if name not in record and name not in ("slug", "recipe"):
+        if name not in record and name not in _FOR_PEOPLE:
             raise ProtocolError(f"{prefix}{name}", "missing")
-    return dict(record)
+    return {**{name: _FOR_PEOPLE[name] for name in _FOR_PEOPLE if name in names}, **record}
 
 
 def _check(protocol: Protocol) -> None:
-    images, extractor, reference = protocol.images, protocol.extractor, protocol.reference
+    images, extractor = protocol.images, protocol.extractor
     _expect("version", protocol.version == VERSION, str(VERSION), protocol.version)
-    for name, digest in (
-        ("dataset.digest", protocol.dataset.digest),
-        ("reference.digest", reference.digest),
-        ("extractor.weights_sha256", extractor.weights_sha256),
-    ):
-        _expect(name, _is_digest(digest), "64 lower-case hexadecimal digits", digest)
+    _expect("dataset", isinstance(protocol.dataset, str), "text", protocol.dataset)
+    _check_split("reference", protocol.reference)
+    kind = protocol.reference.kind
+    _expect("reference.kind", kind in ("images", "statistics"), "images or statistics", kind)
+    if protocol.held_out is not None:
+        _check_split("held_out", protocol.held_out)
+    _expect_digest("extractor.weights_sha256", extractor.weights_sha256)
     for name, count in (
-        ("reference.count", reference.count),
         ("extractor.dim", extractor.dim),
         ("images.resolution", images.resolution),
         ("num_images", protocol.num_images),
     ):
-        _expect(name, _is_count(count) and count > 0, "a whole number of at least 1", count)
+        _expect_count(name, count, minimum=1)
     _expect(
         "images.channels",
         _is_count(images.channels) and images.channels in (1, 3),
@@ -316,19 +358,23 @@ def _check(protocol: Protocol) -> None:
         images.channels,
     )
     for name, text in (
-        ("dataset.slug", protocol.dataset.slug),
-        ("reference.split", reference.split),
         ("extractor.layer", extractor.layer),
         *((f"images.{rule}", getattr(images, rule)) for rule in _IMAGE_RULES),
     ):
         _expect(name, isinstance(text, str), "text", text)
-    _expect(
-        "extractor.name",
-        str(extractor.name) in EXTRACTORS,
-        f"one of {', '.join(EXTRACTORS)}",
-        extractor.name,
-    )
+    try:
+        get_extractor(str(extractor.name))
+    except ValueError as error:
+        raise ProtocolError("extractor.name", str(error)) from error
+    _check_plain("numerics", protocol.numerics)
     _check_metrics(protocol)
+
+
+def _check_split(name: str, split: Split) -> None:
+    _expect(f"{name}.split", isinstance(split.split, str), "text", split.split)
+    _expect_digest(f"{name}.digest", split.digest)
+    known = not (isinstance(split, Reference) and split.kind == "statistics")
+    _expect_count(f"{name}.count", split.count, minimum=1 if known else 0)
 
 
 def _check_metrics(protocol: Protocol) -> None:
@@ -359,8 +405,14 @@ def _expect(name: str, holds: bool, expected: str, value: object) -> None:
         raise ProtocolError(name, f"expected {expected}, got {value!r}")
 
 
-def _is_digest(value: object) -> bool:
-    return isinstance(value, str) and _HEX_64.fullmatch(value) is not None
+def _expect_digest(name: str, value: object) -> None:
+    is_digest = isinstance(value, str) and _HEX_64.fullmatch(value) is not None
+    _expect(name, is_digest, "64 lower-case hexadecimal digits", value)
+
+
+def _expect_count(name: str, value: object, *, minimum: int) -> None:
+    holds = isinstance(value, int) and _is_count(value) and value >= minimum
+    _expect(name, holds, f"a whole number of at least {minimum}", value)
 
 
 def _is_count(value: object) -> bool:

@@ -7,11 +7,27 @@ from typing import Any, Literal
 
 INCEPTION = "inception-v3-compat"
 CLASSIFIER = "dataset-classifier"
+STACKED = "stacked-classifier"
+DINOV2 = "dinov2-vit-l-14"
+RANDOM_CONVOLUTION = "random-convolution"
+PIXELS = "pixels-pca64"
+FIDELITY_PREFIX = "torch-fidelity/"
 
 # The TensorFlow Inception graph of 2015-12-05, ported to PyTorch. pytorch-fid publishes the file as
 # pt_inception-2015-12-05-6726825d.pth and torch-fidelity, byte for byte the same, as
 # weights-inception-2015-12-05-6726825d.pth.
 INCEPTION_2015_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+
+Corner = Literal["quality", "coverage", "memorisation"]
+
+# What a metric needs besides the features of generated and reference images.
+Need = Literal[
+    "logits",  # class predictions of the extractor
+    "classes",  # predictions of the dataset's own classes
+    "held-out",  # real images that were not trained on
+    "labels",  # labels of the generated and of the held-out images
+    "pairs",  # generated image i is a reconstruction of reference image i
+]
 
 
 @dataclass(frozen=True)
@@ -19,165 +35,456 @@ class MetricSpec:
     """One metric: what it is called, which way is better and how it is computed.
 
     ``minimum`` and ``maximum`` bound the quantity that is estimated (``None`` = unbounded);
-    intervals are clipped to them. ``parameters`` and ``uncertainty`` go into a protocol as they are.
+    intervals are clipped to them. ``ideal`` is the best value where neither end is. ``parameters``
+    and ``uncertainty`` go into a protocol as they are. ``headline`` metrics stand on a board at
+    first sight; ``by_default`` ones are in the presets, where their needs are met.
     """
 
     name: str
     label: str  # only for Inception with known weights; show metric_label() instead
-    prefix: str  # the honest name of the same formula on any other features
+    prefix: str  # the honest name of the same formula on any other features; "" = of pixels
     higher_is_better: bool
-    corner: Literal["quality", "coverage"]
+    corner: Corner
     minimum: float | None
     maximum: float | None
     parameters: Mapping[str, Any]
     uncertainty: Mapping[str, Any]
     help: str
+    suffix: str = ""  # after the prefix: "PR[classifier] recall"
+    ideal: float | None = None
+    needs: tuple[Need, ...] = ()
+    headline: bool = False
+    by_default: bool = False
 
 
 @dataclass(frozen=True)
 class ExtractorSpec:
     """One feature extractor: the layer that is read, its width, and weights known by digest.
 
-    ``known_weights`` maps the sha256 of a weights file to the name it is published under.
+    ``known_weights`` maps the sha256 of a weights file to the name it is published under. ``dim``
+    is None where it depends on the weights. ``predicts`` says what its logits are of.
     """
 
     name: str
     short_name: str
     label: str
     layer: str
-    dim: int  # features per image
-    logits_layer: str
+    dim: int | None  # features per image
     channels_rule: str
     resize: str
     help: str
+    predicts: Literal["", "ImageNet classes", "dataset classes"] = ""
+    logits_layer: str = ""
     known_weights: Mapping[str, str] = field(default_factory=dict)
 
 
-_NEIGHBOURS = MappingProxyType({"neighbours": 3, "rule": "<=", "self": "excluded"})
-_HALF_SAMPLING = MappingProxyType(
-    {
-        "method": "half-sampling without replacement of generated and reference images",
-        "draws": 50,
-        "seed": 0,
-        "quantile": "normal",
-    }
+def _of(**values: Any) -> Mapping[str, Any]:
+    return MappingProxyType(values)
+
+
+_NO_INTERVAL = _of(method="none")
+_HALF_SAMPLING = _of(
+    method="half-sampling without replacement of generated and reference images",
+    draws=50,
+    seed=0,
+    quantile="normal",
+)
+_NEIGHBOURS = _of(neighbours=3, rule="<=", self="excluded", normalisation="none")
+_KERNEL = _of(kernel="polynomial", degree=3, gamma="1/dim", coefficient=1)
+
+
+def _neighbour_metric(
+    name: str, prefix: str, corner: Corner, help_: str, **more: Any
+) -> MetricSpec:
+    values: dict[str, Any] = {"minimum": 0.0, "maximum": 1.0, "headline": True} | more
+    return MetricSpec(
+        name=name,
+        label=name.capitalize(),
+        prefix=prefix,
+        suffix=name,
+        higher_is_better=True,
+        corner=corner,
+        parameters=_NEIGHBOURS,
+        uncertainty=_HALF_SAMPLING,
+        by_default=name in ("precision", "recall"),
+        help=help_,
+        **values,
+    )
+
+
+_QUALITY = (
+    MetricSpec(
+        name="fd",
+        label="FID",
+        prefix="FD",
+        higher_is_better=False,
+        corner="quality",
+        minimum=0.0,
+        maximum=None,
+        parameters=_of(ddof=1, dtype="float64", epsilon=0),
+        uncertainty=_of(
+            method="grouped jackknife over the generated images, reference held fixed",
+            groups=20,
+            seed=0,
+            quantile="Student t",
+            images_per_dimension=5,
+        ),
+        headline=True,
+        by_default=True,
+        help="Fréchet distance between two Gaussians fitted to the features.",
+    ),
+    MetricSpec(
+        name="fd_infinity",
+        label="FID∞",
+        prefix="FD∞",
+        higher_is_better=False,
+        corner="quality",
+        minimum=0.0,
+        maximum=None,
+        parameters=_of(ddof=1, dtype="float64", points=15, seed=0, regression="on 1/N"),
+        uncertainty=_NO_INTERVAL,
+        help="Fréchet distance extrapolated to infinitely many generated images.",
+    ),
+    MetricSpec(
+        name="kd",
+        label="KID",
+        prefix="KD",
+        higher_is_better=False,
+        corner="quality",
+        minimum=None,  # the unbiased estimate of a small squared distance may be negative
+        maximum=None,
+        parameters=_of(**_KERNEL, estimator="unbiased, all pairs"),
+        uncertainty=_of(
+            method="plug-in variance of the two-sample U-statistic, first and second order",
+            quantile="normal",
+        ),
+        headline=True,
+        by_default=True,
+        help="Squared maximum mean discrepancy of the features under a cubic kernel.",
+    ),
+    MetricSpec(
+        name="kd_subsets",
+        label="KID (100 subsets of 1000)",
+        prefix="KD",
+        suffix="(100 subsets of 1000)",
+        higher_is_better=False,
+        corner="quality",
+        minimum=None,
+        maximum=None,
+        parameters=_of(
+            **_KERNEL,
+            estimator="unbiased, mean of subsets",
+            subsets=100,
+            subset_size=1000,
+            seed=2020,
+        ),
+        uncertainty=_NO_INTERVAL,
+        help="The kernel distance as published KID is computed; its spread is no standard error.",
+    ),
+    MetricSpec(
+        name="is",
+        label="IS",
+        prefix="CS",
+        higher_is_better=True,
+        corner="quality",
+        minimum=1.0,
+        maximum=None,
+        parameters=_of(splits=1, dtype="float64"),
+        uncertainty=_of(method="delta method on the logarithm", quantile="normal"),
+        needs=("logits",),
+        headline=True,
+        by_default=True,
+        help="Exponential of the mutual information between image and predicted class.",
+    ),
+    MetricSpec(
+        name="is_splits",
+        label="IS (10 splits)",
+        prefix="CS",
+        suffix="(10 splits)",
+        higher_is_better=True,
+        corner="quality",
+        minimum=1.0,
+        maximum=None,
+        parameters=_of(splits=10, seed=2020, dtype="float64"),
+        uncertainty=_NO_INTERVAL,
+        needs=("logits",),
+        help="The score as published IS is computed: the mean of ten splits, which is biased down.",
+    ),
+    _neighbour_metric(
+        "precision",
+        "PR",
+        "quality",
+        "Share of generated images inside the nearest-neighbour balls of real images.",
+    ),
+    _neighbour_metric(
+        "density",
+        "DC",
+        "quality",
+        "Mean number of nearest-neighbour balls of real images around a generated one, over k.",
+        maximum=None,
+        headline=False,
+    ),
+    MetricSpec(
+        name="class_fd",
+        label="Per-class FD",
+        prefix="Per-class FD",
+        higher_is_better=False,
+        corner="quality",
+        minimum=0.0,
+        maximum=None,
+        parameters=_of(ddof=1, dtype="float64", classes="predicted", average="mean"),
+        uncertainty=_NO_INTERVAL,
+        needs=("classes",),
+        help="Mean over the predicted classes of the Fréchet distance within each.",
+    ),
+    MetricSpec(
+        name="mind",
+        label="MIND",
+        prefix="MIND",
+        higher_is_better=False,
+        corner="quality",
+        minimum=0.0,
+        maximum=None,
+        parameters=_of(),
+        uncertainty=_NO_INTERVAL,
+        help="",
+    ),
+    MetricSpec(
+        name="sliced_wasserstein",
+        label="Sliced Wasserstein",
+        prefix="SW2",
+        higher_is_better=False,
+        corner="quality",
+        minimum=0.0,
+        maximum=None,
+        parameters=_of(order=2, directions=256, seed=0),
+        uncertainty=_NO_INTERVAL,
+        help="Wasserstein-2 distance of the features along random directions.",
+    ),
+    MetricSpec(
+        name="psnr",
+        label="PSNR",
+        prefix="",
+        higher_is_better=True,
+        corner="quality",
+        minimum=0.0,
+        maximum=None,
+        parameters=_of(data_range=255, average="over images"),
+        uncertainty=_of(method="standard error of the mean over images", quantile="normal"),
+        needs=("pairs",),
+        help="Peak signal-to-noise ratio of reconstructions, in decibels.",
+    ),
+    MetricSpec(
+        name="ssim",
+        label="SSIM",
+        prefix="",
+        higher_is_better=True,
+        corner="quality",
+        minimum=-1.0,
+        maximum=1.0,
+        parameters=_of(window="Gaussian, 11 pixels, sigma 1.5", k1=0.01, k2=0.03, data_range=255),
+        uncertainty=_of(method="standard error of the mean over images", quantile="normal"),
+        needs=("pairs",),
+        help="Structural similarity of reconstructions to their originals.",
+    ),
+)
+
+_COVERAGE = (
+    _neighbour_metric(
+        "recall",
+        "PR",
+        "coverage",
+        "Share of real images inside the nearest-neighbour balls of generated images.",
+    ),
+    _neighbour_metric(
+        "coverage",
+        "DC",
+        "coverage",
+        "Share of real images whose nearest-neighbour ball holds a generated one.",
+    ),
+    MetricSpec(
+        name="class_kl",
+        label="Class KL",
+        prefix="Class KL",
+        higher_is_better=False,
+        corner="coverage",
+        minimum=0.0,
+        maximum=None,
+        parameters=_of(unit="nats", direction="generated from reference"),
+        uncertainty=_of(method="delta method", quantile="normal"),
+        needs=("classes",),
+        by_default=False,
+        help="Divergence of the predicted classes' histogram from the reference's.",
+    ),
+    MetricSpec(
+        name="missing_classes",
+        label="Missing classes",
+        prefix="Missing classes",
+        higher_is_better=False,
+        corner="coverage",
+        minimum=0.0,
+        maximum=None,
+        parameters=_of(present="predicted for at least one reference image"),
+        uncertainty=_NO_INTERVAL,
+        needs=("classes",),
+        by_default=False,
+        help="How many classes of the reference no generated image is predicted to be of.",
+    ),
+    MetricSpec(
+        name="modes",
+        label="Modes",
+        prefix="Modes",
+        higher_is_better=True,
+        corner="coverage",
+        minimum=0.0,
+        maximum=None,
+        parameters=_of(hit="predicted for at least one generated image"),
+        uncertainty=_NO_INTERVAL,
+        needs=("classes",),
+        help="How many classes generated images are predicted to be of; for stacked datasets.",
+    ),
+    MetricSpec(
+        name="ndb",
+        label="NDB/K",
+        prefix="NDB/K",
+        higher_is_better=False,
+        corner="coverage",
+        minimum=0.0,
+        maximum=1.0,
+        parameters=_of(bins=100, seed=0, significance=0.05),
+        uncertainty=_NO_INTERVAL,
+        help="Share of the reference's k-means bins that generated images fill differently.",
+    ),
+    MetricSpec(
+        name="vendi",
+        label="Vendi score",
+        prefix="Vendi",
+        higher_is_better=True,
+        corner="coverage",
+        minimum=1.0,
+        maximum=None,
+        parameters=_of(kernel="cosine", order=1),
+        uncertainty=_NO_INTERVAL,
+        help="Effective number of different images among the generated ones.",
+    ),
+    MetricSpec(
+        name="cas",
+        label="CAS",
+        prefix="",
+        higher_is_better=True,
+        corner="coverage",
+        minimum=0.0,
+        maximum=1.0,
+        parameters=_of(classifier="dataset classifier's recipe", trained_on="generated images"),
+        uncertainty=_of(method="Wilson score over the held-out images, one training"),
+        needs=("labels", "held-out"),
+        help="Accuracy on real held-out images of a classifier trained on generated ones alone.",
+    ),
+)
+
+_MEMORISATION = (
+    _neighbour_metric(
+        "authenticity",
+        "NN",
+        "memorisation",
+        "Share of generated images not nearer to a training image than its own nearest other is.",
+    ),
+    MetricSpec(
+        name="ct",
+        label="C_T",
+        prefix="C_T",
+        higher_is_better=True,
+        corner="memorisation",
+        minimum=None,
+        maximum=None,
+        parameters=_of(cells=3, components=64, seed=0),
+        uncertainty=_NO_INTERVAL,
+        ideal=0.0,
+        needs=("held-out",),
+        by_default=False,
+        help="Whether generated images are nearer to training images than held-out ones are: "
+        "far below 0 is copying, far above 0 is missing the data.",
+    ),
 )
 
 METRICS: Mapping[str, MetricSpec] = MappingProxyType(
-    {
-        "fd": MetricSpec(
-            name="fd",
-            label="FID",
-            prefix="FD",
-            higher_is_better=False,
-            corner="quality",
-            minimum=0.0,
-            maximum=None,
-            parameters=MappingProxyType({"ddof": 1, "dtype": "float64", "epsilon": 0}),
-            uncertainty=MappingProxyType(
-                {
-                    "method": "grouped jackknife over the generated images, reference held fixed",
-                    "groups": 20,
-                    "seed": 0,
-                    "quantile": "Student t",
-                    "images_per_dimension": 5,
-                }
-            ),
-            help="Fréchet distance between two Gaussians fitted to the features.",
-        ),
-        "kd": MetricSpec(
-            name="kd",
-            label="KID",
-            prefix="KD",
-            higher_is_better=False,
-            corner="quality",
-            minimum=None,  # the unbiased estimate of a small squared distance may be negative
-            maximum=None,
-            parameters=MappingProxyType(
-                {
-                    "kernel": "polynomial",
-                    "degree": 3,
-                    "gamma": "1/dim",
-                    "coefficient": 1,
-                    "estimator": "unbiased, all pairs",
-                }
-            ),
-            uncertainty=MappingProxyType(
-                {
-                    "method": "plug-in variance of the two-sample U-statistic, first and second order",
-                    "quantile": "normal",
-                }
-            ),
-            help="Squared maximum mean discrepancy of the features under a cubic kernel.",
-        ),
-        "is": MetricSpec(
-            name="is",
-            label="IS",
-            prefix="CS",
-            higher_is_better=True,
-            corner="quality",
-            minimum=1.0,
-            maximum=None,
-            parameters=MappingProxyType({"splits": 1, "dtype": "float64"}),
-            uncertainty=MappingProxyType(
-                {"method": "delta method on the logarithm", "quantile": "normal"}
-            ),
-            help="Exponential of the mutual information between image and predicted class.",
-        ),
-        "precision": MetricSpec(
-            name="precision",
-            label="Precision",
-            prefix="PR",
-            higher_is_better=True,
-            corner="quality",
-            minimum=0.0,
-            maximum=1.0,
-            parameters=_NEIGHBOURS,
-            uncertainty=_HALF_SAMPLING,
-            help="Share of generated images inside the nearest-neighbour balls of real images.",
-        ),
-        "recall": MetricSpec(
-            name="recall",
-            label="Recall",
-            prefix="PR",
-            higher_is_better=True,
-            corner="coverage",
-            minimum=0.0,
-            maximum=1.0,
-            parameters=_NEIGHBOURS,
-            uncertainty=_HALF_SAMPLING,
-            help="Share of real images inside the nearest-neighbour balls of generated images.",
-        ),
-    }
+    {spec.name: spec for spec in (*_QUALITY, *_COVERAGE, *_MEMORISATION)}
 )
 
 EXTRACTORS: Mapping[str, ExtractorSpec] = MappingProxyType(
     {
-        INCEPTION: ExtractorSpec(
-            name=INCEPTION,
-            short_name=INCEPTION,
-            label="Inception v3 (2015-12-05)",
-            layer="2048",
-            dim=2048,
-            logits_layer="logits_unbiased",
-            channels_rule="grey replicated to RGB",
-            resize="299x299 inside the network: bilinear as in TensorFlow 1, no antialiasing",
-            help="InceptionV3 ported from TensorFlow, third pooling layer, through torch-fidelity.",
-            known_weights=MappingProxyType(
-                {INCEPTION_2015_SHA256: "pt_inception-2015-12-05-6726825d.pth"}
+        spec.name: spec
+        for spec in (
+            ExtractorSpec(
+                name=INCEPTION,
+                short_name=INCEPTION,
+                label="Inception v3 (2015-12-05)",
+                layer="2048",
+                dim=2048,
+                predicts="ImageNet classes",
+                logits_layer="logits_unbiased",
+                channels_rule="grey replicated to RGB",
+                resize="299x299 inside the network: bilinear as in TensorFlow 1, no antialiasing",
+                help="InceptionV3 ported from TensorFlow, third pooling layer, as in torch-fidelity.",
+                known_weights=_of(
+                    **{INCEPTION_2015_SHA256: "pt_inception-2015-12-05-6726825d.pth"}
+                ),
             ),
-        ),
-        CLASSIFIER: ExtractorSpec(
-            name=CLASSIFIER,
-            short_name="classifier",
-            label="Dataset classifier",
-            layer="penultimate",
-            dim=64,
-            logits_layer="logits",
-            channels_rule="as stored",
-            resize="none",
-            help="A small network trained to classify the dataset's own train split.",
-        ),
+            ExtractorSpec(
+                name=CLASSIFIER,
+                short_name="classifier",
+                label="Dataset classifier",
+                layer="penultimate",
+                dim=64,
+                predicts="dataset classes",
+                logits_layer="logits",
+                channels_rule="as stored",
+                resize="none",
+                help="A small network trained to classify the dataset's own train split.",
+            ),
+            ExtractorSpec(
+                name=STACKED,
+                short_name="stacked-classifier",
+                label="Dataset classifier on each channel",
+                layer="penultimate",
+                dim=192,
+                predicts="dataset classes",
+                logits_layer="joint log-probabilities of the three channels",
+                channels_rule="each channel is a grey image",
+                resize="none",
+                help="For stacked datasets: K classes in each of three channels are K³ modes.",
+            ),
+            ExtractorSpec(
+                name=DINOV2,
+                short_name=DINOV2,
+                label="DINOv2 ViT-L/14",
+                layer="class token after the last norm",
+                dim=1024,
+                channels_rule="grey replicated to RGB",
+                resize="224x224: bilinear as in TensorFlow 1, no antialiasing",
+                help="Self-supervised vision transformer; preprocessed as in torch-fidelity.",
+            ),
+            ExtractorSpec(
+                name=RANDOM_CONVOLUTION,
+                short_name="random-convolution",
+                label="Random convolutions",
+                layer="global pooling",
+                dim=192,
+                channels_rule="as stored",
+                resize="none",
+                help="Untrained networks made from seeds; values are averaged over three keys.",
+            ),
+            ExtractorSpec(
+                name=PIXELS,
+                short_name="pixels",
+                label="Pixels, principal components",
+                layer="principal components of the reference",
+                dim=None,
+                channels_rule="as stored",
+                resize="none",
+                help="The linear baseline: pixels on the reference's first 64 components.",
+            ),
+        )
     }
 )
 
@@ -194,14 +501,55 @@ def get_metric(name: str) -> MetricSpec:
 
 
 def get_extractor(name: str) -> ExtractorSpec:
-    """Return the feature extractor called ``name``.
+    """Return the feature extractor called ``name``; "torch-fidelity/…" names one of its registry.
 
     Raises:
         ValueError: if there is none; the message lists those that exist.
     """
+    if name.startswith(FIDELITY_PREFIX) and name != FIDELITY_PREFIX:
+        return _from_torch_fidelity(name)
     if name not in EXTRACTORS:
-        raise ValueError(f"expected an extractor of {', '.join(EXTRACTORS)}; got {name!r}")
+        known = ", ".join(EXTRACTORS)
+        raise ValueError(f"expected an extractor of {known} or {FIDELITY_PREFIX}NAME; got {name!r}")
     return EXTRACTORS[name]
+
+
+def _from_torch_fidelity(name: str) -> ExtractorSpec:
+    return ExtractorSpec(
+        name=name,
+        short_name=name.removeprefix(FIDELITY_PREFIX),
+        label=f"{name.removeprefix(FIDELITY_PREFIX)} of torch-fidelity",
+        layer="its default for the Fréchet distance",
+        dim=None,
+        channels_rule="grey replicated to RGB",
+        resize="as torch-fidelity does inside the extractor",
+        help="A feature extractor of torch-fidelity's registry.",
+    )
+
+
+def default_metrics(extractor: str, *, held_out: bool) -> tuple[str, ...]:
+    """Return the metrics that presets measure on these features, in the order of boards."""
+    return tuple(
+        spec.name
+        for spec in METRICS.values()
+        if spec.by_default and not missing_needs(spec.name, extractor, held_out=held_out)
+    )
+
+
+def missing_needs(metric: str, extractor: str, *, held_out: bool) -> tuple[str, ...]:
+    """Return in words what a metric needs and the extractor and the dataset do not give."""
+    predicts = get_extractor(extractor).predicts
+    given = {
+        "logits": bool(predicts),
+        "classes": predicts == "dataset classes",
+        "held-out": held_out,
+    }
+    words = {
+        "logits": "an extractor that predicts classes",
+        "classes": "a classifier of the dataset",
+        "held-out": "held-out real images",
+    }
+    return tuple(words[need] for need in get_metric(metric).needs if not given.get(need, True))
 
 
 def has_known_weights(extractor: str, weights_sha256: str) -> bool:
@@ -212,23 +560,32 @@ def has_known_weights(extractor: str, weights_sha256: str) -> bool:
 def metric_label(metric: str, extractor: str, weights_sha256: str) -> str:
     """Return the only name under which a value of ``metric`` may be shown.
 
-    "FID", "KID", "IS", "Precision" and "Recall" are reserved for Inception with known weights. Any
+    "FID", "KID", "IS", "Precision" and so on are reserved for Inception with known weights. Any
     other features are named in the label: "FD[classifier]", "PR[classifier] recall".
 
     Raises:
         ValueError: if the metric or the extractor does not exist.
     """
     spec = get_metric(metric)
-    if has_known_weights(extractor, weights_sha256):
+    if not spec.prefix or has_known_weights(extractor, weights_sha256):
         return spec.label
-
-    features = EXTRACTORS[extractor].short_name
+    features = get_extractor(extractor).short_name
     if extractor == INCEPTION:
         features = f"{features}@{weights_sha256[:8]}"
-    label = f"{spec.prefix}[{features}]"
-    return f"{label} {metric}" if metric in ("precision", "recall") else label
+    return f"{spec.prefix}[{features}] {spec.suffix}".rstrip()
 
 
 def arrow(metric: str) -> str:
-    """Return "↑" if a higher value is better, else "↓"."""
-    return "↑" if get_metric(metric).higher_is_better else "↓"
+    """Return "↑" if a higher value is better, "↓" if a lower one is, "→ 0" if the best is 0."""
+    spec = get_metric(metric)
+    if spec.ideal is not None:
+        return f"→ {spec.ideal:g}"
+    return "↑" if spec.higher_is_better else "↓"
+
+
+def badness(metric: str, value: float) -> float:
+    """Return a number that is smaller for the better of two values of one metric."""
+    spec = get_metric(metric)
+    if spec.ideal is not None:
+        return abs(value - spec.ideal)
+    return -value if spec.higher_is_better else value

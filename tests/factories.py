@@ -120,7 +120,6 @@ def make_protocol(
     number = next(_numbers)
     facts = protocols.DatasetFacts(
         slug=dataset.slug,
-        digest=dataset.digest,
         resolution=dataset.resolution,
         channels=dataset.channels,
         splits={

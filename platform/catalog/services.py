@@ -199,7 +199,6 @@ def _move_into_place(folder: Path, target: Path) -> None:
 def _dataset_facts(dataset: Dataset) -> protocols.DatasetFacts:
     return protocols.DatasetFacts(
         slug=dataset.slug,
-        digest=dataset.digest,
         resolution=dataset.resolution,
         channels=dataset.channels,
         splits={

@@ -16,7 +16,6 @@ from evaluation.uncertainty import MetricResult
 def make_dataset(*, train: int = 1297, test: int = 500, slug: str = "digits") -> DatasetFacts:
     return DatasetFacts(
         slug=slug,
-        digest="a" * 64,
         resolution=8,
         channels=1,
         splits={"train": SplitFacts("b" * 64, train), "test": SplitFacts("c" * 64, test)},

@@ -324,7 +324,7 @@ def board(trained: TrainedClassifier, digits: Digits) -> dict[str, EvaluationRes
         for name, split in (("train", train), ("test", test))
     }
     protocol = build_protocol(
-        DatasetFacts("digits", "a" * 64, 8, 1, splits),
+        DatasetFacts("digits", 8, 1, splits),
         extractor=CLASSIFIER,
         weights_sha256=trained.weights_sha256,
         recipe=trained.recipe,

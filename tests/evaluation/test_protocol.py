@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, strategies as st
 
 from evaluation.protocol import (
+    DatasetFacts,
     Protocol,
     ProtocolError,
+    SplitFacts,
     build_protocol,
     differences,
     short,
 )
-from evaluation.specs import INCEPTION, INCEPTION_2015_SHA256
+from evaluation.specs import CLASSIFIER, DINOV2, INCEPTION, INCEPTION_2015_SHA256, METRICS
 from tests.evaluation.factories import make_dataset, make_protocol
 
 Change = Callable[[dict[str, Any]], None]
@@ -31,14 +33,17 @@ def test_a_protocol_survives_its_record() -> None:
 def test_the_fingerprint_of_the_same_protocol_never_changes() -> None:
     fingerprint = make_protocol().fingerprint()
 
-    assert fingerprint == "6f30ba72e2f86fd5d7d5ab8f9e70c10a6b02eaff817e99dd29301080c4d8a2a3"
+    assert fingerprint == "e665c582c9ac641d49bf45f6342424f740ab11eccf405607dd80c7c213daeb98"
     assert short(fingerprint) == fingerprint[:12]
 
 
-def test_the_name_of_the_dataset_is_no_part_of_the_fingerprint() -> None:
-    a, b = make_protocol(make_dataset(slug="digits")), make_protocol(make_dataset(slug="ziffern"))
+def test_names_for_people_are_no_part_of_the_fingerprint() -> None:
+    a = make_protocol(make_dataset(slug="digits"))
+    record = make_protocol(make_dataset(slug="ziffern")).to_record()
+    record["reference"]["split"] = "everything"
+    b = Protocol.from_record(record)
 
-    assert a.to_record()["dataset"]["slug"] == "digits"
+    assert a.to_record()["dataset"] == "digits"
     assert a.fingerprint() == b.fingerprint()
     assert differences(a, b) == []
 
@@ -46,8 +51,9 @@ def test_the_name_of_the_dataset_is_no_part_of_the_fingerprint() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda r: r["dataset"].update(digest="0" * 64), "dataset digest"),
-        (lambda r: r["reference"].update(split="test"), "reference split: test and train"),
+        (lambda r: r["reference"].update(kind="statistics"), "reference kind: statistics and"),
+        (lambda r: r["held_out"].update(digest="0" * 64), "held out digest: 000000000000 and"),
+        (lambda r: r.update(held_out=None), "held out digest: nothing and"),
         (lambda r: r["reference"].update(digest="0" * 64), "reference digest"),
         (lambda r: r["reference"].update(count=1296), "reference count: 1296 and 1297"),
         (lambda r: r["extractor"].update(layer="logits"), "extractor layer"),
@@ -56,6 +62,8 @@ def test_the_name_of_the_dataset_is_no_part_of_the_fingerprint() -> None:
         (lambda r: r["extractor"]["recipe"].update(version=2), "extractor recipe version: 2 and 1"),
         (lambda r: r["images"].update(resize="299 bicubic"), "images resize"),
         (lambda r: r["images"].update(channels=3), "images channels: 3 and 1"),
+        (lambda r: r["images"].update(lossy="accepted"), "images lossy: accepted and"),
+        (lambda r: r["numerics"].update(accumulation="float32"), "numerics accumulation"),
         (lambda r: r.update(num_images=499), "num images: 499 and 500"),
         (lambda r: r["metrics"]["precision"].update(neighbours=5), "metrics precision neighbours"),
         (lambda r: r["metrics"].pop("kd"), "metrics kd degree: nothing and 3"),
@@ -88,15 +96,52 @@ def test_by_default_the_whole_test_split_is_the_size_of_a_scored_set() -> None:
     assert make_protocol(make_dataset(train=60_000, test=26_032)).num_images == 10_000
 
 
-def test_the_test_split_must_be_large_enough_for_the_control_row() -> None:
-    with pytest.raises(ProtocolError) as caught:
-        make_protocol(num_images=1000)
+def test_more_images_may_be_scored_than_the_test_split_has() -> None:
+    assert make_protocol(num_images=1000).num_images == 1000
 
-    assert str(caught.value) == (
-        "num_images: expected at most the 500 images of the test split, which is scored as the "
-        "real-vs-real control; got 1000"
+
+def test_metrics_are_chosen_by_name_and_stand_in_the_order_of_boards() -> None:
+    protocol = build_protocol(
+        make_dataset(),
+        extractor=CLASSIFIER,
+        weights_sha256="d" * 64,
+        recipe={},
+        metrics=["ct", "recall", "fd", "recall"],
     )
-    assert caught.value.field == "num_images"
+
+    assert list(protocol.metrics) == ["fd", "recall", "ct"]
+    assert set(protocol.uncertainty) == {"level", "fd", "recall", "ct"}
+
+
+@pytest.mark.parametrize(
+    ("extractor", "metric", "message"),
+    [
+        (CLASSIFIER, "fid", "metrics: expected a metric of fd, "),
+        (INCEPTION, "class_kl", "metrics.class_kl: needs a classifier of the dataset"),
+        (DINOV2, "is", "metrics.is: needs an extractor that predicts classes"),
+        (CLASSIFIER, "ct", "metrics.ct: needs held-out real images"),
+    ],
+)
+def test_a_metric_whose_needs_are_not_met_is_refused(
+    extractor: str, metric: str, message: str
+) -> None:
+    splits = {"train": SplitFacts("b" * 64, 100)}
+
+    with pytest.raises(ProtocolError) as caught:
+        build_protocol(
+            DatasetFacts("digits", 8, 1, splits),
+            extractor=extractor,
+            weights_sha256="d" * 64,
+            recipe={},
+            metrics=[metric],
+        )
+
+    assert str(caught.value).startswith(message)
+
+
+def test_a_protocol_of_an_earlier_version_says_what_to_do() -> None:
+    with pytest.raises(ProtocolError, match="of an earlier Trilemma: register it again"):
+        Protocol.from_record({"version": 1})
 
 
 def test_precision_and_recall_compare_sets_of_equal_size() -> None:
@@ -126,10 +171,10 @@ def test_only_known_inception_weights_make_a_protocol_measure_fid() -> None:
         (lambda r: r.update(images=None), "images: expected an object, got None"),
         (
             lambda r: r.update(steps=3),
-            "steps: unknown; expected dataset, reference, extractor, images, num_images, metrics, "
-            "uncertainty, version",
+            "steps: unknown; expected dataset, reference, held_out, extractor, images, "
+            "num_images, metrics, uncertainty, numerics, version",
         ),
-        (lambda r: r.update(version=2), "version: expected 1, got 2"),
+        (lambda r: r.update(version=3), "version: expected 2, got 3"),
         (
             lambda r: r.update(num_images=0),
             "num_images: expected a whole number of at least 1, got 0",
@@ -146,11 +191,13 @@ def test_only_known_inception_weights_make_a_protocol_measure_fid() -> None:
         (lambda r: r["images"].update(resize=1), "images.resize: expected text, got 1"),
         (
             lambda r: r["extractor"].update(name="vgg"),
-            "extractor.name: expected one of inception-v3-compat, dataset-classifier, got 'vgg'",
+            "extractor.name: expected an extractor of inception-v3-compat, dataset-classifier, "
+            "stacked-classifier, dinov2-vit-l-14, random-convolution, pixels-pca64 or "
+            "torch-fidelity/NAME; got 'vgg'",
         ),
         (
             lambda r: r["metrics"].update(fid={}),
-            "metrics.fid: expected a metric of fd, kd, is, precision, recall, got 'fid'",
+            f"metrics.fid: expected a metric of {', '.join(METRICS)}, got 'fid'",
         ),
         (
             lambda r: r.update(metrics={}),
@@ -216,7 +263,7 @@ def test_any_other_value_gives_a_protocol_or_a_protocol_error(
 
 def test_the_names_can_be_had_without_loading_torch_or_numpy() -> None:
     program = (
-        "import sys, evaluation.specs, evaluation.protocol\n"
+        "import sys, evaluation.specs, evaluation.presets, evaluation.protocol\n"
         "print(sorted({'torch', 'numpy', 'PIL', 'scipy', 'django'} & set(sys.modules)))"
     )
 
