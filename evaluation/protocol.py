@@ -138,13 +138,13 @@ class Protocol:
         return record
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "Protocol":
+    def from_record(cls, record: object) -> "Protocol":
         """Return the protocol that ``to_record`` wrote.
 
         Raises:
             ProtocolError: if a field is missing, unknown or wrong.
         """
-        if record.get("version") == 1:
+        if isinstance(record, Mapping) and record.get("version") == 1:
             raise ProtocolError(
                 "version", f"expected {VERSION}, got 1, of an earlier Trilemma: register it again"
             )
