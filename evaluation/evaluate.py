@@ -12,7 +12,7 @@ from evaluation.extractors.base import Extractor, FeatureSet, Stopped, extract, 
 from evaluation.frechet import frechet_distance
 from evaluation.inception_score import inception_score
 from evaluation.kid import kernel_distance
-from evaluation.neighbours import precision_recall
+from evaluation.neighbours import neighbour_metrics
 from evaluation.protocol import Protocol
 from evaluation.specs import METRICS
 from evaluation.uncertainty import MetricResult, choose, undefined
@@ -149,10 +149,10 @@ def _kd(
 ) -> dict[str, MetricResult]:
     parameters = protocol.metrics["kd"]
     result = kernel_distance(
-        fake.features,
         _chosen(real, parameters),
+        fake.features,
         degree=parameters["degree"],
-        coefficient=parameters["coefficient"],
+        coef0=parameters["coefficient"],
         level=protocol.uncertainty["level"],
         keep_going=keep_going,
     )
@@ -170,10 +170,10 @@ def _precision_recall(name: str) -> "Measure":
         protocol: Protocol, fake: FeatureSet, real: FeatureSet, keep_going: KeepGoing
     ) -> dict[str, MetricResult]:
         parameters, method = protocol.metrics[name], protocol.uncertainty[name]
-        both = precision_recall(
-            fake.features,
+        both = neighbour_metrics(
             _chosen(real, parameters),
-            neighbours=parameters["neighbours"],
+            fake.features,
+            k=parameters["neighbours"],
             draws=method["draws"],
             seed=method["seed"],
             level=protocol.uncertainty["level"],
@@ -181,8 +181,8 @@ def _precision_recall(name: str) -> "Measure":
         )
         twin = "recall" if name == "precision" else "precision"
         if protocol.metrics.get(twin) != parameters or protocol.uncertainty[twin] != method:
-            return {name: getattr(both, name)}
-        return {"precision": both.precision, "recall": both.recall}
+            return {name: both.results[name]}
+        return {pair: both.results[pair] for pair in ("precision", "recall")}
 
     return measure
 

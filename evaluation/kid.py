@@ -29,17 +29,18 @@ class KernelSums:
 
 
 def kernel_distance(
+    real: Features,
     generated: Features,
-    reference: Features,
     *,
     degree: int = 3,
-    coefficient: float = 1.0,
+    gamma: float | None = None,
+    coef0: float = 1.0,
     level: float = 0.95,
     keep_going: Callable[[], None] = lambda: None,
 ) -> MetricResult:
-    """Return the unbiased MMD² of generated (N, D) and reference (M, D) features over all pairs.
+    """Return the unbiased MMD² of real (M, D) and generated (N, D) features over all pairs.
 
-    The kernel is (⟨x, y⟩ / D + coefficient)^degree. The estimate may be negative. It is already
+    The kernel is (gamma ⟨x, y⟩ + coef0)^degree, gamma 1 / D unless given. The estimate may be negative. It is already
     unbiased, so ``corrected`` equals ``value``. The interval counts the sampling error of
     both sets and includes the second-order term, which rules when the sets are alike.
     ``keep_going`` is called between the parts of the work and may raise to end it.
@@ -49,13 +50,14 @@ def kernel_distance(
     Raises:
         ValueError: if the features are no finite (N, D) and (M, D).
     """
-    x, y = as_feature_pair(generated, reference)
+    x, y = as_feature_pair(generated, real)
+    gamma = 1 / x.shape[1] if gamma is None else gamma
     n, m = len(x), len(y)
     if min(n, m) < 2:
         return undefined(f"needs at least 2 images on each side, got {n} and {m}")
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.T / x.shape[1] + coefficient) ** degree
+        return (a @ b.T * gamma + coef0) ** degree
 
     within_x = _within(x, kernel, keep_going)
     within_y = _within(y, kernel, keep_going)

@@ -1,6 +1,6 @@
 """Precision and recall of generated images from nearest-neighbour balls in feature space."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +24,10 @@ TIE = 1e-12  # squared distances this close, relative to the largest norm, are e
 
 
 @dataclass(frozen=True)
-class PrecisionRecall:
-    """Both metrics of one pair of sets."""
+class NeighbourMetrics:
+    """The metrics of one pair of sets, by name."""
 
-    precision: MetricResult
-    recall: MetricResult
+    results: Mapping[str, MetricResult]
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,17 @@ class _Balls:
     halves: Tensor
 
 
-def precision_recall(
+def neighbour_metrics(
+    real: Features,
     generated: Features,
-    reference: Features,
     *,
-    neighbours: int = 3,
+    k: int,
     draws: int = 50,
     seed: int = 0,
     level: float = 0.95,
     keep_going: Callable[[], None] = lambda: None,
-) -> PrecisionRecall:
-    """Return precision and recall of generated (N, D) against reference (M, D) features.
+) -> NeighbourMetrics:
+    """Return precision and recall of generated (N, D) against real (M, D) features.
 
     An image is covered by a set if its distance to some member is at most (``<=``) the distance
     from that member to its k-th nearest other member. Standard errors are the spread of the same
@@ -66,11 +65,11 @@ def precision_recall(
     Raises:
         ValueError: if the features are no finite (N, D) and (M, D).
     """
-    x, y = as_feature_pair(generated, reference)
+    x, y = as_feature_pair(generated, real)
     n, m = len(x), len(y)
-    if min(n, m) <= neighbours:
-        missing = undefined(f"needs more than {neighbours} images on each side, got {n} and {m}")
-        return PrecisionRecall(precision=missing, recall=missing)
+    if min(n, m) <= k:
+        missing = undefined(f"needs more than {k} images on each side, got {n} and {m}")
+        return NeighbourMetrics({"precision": missing, "recall": missing})
 
     centre = y.mean(0)  # distances stay, norms shrink, and with them the rounding error
     x, y = x - centre, y - centre
@@ -80,13 +79,15 @@ def precision_recall(
     halves_y = _half_samples(m, draws, rng).to(x.device)
 
     tie = TIE * float(max((x**2).sum(1).max(), (y**2).sum(1).max()))
-    balls_x = _balls(x, neighbours, halves_x, keep_going)
-    balls_y = _balls(y, neighbours, halves_y, keep_going)
+    balls_x = _balls(x, k, halves_x, keep_going)
+    balls_y = _balls(y, k, halves_y, keep_going)
     inside_y, inside_y_halves = _covered(x, y, balls_y, tie, keep_going)
     inside_x, inside_x_halves = _covered(y, x, balls_x, tie, keep_going)
-    return PrecisionRecall(
-        precision=_result("precision", inside_y, inside_y_halves, halves_x, level),
-        recall=_result("recall", inside_x, inside_x_halves, halves_y, level),
+    return NeighbourMetrics(
+        {
+            "precision": _result("precision", inside_y, inside_y_halves, halves_x, level),
+            "recall": _result("recall", inside_x, inside_x_halves, halves_y, level),
+        }
     )
 
 

@@ -57,16 +57,16 @@ def test_the_distance_equals_that_of_torch_fidelity() -> None:
         kid_kernel_poly_coef0=1,
     )
 
-    assert kernel_distance(x, y).value == pytest.approx(theirs, rel=1e-5)
+    assert kernel_distance(y, x).value == pytest.approx(theirs, rel=1e-5)
 
 
 def test_the_result_does_not_depend_on_the_tiles() -> None:
     rng = np.random.default_rng(3)
     x, y = normal(rng, 130, 5, s=1), normal(rng, 170, 5)
 
-    whole = kernel_distance(x, y)
+    whole = kernel_distance(y, x)
     with patch("evaluation.kid.TILE", 32):
-        tiled = kernel_distance(x, y)
+        tiled = kernel_distance(y, x)
 
     assert tiled.value == pytest.approx(whole.value, rel=1e-10)
     assert tiled.standard_error == pytest.approx(whole.standard_error, rel=1e-10)
@@ -93,7 +93,7 @@ def test_half_precision_of_the_input_is_not_that_of_the_sums() -> None:
 
 
 def test_one_image_has_no_distance() -> None:
-    result = kernel_distance(np.zeros((5, 2)), np.zeros((1, 2)))
+    result = kernel_distance(np.zeros((1, 2)), np.zeros((5, 2)))
 
     assert result.value is None
     assert result.reason == "needs at least 2 images on each side, got 5 and 1"

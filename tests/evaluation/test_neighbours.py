@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from evaluation.neighbours import precision_recall
+from evaluation.neighbours import neighbour_metrics
 from tests.evaluation.factories import numbers
 
 
@@ -16,9 +16,10 @@ def column(*values: float) -> np.ndarray:
 
 
 def both(x: np.ndarray, y: np.ndarray, *, neighbours: int = 3) -> tuple[float, float]:
-    result = precision_recall(x, y, neighbours=neighbours)
-    assert result.precision.value is not None and result.recall.value is not None
-    return result.precision.value, result.recall.value
+    results = neighbour_metrics(y, x, k=neighbours).results
+    precision, recall = results["precision"].value, results["recall"].value
+    assert precision is not None and recall is not None
+    return precision, recall
 
 
 def test_points_on_a_line_give_the_closed_form() -> None:
@@ -83,9 +84,9 @@ def test_the_result_does_not_depend_on_the_tiles() -> None:
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(130, 5)) * 0.8, rng.normal(size=(170, 5))
 
-    whole = precision_recall(x, y)
+    whole = neighbour_metrics(y, x, k=3)
     with patch("evaluation.neighbours.TILE", 32):
-        tiled = precision_recall(x, y)
+        tiled = neighbour_metrics(y, x, k=3)
 
     assert tiled == whole
 
@@ -102,7 +103,7 @@ def test_half_samples_have_the_radii_of_their_own_distances() -> None:
     for mask_x, mask_y in zip(masks[:10], masks[10:], strict=True):
         shares.append(both(x[mask_x], y[mask_y])[0])
 
-    found = precision_recall(x, y, draws=10, seed=7).precision.standard_error
+    found = neighbour_metrics(y, x, k=3, draws=10, seed=7).results["precision"].standard_error
     assert found == pytest.approx(np.std(shares, ddof=1), abs=1e-12)
 
 
@@ -110,23 +111,29 @@ def test_the_standard_error_is_near_the_spread_over_repetitions() -> None:
     rng = np.random.default_rng(6)
 
     results = [
-        precision_recall(rng.normal(size=(300, 6)) * 0.8, rng.normal(size=(300, 6)), draws=20)
+        neighbour_metrics(rng.normal(size=(300, 6)), rng.normal(size=(300, 6)) * 0.8, k=3, draws=20)
         for _ in range(60)
     ]
 
     for name in ("precision", "recall"):
-        found = [getattr(result, name) for result in results]
+        found = [result.results[name] for result in results]
         spread = numbers(found, "value").std()
         reported = numbers(found, "standard_error").mean()
         assert 0.8 * spread < reported < 1.8 * spread  # half-sampling is slightly conservative
-        assert all(0 <= one.interval[0] <= one.value <= one.interval[1] <= 1 for one in found)
+        for one in found:
+            assert one.value is not None and one.interval is not None
+            assert 0 <= one.interval[0] <= one.value <= one.interval[1] <= 1
 
 
 def test_few_images_have_no_interval_and_fewer_no_value() -> None:
     rng = np.random.default_rng(8)
 
-    few = precision_recall(rng.normal(size=(49, 2)), rng.normal(size=(60, 2))).recall
-    none = precision_recall(rng.normal(size=(3, 2)), rng.normal(size=(60, 2))).recall
+    few = neighbour_metrics(rng.normal(size=(60, 2)), rng.normal(size=(49, 2)), k=3).results[
+        "recall"
+    ]
+    none = neighbour_metrics(rng.normal(size=(60, 2)), rng.normal(size=(3, 2)), k=3).results[
+        "recall"
+    ]
 
     assert few.value is not None and few.interval is None
     assert few.reason == "no interval: needs at least 50 images on each side"
@@ -138,10 +145,10 @@ def test_a_share_that_no_half_varies_has_no_interval() -> None:
     rng = np.random.default_rng(7)
     far = rng.normal(size=(100, 4)) + 1000
 
-    result = precision_recall(far, rng.normal(size=(100, 4)))
+    results = neighbour_metrics(rng.normal(size=(100, 4)), far, k=3).results
 
-    assert (result.precision.value, result.recall.value) == (0, 0)
-    assert result.precision.interval is None
-    assert result.precision.reason == (
+    assert (results["precision"].value, results["recall"].value) == (0, 0)
+    assert results["precision"].interval is None
+    assert results["precision"].reason == (
         "no interval: every half of the images gives 0, so its spread is unknown"
     )
