@@ -1,0 +1,211 @@
+"""The sliced Wasserstein distance of two feature sets: exact transport along random directions."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluation.jackknife import jackknifed, seeded_groups
+from evaluation.uncertainty import CHUNK, Features, MetricResult, as_row_pair, undefined
+
+BLOCK = 128  # directions worked on at a time: 50 MB an array at 50,000 images
+IMAGES_PER_GROUP = 10  # fewer generated images in a group of the jackknife: no interval
+
+
+@dataclass(frozen=True)
+class SlicedCost:
+    """The transport cost, averaged over directions; (B,) that with each group left out."""
+
+    value: float
+    left_out: np.ndarray
+
+
+def sliced_wasserstein(
+    real: Features,
+    generated: Features,
+    *,
+    directions: int = 256,
+    seed: int = 0,
+    order: float = 2,
+    groups: int = 20,
+    level: float = 0.95,
+    keep_going: Callable[[], None] = lambda: None,
+) -> MetricResult:
+    """Return SW_p = (mean over directions of W_p^p)^(1/p) of real (M, D) and generated (N, D).
+
+    The directions are uniform on the sphere and seeded: those of ``random_directions``. Sets of
+    unequal size are transported exactly, by their quantile functions. The interval of order 2 is
+    the root of that of SW_2², from the grouped jackknife over generated images: the reference and
+    the directions are held fixed. In simulations it covers 93-97 % from 10 images per group on,
+    and more where the sets are alike. ``details`` holds the square; a root near 0 has no standard error of its own.
+
+    Source: Bonneel et al., 2015, "Sliced and Radon Wasserstein barycenters of measures".
+
+    Raises:
+        ValueError: if the features are no finite (M, D) and (N, D), or the order is below 1.
+    """
+    if order < 1:
+        raise ValueError(f"expected an order of at least 1, got {order}")
+    y, x = as_row_pair(real, generated)
+    if min(len(x), len(y)) == 0:
+        return undefined(f"needs at least 1 image on each side, got {len(x)} and {len(y)}")
+    along = random_directions(directions, x.shape[1], seed=seed)
+    if order != 2:
+        cost = sliced_cost(y, x, along, order=order, keep_going=keep_going)
+        return MetricResult(
+            value=cost.value ** (1 / order), reason="no interval: it is known for order 2 alone"
+        )
+    return _root(squared_distance(y, x, along, groups=groups, level=level, keep_going=keep_going))
+
+
+def _root(squared: MetricResult) -> MetricResult:
+    """Return the result for the root of a quantity of at least 0."""
+    if squared.value is None or squared.corrected is None:
+        return replace(squared, value=None if squared.value is None else math.sqrt(squared.value))
+    low, high = squared.interval or (0.0, 0.0)
+    corrected, error = math.sqrt(max(squared.corrected, 0)), squared.standard_error or 0.0
+    return MetricResult(
+        value=math.sqrt(squared.value),
+        corrected=corrected,
+        # The delta method needs a square that is clearly above 0.
+        standard_error=error / (2 * corrected) if corrected**2 > 2 * error else None,
+        interval=None if squared.interval is None else (math.sqrt(low), math.sqrt(high)),
+        reason=squared.reason,
+        details={
+            "square": squared.value,
+            "square_corrected": squared.corrected,
+            "square_standard_error": squared.standard_error,
+        },
+    )
+
+
+def squared_distance(
+    real: Tensor,
+    generated: Tensor,
+    directions: np.ndarray,
+    *,
+    groups: int = 20,
+    level: float = 0.95,
+    keep_going: Callable[[], None] = lambda: None,
+) -> MetricResult:
+    """Return SW_2² along unit vectors (R, D), of real (M, D) and generated (N, D) features.
+
+    ``corrected`` and interval are from the jackknife over ``groups`` of the generated images.
+    """
+    count = len(generated)
+    needed = groups * IMAGES_PER_GROUP
+    if count < needed:
+        cost = sliced_cost(real, generated, directions, order=2, keep_going=keep_going)
+        reason = f"no interval: {count} images are fewer than {needed}"
+        return MetricResult(value=cost.value, reason=reason)
+    cost = sliced_cost(
+        real,
+        generated,
+        directions,
+        order=2,
+        labels=seeded_groups(count, groups, seed=0),
+        keep_going=keep_going,
+    )
+    return jackknifed(cost.value, cost.left_out, level=level, minimum=0.0)
+
+
+def random_directions(count: int, dim: int, *, seed: int) -> np.ndarray:
+    """Return unit vectors (count, dim), float64, uniform on the sphere, from torch's generator.
+
+    They are the normal numbers that torch-fidelity's MIND draws for the same seed.
+    """
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    normal = torch.randn(count, dim, generator=generator, dtype=torch.float32).double()
+    unit: np.ndarray = (normal / normal.norm(dim=1, keepdim=True)).numpy()
+    return unit
+
+
+def sliced_cost(
+    real: Tensor,
+    generated: Tensor,
+    directions: np.ndarray,
+    *,
+    order: float,
+    labels: np.ndarray | None = None,
+    keep_going: Callable[[], None] = lambda: None,
+) -> SlicedCost:
+    """Return the mean over directions (R, D) of W_p^p of the projected sets, float64.
+
+    ``labels``: the group (N,) of each generated image for ``left_out``, of order 2 alone; None =
+    no groups.
+    """
+    value, left_out = 0.0, np.zeros(0 if labels is None else labels.max() + 1)
+    for block in _blocks(directions):
+        keep_going()
+        a, b = _projected(generated, block), np.sort(_projected(real, block), axis=1)
+        # Distances stay when both move alike, and squares keep their digits.
+        centre = b.mean(1, keepdims=True)
+        ranks = np.argsort(a, axis=1)
+        a, b = np.take_along_axis(a, ranks, axis=1) - centre, b - centre
+        value += float(transport_cost(a, b, order=order).sum())
+        if labels is not None:
+            left_out += _left_out(a, b, labels[ranks], len(left_out))
+    return SlicedCost(value=value / len(directions), left_out=left_out / len(directions))
+
+
+def transport_cost(a: np.ndarray, b: np.ndarray, *, order: float) -> np.ndarray:
+    """Return W_p^p (R,) of each row of a (R, N) and of b (R, M), whose rows ascend.
+
+    ∫ |F⁻¹(u) - G⁻¹(u)|^p du over 0..1, where the quantile functions are steps of 1/N and 1/M:
+    exact for any N and M, with the least common multiple of steps never formed.
+    """
+    n, m = a.shape[1], b.shape[1]
+    if n == m:
+        cost: np.ndarray = (np.abs(a - b) ** order).mean(1)
+        return cost
+    # All in units of 1 / NM, where every step of both begins at a whole number.
+    begins = np.union1d(np.arange(n) * m, np.arange(m) * n)
+    weights = np.diff(begins, append=n * m) / (n * m)
+    gap = np.abs(a[:, begins // m] - b[:, begins // n])
+    weighted: np.ndarray = gap**order @ weights
+    return weighted
+
+
+def _left_out(a: np.ndarray, b: np.ndarray, labels: np.ndarray, groups: int) -> np.ndarray:
+    """Return (B,) the sum over rows of W_2² of a without each group, labels (R, N), and of b.
+
+    W_2² = ⟨a²⟩ + ⟨b²⟩ - 2 Σ a_(i) ∫ G⁻¹(u) du over the i-th step, so that only the kept part of
+    each sorted row is needed, and no group is sorted again.
+    """
+    within_b = float((b**2).mean(1).sum())
+    steps: dict[int, np.ndarray] = {}
+    costs = np.zeros(groups)
+    for group in range(groups):
+        kept = a[labels != group].reshape(len(a), -1)  # (R, N'), every row lacks the same images
+        size = kept.shape[1]
+        if size not in steps:
+            steps[size] = _step_integrals(b, size)
+        cross = np.einsum("rn,rn->", kept, steps[size])
+        costs[group] = np.einsum("rn,rn->", kept, kept) / size + within_b - 2 * cross
+    return costs
+
+
+def _step_integrals(b: np.ndarray, count: int) -> np.ndarray:
+    """Return (R, count): the integral of each row's quantile function over each step 1/count."""
+    m = b.shape[1]
+    integral = np.pad(b.cumsum(1) / m, ((0, 0), (1, 0)))  # (R, M+1), from 0 to j/M
+    whole, rest = np.divmod(np.arange(count + 1) * m, count)
+    following = np.minimum(whole + 1, m)
+    share = rest / count
+    at_steps = integral[:, whole] * (1 - share) + integral[:, following] * share
+    return np.diff(at_steps, axis=1)
+
+
+def _blocks(directions: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(directions), BLOCK):
+        yield directions[start : start + BLOCK]
+
+
+def _projected(features: Tensor, directions: np.ndarray) -> np.ndarray:
+    """Return ⟨u, x⟩ (R, N) in float64, without a float64 copy of all features."""
+    u = torch.from_numpy(directions).to(features.device)
+    parts = [u @ chunk.double().T for chunk in features.split(CHUNK)]
+    return torch.cat(parts, dim=1).cpu().numpy()
