@@ -1,28 +1,27 @@
 """Lists the image files of a folder or zip archive and reads them, believing neither.
 
-Nothing is ever unpacked to disk. Names, counts and sizes are checked before anything is read;
-reading a member is bounded by the size it announced. Hidden files and `__MACOSX` are ignored.
-
-Layouts: `train/<class>/*` with or without `test/<class>/*`, `<class>/*`, or images alone
-(unlabelled; also directly inside `train/` and `test/`). One folder around everything is looked
-through.
+Names, counts and sizes are checked before anything is read; reading a member is bounded by the size
+it announced. No member ever becomes a file on disk. Hidden files and `__MACOSX` are ignored.
+`evaluation.layouts` finds the classes, `evaluation.tars` lists tar archives.
 """
 
 import os
 import re
 import stat
 import struct
-import unicodedata
+import tarfile
+import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 MAX_FILES = 1_000_000
 MAX_FILE_BYTES = 64 * 2**20  # one image file, unpacked
+MAX_PACKED = MAX_FILE_BYTES + 2**16  # one image file, packed
 MAX_TOTAL_BYTES = 32 * 2**30  # all files together, unpacked
 MAX_DIRECTORY_BYTES = 128 * 2**20  # a zip's own table of contents, read before anything else
 MAX_RATIO = 200  # unpacked : packed bytes of one member; image files hardly shrink
@@ -31,7 +30,7 @@ MAX_DEPTH = 8  # steps in a member's name
 PARTS = ("train", "test")
 LAYOUTS = "train/<class>/* and test/<class>/*, <class>/*, or images alone"
 
-# What zipfile, PIL and numpy raise on damaged input.
+# What zipfile, tarfile, PIL and numpy raise on damaged input.
 BROKEN = (
     OSError,
     SyntaxError,
@@ -44,6 +43,7 @@ BROKEN = (
     struct.error,
     zlib.error,
     zipfile.BadZipFile,
+    tarfile.TarError,
 )
 
 
@@ -68,31 +68,105 @@ class Member:
         return tuple(self.name.split("/"))
 
 
+Reader = Callable[[Member], bytes]
+ReadAt = Callable[[int, int], bytes]  # offset, most bytes
+
+
 @dataclass(frozen=True)
 class Source:
-    """A folder or archive whose names, counts and sizes have been checked."""
+    """A folder or archive whose names, counts and sizes have been checked.
+
+    opened: makes it ready for reading files, from any thread, until its block ends.
+    """
 
     name: str  # for messages
     files: list[Member]
     folders: list[tuple[str, ...]]  # every folder, also those without files
-    read: Callable[[Member], bytes]
+    opened: Callable[[], AbstractContextManager[Reader]]
 
 
-Classes = dict[str, list[Member]]  # "" = no classes
+def list_folder(folder: Path) -> Source:
+    """Return the files of a folder, at any depth.
+
+    Raises:
+        ImageError: if it holds a link or a device, breaks a bound or holds no visible file.
+    """
+    source = folder.absolute().name  # also for "."
+    files: list[Member] = []
+    folders: list[tuple[str, ...]] = []
+    pending = [folder]
+    while pending:
+        for path in pending.pop().iterdir():
+            name = path.relative_to(folder).as_posix()
+            check_name(source, name)
+            status = path.lstat()
+            if stat.S_ISDIR(status.st_mode):
+                folders.append(tuple(name.split("/")))
+                pending.append(path)
+            elif stat.S_ISREG(status.st_mode):
+                files.append(Member(name, status.st_size))
+                check_count(source, len(files))
+            else:
+                what = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "a special file"
+                raise ImageError(f"{source}: {name}: {what}; expected plain files and folders")
+
+    def read(member: Member) -> bytes:
+        try:
+            with (folder / member.name).open("rb", buffering=0) as file:
+                return file.read(MAX_FILE_BYTES)
+        except OSError as error:
+            raise ImageError(f"{source}: {member.name}: {error.strerror}") from error
+
+    @contextmanager
+    def opened() -> Iterator[Reader]:
+        yield read
+
+    return visible(source, files, folders, opened)
+
+
+def list_zip(path: Path) -> Source:
+    """Return the members of a zip archive.
+
+    Raises:
+        ImageError: if it is none, is damaged, breaks a bound or holds no visible file.
+    """
+    source = path.name
+    infos: dict[str, zipfile.ZipInfo] = {}
+    with open_zip(path) as archive:
+        for info in archive.infolist():
+            check_name(source, info.orig_filename)
+            if info.filename in infos:
+                raise ImageError(
+                    f"{source}: {info.filename}: stored twice; expected each name once"
+                )
+            check_zip_member(source, info)
+            infos[info.filename] = info
+
+    @contextmanager
+    def opened() -> Iterator[Reader]:
+        with open_at(path) as read_at:
+            yield lambda member: _read_zip_member(source, read_at, infos[member.name])
+
+    return visible(
+        source,
+        [Member(info.filename, info.file_size) for info in infos.values() if not info.is_dir()],
+        [tuple(info.filename.split("/")[:-1]) for info in infos.values() if info.is_dir()],
+        opened,
+    )
 
 
 @contextmanager
-def open_source(path: Path) -> Iterator[Source]:
-    """Open a folder or a zip archive for reading.
+def open_at(path: Path) -> Iterator[ReadAt]:
+    """Open a file for reads at any offset, by several threads."""
+    lock = threading.Lock()
+    with path.open("rb", buffering=0) as file:
 
-    Raises:
-        ImageError: if it is neither, is damaged, breaks a bound or holds no visible file.
-    """
-    if path.is_dir():
-        yield _list_folder(path)
-    else:
-        with open_zip(path) as archive:
-            yield _list_zip(path.name, archive)
+        def read_at(offset: int, size: int) -> bytes:
+            with lock:
+                file.seek(offset)
+                return file.read(size)
+
+        yield read_at
 
 
 @contextmanager
@@ -117,21 +191,6 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
 
 
-def read_member(source: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """Return a zip member's bytes, at most one more than it announced.
-
-    Raises:
-        ImageError: if the member does not unpack to what it announced.
-    """
-    try:
-        with archive.open(info) as file:
-            return file.read(info.file_size + 1)
-    except BROKEN as error:
-        raise ImageError(
-            f"{source}: {info.filename}: damaged in the archive ({error}); expected a whole file"
-        ) from error
-
-
 def check_zip_member(source: str, info: zipfile.ZipInfo) -> None:
     """Raise ImageError unless the member is a plain, unencrypted, credibly packed file."""
     where = f"{source}: {info.filename}"
@@ -152,38 +211,6 @@ def check_zip_member(source: str, info: zipfile.ZipInfo) -> None:
         )
 
 
-def arrange(source: Source) -> dict[str, Classes]:
-    """Return the files as part -> class -> files, "" where there are no parts or no classes.
-
-    Raises:
-        ImageError: if the files are not in one of the LAYOUTS, a class is empty, spelt in two
-            ways, or not in both parts.
-    """
-    files, folders = _look_through(
-        [(member.steps, member) for member in source.files], source.folders
-    )
-    if not {steps[0] for steps in folders} & set(PARTS):
-        return {"": _classes(source.name, "", files, folders)}
-    for steps, member in files:
-        if steps[0] not in PARTS:
-            raise ImageError(
-                f"{source.name}: {member.name}: lies beside train/ and test/; "
-                "expected every image inside them"
-            )
-    parts = {
-        part: _classes(
-            source.name,
-            f"{part}/",
-            [(steps[1:], member) for steps, member in files if steps[0] == part],
-            [steps[1:] for steps in folders if steps[0] == part and len(steps) > 1],
-        )
-        for part in PARTS
-        if (part,) in folders
-    }
-    _check_parts(source.name, parts)
-    return parts
-
-
 def _directory_bytes(file: IO[bytes]) -> int:
     """Return the size of the table of contents that a zip's end record announces, 0 if none."""
     end = file.seek(0, os.SEEK_END)
@@ -197,53 +224,26 @@ def _directory_bytes(file: IO[bytes]) -> int:
     return int.from_bytes(size, "little")
 
 
-def _list_zip(source: str, archive: zipfile.ZipFile) -> Source:
-    infos: dict[str, zipfile.ZipInfo] = {}
-    for info in archive.infolist():
-        _check_name(source, info.orig_filename)
-        if info.filename in infos:
-            raise ImageError(f"{source}: {info.filename}: stored twice; expected each name once")
-        check_zip_member(source, info)
-        infos[info.filename] = info
-    return _visible(
-        source,
-        [Member(info.filename, info.file_size) for info in infos.values() if not info.is_dir()],
-        [tuple(info.filename.split("/")[:-1]) for info in infos.values() if info.is_dir()],
-        lambda member: read_member(source, archive, infos[member.name]),
-    )
+def _read_zip_member(source: str, read_at: ReadAt, info: zipfile.ZipInfo) -> bytes:
+    """Return a member's bytes, unpacked no further than one byte beyond what it announced."""
+    try:
+        head = read_at(info.header_offset, 30)
+        names = struct.unpack_from("<HH", head, 26)  # bytes of its name and its extra field
+        packed = read_at(info.header_offset + 30 + sum(names), min(info.compress_size, MAX_PACKED))
+        data = packed
+        if info.compress_type == zipfile.ZIP_DEFLATED:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, info.file_size + 1)
+        if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
+            raise zipfile.BadZipFile(f"Bad CRC-32 for file {info.filename!r}")
+    except BROKEN as error:
+        raise ImageError(
+            f"{source}: {info.filename}: damaged in the archive ({error}); expected a whole file"
+        ) from error
+    return data
 
 
-def _list_folder(folder: Path) -> Source:
-    source = folder.absolute().name  # also for "."
-    files: list[Member] = []
-    folders: list[tuple[str, ...]] = []
-    pending = [folder]
-    while pending:
-        for path in pending.pop().iterdir():
-            name = path.relative_to(folder).as_posix()
-            _check_name(source, name)
-            mode = path.lstat().st_mode
-            if stat.S_ISDIR(mode):
-                folders.append(tuple(name.split("/")))
-                pending.append(path)
-            elif stat.S_ISREG(mode):
-                files.append(Member(name, path.stat().st_size))
-                _check_count(source, len(files))
-            else:
-                what = "a symbolic link" if stat.S_ISLNK(mode) else "a special file"
-                raise ImageError(f"{source}: {name}: {what}; expected plain files and folders")
-
-    def read(member: Member) -> bytes:
-        try:
-            with (folder / member.name).open("rb") as file:
-                return file.read(MAX_FILE_BYTES)
-        except OSError as error:
-            raise ImageError(f"{source}: {member.name}: {error.strerror}") from error
-
-    return _visible(source, files, folders, read)
-
-
-def _check_name(source: str, name: str) -> None:
+def check_name(source: str, name: str) -> None:
+    """Raise ImageError unless the name is plain, relative and not too deep."""
     steps = name.removesuffix("/").split("/")
     if not name.isprintable():
         reason = "a name with unprintable characters"
@@ -261,19 +261,20 @@ def _check_name(source: str, name: str) -> None:
     raise ImageError(f"{source}: {shown}: {reason}; expected plain relative names")
 
 
-def _check_count(source: str, count: int) -> None:
+def check_count(source: str, count: int) -> None:
+    """Raise ImageError if there are too many files."""
     if count > MAX_FILES:
         raise ImageError(f"{source}: more than {MAX_FILES:,} files; expected at most that many")
 
 
-def _visible(
+def visible(
     name: str,
     files: list[Member],
     folders: list[tuple[str, ...]],
-    read: Callable[[Member], bytes],
+    opened: Callable[[], AbstractContextManager[Reader]],
 ) -> Source:
     """Return the source without what is hidden, its counts and sizes checked."""
-    _check_count(name, len(files))
+    check_count(name, len(files))
     every_folder = {
         steps[:depth]
         for folder in {*folders, *(member.steps[:-1] for member in files)}
@@ -295,7 +296,7 @@ def _visible(
     if not files:
         raise ImageError(f"{name}: holds no images; expected {LAYOUTS}")
     return Source(
-        name, files, sorted(steps for steps in every_folder if not _is_hidden(steps)), read
+        name, files, sorted(steps for steps in every_folder if not _is_hidden(steps)), opened
     )
 
 
@@ -303,75 +304,3 @@ def _is_hidden(steps: tuple[str, ...]) -> bool:
     return any(
         step.startswith(".") or step in ("__MACOSX", "Thumbs.db", "desktop.ini") for step in steps
     )
-
-
-Placed = list[tuple[tuple[str, ...], Member]]  # steps that are left, file
-
-
-def _look_through(
-    files: Placed, folders: list[tuple[str, ...]]
-) -> tuple[Placed, list[tuple[str, ...]]]:
-    """Return the files and folders without the one folder around everything, if there is one."""
-    tops = {steps[0] for steps, _ in files} | {steps[0] for steps in folders}
-    while len(tops) == 1 and not tops & set(PARTS) and all(len(steps) > 1 for steps, _ in files):
-        files = [(steps[1:], member) for steps, member in files]
-        folders = [steps[1:] for steps in folders if len(steps) > 1]
-        tops = {steps[0] for steps, _ in files} | {steps[0] for steps in folders}
-    return files, folders
-
-
-def _classes(source: str, part: str, files: Placed, folders: list[tuple[str, ...]]) -> Classes:
-    classes: Classes = {}
-    spelling: dict[str, str] = {}
-    for steps in folders:
-        key = unicodedata.normalize("NFKC", steps[0]).casefold().strip()
-        if spelling.setdefault(key, steps[0]) != steps[0]:
-            raise ImageError(
-                f"{source}: {part}{steps[0]}: the same class as {part}{spelling[key]} but for "
-                "spelling; expected each class once"
-            )
-    names = sorted(spelling.values(), key=_class_order(spelling.values()))
-    classes = {name: [] for name in names} or {"": []}
-    for steps, member in files:
-        if len(steps) > 2:
-            raise ImageError(f"{source}: {member.name}: too deep; expected {LAYOUTS}")
-        name = steps[0] if len(steps) == 2 else ""
-        if name not in classes:
-            raise ImageError(
-                f"{source}: {member.name}: lies beside the class folders; "
-                "expected every image inside one"
-            )
-        classes[name].append(member)
-    for name, members in classes.items():
-        if not members:
-            what = "an empty class" if name else "an empty part"
-            raise ImageError(f"{source}: {part}{name}: {what}; expected at least one image")
-    return classes
-
-
-def _class_order(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
-    """Order by number where every name is a number, else by name."""
-    if all(re.fullmatch("[0-9]{1,9}", name) for name in names):
-        return lambda name: (int(name), name)
-    return lambda name: (0, name)
-
-
-def _check_parts(source: str, parts: dict[str, Classes]) -> None:
-    if "train" not in parts:
-        raise ImageError(f"{source}: test/ without train/; expected {LAYOUTS}")
-    if "test" in parts and ("" in parts["train"]) != ("" in parts["test"]):
-        without, having = ("test", "train") if "" in parts["test"] else ("train", "test")
-        raise ImageError(
-            f"{source}: {without}/: without classes where {having}/ has them; "
-            "expected the same classes in both"
-        )
-    for name in parts.get("test", {}):
-        if name not in parts["train"]:
-            raise ImageError(
-                f"{source}: test/{name}: not a class of train/; expected the same classes in both"
-            )
-    for name in parts["train"]:
-        if "test" in parts and name not in parts["test"]:
-            raise ImageError(
-                f"{source}: train/{name}: not a class of test/; expected the same classes in both"
-            )

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from evaluation.images import Images, convert_images, read_images, read_parts, write_npz
+from generators.images import to_uint8
 from tests.evaluation.pictures import (
     GREY,
     PNG,
@@ -188,6 +190,21 @@ def test_progress_counts_every_image(place: Path) -> None:
     assert seen == [(256, 600), (512, 600), (600, 600)]
 
 
+def test_the_mean_of_a_quarter_is_what_any_antialiased_filter_makes_of_it(place: Path) -> None:
+    row = np.tile(np.array([255, 0, 0, 0], np.uint8), 32)
+    path = make_zip(place / "r.zip", [("1.png", png_of(np.repeat(row[None], 128, 0)))])
+
+    resized = read_images(path, resolution=32).pixels[0, 0]
+
+    # Without half-pixel centres it were 255, without antialiasing 0.
+    assert np.all(abs(resized[:, 2:-2].astype(float) - 63.75) <= 0.75)
+
+
+def test_our_rounding_of_zero_is_the_upper_level() -> None:
+    assert int(to_uint8(torch.zeros(1))[0]) == 128  # truncation of (x + 1) * 127.5 gives 127
+    assert int(to_uint8(torch.tensor([2 * 0.999 - 1]))[0]) == 255  # x * 255 cut off gives 254
+
+
 # --- npz --------------------------------------------------------------------------------------
 
 
@@ -274,7 +291,8 @@ NPZ_REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "float": (
         {"arr_0": np.zeros((2, 4, 4, 3))},
         "x.npz: arr_0: float64 (2, 4, 4, 3); expected uint8 (N, H, W, 1 or 3) or "
-        "(N, 1 or 3, H, W) and at least one image",
+        "(N, 1 or 3, H, W) and at least one image; floats are not rounded here: how it is done "
+        "changes a score",
     ),
     "two channels": (
         {"arr_0": np.zeros((2, 4, 4, 2), np.uint8)},
@@ -287,8 +305,8 @@ NPZ_REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "(N, 1 or 3, H, W) and at least one image",
     ),
     "another name": (
-        {"images": np.zeros((2, 4, 4, 3), np.uint8)},
-        "x.npz: holds no arr_0; expected images as arr_0",
+        {"pictures": np.zeros((2, 4, 4, 3), np.uint8)},
+        "x.npz: holds no arr_0; expected images as arr_0, images or samples",
     ),
     "too few labels": (
         {"arr_0": np.zeros((2, 4, 4, 3), np.uint8), "labels": np.array([1])},
