@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from evaluation.extractors.base import Extractor, FeatureSet, Stopped, extract, extract_cached
-from evaluation.frechet import frechet_distance
-from evaluation.inception_score import inception_score
+from evaluation.frechet import measure_frechet, reference_gaussian
+from evaluation.inception_score import inception_score_from_logits
 from evaluation.kid import kernel_distance
 from evaluation.neighbours import neighbour_metrics
 from evaluation.protocol import Protocol
@@ -132,9 +132,9 @@ def _fd(
     protocol: Protocol, fake: FeatureSet, real: FeatureSet, keep_going: KeepGoing
 ) -> dict[str, MetricResult]:
     method = protocol.uncertainty["fd"]
-    result = frechet_distance(
+    result = measure_frechet(
         fake.features,
-        real.features,
+        reference_gaussian(real.features),
         groups=method["groups"],
         seed=method["seed"],
         images_per_dimension=method["images_per_dimension"],
@@ -162,7 +162,7 @@ def _kd(
 def _is(
     protocol: Protocol, fake: FeatureSet, _real: FeatureSet, _keep_going: KeepGoing
 ) -> dict[str, MetricResult]:
-    return {"is": inception_score(fake.logits, level=protocol.uncertainty["level"])}
+    return {"is": inception_score_from_logits(fake.logits, level=protocol.uncertainty["level"])}
 
 
 def _precision_recall(name: str) -> "Measure":

@@ -5,88 +5,171 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.linalg import eigvalsh, lapack
 from torch import Tensor
 
-from evaluation.moments import Moments, MomentSums, centred_rows
+from evaluation.moments import Moments, MomentSums
 from evaluation.specs import METRICS
 from evaluation.uncertainty import (
     Features,
     MetricResult,
-    as_feature_pair,
+    as_rows,
     interval_around,
     student_quantile,
     undefined,
 )
 
+EPS = torch.finfo(torch.float64).eps
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class ReferenceGaussian:
-    """The real images' Gaussian: mean (D,), trace of the covariance, and a factor of it.
+    """The real images' Gaussian, ready to be measured against: all of it that costs is done once.
 
-    ``factor`` is F of shape (D, R) with F Fᵀ equal to the covariance and R its rank.
+    ``factor``: F of shape (D, R), float64, with F Fᵀ equal to the covariance and R its rank.
+    ``trace``: of the covariance. ``count``: images behind it; 0 if that is not known.
     """
 
     mean: Tensor
     trace: float
     factor: Tensor
+    count: int = 0
+
+    def to(self, device: torch.device) -> "ReferenceGaussian":
+        """Return the same Gaussian on ``device``."""
+        return ReferenceGaussian(
+            self.mean.to(device), self.trace, self.factor.to(device), self.count
+        )
 
 
-def reference_gaussian(features: Tensor) -> ReferenceGaussian:
-    """Return the Gaussian fitted to ``features``, (N, D) float64 with N of at least 2."""
-    if len(features) <= features.shape[1]:
-        _, s, v = torch.linalg.svd(centred_rows(features), full_matrices=False)
-        return ReferenceGaussian(mean=features.mean(0), trace=float((s**2).sum()), factor=v.T * s)
-    return gaussian_from_moments(MomentSums.of(features, features.mean(0)).moments())
+def reference_gaussian(features: Features) -> ReferenceGaussian:
+    """Return the Gaussian fitted to ``features``, (N, D) float32 or float64.
+
+    Raises:
+        ValueError: if they are no finite (N, D) with N of at least 2.
+    """
+    return gaussian_from_moments(Moments.from_features(features))
 
 
 def gaussian_from_moments(moments: Moments) -> ReferenceGaussian:
     """Return the Gaussian with these moments."""
-    eigenvalues, eigenvectors = torch.linalg.eigh(moments.covariance)
-    # Exact nulls are dropped, not lifted by an epsilon: epsilon changes the distance.
-    floor = eigenvalues[-1] * len(eigenvalues) * torch.finfo(torch.float64).eps
-    kept = eigenvalues > floor
     return ReferenceGaussian(
         mean=moments.mean,
         trace=float(moments.covariance.trace()),
-        factor=eigenvectors[:, kept] * eigenvalues[kept].sqrt(),
+        factor=covariance_factor(moments),
+        count=moments.count,
     )
 
 
-def distance_from_moments(generated: Moments, reference: ReferenceGaussian) -> float:
-    """Return the squared Fréchet distance ‖Δμ‖² + tr Σ_g + tr Σ_r − 2 tr (Σ_g Σ_r)^½.
+def frechet_distance(a: Moments, b: Moments) -> float:
+    """Return the squared Fréchet distance ‖μ_a − μ_b‖² + tr Σ_a + tr Σ_b − 2 tr (Σ_a Σ_b)^½.
 
-    The trace of the root is the sum of √λ of Fᵀ Σ_g F, whose eigenvalues are those of Σ_g Σ_r.
-    The result may be below zero by rounding and is not clamped.
+    Nothing is added to the covariances, of whatever rank they are. Swapping ``a`` and ``b``
+    changes the result by rounding only; the result may be below zero by rounding and is not
+    clamped.
 
     Source: Heusel et al., 2017, "GANs trained by a two time-scale update rule", eq. 6.
+
+    Raises:
+        ValueError: if their dimensions differ.
     """
-    product = reference.factor.T @ generated.covariance @ reference.factor
-    eigenvalues = torch.linalg.eigvalsh((product + product.T) / 2)
-    root_trace = eigenvalues.clamp(min=0).sqrt().sum()
-    return _distance(generated.mean, generated.covariance.trace(), root_trace, reference)
+    if len(a.mean) != len(b.mean):
+        raise ValueError(
+            f"expected moments of equal dimension, got {len(a.mean)} and {len(b.mean)}"
+        )
+    if a.rows is not None and b.rows is None:
+        a, b = b, a
+    return _distance(b, gaussian_from_moments(a.to(b.mean.device)))
 
 
-def distance_from_rows(generated: Tensor, reference: ReferenceGaussian) -> float:
-    """Return the same distance from features (N, D) float64, exact also for N < D.
+def _distance(generated: Moments, reference: ReferenceGaussian) -> float:
+    shift = ((generated.mean - reference.mean) ** 2).sum()
+    trace = generated.covariance.trace() + reference.trace
+    return float(shift + trace) - 2 * _root_trace(generated, reference.factor)
 
-    Singular values of A F, with AᵀA = Σ_g, keep the digits that eigenvalues of a rank-deficient
-    product lose.
+
+def _root_trace(moments: Moments, factor: Tensor) -> float:
+    """Return tr (Σ F Fᵀ)^½ of the moments' covariance Σ, with F the ``factor`` (D, R).
+
+    It is the sum of the singular values of A F with AᵀA = Σ, or of the roots of the eigenvalues of
+    Fᵀ Σ F. The latter cost less, but each has an error of ε times the largest, and the root makes
+    much of that where the eigenvalue should be 0.
     """
-    rows = centred_rows(generated)
-    root_trace = torch.linalg.svdvals(rows @ reference.factor).sum()
-    return _distance(generated.mean(0), (rows**2).sum(), root_trace, reference)
+    if moments.rows is not None:
+        return _nuclear_norm(moments.rows @ factor)
+    eigenvalues = _product_eigenvalues(factor, moments.covariance)
+    if len(eigenvalues) and eigenvalues[0] <= len(eigenvalues) * EPS * eigenvalues[-1]:
+        other = covariance_factor(moments)
+        # The product of triangles is graded: its least eigenvalues keep their digits.
+        if not (_is_triangle(factor) and _is_triangle(other)):
+            return _nuclear_norm(other.T @ factor)
+    return float(np.sqrt(eigenvalues.clip(min=0)).sum())
 
 
-def _distance(
-    mean: Tensor, trace: Tensor, root_trace: Tensor, reference: ReferenceGaussian
-) -> float:
-    shift = ((mean - reference.mean) ** 2).sum()
-    return float(shift + trace + reference.trace - 2 * root_trace)
+def _nuclear_norm(product: Tensor) -> float:
+    return float(torch.linalg.svdvals(product).sum())
 
 
-def frechet_distance(
+def _product_eigenvalues(factor: Tensor, covariance: Tensor) -> np.ndarray:
+    """Return the eigenvalues of Fᵀ Σ F, (R,), ascending."""
+    if covariance.device.type != "cpu" or factor.shape[1] == 0:
+        product = factor.T @ covariance @ factor
+        return np.asarray(torch.linalg.eigvalsh(product).cpu())
+    if not _is_triangle(factor):
+        return _eigenvalues((factor.T @ covariance @ factor).numpy())
+    # .T: LAPACK counts by column and so sees the upper triangle Fᵀ; half the work of two products.
+    product, _ = lapack.dsygst(covariance.numpy().T, factor.numpy().T, itype=2)
+    return _eigenvalues(product)
+
+
+def _eigenvalues(matrix: np.ndarray) -> np.ndarray:
+    """Return those of a symmetric ``matrix``, ascending, from its upper triangle; spoils it."""
+    found: np.ndarray = eigvalsh(matrix, lower=False, overwrite_a=True)
+    return found
+
+
+def covariance_factor(moments: Moments) -> Tensor:
+    """Return F (D, R), float64, with F Fᵀ equal to the covariance and R its rank, if not more.
+
+    It is the lower triangle of Cholesky if the covariance has full rank. Exact nulls are left
+    out, not lifted by an epsilon, which would change the distance: features without variance
+    first, then directions without any after the features are brought to equal variance.
+    """
+    if moments.rows is not None:
+        return moments.rows.T.contiguous()
+    variances = moments.covariance.diagonal()
+    live = variances > 0
+    if bool(live.all()):
+        return _factor_of_live(moments.covariance)
+    part = _factor_of_live(moments.covariance[live][:, live])
+    factor = part.new_zeros(len(variances), part.shape[1])
+    factor[live] = part
+    return factor
+
+
+def _factor_of_live(covariance: Tensor) -> Tensor:
+    """Return the factor of a covariance without zeros on its diagonal."""
+    variances = covariance.diagonal()
+    noise = len(variances) * EPS
+    triangle: Tensor
+    triangle, info = torch.linalg.cholesky_ex(covariance)
+    if int(info) == 0 and bool((triangle.diagonal() ** 2 > noise * variances).all()):
+        return triangle.contiguous()
+    deviations = variances.sqrt()
+    correlation = covariance / torch.outer(deviations, deviations)
+    eigenvalues, eigenvectors = torch.linalg.eigh(correlation)
+    kept = eigenvalues > noise * eigenvalues[-1:]
+    factor: Tensor = deviations[:, None] * eigenvectors[:, kept] * eigenvalues[kept].sqrt()
+    return factor
+
+
+def _is_triangle(factor: Tensor) -> bool:
+    return factor.shape[0] == factor.shape[1] and not bool(factor.triu(1).any())
+
+
+def measure_frechet(
     generated: Features,
-    reference: Features,
+    reference: ReferenceGaussian,
     *,
     groups: int = 20,
     seed: int = 0,
@@ -94,46 +177,57 @@ def frechet_distance(
     level: float = 0.95,
     keep_going: Callable[[], None] = lambda: None,
 ) -> MetricResult:
-    """Return the Fréchet distance of generated (N, D) from reference (M, D) features.
+    """Return the Fréchet distance of generated features, (N, D), from the reference's Gaussian.
 
     Bias correction and standard error come from leaving out one of ``groups`` seeded groups of the
-    generated images at a time. The reference is held fixed: its own sampling error is common to
-    all generated sets and is not in the interval. ``keep_going`` is called between the parts of
-    the work and may raise to end it.
+    generated images at a time; they need at least ``images_per_dimension`` images for each of the
+    D dimensions. The reference is held fixed: its own sampling error is common to all generated
+    sets and is not in the interval. ``keep_going`` is called between the parts of the work and may
+    raise to end it.
 
     Raises:
-        ValueError: if the features are no finite (N, D) and (M, D).
+        ValueError: if the features are no finite (N, D).
     """
-    x, y = as_feature_pair(generated, reference)
+    x, reference = _on_one_device(generated, reference)
     count, dim = x.shape
-    if min(count, len(y)) < 2:
-        return undefined(f"needs at least 2 images on each side, got {count} and {len(y)}")
+    if count < 2:
+        return undefined(f"needs at least 2 images, got {count}")
+    reason = _too_few(count, dim, groups=groups, images_per_dimension=images_per_dimension)
+    if reason:
+        return MetricResult(value=_distance(Moments.from_features(x), reference), reason=reason)
 
-    gaussian = reference_gaussian(y)
-    keep_going()
-    if count < dim:
-        value = distance_from_rows(x, gaussian)
-    else:
-        sums = MomentSums.of(x, gaussian.mean)
-        value = distance_from_moments(sums.moments(), gaussian)
+    parts = []
+    for group in seeded_groups(count, groups, seed=seed):
+        keep_going()
+        parts.append(MomentSums.of(x[torch.from_numpy(group)], reference.mean))
+    whole = sum(parts[1:], start=parts[0])
+    left_out = []
+    for part in parts:
+        keep_going()
+        left_out.append(_distance((whole - part).moments(), reference))
+    return jackknifed(_distance(whole.moments(), reference), np.array(left_out), level=level)
+
+
+def _on_one_device(
+    generated: Features, reference: ReferenceGaussian
+) -> tuple[Tensor, ReferenceGaussian]:
+    x = as_rows(generated)
+    if x.shape[1] != len(reference.mean):
+        raise ValueError(
+            f"expected features of equal width, got {x.shape[1]} and {len(reference.mean)}"
+        )
+    return x, reference.to(x.device)
+
+
+def _too_few(count: int, dim: int, *, groups: int, images_per_dimension: int) -> str:
     if count < images_per_dimension * dim:
-        reason = (
+        return (
             f"no interval: {count} images are fewer than {images_per_dimension} per feature "
             f"dimension ({images_per_dimension} x {dim})"
         )
-        return MetricResult(value=value, reason=reason)
     if count < 2 * groups:
-        return MetricResult(
-            value=value,
-            reason=f"no interval: {count} images are fewer than 2 in each of {groups} groups",
-        )
-
-    left_out = []
-    for group in seeded_groups(count, groups, seed=seed):
-        keep_going()
-        rest = sums.without(MomentSums.of(x[torch.from_numpy(group)], gaussian.mean))
-        left_out.append(distance_from_moments(rest.moments(), gaussian))
-    return jackknifed(value, np.array(left_out), level=level)
+        return f"no interval: {count} images are fewer than 2 in each of {groups} groups"
+    return ""
 
 
 def seeded_groups(count: int, groups: int, *, seed: int) -> list[np.ndarray]:
@@ -168,3 +262,53 @@ def jackknifed(value: float, left_out: np.ndarray, *, level: float) -> MetricRes
         standard_error=error,
         interval=interval_around(corrected, half_width, minimum=spec.minimum, maximum=spec.maximum),
     )
+
+
+def measure_frechet_infinity(
+    generated: Features,
+    reference: ReferenceGaussian,
+    *,
+    points: int = 15,
+    smallest: int | None = None,  # images of the first point, None = N / 10 but at least 2 D
+    seed: int = 0,
+    keep_going: Callable[[], None] = lambda: None,
+) -> MetricResult:
+    """Return the Fréchet distance that infinitely many generated images would have (FID∞).
+
+    The distance at ``points`` numbers of images, evenly spaced from ``smallest`` to all N, is
+    extended along 1/N to 0 by least squares. The images of each point are the first of one seeded
+    order, so that all are seen once.
+
+    Source: Chong and Forsyth, 2020, "Effectively unbiased FID and Inception Score", with one order
+    for all points instead of one for each.
+
+    Raises:
+        ValueError: if the features are no finite (N, D) or there are fewer than two points.
+    """
+    x, reference = _on_one_device(generated, reference)
+    count, dim = x.shape
+    first = max(count // 10, 2 * dim, 2) if smallest is None else smallest
+    if points < 2:
+        raise ValueError(f"expected at least 2 points, got {points}")
+    if count < 2 * first:
+        return undefined(f"needs at least {2 * first} images, twice the {first} of the first point")
+
+    counts = np.linspace(first, count, points).round().astype(int)
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(count))
+    values = []
+    sums = MomentSums.of(x[:0], reference.mean)
+    for start, stop in zip([0, *counts[:-1]], counts, strict=True):
+        keep_going()
+        sums += MomentSums.of(x[order[start:stop]], reference.mean)
+        values.append(_distance(sums.moments(), reference))
+    return MetricResult(
+        value=extrapolated(counts, np.array(values)),
+        reason="no interval: the points share images, so their spread does not tell the error",
+        details={"counts": counts.tolist(), "values": values},
+    )
+
+
+def extrapolated(counts: np.ndarray, values: np.ndarray) -> float:
+    """Return a of the least-squares fit a + b / N to ``values`` at ``counts`` N, both (P,)."""
+    slope_and_intercept = np.polyfit(1 / counts, values, 1)
+    return float(slope_and_intercept[1])
