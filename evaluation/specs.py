@@ -89,6 +89,11 @@ _HALF_SAMPLING = _of(
     seed=0,
     quantile="normal",
 )
+_JACKKNIFE = _of(
+    method="grouped jackknife over the generated images, reference held fixed",
+    groups=20,
+    quantile="Student t",
+)
 _NEIGHBOURS = _of(neighbours=3, rule="<=", self="excluded", normalisation="none")
 _KERNEL = _of(kernel="polynomial", degree=3, gamma="1/dim", coefficient=1)
 
@@ -245,9 +250,9 @@ _QUALITY = (
         corner="quality",
         minimum=0.0,
         maximum=None,
-        parameters=_of(),
-        uncertainty=_NO_INTERVAL,
-        help="",
+        parameters=_of(projections=1000, seed=2020),
+        uncertainty=_JACKKNIFE,
+        help="Monge Inception distance: squared sliced Wasserstein-2 distance, times 3 D.",
     ),
     MetricSpec(
         name="sliced_wasserstein",
@@ -258,7 +263,7 @@ _QUALITY = (
         minimum=0.0,
         maximum=None,
         parameters=_of(order=2, directions=256, seed=0),
-        uncertainty=_NO_INTERVAL,
+        uncertainty=_JACKKNIFE,
         help="Wasserstein-2 distance of the features along random directions.",
     ),
     MetricSpec(
@@ -364,7 +369,7 @@ _COVERAGE = (
         minimum=1.0,
         maximum=None,
         parameters=_of(kernel="cosine", order=1),
-        uncertainty=_NO_INTERVAL,
+        uncertainty=_of(**_JACKKNIFE, images_per_dimension=5),
         help="Effective number of different images among the generated ones.",
     ),
     MetricSpec(
