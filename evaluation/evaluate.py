@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from evaluation.extractors.base import Extractor, FeatureSet, Stopped, extract, extract_cached
+from evaluation.cache import FeatureCache
+from evaluation.extractors.base import Extractor, FeatureSet, Stopped, extract
 from evaluation.frechet import measure_frechet, reference_gaussian
 from evaluation.inception_score import inception_score_from_logits
 from evaluation.kid import kernel_distance
@@ -64,10 +65,9 @@ def evaluate(
     _check_counts(protocol, len(generated), len(reference))
     _check_parameters(protocol)
 
-    real = extract_cached(
+    real = FeatureCache(cache).features(
         extractor,
         reference,
-        cache,
         batch_size=batch_size,
         on_progress=lambda share: report("reference", share),
         should_stop=stop,

@@ -98,11 +98,19 @@ class ImageStream(ABC):
         chosen = None if indices is None else self._checked(np.asarray(indices, np.int64))
         return self._pass(chosen)
 
-    def digests(self) -> list[bytes]:
-        """Return the sha256 of each image; read them all, if that has not been done before."""
+    @property
+    def is_repeatable(self) -> bool:
+        """Return whether the images can be read again."""
+        return True
+
+    def digests(self, keep_going: Callable[[], None] = lambda: None) -> list[bytes]:
+        """Return the sha256 of each image; read them all, if that has not been done before.
+
+        keep_going: called after each chunk; it may raise to end the work.
+        """
         if self._digests is None:
             for _ in self.chunks():
-                pass
+                keep_going()
         assert self._digests is not None, "a whole pass leaves the digests"
         return self._digests
 

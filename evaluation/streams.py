@@ -6,7 +6,7 @@ what else is refused, `evaluation.layouts` how classes lie in folders, `evaluati
 arrays are images and how their axes are told.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -253,14 +253,23 @@ class IteratorStream(ImageStream):
         self._again = None if iterator is chunks else chunks
         self._next: Iterable[Any] | None = chain([first], iterator)
 
-    def digests(self) -> list[bytes]:
-        """Return the sha256 of each image."""
-        if self._digests is None and self._again is None:
+    @property
+    def is_repeatable(self) -> bool:
+        """Return whether the images can be read again."""
+        return self._again is not None
+
+    def digests(self, keep_going: Callable[[], None] = lambda: None) -> list[bytes]:
+        """Return the sha256 of each image.
+
+        Raises:
+            ImageError: if they have not been read, and could be read only once.
+        """
+        if self._digests is None and not self.is_repeatable:
             raise ImageError(
                 f"{self.name}: not read yet; expected their digests to be asked for afterwards, "
                 "for an iterator is read once"
             )
-        return super().digests()
+        return super().digests(keep_going)
 
     def read(self, indices: Indices | None) -> Iterator[Pixels]:
         """Yield the images of these indices; None = all."""

@@ -1,8 +1,6 @@
 """What every feature extractor offers, and how a whole image set is run through one."""
 
 import hashlib
-import logging
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
-
-logger = logging.getLogger(__name__)
 
 
 class ExtractorError(RuntimeError):
@@ -155,81 +149,6 @@ class _Rows:
             expected = "at least 1 image" if not self._count else f"{self._count} images"
             raise ValueError(f"expected {expected}, got {self.seen}")
         return torch.cat(self._parts) if self._whole is None else self._whole
-
-
-def extract_cached(
-    extractor: Extractor,
-    images: np.ndarray,
-    cache: Path | None,
-    *,
-    batch_size: int | None = None,  # None = the extractor's own
-    on_progress: Callable[[float], None] = lambda _: None,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> FeatureSet:
-    """Return what ``extract`` returns, from the folder ``cache`` if it was computed before.
-
-    The key is the content of the images with the layer and weights of the extractor, so an entry
-    cannot be stale. A damaged entry is computed anew. ``None`` = no cache.
-    """
-    if cache is None:
-        return extract(
-            extractor,
-            images,
-            batch_size=batch_size,
-            on_progress=on_progress,
-            should_stop=should_stop,
-        )
-    identity = f"{extractor.name} {extractor.layer} {extractor.weights_sha256}"
-    key = hashlib.sha256(f"{content_sha256(images)} {identity}".encode()).hexdigest()
-    path = cache / f"features-{key[:32]}.safetensors"
-    found = _read_features(path)
-    if found is None:
-        found = extract_cached(
-            extractor,
-            images,
-            None,
-            batch_size=batch_size,
-            on_progress=on_progress,
-            should_stop=should_stop,
-        )
-        _write_features(path, found)
-    on_progress(1.0)
-    return found
-
-
-def _read_features(path: Path) -> FeatureSet | None:
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            logits = file.get_tensor("logits") if "logits" in file.keys() else None  # noqa: SIM118
-            found = FeatureSet(features=file.get_tensor("features"), logits=logits)
-            digest = (file.metadata() or {}).get("sha256")
-    except (OSError, SafetensorError) as error:
-        logger.warning("computing again: %s is damaged: %s", path, error)
-        return None
-    if digest != _features_sha256(found):
-        logger.warning("computing again: %s is damaged: wrong sha256", path)
-        return None
-    return found
-
-
-def _write_features(path: Path, found: FeatureSet) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
-        tensors = {"features": found.features}
-        if found.logits is not None:
-            tensors["logits"] = found.logits
-        save_file(tensors, part, metadata={"sha256": _features_sha256(found)})
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _features_sha256(found: FeatureSet) -> str:
-    logits = [] if found.logits is None else [found.logits.numpy()]
-    return content_sha256(found.features.numpy(), *logits)
 
 
 @contextmanager
