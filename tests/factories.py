@@ -2,9 +2,11 @@
 
 import hashlib
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +18,7 @@ from accounts.models import User
 from catalog.models import Dataset, Protocol, file_sha256
 from evaluation import protocol as protocols
 from evaluation.specs import CLASSIFIER
-from experiments import services
+from experiments import controls, services
 from experiments.models import (
     Checkpoint,
     Entry,
@@ -113,6 +115,7 @@ def make_protocol(
     extractor: str = CLASSIFIER,
     weights_sha256: str = "",
     num_images: int | None = None,
+    metrics: Sequence[str] | None = None,
     **fields: Any,
 ) -> Protocol:
     """Return a protocol that measures the dataset; each call has other weights by default."""
@@ -132,6 +135,7 @@ def make_protocol(
         extractor=extractor,
         weights_sha256=weights_sha256 or sha256(f"weights {number}"),
         recipe={},
+        metrics=metrics,
         num_images=num_images,
     )
     return Protocol.objects.create(
@@ -143,6 +147,22 @@ def make_protocol(
         num_images=protocol.num_images,
         **fields,
     )
+
+
+def make_old_protocol(*, dataset: Dataset | None = None) -> Protocol:
+    """Return a protocol as version 1 wrote it, whose record nothing reads any more."""
+    dataset = dataset or make_dataset()
+    record = json.loads((Path(__file__).parent / "protocol_version_1.json").read_text())
+    protocol = Protocol(
+        name="classifier-test",
+        dataset=dataset,
+        record=record,
+        fingerprint="cd3fff1826410b99b20e7c6374f73bb3169dc4dca3e5935b2ab8af927bf75f0e",
+        extractor=CLASSIFIER,
+        num_images=record["num_images"],
+        facts={"test_accuracy": 0.9861},
+    )
+    return Protocol.objects.bulk_create([protocol])[0]
 
 
 def experiment_data(*, protocol: Protocol, **changes: Any) -> dict[str, Any]:
@@ -353,8 +373,14 @@ def make_scores(
     ]
 
 
-def control_of(experiment: Experiment) -> Entry:
-    return experiment.entries.get(kind=Entry.Kind.CONTROL)
+def control_of(experiment: Experiment, kind: str = controls.TEST) -> Entry:
+    """Return a control of an experiment, by default its real test images."""
+    return experiment.entries.get(kind=Entry.Kind.CONTROL, config__control=kind)
+
+
+def controls_of(experiment: Experiment) -> list[Entry]:
+    """Return all controls of an experiment, real test images first."""
+    return [control_of(experiment, kind) for kind in controls.KINDS]
 
 
 def contenders_of(experiment: Experiment) -> list[Entry]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, Q
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework.exceptions import ValidationError
@@ -14,7 +14,7 @@ from rest_framework.reverse import reverse
 from api import bodies
 from api.views import Resource
 from catalog.models import Protocol
-from experiments.models import Experiment
+from experiments.models import Entry, Experiment
 from leaderboards import export
 from leaderboards.ranking import Board, rank
 
@@ -69,7 +69,11 @@ class LeaderboardViewSet(Resource):
 
     def list(self, request: Request) -> Response:
         """Return every board with its address."""
-        protocols = self.get_queryset().annotate(contenders=Count("experiments__entries"))
+        protocols = self.get_queryset().annotate(
+            contenders=Count(
+                "experiments__entries", filter=Q(experiments__entries__kind=Entry.Kind.GENERATOR)
+            )
+        )
         return Response([_link(request, protocol) for protocol in protocols])
 
     def retrieve(self, request: Request, fingerprint: str) -> Response:

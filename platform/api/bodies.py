@@ -59,7 +59,7 @@ class BoardLinkSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     dataset = serializers.CharField()
     num_images = serializers.IntegerField()
-    entries = serializers.IntegerField(help_text="entries measured by it, controls included")
+    entries = serializers.IntegerField(help_text="entries measured by it, without controls")
     url = serializers.URLField()
     csv = serializers.URLField()
 
@@ -72,7 +72,11 @@ class ColumnSerializer(serializers.Serializer[Any]):
     label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
     unit = serializers.CharField(allow_blank=True)
     higher_is_better = serializers.BooleanField()
-    corner = serializers.ChoiceField(choices=["quality", "coverage", "cost"])
+    ideal = serializers.FloatField(
+        allow_null=True, help_text="the best value, where it is neither the highest nor the lowest"
+    )
+    corner = serializers.ChoiceField(choices=["quality", "coverage", "memorisation", "cost"])
+    headline = serializers.BooleanField(help_text="whether the page shows it at first")
     help = serializers.CharField()
 
 
@@ -80,7 +84,8 @@ class BoardSerializer(serializers.Serializer[Any]):
     """A whole leaderboard at full precision, the same rows as its page and its CSV.
 
     `rank` is that of the sorted column; under a metric, rows with `seeds_failed` rank behind all
-    rows without.
+    rows without. Controls have no rank; `control_kind` says which one a row is (test, copy, noise,
+    blur). `details` holds what else is known of a value, by column, for each scored seed.
     """
 
     protocol = serializers.CharField()

@@ -71,6 +71,8 @@ class MetricSerializer(serializers.Serializer[Any]):
     name = serializers.ChoiceField(choices=list(specs.METRICS))
     label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
     higher_is_better = serializers.BooleanField()
+    corner = serializers.ChoiceField(choices=["quality", "coverage", "memorisation"])
+    headline = serializers.BooleanField(help_text="whether boards show it at first")
     parameters = serializers.DictField()
 
 
@@ -109,6 +111,8 @@ class ProtocolSerializer(serializers.ModelSerializer[Protocol]):
                 "name": name,
                 "label": protocol.metric_label(name),
                 "higher_is_better": specs.get_metric(name).higher_is_better,
+                "corner": specs.get_metric(name).corner,
+                "headline": specs.get_metric(name).headline,
                 "parameters": parameters,
             }
             for name, parameters in protocol.record["metrics"].items()
@@ -302,6 +306,7 @@ class SampleSetSerializer(JobSerializer):
 
 class MetricValueSerializer(serializers.ModelSerializer[MetricValue]):
     label = serializers.SerializerMethodField()  # type: ignore[assignment]  # a field of the data
+    details = serializers.DictField(help_text="what else is known of the value")
 
     class Meta:
         model = MetricValue
@@ -314,6 +319,7 @@ class MetricValueSerializer(serializers.ModelSerializer[MetricValue]):
             "low",
             "high",
             "reason",
+            "details",
         ]
 
     def get_label(self, value: MetricValue) -> str:

@@ -9,7 +9,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from evaluation import protocol as protocols
+from evaluation import protocol as protocols, specs
 
 is_sha256 = RegexValidator(r"\A[0-9a-f]{64}\Z", "expected 64 lower-case hexadecimal digits")
 
@@ -208,11 +208,29 @@ class Protocol(FrozenModel):
     def parsed(self) -> protocols.Protocol:
         return protocols.Protocol.from_record(self.record)
 
+    @property
+    def refusal(self) -> str:
+        """Return why nothing new can be scored under the protocol, "" if it can.
+
+        The record of an earlier version stays readable and its board stays.
+        """
+        try:
+            self.parsed()
+        except protocols.ProtocolError as error:
+            return str(error)
+        return ""
+
     def metric_label(self, metric: str) -> str:
-        return self.parsed().label(metric)
+        identity = self.record["extractor"]
+        return specs.metric_label(metric, identity["name"], identity["weights_sha256"])
 
     def differences(self, other: "Protocol") -> list[str]:
         """Return in words why values under the two may not be compared; empty if they may."""
+        if self.fingerprint == other.fingerprint:
+            return []
+        for protocol in (self, other):
+            if protocol.refusal:
+                return [f"{protocol.label}: {protocol.refusal}"]
         return protocols.differences(self.parsed(), other.parsed())
 
 

@@ -60,7 +60,8 @@ class SharedForm(forms.Form):
 
     def __init__(self, data: QueryDict | None = None, *, initial: dict[str, Any]) -> None:
         super().__init__(data, initial=initial)
-        self.rows = list(Protocol.objects.select_related("dataset").order_by("dataset", "pk"))
+        found = Protocol.objects.select_related("dataset").order_by("dataset", "pk")
+        self.rows = [protocol for protocol in found if not protocol.refusal]
         choices = [(p.fingerprint, p.label) for p in self.rows]
         self.fields["protocols"].choices = choices  # type: ignore[attr-defined]  # a choice field
         slugs = Dataset.objects.values_list("slug", "name")
@@ -68,7 +69,7 @@ class SharedForm(forms.Form):
 
     @property
     def chosen_protocols(self) -> list[tuple[Protocol, bool]]:
-        """Return every protocol and whether it is ticked."""
+        """Return every protocol that can be used and whether it is ticked."""
         ticked = self["protocols"].value() or []
         return [(protocol, protocol.fingerprint in ticked) for protocol in self.rows]
 
@@ -238,7 +239,7 @@ class Submission:
         chosen = Protocol.objects.select_related("dataset").order_by("-pk")
         if wanted := query.get("dataset"):
             chosen = chosen.filter(dataset__slug=wanted)
-        first = chosen.first()
+        first = next((protocol for protocol in chosen if not protocol.refusal), None)
         initial: dict[str, Any] = {"budget_unit": "images", "budget_amount": "100000", "seeds": "1"}
         if first:
             initial |= {"dataset": first.dataset.slug, "protocols": [first.fingerprint]}

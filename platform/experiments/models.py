@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from catalog.models import Dataset, Protocol
+from experiments import controls
 from generators import registry
 from jobs.models import ACTIVE, Job, Status
 
@@ -89,7 +90,7 @@ class Entry(models.Model):
 
     class Kind(models.TextChoices):
         GENERATOR = "generator"
-        CONTROL = "control"  # real images of the test split
+        CONTROL = "control"  # no model: config says which, {"control": "test"}
 
     experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="entries")
     kind = models.CharField(max_length=20, choices=Kind.choices, default=Kind.GENERATOR)
@@ -117,6 +118,13 @@ class Entry(models.Model):
         return self.label
 
     @property
+    def control(self) -> controls.Control | None:
+        """Return which control the entry is, None for a generator."""
+        if self.kind != self.Kind.CONTROL:
+            return None
+        return controls.CONTROLS[self.config["control"]]
+
+    @property
     def family(self) -> str:
         """Return "gan", "vae", "diffusion", or "control"."""
         return registry.get_spec(self.algorithm).family if self.algorithm else "control"
@@ -137,7 +145,7 @@ class Entry(models.Model):
 
     @property
     def algorithm_label(self) -> str:
-        return registry.get_spec(self.algorithm).label if self.algorithm else "Real images"
+        return registry.get_spec(self.algorithm).label if self.algorithm else self.label
 
 
 class Run(Job):
@@ -233,7 +241,7 @@ class LossPoint(models.Model):
 
 
 class SampleSet(Job):
-    """Images drawn from a checkpoint with one sampler; or real images for a control entry."""
+    """Images drawn from a checkpoint with one sampler; or those of a control entry."""
 
     task_name = "experiments.tasks.draw_samples"
 
@@ -326,6 +334,7 @@ class MetricValue(models.Model):
     low = models.FloatField(null=True, blank=True)  # 95 % interval
     high = models.FloatField(null=True, blank=True)
     reason = models.CharField(max_length=500, blank=True)  # why something is absent
+    details = models.JSONField(default=dict, blank=True)  # what else is known of the value
 
     class Meta:
         ordering: ClassVar = ["evaluation_id", "metric"]

@@ -17,12 +17,12 @@ import torch
 from django.conf import settings
 
 from catalog.models import DamagedError, Dataset, Protocol, file_sha256
-from evaluation import evaluate as scoring, specs
+from evaluation import controls, evaluate as scoring, specs
 from evaluation.extractors.base import Extractor, ExtractorError
 from evaluation.extractors.classifier import ClassifierExtractor
 from evaluation.extractors.inception import InceptionExtractor
 from experiments import services
-from experiments.models import Entry, Evaluation, Run, SampleSet
+from experiments.models import Evaluation, Run, SampleSet
 from generators import images, registry, sampling, training
 from generators.configs import DDPMConfig, SamplerConfig
 from jobs.execution import Heartbeat, Stopped
@@ -35,7 +35,7 @@ GRID_COLUMNS = 10
 POINTS_KEPT = 100  # loss points between two beats
 PREVIEWS = 6  # of a training with a budget in images; others have one per checkpoint in time
 SAMPLE_BATCH = 100  # images between two looks at whether to stop
-CONTROL_SEED = 0  # which test images the control row holds, where there are more than needed
+CONTROL_SEED = 0  # of noise, and of which images a control holds where there are more than needed
 
 
 @cache
@@ -196,9 +196,9 @@ def _fast_sampler(generator: sampling.LoadedGenerator) -> SamplerConfig:
 
 
 def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
-    """Draw a sample set's images from its checkpoint, or take a control's from the test split."""
-    if sample_set.entry.kind == Entry.Kind.CONTROL:
-        pixels, labels = _test_images(sample_set)
+    """Draw a sample set's images from its checkpoint, or make those of a control."""
+    if sample_set.entry.control is not None:
+        pixels, labels = _control_images(sample_set)
         facts = {}
     else:
         samples = _draw(sample_set, heartbeat)
@@ -208,11 +208,22 @@ def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
     services.finish_sampling(sample_set, sha256=sha256, **facts)
 
 
-def _test_images(sample_set: SampleSet) -> tuple[np.ndarray, np.ndarray | None]:
-    pixels, labels = load_split(sample_set.entry.experiment.dataset, "test")
-    chosen = np.random.default_rng(CONTROL_SEED).permutation(len(pixels))[: sample_set.count]
-    if len(chosen) < sample_set.count:
-        raise JobError(f"expected {sample_set.count} test images, the split has {len(pixels)}")
+def _control_images(sample_set: SampleSet) -> tuple[np.ndarray, np.ndarray | None]:
+    control, dataset = sample_set.entry.control, sample_set.entry.experiment.dataset
+    assert control is not None, "only controls have no checkpoint"
+    if not control.split:
+        shape = (dataset.channels, dataset.resolution, dataset.resolution)
+        return controls.uniform_noise(shape, sample_set.count, seed=CONTROL_SEED), None
+    pixels, labels = _some_images(dataset, control.split, sample_set.count)
+    return (controls.blurred(pixels) if control.kind == "blur" else pixels), labels
+
+
+def _some_images(dataset: Dataset, split: str, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return a seeded choice of a split's images, in mixed order: sheets show the first ones."""
+    pixels, labels = load_split(dataset, split)
+    chosen = np.random.default_rng(CONTROL_SEED).permutation(len(pixels))[:count]
+    if len(chosen) < count:
+        raise JobError(f"expected {count} images of the {split} split, it has {len(pixels)}")
     return pixels[chosen], None if labels is None else labels[chosen]
 
 
@@ -252,8 +263,14 @@ def _write(sample_set: SampleSet, pixels: np.ndarray, labels: np.ndarray | None)
 
 
 def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
-    """Score a sample set under a protocol."""
+    """Score a sample set under a protocol; a control that is too small for it stays unscored."""
+    if reason := services.shortage(evaluation):
+        heartbeat.end()
+        services.finish_unscored(evaluation, reason)
+        return
     row = evaluation.protocol
+    if row.refusal:
+        raise JobError(row.refusal)
     protocol = row.parsed()
     generated = _read_samples(evaluation.sample_set)
     reference, _ = load_split(row.dataset, protocol.reference.split)
@@ -288,7 +305,17 @@ def _columns(found: scoring.MetricResult) -> dict[str, Any]:
         "low": low,
         "high": high,
         "reason": found.reason,
+        "details": _storable(dict(found.details)),
     }
+
+
+def _storable(value: Any) -> Any:
+    """Return JSON values as a database keeps them: what is not finite becomes None."""
+    if isinstance(value, dict):
+        return {name: _storable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _read_samples(sample_set: SampleSet) -> np.ndarray:

@@ -7,6 +7,7 @@ from django.db import transaction
 
 from accounts.models import User
 from catalog.models import Protocol
+from experiments import controls
 from experiments.models import (
     Checkpoint,
     Entry,
@@ -17,12 +18,7 @@ from experiments.models import (
     Run,
     SampleSet,
 )
-from experiments.specification import (
-    CONTROL_LABEL,
-    ExperimentSpec,
-    SpecificationError,
-    read_experiment,
-)
+from experiments.specification import ExperimentSpec, SpecificationError, read_experiment
 from generators import registry
 from jobs import lifecycle
 from jobs.models import JobEvent, Queue
@@ -43,7 +39,7 @@ def submit_data(data: Mapping[str, Any], *, user: User | None) -> Experiment:
 
 @transaction.atomic
 def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
-    """Write an experiment with its entries, queued runs and control, and ring for them.
+    """Write an experiment with its entries, queued runs and controls, and ring for them.
 
     Raises:
         SpecificationError: if the name is taken.
@@ -59,7 +55,8 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
         created_by=user,
     )
     experiment.protocols.set(spec.protocols)
-    _add_control(experiment, spec.protocols)
+    real, *others = controls.CONTROLS.values()
+    _add_control(experiment, real, position=0)
     for position, entry_spec in enumerate(spec.entries, start=1):
         entry = Entry.objects.create(
             experiment=experiment,
@@ -71,22 +68,29 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
         )
         for seed in spec.seeds:
             lifecycle.enqueue(Run.objects.create(entry=entry, seed=seed))
+    for position, control in enumerate(others, start=1 + len(spec.entries)):
+        _add_control(experiment, control, position=position)
     return experiment
 
 
-def _add_control(experiment: Experiment, protocols: list[Protocol]) -> None:
-    """Add the row that every board needs: real test images against the protocol's reference."""
+def _add_control(experiment: Experiment, control: controls.Control, *, position: int) -> None:
+    """Add a row that every board needs: images that no model made, as many as there can be."""
     entry = Entry.objects.create(
-        experiment=experiment, kind=Entry.Kind.CONTROL, label=CONTROL_LABEL, position=0
+        experiment=experiment,
+        kind=Entry.Kind.CONTROL,
+        label=control.label,
+        config={"control": control.kind},
+        position=position,
     )
-    control = SampleSet.objects.create(
+    wanted = images_needed(list(experiment.protocols.all()))
+    sample_set = SampleSet.objects.create(
         entry=entry,
-        sampler={"name": "test split"},
-        sampler_label="test split",
-        count=images_needed(protocols),
+        sampler={"name": control.source},
+        sampler_label=control.source,
+        count=control.available(experiment.dataset, wanted),
         queue=Queue.DEFAULT,
     )
-    lifecycle.enqueue(control)
+    lifecycle.enqueue(sample_set)
 
 
 def images_needed(protocols: list[Protocol]) -> int:
@@ -223,6 +227,31 @@ def finish_evaluation(evaluation: Evaluation, values: Mapping[str, Mapping[str, 
         MetricValue(evaluation=evaluation, metric=metric, **fields)
         for metric, fields in values.items()
     )
+
+
+def shortage(evaluation: Evaluation) -> str:
+    """Return why a sample set is too small for the protocol, "" if it is not.
+
+    Only a control can be: its split ends. It is then not scored at another number of images.
+    """
+    sample_set, wanted = evaluation.sample_set, evaluation.protocol.num_images
+    control = sample_set.entry.control
+    if control is None or sample_set.count >= wanted:
+        return ""
+    return (
+        f"the {control.split} split holds {sample_set.count:,} images, "
+        f"the protocol scores {wanted:,}"
+    )
+
+
+def finish_unscored(evaluation: Evaluation, reason: str) -> None:
+    """Complete an evaluation with every metric absent for one reason.
+
+    Raises:
+        StaleAttempt: if the evaluation no longer belongs to this attempt; nothing is written.
+    """
+    absent = {metric: {"reason": reason} for metric in evaluation.protocol.metrics}
+    finish_evaluation(evaluation, absent)
 
 
 def cancel_experiment(experiment: Experiment) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.models import Dataset, Protocol
+from experiments import controls
 from generators import registry
 from generators.configs import (
     LARGEST_SIDE,
@@ -144,6 +145,8 @@ def _read_protocols(
         elif dataset is not None and protocol.dataset_id != dataset.pk:
             message = f"the protocol measures {protocol.dataset}, not {dataset}"
             reader.wrong(f"protocols.{index}", message)
+        elif protocol.refusal:
+            reader.wrong(f"protocols.{index}", f"{protocol.label}: {protocol.refusal}")
         elif protocol not in found:
             found.append(protocol)
     return found
@@ -189,7 +192,7 @@ def _read_entries(reader: _Reader, entries: object) -> list[EntrySpec]:
         reader.wrong("entries", f"expected a list of 1 to {MAX_ENTRIES} entries")
         return []
     specs = [_read_entry(reader, f"entries.{i}", entry) for i, entry in enumerate(entries)]
-    labels: set[str] = {CONTROL_LABEL}
+    labels = set(controls.LABELS)
     for index, spec in enumerate(specs):
         if spec is None:
             continue
@@ -197,9 +200,6 @@ def _read_entries(reader: _Reader, entries: object) -> list[EntrySpec]:
             reader.wrong(f"entries.{index}.label", f"{spec.label!r} is taken, expected another")
         labels.add(spec.label)
     return [spec for spec in specs if spec is not None]
-
-
-CONTROL_LABEL = "Real test images"
 
 
 def _read_entry(reader: _Reader, path: str, entry: object) -> EntrySpec | None:

@@ -11,7 +11,8 @@ def trilemma(board: Board) -> dict[str, Any] | None:
     coverage = _first(board, "coverage")
     if quality is None or coverage is None:
         return None
-    points = [_point(row, quality, coverage) for row in board.rows]
+    rows = [row for row in board.rows if row.is_real or not row.is_control]
+    points = [_point(row, quality, coverage) for row in rows]
     points = [point for point in points if point is not None]
     if not points:
         return None

@@ -9,8 +9,8 @@ from leaderboards.ranking import Board, Column, Row
 
 def columns(board: Board) -> list[str]:
     """Return the names of the exported columns; a metric's name carries its honest label."""
-    names = ["rank", "experiment", "entry", "family", "algorithm", "sampler", "control"]
-    names += ["seeds_scored", "seeds_total", "seeds_failed", "protocol"]
+    names = ["rank", "experiment", "entry", "family", "algorithm", "sampler"]
+    names += ["control", "control_kind", "seeds_scored", "seeds_total", "seeds_failed", "protocol"]
     for column in board.columns:
         names.append(column.label if column.corner != "cost" else column.key)
         if column.corner != "cost":
@@ -26,7 +26,11 @@ def rows(board: Board) -> list[dict[str, Any]]:
 
 
 def to_dict(board: Board) -> dict[str, Any]:
-    """Return the whole board as plain JSON values: what it measures, its columns, its rows."""
+    """Return the whole board as plain JSON values: what it measures, its columns, its rows.
+
+    Rows are those of `rows` with `details` more: what is known of a value besides its interval, by
+    the key of its column, for each scored seed.
+    """
     return {
         "protocol": board.protocol.fingerprint,
         "name": board.protocol.name,
@@ -35,8 +39,12 @@ def to_dict(board: Board) -> dict[str, Any]:
         "experiment": board.experiment.pk if board.experiment else None,
         "sort": board.sort,
         "columns": [_column(column) for column in board.columns],
-        "rows": rows(board),
+        "rows": [{**_row(board, row), "details": _details(row)} for row in board.rows],
     }
+
+
+def _details(row: Row) -> dict[str, list[dict[str, Any]]]:
+    return {key: list(cell.details) for key, cell in row.cells.items() if any(cell.details)}
 
 
 def _column(column: Column) -> dict[str, Any]:
@@ -47,7 +55,9 @@ def _column(column: Column) -> dict[str, Any]:
         "label": column.label,
         "unit": column.unit,
         "higher_is_better": column.higher_is_better,
+        "ideal": column.ideal,
         "corner": column.corner,
+        "headline": column.headline,
         "help": column.help,
     }
 
@@ -61,6 +71,7 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         "algorithm": row.entry.algorithm,
         "sampler": row.sampler_label,
         "control": row.is_control,
+        "control_kind": row.control,
         "seeds_scored": row.seeds_scored,
         "seeds_total": row.seeds_total,
         "seeds_failed": row.seeds_failed,

@@ -61,7 +61,7 @@ def _corners(board: Board) -> list[tuple[str, Column]]:
     """Return one column for each corner of the trilemma, where the protocol has one."""
     chosen: dict[str, Column] = {}
     for column in board.columns:
-        if column.corner != "cost":
+        if column.corner in ("quality", "coverage"):
             chosen.setdefault(column.corner.capitalize(), column)
         elif column.key == SPEED:
             chosen["Speed"] = column

@@ -2,33 +2,38 @@
 
 Rules: only values of one fingerprint stand together; a cell is the mean over the seeds that were
 scored, and `seeds k/n` says how many were not; ties share a rank (1, 2, 2, 4); what is missing is
-last; the control row has no rank.
+last. Controls have no rank: real test images stand first, the others after everything else. They
+are the same images in every experiment, so each stands once.
 
 Survivors are not the sample: the seeds that failed may be those with the worst values. So under a
 metric, rows with failed seeds are ranked behind all rows without, whatever their mean over the
 survivors, and never lead; worst first, too, they stand between the others and what is missing.
 Costs do not depend on who survives and are ranked by value alone.
 
-A distance to the reference below that of the control, which is real images that no model has seen,
-is no better quality: the model may have copied training images. Such cells are marked.
+A distance to the reference below that of the real control, which no model has seen, is no better
+quality: the model may have copied training images. Neither is an authenticity below the control's
+beyond their intervals: its images are nearer to single training images. Such cells are marked.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from catalog.models import Protocol
 from evaluation import specs
+from experiments import controls
 from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, SampleSet
 from jobs.models import Status
 from leaderboards.intervals import mean_interval
 
 T = TypeVar("T", Run, SampleSet)
 Values = dict[int, dict[str, MetricValue]]
-Corner = Literal["quality", "coverage", "cost"]
+Corner = Literal["quality", "coverage", "memorisation", "cost"]
+CORNERS: tuple[Corner, ...] = ("quality", "coverage", "memorisation", "cost")  # in a board's order
 DISTANCES = ("fd", "kd")  # metrics that say how far from the reference a sample set is
+AUTHENTICITY = "authenticity"  # share of images that are no nearer to a training image than usual
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,21 @@ class Column:
     higher_is_better: bool
     corner: Corner
     help: str
+    headline: bool = True  # shown at first; the others on request
+    ideal: float | None = None  # the best value, where that is neither the highest nor the lowest
 
     @property
     def arrow(self) -> str:
+        if self.ideal is not None:
+            return f"→ {self.ideal:g}"
         return "↑" if self.higher_is_better else "↓"
+
+    @property
+    def direction(self) -> str:
+        """Return in words which values are better."""
+        if self.ideal is not None:
+            return f"Nearer to {self.ideal:g} is better."
+        return "Higher is better." if self.higher_is_better else "Lower is better."
 
 
 @dataclass(frozen=True)
@@ -59,7 +75,9 @@ class Cell:
     rank: int | None = None
     leads: bool = False  # best, or not separable from the best by their intervals
     beats_control: bool = False  # nearer to the reference than unseen real images are
+    near_training: bool = False  # nearer to single training images than unseen real images are
     reason: str = ""  # why the value or the interval is absent
+    details: tuple[dict[str, Any], ...] = ()  # what else is known, for each seed with a value
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,16 @@ class Row:
     @property
     def is_control(self) -> bool:
         return self.entry.kind == Entry.Kind.CONTROL
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it is the control that models are compared with: real test images."""
+        return self.control == controls.TEST
+
+    @property
+    def control(self) -> str:
+        """Return which control it is, "" for a contender."""
+        return kind_of(self.entry)
 
     @property
     def experiment(self) -> Experiment:
@@ -99,7 +127,8 @@ class Board:
 
     @property
     def control(self) -> Row | None:
-        return next((row for row in self.rows if row.is_control), None)
+        """Return the row of real test images."""
+        return next((row for row in self.rows if row.is_real), None)
 
 
 COSTS = (
@@ -111,19 +140,21 @@ COSTS = (
 
 
 def columns_of(protocol: Protocol) -> tuple[Column, ...]:
-    """Return the metric columns of a protocol, in the order of the metrics, then the costs."""
-    identity = protocol.record["extractor"]
+    """Return the metric columns of a protocol by their corners, then the costs."""
+    found = [spec for spec in specs.METRICS.values() if spec.name in protocol.metrics]
+    found.sort(key=lambda spec: CORNERS.index(spec.corner))
     metrics = tuple(
         Column(
             key=spec.name,
-            label=specs.metric_label(spec.name, identity["name"], identity["weights_sha256"]),
+            label=protocol.metric_label(spec.name),
             unit="",
             higher_is_better=spec.higher_is_better,
             corner=spec.corner,
             help=spec.help,
+            headline=spec.headline,
+            ideal=spec.ideal,
         )
-        for spec in specs.METRICS.values()
-        if spec.name in protocol.record["metrics"]
+        for spec in found
     )
     return (*metrics, *COSTS)
 
@@ -159,12 +190,33 @@ def _rows(
     values = _values(protocol, entries)
     unscored = _failed(protocol, entries)
     rows = []
-    for entry in entries:
+    for entry in _once(entries, protocol):
         for label in _sampler_labels(entry, sets[entry.pk]):
             drawn = [s for s in sets[entry.pk] if s.sampler_label == label]
             failed = _seeds_failed(runs[entry.pk], drawn, unscored)
             rows.append(_row(entry, label, columns, runs[entry.pk], drawn, values, failed))
     return rows
+
+
+def _once(entries: Iterable[Entry], protocol: Protocol) -> list[Entry]:
+    """Return the entries with each control once: the first that was scored, else the oldest."""
+    scored = Evaluation.objects.filter(
+        protocol=protocol,
+        status=Status.COMPLETED,
+        sample_set__entry__kind=Entry.Kind.CONTROL,
+        sample_set__entry__in=entries,
+    )
+    order = scored.order_by("finished_at", "pk").values_list("sample_set__entry_id", flat=True)
+    places = {pk: place for place, pk in enumerate(order)}
+    first: dict[str, Entry] = {}
+    for entry in sorted(entries, key=lambda e: (places.get(e.pk, len(places)), e.pk)):
+        first.setdefault(kind_of(entry), entry)
+    return [entry for entry in entries if not kind_of(entry) or first[kind_of(entry)] == entry]
+
+
+def kind_of(entry: Entry) -> str:
+    """Return which control an entry is, "" for a contender."""
+    return entry.control.kind if entry.control else ""
 
 
 def _by_entry(items: Iterable[T]) -> dict[int, list[T]]:
@@ -226,7 +278,7 @@ def _row(
     cells = {}
     for column in columns:
         if column.corner == "cost" and entry.kind == Entry.Kind.CONTROL:
-            cells[column.key] = Cell(None, reason="real images are not drawn")
+            cells[column.key] = Cell(None, reason="no model draws these images")
         elif column.corner == "cost":
             cells[column.key] = _cost_cell(column.key, runs, sets)
         else:
@@ -260,14 +312,17 @@ def _metric_cell(metric: str, scored: list[dict[str, MetricValue]]) -> Cell:
         return Cell(None, reason=absent or "not scored yet")
     estimates = [estimate(v) for v in known]
     plug_in = sum(v.value or 0.0 for v in known) / len(known)
+    details = tuple(v.details for v in known)
     if len(known) == 1:
         only = known[0]
         interval: Literal["images", ""] = "images" if only.low is not None else ""
         reason = absent or only.reason
-        return Cell(estimates[0], only.low, only.high, interval, plug_in, reason=reason)
+        return Cell(
+            estimates[0], only.low, only.high, interval, plug_in, reason=reason, details=details
+        )
     spec = specs.METRICS[metric]
     mean, low, high = mean_interval(estimates, minimum=spec.minimum, maximum=spec.maximum)
-    return Cell(mean, low, high, "seeds", plug_in, reason=absent)
+    return Cell(mean, low, high, "seeds", plug_in, reason=absent, details=details)
 
 
 def _why_absent(found: list[MetricValue], known: list[MetricValue]) -> str:
@@ -328,24 +383,28 @@ def of_survivors(row: Row, column: Column) -> bool:
 
 def _badness(cell: Cell, column: Column) -> float:
     assert cell.value is not None, "only present values are compared"
+    if column.ideal is not None:
+        return abs(cell.value - column.ideal)
     return -cell.value if column.higher_is_better else cell.value
 
 
 def _marked(rows: list[Row]) -> list[Row]:
-    """Return the rows with the cells marked that beat the control of their experiment."""
-    controls = {row.entry.experiment_id: row for row in rows if row.is_control}
-    marked = []
-    for row in rows:
-        control = controls.get(row.entry.experiment_id)
-        if control is not None:
-            nearer = {
-                key: replace(cell, beats_control=_nearer(key, cell, control.cells[key]))
-                for key, cell in row.cells.items()
-                if key in DISTANCES
-            }
-            row = replace(row, cells={**row.cells, **nearer})
-        marked.append(row)
-    return marked
+    """Return the rows with the cells marked that speak of copies, beside the real control."""
+    control = next((row for row in rows if row.is_real), None)
+    if control is None:
+        return rows
+    return [
+        replace(row, cells={k: _mark(k, cell, control.cells[k]) for k, cell in row.cells.items()})
+        for row in rows
+    ]
+
+
+def _mark(key: str, cell: Cell, control: Cell) -> Cell:
+    if key in DISTANCES:
+        return replace(cell, beats_control=_nearer(key, cell, control))
+    if key == AUTHENTICITY:
+        return replace(cell, near_training=_wholly_below(cell, control))
+    return cell
 
 
 def _nearer(key: str, cell: Cell, control: Cell) -> bool:
@@ -355,6 +414,11 @@ def _nearer(key: str, cell: Cell, control: Cell) -> bool:
     return shown(key, cell.value) < shown(key, control.value)
 
 
+def _wholly_below(cell: Cell, control: Cell) -> bool:
+    """Return whether the whole interval lies below the control's; without one, nothing does."""
+    return cell.high is not None and control.low is not None and cell.high < control.low
+
+
 def _overlap(a: Cell, b: Cell) -> bool:
     if a.low is None or a.high is None or b.low is None or b.high is None:
         return False
@@ -362,7 +426,7 @@ def _overlap(a: Cell, b: Cell) -> bool:
 
 
 def _sorted(rows: list[Row], columns: tuple[Column, ...], sort: str) -> tuple[Row, ...]:
-    """Return the control, present values in order, those of survivors, what is missing."""
+    """Return real images, values in order, survivors' values, what is missing, other controls."""
     column = next(c for c in columns if c.key == sort.removeprefix("-"))
     sign = -1.0 if sort.startswith("-") else 1.0
 
@@ -370,7 +434,7 @@ def _sorted(rows: list[Row], columns: tuple[Column, ...], sort: str) -> tuple[Ro
         cell = row.cells[column.key]
         name = (row.entry.label, row.sampler_label, row.entry.pk)
         if row.is_control:
-            return (0, 0.0, *name)
+            return (4 * (not row.is_real), controls.KINDS.index(row.control), *name)
         if cell.value is None:
             return (3, 0.0, *name)
         survivors, badness = _place(row, column)

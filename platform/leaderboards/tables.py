@@ -1,5 +1,6 @@
 """A board as the page shows it: heads with sort links, cells with digits, notes and raw values."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from urllib.parse import urlencode
@@ -7,8 +8,15 @@ from urllib.parse import urlencode
 from leaderboards import digits
 from leaderboards.ranking import Board, Cell, Column, Row, of_survivors, shown
 
-CORNERS = {"quality": "Quality", "coverage": "Coverage", "cost": "Cost"}
+CORNERS = {
+    "quality": "Quality",
+    "coverage": "Coverage",
+    "memorisation": "Memorisation",
+    "cost": "Cost",
+}
+EVERY = "all"  # in an address: every metric of the protocol is a column
 NEARER = "nearer to the reference than unseen real images are"
+NEAR_TRAINING = "nearer to single training images than unseen real images are"
 INTERVAL_NOTES = {
     "seeds": "95 % interval of the mean over training seeds",
     "images": "95 % interval over the images of one seed",
@@ -21,7 +29,7 @@ class Head:
 
     column: Column
     link: str
-    aria_sort: str  # ascending or descending for the sorted column, else ""
+    aria_sort: str  # ascending, descending or other for the sorted column, else ""
     places: int  # decimals of its cells
     worst_first: bool  # sorted by it the wrong way round
     opens_group: bool  # whether it is the first of its corner
@@ -55,42 +63,109 @@ class ShownRow:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """One of two links: the headline metrics, or all."""
+
+    label: str
+    link: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True)
 class Table:
     """Everything that a board's template shows."""
 
     board: Board
+    choices: tuple[Choice, ...]  # of columns; empty where all metrics are headlines
     groups: tuple[Group, ...]
     heads: tuple[Head, ...]
-    rows: tuple[ShownRow, ...]
+    rows: tuple[ShownRow, ...]  # real test images and contenders
+    controls: tuple[ShownRow, ...]  # the other controls
     csv_link: str
     json_link: str
 
     @property
     def beats_control(self) -> bool:
-        """Whether any cell is marked."""
-        return any(cell.cell.beats_control for row in self.rows for cell in row.cells)
+        """Whether any cell is marked as nearer to the reference than real images."""
+        return any(cell.cell.beats_control for cell in self._cells())
+
+    @property
+    def near_training(self) -> bool:
+        """Whether any cell is marked as nearer to single training images than real images."""
+        return any(cell.cell.near_training for cell in self._cells())
 
     @property
     def sorted_by(self) -> Column:
         return next(h.column for h in self.heads if h.column.key == self.board.sort_key)
 
+    @property
+    def width(self) -> int:
+        """Return how many columns the table has, names and seeds among them."""
+        return 2 + len(self.heads)
 
-def table(board: Board, *, page: str = "", **query: str) -> Table:
-    """Return the table of a board; sort links lead to `page` and keep the rest of the query."""
-    heads = tuple(_head(board, index, page, query) for index in range(len(board.columns)))
-    groups = tuple(
-        Group(CORNERS[corner], len(list(columns)))
-        for corner, columns in groupby(board.columns, key=lambda column: column.corner)
+    @property
+    def count(self) -> int:
+        return len(self.rows) + len(self.controls)
+
+    @property
+    def hidden(self) -> int:
+        """Return how many metrics of the protocol are no column here."""
+        return len(self.board.columns) - len(self.heads)
+
+    def _cells(self) -> Iterator[ShownCell]:
+        return (cell for row in (*self.rows, *self.controls) for cell in row.cells)
+
+
+def table(board: Board, *, page: str = "", columns: str = "", **query: str) -> Table:
+    """Return the table of a board; its links lead to `page` and keep the rest of the query.
+
+    Its columns are the headline metrics, the one that decides the order, and the costs; with
+    `columns` EVERY all metrics and the costs.
+    """
+    kept = {**query, "columns": EVERY} if columns == EVERY else query
+    chosen = [c for c in board.columns if columns == EVERY or c.headline or c.key == board.sort_key]
+    groups = [(corner, list(found)) for corner, found in groupby(chosen, lambda c: c.corner)]
+    heads = tuple(
+        _head(board, column, page, kept, opens_group=place == 0)
+        for _, found in groups
+        for place, column in enumerate(found)
     )
-    rows = tuple(
-        ShownRow(
-            row=row,
-            rank=row.cells[board.sort_key].rank,
-            cells=tuple(_shown(head, row) for head in heads),
-        )
-        for row in board.rows
+    rows = [_row(board, heads, row) for row in board.rows]
+    return Table(
+        board=board,
+        choices=_choices(board, page, query, columns),
+        groups=tuple(Group(CORNERS[corner], len(found)) for corner, found in groups),
+        heads=heads,
+        rows=tuple(row for row in rows if not _is_aside(row.row)),
+        controls=tuple(row for row in rows if _is_aside(row.row)),
+        csv_link=export_link(board, "csv"),
+        json_link=export_link(board, "json"),
     )
-    return Table(board, groups, heads, rows, export_link(board, "csv"), export_link(board, "json"))
+
+
+def _is_aside(row: Row) -> bool:
+    """Return whether a row is there for scale alone: a control that is not real test images."""
+    return row.is_control and not row.is_real
+
+
+def _choices(board: Board, page: str, query: dict[str, str], columns: str) -> tuple[Choice, ...]:
+    metrics = [column for column in board.columns if column.corner != "cost"]
+    if all(column.headline for column in metrics):
+        return ()
+    kept = {**query, "sort": board.sort}
+    return (
+        Choice("Headline metrics", f"{page}?{urlencode(kept)}", columns != EVERY),
+        Choice(
+            f"All {len(metrics)} metrics",
+            f"{page}?{urlencode({**kept, 'columns': EVERY})}",
+            columns == EVERY,
+        ),
+    )
+
+
+def _row(board: Board, heads: tuple[Head, ...], row: Row) -> ShownRow:
+    cells = tuple(_shown(head, row) for head in heads)
+    return ShownRow(row=row, rank=row.cells[board.sort_key].rank, cells=cells)
 
 
 def export_link(board: Board, kind: str) -> str:
@@ -101,22 +176,27 @@ def export_link(board: Board, kind: str) -> str:
     return f"/api/leaderboards/{board.protocol.fingerprint}/?{urlencode(query)}"
 
 
-def _head(board: Board, index: int, page: str, query: dict[str, str]) -> Head:
-    column = board.columns[index]
+def _head(
+    board: Board, column: Column, page: str, query: dict[str, str], *, opens_group: bool
+) -> Head:
     chosen = column.key == board.sort_key
     worst_first = board.sort.startswith("-")
     wanted = f"-{column.key}" if chosen and not worst_first else column.key
-    aria_sort = ""
-    if chosen:
-        aria_sort = "descending" if column.higher_is_better != worst_first else "ascending"
+    deciding = [row for row in board.rows if not _is_aside(row)] or board.rows
     return Head(
         column=column,
         link=f"{page}?{urlencode({**query, 'sort': wanted})}",
-        aria_sort=aria_sort,
-        places=digits.decimals(row.cells[column.key] for row in board.rows),
+        aria_sort=_aria_sort(column, worst_first) if chosen else "",
+        places=digits.decimals(row.cells[column.key] for row in deciding),
         worst_first=chosen and worst_first,
-        opens_group=index == 0 or board.columns[index - 1].corner != column.corner,
+        opens_group=opens_group,
     )
+
+
+def _aria_sort(column: Column, worst_first: bool) -> str:
+    if column.ideal is not None:
+        return "other"
+    return "descending" if column.higher_is_better != worst_first else "ascending"
 
 
 def _shown(head: Head, row: Row) -> ShownCell:
@@ -149,6 +229,8 @@ def _note(cell: Cell, behind: str) -> str:
         parts.append(cell.reason)
     if cell.beats_control:
         parts.append(NEARER)
+    if cell.near_training:
+        parts.append(NEAR_TRAINING)
     if cell.rank is not None:
         remark = "not separable from the best" if cell.leads else behind
         parts.append(f"rank {cell.rank}" + (f", {remark}" if remark else ""))

@@ -31,7 +31,7 @@ def leaderboard(request: HttpRequest, fingerprint: str) -> HttpResponse:
         raise Http404(str(error)) from error
     context: dict[str, Any] = {
         **protocol_box.describe(protocol),
-        "table": tables.table(board),
+        "table": tables.table(board, columns=request.GET.get("columns", "")),
         "chart": charts.trilemma(board),
     }
     return render(request, "leaderboards/detail.html", context)

@@ -26,6 +26,7 @@ class Page:
     jobs: comparison.ExperimentJobs
     seed: int  # whose samples stand side by side
     sort: str  # of the boards
+    columns: str  # "all" = every metric on the boards
 
     @classmethod
     def of(cls, request: HttpRequest, pk: int) -> "Page":
@@ -38,6 +39,7 @@ class Page:
             jobs=comparison.ExperimentJobs.of(experiment),
             seed=_chosen_seed(request.GET.get("seed", ""), experiment.seeds),
             sort=_chosen_sort(request.GET.get("sort", ""), protocols),
+            columns=request.GET.get("columns", ""),
         )
 
     def regions(self) -> dict[str, Region]:
@@ -47,7 +49,7 @@ class Page:
             "samples": self._samples,
             "runs": self._runs,
         }
-        query = urlencode({"seed": str(self.seed), "sort": self.sort})
+        query = urlencode({"seed": str(self.seed), "sort": self.sort, "columns": self.columns})
         return {
             name: Region(
                 template=f"web/_experiment_{name}.html",
@@ -82,7 +84,7 @@ class Page:
         page = self.experiment.get_absolute_url()
         return {
             "protocol": protocol,
-            "table": tables.table(board, page=page, seed=str(self.seed)),
+            "table": tables.table(board, page=page, columns=self.columns, seed=str(self.seed)),
             "chart": charts.trilemma(board),
             "chart_name": f"trilemma-{protocol.short}",
         }

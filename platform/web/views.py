@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 
 from catalog.models import Dataset, Protocol
-from experiments import overview
-from experiments.models import SampleSet
+from experiments import controls, overview
+from experiments.models import Entry, SampleSet
 from jobs.models import Status, Worker
 from leaderboards import protocol_box
 
@@ -21,7 +21,10 @@ def datasets(request: HttpRequest) -> HttpResponse:
 def dataset(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Dataset, slug=slug)
     grids = SampleSet.objects.filter(
-        entry__experiment__dataset=found, run__isnull=True, status=Status.COMPLETED
+        entry__experiment__dataset=found,
+        entry__kind=Entry.Kind.CONTROL,
+        entry__config__control=controls.TEST,
+        status=Status.COMPLETED,
     )
     context = {
         "dataset": found,

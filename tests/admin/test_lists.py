@@ -54,7 +54,7 @@ def test_the_list_of_experiments_says_how_far_each_is(admin: Client) -> None:
 
     text = words(admin, address(Experiment))
 
-    assert f"mine running 0/8 jobs, 1 failed digits {protocol.short} 1,000 images seen 2" in text
+    assert f"mine running 0/14 jobs, 1 failed digits {protocol.short} 1,000 images seen 2" in text
 
 
 def test_experiments_are_found_by_their_status(admin: Client) -> None:
@@ -186,9 +186,9 @@ def test_experiments_are_cancelled_and_retried_and_the_message_says_how_many(
     experiment = factories.make_experiment(seeds=[0, 1])
 
     assert act(admin, Experiment, "cancel_experiments", experiment) == (
-        "3 jobs cancelled or asked to stop."
+        "6 jobs cancelled or asked to stop."
     )
-    assert act(admin, Experiment, "retry_experiments", experiment) == "3 jobs queued again."
+    assert act(admin, Experiment, "retry_experiments", experiment) == "6 jobs queued again."
     assert act(admin, Experiment, "retry_experiments", experiment) == "0 jobs queued again."
 
 

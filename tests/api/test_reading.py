@@ -83,12 +83,14 @@ def test_an_experiment_holds_complete_configs_and_how_far_it_is(anyone: APIClien
     found = get(anyone, f"experiments/{experiment.pk}/")
 
     assert (found["budget"], found["seeds"]) == ({"device_seconds": 2.5}, [0, 7])
-    assert [e["kind"] for e in found["entries"]] == ["control", "generator", "generator"]
+    assert [e["kind"] for e in found["entries"]] == [
+        "control", "generator", "generator", "control", "control", "control",
+    ]  # fmt: skip
     assert found["entries"][1]["config"] == entry.config
     assert found["entries"][1]["sampler_labels"] == ["direct"]
     assert found["status"] == "running"
-    # 2 for the control; 2 entries with 2 seeds: a run, a sample set and an evaluation each
-    assert found["progress"] == {"completed": 1, "failed": 1, "total": 14}
+    # 2 for each control; 2 entries with 2 seeds: a run, a sample set and an evaluation each
+    assert found["progress"] == {"completed": 1, "failed": 1, "total": 20}
 
 
 def test_a_run_says_what_where_and_how_far(anyone: APIClient) -> None:
@@ -194,9 +196,8 @@ def two_experiments(db: None) -> list[Experiment]:
     factories.make_scores(
         entry=factories.contenders_of(first)[0], protocol=protocol, values=[{"fd": 1.0}]
     )
-    factories.make_scores(
-        entry=factories.control_of(first), protocol=protocol, values=[{"fd": 0.5}]
-    )
+    for control in factories.controls_of(first):
+        factories.make_scores(entry=control, protocol=protocol, values=[{"fd": 0.5}])
     return [first, factories.make_experiment(algorithms=["vae.conv"], seeds=[5])]
 
 

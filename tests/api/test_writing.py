@@ -37,7 +37,7 @@ def test_a_submission_writes_everything_that_is_to_be_done(
     assert response.status_code == 201
     experiment = Experiment.objects.get()
     assert response["Location"] == f"http://testserver/api/experiments/{experiment.pk}/"
-    assert response.json()["progress"] == {"completed": 0, "failed": 0, "total": 14}
+    assert response.json()["progress"] == {"completed": 0, "failed": 0, "total": 20}
     assert (experiment.name, experiment.created_by) == ("first", user)
     gan, diffusion = factories.contenders_of(experiment)
     assert gan.config["latent_dim"] == 32
@@ -188,7 +188,7 @@ def test_cancelling_an_experiment_says_how_many_jobs_it_changed(writer: APIClien
 
     response = writer.post(f"/api/experiments/{experiment.pk}/cancel/")
 
-    assert response.json() == {"jobs": 2}  # the running one and the control
+    assert response.json() == {"jobs": 5}  # the running one and four controls
     running.refresh_from_db()
     assert running.status == Status.CANCELLING
 

@@ -9,9 +9,9 @@ from pytest_django.fixtures import Settings
 from catalog.models import Protocol
 from catalog.services import register_protocol
 from experiments import tasks
-from experiments.models import Evaluation, MetricValue, Run, SampleSet
+from experiments.models import Evaluation, Experiment, MetricValue, Run, SampleSet
 from jobs.models import Job, Status
-from tests.factories import make_dataset, make_experiment, make_protocol
+from tests.factories import control_of, make_dataset, make_experiment, make_protocol
 from tests.inception import write_random_weights
 
 # Heartbeats write from a thread of their own, which must see what the test wrote.
@@ -63,10 +63,76 @@ def test_each_algorithm_is_trained_and_sampled(algorithm: str, classes: tuple[st
     assert run.environment["torch"]
     assert [c.images_seen for c in run.checkpoints.all()][-1] == 120
     for sample_set in SampleSet.objects.all():
-        with np.load(sample_set.path) as file:
-            assert file["arr_0"].shape == (20, 8, 8, 1)
-            assert ("labels" in file) == bool(classes)
+        pixels, labels = drawn(sample_set)
+        assert pixels.shape == (20, 8, 8, 1)
+        is_noise = sample_set.entry.control is not None and sample_set.entry.control.kind == "noise"
+        assert (labels is not None) == (bool(classes) and not is_noise)
         assert sample_set.grid_path.is_file()
+
+
+def drawn(sample_set: SampleSet) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the images (N, H, W, C) of a sample set's file, and the labels if it has any."""
+    with np.load(sample_set.path) as file:
+        return file["arr_0"], file.get("labels")
+
+
+def draw_control(experiment: Experiment, kind: str) -> tuple[np.ndarray, np.ndarray | None]:
+    sample_set = control_of(experiment, kind).sample_sets.get()
+    tasks.draw_samples(sample_set.pk)
+    sample_set.refresh_from_db()
+    assert sample_set.status == Status.COMPLETED, sample_set.error
+    return drawn(sample_set)
+
+
+def known_images(path: Path) -> dict[bytes, int]:
+    """Return the label of every image of a split."""
+    with np.load(path) as file:
+        pairs = zip(file["arr_0"], file["labels"], strict=True)
+        return {image.tobytes(): int(label) for image, label in pairs}
+
+
+@pytest.mark.parametrize(("kind", "split"), [("test", "test"), ("copy", "train")])
+def test_a_control_of_real_images_holds_different_ones_of_its_split_with_their_labels(
+    kind: str, split: str
+) -> None:
+    dataset = make_dataset(files=True, train_size=40, test_size=30)
+    experiment = make_experiment(protocols=[make_protocol(dataset=dataset, num_images=20)])
+
+    pixels, labels = draw_control(experiment, kind)
+
+    known = known_images(dataset.train_path if split == "train" else dataset.test_path)
+    assert labels is not None
+    assert [known[image.tobytes()] for image in pixels] == labels.tolist()
+    assert len({image.tobytes() for image in pixels}) == len(pixels) == 20
+
+
+def test_noise_is_uniform_and_blurred_images_vary_less() -> None:
+    dataset = make_dataset(files=True, resolution=32, train_size=10, test_size=10)
+    experiment = make_experiment(protocols=[make_protocol(dataset=dataset, num_images=50)])
+
+    (noise, labels), (blurred, _) = (draw_control(experiment, kind) for kind in ("noise", "blur"))
+
+    assert (len(noise), labels, len(blurred)) == (50, None, 10)
+    assert np.bincount(noise.ravel() // 64, minlength=4) / noise.size == pytest.approx(
+        0.25, abs=0.01
+    )
+    real, _ = draw_control(experiment, "test")
+    assert blurred.std() < 0.5 * real.std()
+    assert blurred.mean() == pytest.approx(real.mean(), rel=0.02)
+
+
+def test_a_control_that_is_too_small_is_completed_without_values() -> None:
+    dataset = make_dataset(files=True, train_size=40, test_size=20)
+    experiment = make_experiment(protocols=[make_protocol(dataset=dataset, num_images=30)])
+    draw_control(experiment, "test")
+
+    evaluation = Evaluation.objects.get()
+    tasks.evaluate_samples(evaluation.pk)
+
+    evaluation.refresh_from_db()
+    assert evaluation.status == Status.COMPLETED
+    reasons = set(evaluation.values.values_list("value", "reason"))
+    assert reasons == {(None, "the test split holds 20 images, the protocol scores 30")}
 
 
 def test_inception_scores_are_named_by_their_weights(tmp_path: Path) -> None:
@@ -83,15 +149,15 @@ def test_inception_scores_are_named_by_their_weights(tmp_path: Path) -> None:
 
     assert Protocol.objects.get().metric_label("fd").startswith("FD[inception-v3-compat@")
     values = MetricValue.objects.filter(metric="fd")
-    assert values.count() == 2
+    assert values.count() == 1 + 4
     assert all(value.value is not None and value.low is None for value in values)
     assert all("images" in value.reason for value in values)  # too few for an interval
 
 
 def test_samples_whose_file_changed_are_not_scored() -> None:
     dataset = make_dataset(files=True, train_size=40, test_size=20)
-    make_experiment(protocols=[make_protocol(dataset=dataset, num_images=20)])
-    control = SampleSet.objects.get()
+    experiment = make_experiment(protocols=[make_protocol(dataset=dataset, num_images=20)])
+    control = control_of(experiment).sample_sets.get()
     tasks.draw_samples(control.pk)
     control.refresh_from_db()
     control.path.write_bytes(control.path.read_bytes() + b"?")

@@ -3,12 +3,15 @@
 import pytest
 from django.db import transaction
 
+from catalog.models import Protocol
 from experiments import services
+from experiments.controls import KINDS, LABELS
 from experiments.models import Evaluation, Experiment, LossPoint, MetricValue, Run, SampleSet
 from experiments.specification import SpecificationError
 from jobs import lifecycle
 from jobs.models import Job, Status
 from tests.factories import (
+    control_of,
     experiment_data,
     make_checkpoint,
     make_dataset,
@@ -28,7 +31,7 @@ def claimed(job: Job) -> None:
     job.refresh_from_db()
 
 
-def test_a_submission_writes_entries_runs_and_the_control() -> None:
+def test_a_submission_writes_entries_runs_and_controls() -> None:
     protocol = make_protocol()
 
     experiment = services.submit_data(
@@ -41,12 +44,72 @@ def test_a_submission_writes_entries_runs_and_the_control() -> None:
     )
 
     labels = [entry.label for entry in experiment.entries.all()]
-    assert labels == ["Real test images", "SNGAN", "β"]
+    assert labels == [
+        "Real test images",
+        "SNGAN",
+        "β",
+        "Copy of training images",
+        "Uniform noise",
+        "Blurred test images",
+    ]
     assert Run.objects.count() == 4
     assert set(Run.objects.values_list("seed", flat=True)) == {3, 5}
-    control = SampleSet.objects.get()
-    assert (control.count, control.queue, control.run) == (protocol.num_images, "default", None)
+    drawn = [control_of(experiment, kind).sample_sets.get() for kind in KINDS]
+    assert {(s.count, s.queue, s.run) for s in drawn} == {(protocol.num_images, "default", None)}
+    assert SampleSet.objects.count() == 4
     assert experiment.status == Status.QUEUED
+
+
+def test_a_control_holds_as_many_images_as_there_are_and_noise_always_fits() -> None:
+    dataset = make_dataset(train_size=80, test_size=30)
+    experiment = make_experiment(protocols=[make_protocol(dataset=dataset, num_images=100)])
+
+    counts = {kind: control_of(experiment, kind).sample_sets.get().count for kind in KINDS}
+
+    assert counts == {"test": 30, "copy": 80, "noise": 100, "blur": 30}
+
+
+def test_a_control_that_is_too_small_for_the_protocol_has_no_value_and_says_why() -> None:
+    dataset = make_dataset(train_size=80, test_size=30)
+    protocols = [make_protocol(dataset=dataset, num_images=n) for n in (30, 1_000)]
+    experiment = make_experiment(protocols=protocols)
+
+    def reason(kind: str, protocol: Protocol) -> str:
+        sample_set = control_of(experiment, kind).sample_sets.get()
+        return services.shortage(Evaluation(sample_set=sample_set, protocol=protocol))
+
+    small, large = protocols
+    assert {reason(kind, small) for kind in KINDS} == {""}
+    assert reason("noise", large) == ""
+    assert reason("copy", large) == "the train split holds 80 images, the protocol scores 1,000"
+    assert reason("blur", large) == reason("test", large)
+    assert reason("test", large) == "the test split holds 30 images, the protocol scores 1,000"
+
+
+def test_an_unscored_evaluation_is_complete_with_every_metric_absent() -> None:
+    evaluation = make_evaluation(status=Status.QUEUED)
+    claimed(evaluation)
+
+    services.finish_unscored(evaluation, "too few images")
+
+    evaluation.refresh_from_db()
+    assert evaluation.status == Status.COMPLETED
+    values = evaluation.values.all()
+    assert {v.metric for v in values} == set(evaluation.protocol.metrics)
+    assert {(v.value, v.reason) for v in values} == {(None, "too few images")}
+
+
+def test_no_entry_may_be_called_like_a_control() -> None:
+    entries = [{"algorithm": "gan.sngan", "label": label} for label in sorted(LABELS)]
+    data = experiment_data(protocol=make_protocol(), entries=entries)
+
+    with pytest.raises(SpecificationError) as caught:
+        services.submit_data(data, user=None)
+
+    assert len(caught.value.errors) == 4
+    assert caught.value.errors["entries.0.label"] == (
+        "'Blurred test images' is taken, expected another"
+    )
 
 
 def test_a_config_is_frozen_complete() -> None:
@@ -162,7 +225,8 @@ def test_a_stale_training_finishes_nothing() -> None:
 def test_results_and_completed_come_together_and_once() -> None:
     evaluation = make_evaluation(status=Status.QUEUED)
     claimed(evaluation)
-    value = {"value": 1.5, "bias_corrected": 1.25, "low": 1.0, "high": 1.5}
+    numbers = {"value": 1.5, "bias_corrected": 1.25, "low": 1.0, "high": 1.5}
+    value = {**numbers, "details": {"groups": 20}}
 
     services.finish_evaluation(evaluation, {"fd": value})
     with pytest.raises(lifecycle.StaleAttempt), transaction.atomic():
@@ -170,14 +234,15 @@ def test_results_and_completed_come_together_and_once() -> None:
 
     evaluation.refresh_from_db()
     assert evaluation.status == Status.COMPLETED
-    assert [v.value for v in MetricValue.objects.filter(evaluation=evaluation)] == [1.5]
+    (written,) = MetricValue.objects.filter(evaluation=evaluation)
+    assert (written.value, written.details) == (1.5, {"groups": 20})
 
 
 def test_finished_samples_are_evaluated_under_every_protocol() -> None:
     dataset = make_dataset()
     protocols = [make_protocol(dataset=dataset, num_images=n) for n in (50, 60)]
     experiment = make_experiment(protocols=protocols)
-    control = SampleSet.objects.get(entry__experiment=experiment)
+    control = control_of(experiment).sample_sets.get()
     claimed(control)
 
     services.finish_sampling(control, sha256="0" * 64)
@@ -239,7 +304,7 @@ def test_cancelling_an_experiment_ends_what_waits_and_asks_what_runs() -> None:
     running = Run.objects.get(seed=0)
     claimed(running)
 
-    assert services.cancel_experiment(experiment) == 3
+    assert services.cancel_experiment(experiment) == 6
 
     statuses = {(job.type_name(), job.status) for job in experiment.jobs()}
     assert statuses == {("run", "cancelling"), ("run", "cancelled"), ("sampleset", "cancelled")}

@@ -100,8 +100,8 @@ def test_a_comparison_is_submitted_in_the_admin_and_its_board_fills(
     # The page follows the work by itself: nobody reloads it.
     expect(page.locator("main")).to_contain_text(re.compile("queued|running"))
     board = page.locator("table.ranking tbody")
-    expect(board.locator("tr")).to_have_count(4)
-    expect(page.locator("main")).to_contain_text(re.compile(r"11 of 11 jobs"), timeout=240_000)
+    expect(board.locator("tr")).to_have_count(7)
+    expect(page.locator("main")).to_contain_text(re.compile(r"17 of 17 jobs"), timeout=240_000)
     check_timelines(mnist_site)
     check_board(mnist_site, page)
 

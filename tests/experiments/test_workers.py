@@ -63,7 +63,7 @@ def test_two_workers_do_every_job_exactly_once(site: Site) -> None:
     wait_for_status(site, experiment, "completed")
 
     done = jobs(site, experiment)
-    assert len(done) == 6 + 7 + 7  # runs; a sample set each and the control's; evaluations
+    assert len(done) == 6 + 10 + 10  # runs; a sample set each and four of controls; evaluations
     assert {job["status"] for job in done} == {"completed"}
     assert {job["attempt"] for job in done} == {1}
     assert len({job["worker"] for job in done}) == 2

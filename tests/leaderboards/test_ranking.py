@@ -9,10 +9,11 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given, strategies as st
 
 from catalog.models import Protocol
-from evaluation.specs import INCEPTION, INCEPTION_2015_SHA256, METRICS
+from evaluation.specs import INCEPTION, INCEPTION_2015_SHA256
 from experiments.models import Entry, Experiment, MetricValue
 from jobs.models import Status
 from leaderboards.ranking import (
+    CORNERS,
     COSTS,
     Board,
     Cell,
@@ -62,7 +63,15 @@ def scored(
 
 
 def order(board: Board) -> list[tuple[int | None, str]]:
-    return [(row.cells[board.sort_key].rank, row.entry.label) for row in board.rows]
+    """Return ranks and labels without the controls that stand last."""
+    *rows, copy, noise, blur = board.rows
+    assert [row.control for row in (copy, noise, blur)] == ["copy", "noise", "blur"]
+    return [(row.cells[board.sort_key].rank, row.entry.label) for row in rows]
+
+
+def contenders(protocol: Protocol) -> list[Row]:
+    """Return the rows of a protocol's board that are no controls."""
+    return [row for row in rank(protocol).rows if not row.is_control]
 
 
 def row_of(board: Board, label: str) -> Row:
@@ -253,17 +262,101 @@ def test_without_a_value_of_control_or_contender_nothing_is_marked() -> None:
     assert not marked(0.5, None)
 
 
-def test_each_experiment_is_compared_with_its_own_control() -> None:
+# --- controls -------------------------------------------------------------------------------
+
+
+def score_controls(experiment: Experiment, **values: Value) -> None:
+    """Give controls of an experiment, by kind, a distance."""
+    for kind, value in values.items():
+        entry = factories.control_of(experiment, kind)
+        factories.make_scores(
+            entry=entry, protocol=experiment.protocols.get(), values=[{"fd": value}]
+        )
+
+
+@pytest.mark.parametrize("sort", ["fd", "-fd", "nfe"])
+def test_real_images_come_first_and_the_other_controls_after_what_is_missing(sort: str) -> None:
+    experiment = scored({"bad": [9.0], "none": [None]})
+    score_controls(experiment, test=1.0, copy=0.0, noise=99.0, blur=5.0)
+
+    board = rank(experiment.protocols.get(), sort=sort)
+
+    kinds = [row.control for row in board.rows]
+    assert kinds == ["test", "", "", "copy", "noise", "blur"]
+    assert [row.cells["fd"].rank for row in board.rows] == [None, 1, None, None, None, None]
+    assert not any(row.cells["fd"].leads for row in board.rows if row.is_control)
+
+
+def test_each_control_stands_once_on_the_board_of_several_experiments() -> None:
     protocol = factories.make_protocol()
-    for control, fd in ((0.5, 0.4), (0.1, 0.4)):
+    first, second, third = (factories.make_experiment(protocols=[protocol]) for _ in range(3))
+    score_controls(third, test=3.0, copy=0.3)
+    score_controls(second, test=2.0)
+
+    found = {row.control: row for row in rank(protocol).rows if row.is_control}
+
+    assert len(contenders(protocol)) == 3
+    assert len(rank(protocol).rows) == 3 + 4
+    assert (found["test"].experiment, found["test"].cells["fd"].value) == (third, 3.0)
+    assert (found["copy"].experiment, found["copy"].cells["fd"].value) == (third, 0.3)
+    assert found["noise"].experiment == first  # none is scored
+    assert len(rank(protocol, experiment=second).rows) == 1 + 4
+
+
+def test_every_experiment_is_compared_with_the_one_control_of_the_board() -> None:
+    protocol = factories.make_protocol()
+    for control in (0.5, 0.1):
         experiment = factories.make_experiment(protocols=[protocol])
-        for entry, value in zip(experiment.entries.all(), (control, fd), strict=True):
-            factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": value}])
+        score_controls(experiment, test=control)
+        (entry,) = factories.contenders_of(experiment)
+        factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": 0.4}])
 
-    contenders = [row for row in rank(protocol).rows if not row.is_control]
+    assert [row.cells["fd"].beats_control for row in contenders(protocol)] == [True, True]
+    own = [row for row in rank(protocol, experiment=experiment).rows if not row.is_control]
+    assert [row.cells["fd"].beats_control for row in own] == [False]
 
-    found = {row.experiment.pk: row.cells["fd"].beats_control for row in contenders}
-    assert [found[pk] for pk in sorted(found)] == [True, False]
+
+def test_a_training_copy_is_marked_by_its_distance_and_noise_is_not() -> None:
+    experiment = scored({"a": [2.0]})
+    score_controls(experiment, test=1.0, copy=0.25, noise=99.0, blur=5.0)
+
+    rows = rank(experiment.protocols.get()).rows
+
+    assert [row.control for row in rows if row.cells["fd"].beats_control] == ["copy"]
+
+
+# --- nearer to single training images -------------------------------------------------------
+
+
+def around(value: float, half: float) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def test_an_authenticity_wholly_below_the_controls_is_marked() -> None:
+    assert copied(around(0.6, 0.1), around(0.3, 0.1))
+    assert not copied(around(0.6, 0.1), around(0.5, 0.1))
+    assert not copied(around(0.6, 0.1), around(0.9, 0.05))
+    assert not copied(around(0.6, 0.1), around(0.6, 0.1))
+
+
+def test_without_both_intervals_nothing_is_called_a_copy() -> None:
+    assert not copied(around(0.6, 0.1), 0.0)
+    assert not copied(0.6, around(0.1, 0.05))
+    assert not copied(around(0.6, 0.1), None)
+
+
+def copied(control: Value, contender: Value) -> bool:
+    """Return whether an authenticity is marked beside the control's of this value."""
+    experiment = factories.make_experiment(
+        protocols=[factories.make_protocol(metrics=["fd", "authenticity"])]
+    )
+    protocol = experiment.protocols.get()
+    entries = (factories.control_of(experiment), *factories.contenders_of(experiment))
+    for entry, value in zip(entries, (control, contender), strict=True):
+        factories.make_scores(entry=entry, protocol=protocol, values=[{"authenticity": value}])
+    board = rank(protocol)
+    assert board.control is not None and not board.control.cells["authenticity"].near_training
+    return row_of(board, "SNGAN").cells["authenticity"].near_training
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 5)), min_size=1, max_size=12))
@@ -291,13 +384,12 @@ def test_the_control_is_first_and_unranked_even_when_it_is_worst() -> None:
     assert not board.control.cells["fd"].leads
 
 
-def test_real_images_have_no_cost() -> None:
+def test_controls_have_no_cost() -> None:
     board = rank(scored({"good": [1.0]}).protocols.get())
 
-    assert board.control is not None
     for column in COSTS:
-        missing = Cell(None, reason="real images are not drawn")
-        assert board.control.cells[column.key] == missing
+        missing = Cell(None, reason="no model draws these images")
+        assert {row.cells[column.key] for row in board.rows if row.is_control} == {missing}
 
 
 def test_failed_seeds_are_counted_and_never_dropped_from_the_total() -> None:
@@ -309,7 +401,7 @@ def test_failed_seeds_are_counted_and_never_dropped_from_the_total() -> None:
     )
     factories.make_run(entry=entry, seed=3, status=Status.FAILED)
 
-    row = rank(protocol).rows[-1]
+    (row,) = contenders(protocol)
 
     assert (row.seeds_scored, row.seeds_total, row.seeds_failed) == (3, 5, 1)
     assert row.cells["fd"].value == 2.0
@@ -326,7 +418,7 @@ def test_a_seed_whose_samples_or_evaluation_failed_is_a_failed_seed() -> None:
     drawn = factories.make_sample_set(run=runs[1])
     factories.make_evaluation(sample_set=drawn, protocol=protocol, status=Status.FAILED)
 
-    row = rank(protocol).rows[-1]
+    (row,) = contenders(protocol)
 
     assert (row.seeds_scored, row.seeds_total, row.seeds_failed) == (0, 3, 2)
     assert row.cells["fd"] == Cell(None, reason="not scored yet")
@@ -349,7 +441,8 @@ def test_one_seed_has_the_interval_over_its_images() -> None:
     value = {"value": 4.0, "bias_corrected": 3.5, "low": 3.0, "high": 4.0}
     factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": value}])
 
-    found = rank(protocol).rows[-1].cells["fd"]
+    (row,) = contenders(protocol)
+    found = row.cells["fd"]
 
     assert (found.value, found.plug_in) == (3.5, 4.0)
     assert (found.low, found.high, found.interval_of) == (3.0, 4.0, "images")
@@ -389,7 +482,8 @@ def test_costs_are_means_over_what_was_completed() -> None:
         )
         factories.make_sample_set(run=run, images_per_second=seconds, nfe=50)
 
-    cells = rank(protocol).rows[-1].cells
+    (row,) = contenders(protocol)
+    cells = row.cells
 
     assert cells["device_seconds"].value == 15.0
     assert cells["images_per_second"].value == 15.0
@@ -407,7 +501,7 @@ def test_every_sampler_of_an_entry_has_a_row_of_its_own() -> None:
     for sampler, fd in zip(samplers, (5.0, 2.0), strict=True):
         factories.make_scores(entry=entry, protocol=protocol, sampler=sampler, values=[{"fd": fd}])
 
-    rows = rank(protocol).rows[1:]
+    rows = contenders(protocol)
 
     assert [(row.sampler_label, row.cells["fd"].value) for row in rows] == [
         ("DDIM 50", 2.0),
@@ -423,17 +517,17 @@ def test_values_of_another_fingerprint_never_enter_a_board() -> None:
     for protocol, fd in zip(protocols, (1.0, 100.0), strict=True):
         factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": fd}])
 
-    boards = [rank(protocol) for protocol in protocols]
+    rows = [contenders(protocol)[0] for protocol in protocols]
 
-    assert [board.rows[-1].cells["fd"].value for board in boards] == [1.0, 100.0]
-    assert [board.rows[-1].seeds_scored for board in boards] == [1, 1]
+    assert [row.cells["fd"].value for row in rows] == [1.0, 100.0]
+    assert [row.seeds_scored for row in rows] == [1, 1]
 
 
 def test_a_running_evaluation_shows_nothing_of_its_values() -> None:
     evaluation = factories.make_evaluation(status=Status.RUNNING)
     MetricValue.objects.create(evaluation=evaluation, metric="fd", value=1.0)
 
-    row = rank(evaluation.protocol).rows[-1]
+    (row,) = contenders(evaluation.protocol)
 
     assert row.cells["fd"] == Cell(None, reason="not scored yet")
     assert row.seeds_scored == 0
@@ -447,8 +541,11 @@ def test_a_board_holds_all_experiments_of_a_protocol_or_one() -> None:
     assert {row.experiment for row in rank(protocol, experiment=first).rows} == {first}
 
 
+COMMON = ["fd", "kd", "is", "precision", "recall"]
+
+
 def test_an_unknown_column_to_sort_by_is_refused() -> None:
-    protocol = factories.make_protocol()
+    protocol = factories.make_protocol(metrics=COMMON)
 
     with pytest.raises(ValueError, match="column to sort by") as refused:
         rank(protocol, sort="-fid")
@@ -464,8 +561,10 @@ def labels_of(protocol: Protocol) -> Sequence[str]:
 
 
 def test_only_inception_with_known_weights_is_called_fid() -> None:
-    known = factories.make_protocol(extractor=INCEPTION, weights_sha256=INCEPTION_2015_SHA256)
-    own = factories.make_protocol()
+    known = factories.make_protocol(
+        extractor=INCEPTION, weights_sha256=INCEPTION_2015_SHA256, metrics=COMMON
+    )
+    own = factories.make_protocol(metrics=COMMON)
 
     assert labels_of(known) == ["FID ↓", "KID ↓", "IS ↑", "Precision ↑", "Recall ↑"]
     assert labels_of(own) == [
@@ -477,10 +576,35 @@ def test_only_inception_with_known_weights_is_called_fid() -> None:
     ]
 
 
+def test_columns_of_one_corner_stand_together_whatever_the_protocols_order() -> None:
+    protocol = factories.make_protocol(metrics=["authenticity", "recall", "ct", "fd", "coverage"])
+
+    corners = [column.corner for column in columns_of(protocol)]
+
+    assert list(dict.fromkeys(corners)) == ["quality", "coverage", "memorisation", "cost"]
+    assert corners == sorted(corners, key=CORNERS.index)
+
+
+def test_where_the_best_is_a_number_the_nearest_to_it_is_first() -> None:
+    experiment = factories.make_experiment(
+        protocols=[factories.make_protocol(metrics=["fd", "ct"])],
+        entries=[{"algorithm": "gan.sngan", "label": label} for label in "abc"],
+    )
+    protocol = experiment.protocols.get()
+    for entry, value in zip(factories.contenders_of(experiment), (-9.0, 1.0, 2.0), strict=True):
+        factories.make_scores(entry=entry, protocol=protocol, values=[{"ct": value}])
+
+    board = rank(protocol, sort="ct")
+
+    assert order(board) == [CONTROL, (1, "b"), (2, "c"), (3, "a")]
+    (column,) = [column for column in board.columns if column.key == "ct"]
+    assert (column.arrow, column.direction) == ("→ 0", "Nearer to 0 is better.")
+
+
 def test_every_metric_of_the_protocol_has_a_cell_in_every_row() -> None:
     board = make_board({"a": [1.0]})
 
-    keys = {*METRICS, *(column.key for column in COSTS)}
+    keys = {*board.protocol.metrics, *(column.key for column in COSTS)}
     assert all(row.cells.keys() == keys for row in board.rows)
 
 

@@ -10,6 +10,13 @@ from experiments.models import Checkpoint, Entry, Evaluation, Experiment, Run, S
 from jobs.models import Status
 from tests import factories
 
+METRICS = ["fd", "kd", "is", "precision", "density", "recall", "authenticity"]
+CONTROLS = {  # Fréchet distance, recall, authenticity
+    "test": (0.3123, 0.96, 0.64),
+    "copy": (0.0041, 0.97, 0.0),
+    "noise": (183.2, 0.0, 1.0),
+    "blur": (21.4, 0.35, 0.71),
+}
 DDIM = {"name": "ddim", "steps": 50}
 SOLVER = {"name": "dpmsolver++", "steps": 20}
 
@@ -40,19 +47,23 @@ def measured(value: float, half: float) -> dict[str, float]:
     }
 
 
-def values(fd: float, recall: float) -> dict[str, dict[str, float]]:
+def values(fd: float, recall: float, authenticity: float = 0.62) -> dict[str, dict[str, float]]:
     return {
         "fd": measured(fd, fd / 12),
         "kd": measured(fd / 17, fd / 150),
         "is": measured(9.1 - fd / 20, 0.0821),
         "precision": measured(0.9123456789, 0.0213),
+        "density": measured(0.87, 0.041),
         "recall": measured(recall, 0.0317),
+        "authenticity": measured(authenticity, 0.0288),
     }
 
 
 def finished_comparison(*, seeds: int = 2, failing: bool = False) -> Scene:
-    """Return a GAN, a VAE and a diffusion model with two samplers, scored, with the control."""
-    protocol = factories.make_protocol(facts={"test_accuracy": 0.9861}, name="Digits classifier")
+    """Return a GAN, a VAE and a diffusion model with two samplers, scored, with the controls."""
+    protocol = factories.make_protocol(
+        facts={"test_accuracy": 0.9861}, name="Digits classifier", metrics=METRICS
+    )
     experiment = factories.make_experiment(
         name="GAN vs VAE vs diffusion",
         protocols=[protocol],
@@ -64,8 +75,11 @@ def finished_comparison(*, seeds: int = 2, failing: bool = False) -> Scene:
             {"algorithm": "diffusion.ddpm", "samplers": [DDIM, SOLVER]},
         ],
     )
-    control = factories.make_sample_set(entry=factories.control_of(experiment), files=True)
-    scored = [factories.make_evaluation(sample_set=control, values=values(0.3123, 0.96))]
+    scored = []
+    for kind, numbers in CONTROLS.items():
+        control = factories.control_of(experiment, kind)
+        drawn = factories.make_sample_set(entry=control, files=True)
+        scored.append(factories.make_evaluation(sample_set=drawn, values=values(*numbers)))
     runs: list[Run] = []
     for place, entry in enumerate(factories.contenders_of(experiment)):
         for seed in experiment.seeds:

@@ -125,11 +125,11 @@ def test_a_whole_experiment_is_cancelled_and_retried(somebody: Client) -> None:
     page = html.get(somebody, address)
     response = somebody.post(buttons(page)["Cancel all"], follow=True)
     page = html.read(html.body(response))
-    assert "5 jobs cancelled or asked to stop." in page.text  # four runs and the control
+    assert "8 jobs cancelled or asked to stop." in page.text  # four runs and four controls
     assert {job.status for job in experiment.jobs()} == {Status.CANCELLED}
 
     response = somebody.post(buttons(page)["Retry what failed"], follow=True)
-    assert "5 jobs queued again." in html.read(html.body(response)).text
+    assert "8 jobs queued again." in html.read(html.body(response)).text
     assert {job.status for job in experiment.jobs()} == {Status.QUEUED}
 
 

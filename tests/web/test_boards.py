@@ -3,11 +3,13 @@
 import csv
 import io
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from django.test import Client
 from hypothesis import given, strategies as st
 
+from evaluation.specs import METRICS
 from experiments.models import Entry
 from jobs.models import Status
 from leaderboards import charts, digits, export, ranking, tables
@@ -26,7 +28,7 @@ def csv_rows(client: Client, link: str) -> list[dict[str, str]]:
 
 def shown_rows(page: html.Element) -> list[dict[str, Any]]:
     """Return the rows of the only board of a page, exact values by column."""
-    rows = page.one("table", class_name="ranking").one("tbody").all("tr")
+    rows = [row for row in page.one("table", class_name="ranking").all("tr") if is_entry(row)]
     return [
         {
             "name": (row.attributes["data-entry"], row.attributes["data-sampler"]),
@@ -39,18 +41,23 @@ def shown_rows(page: html.Element) -> list[dict[str, Any]]:
     ]
 
 
+def is_entry(row: html.Element) -> bool:
+    return "data-entry" in row.attributes
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("sort", ["", "fd", "-fd", "recall", "-images_per_second", "nfe"])
 def test_the_page_equals_the_csv(client: Client, sort: str) -> None:
     scene = scenes.finished_comparison(seeds=2, failing=True)
-    page = html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/?sort={sort}")
+    address = f"/leaderboards/{scene.protocol.fingerprint}/?columns=all&sort={sort}"
+    page = html.get(client, address)
 
     (link,) = [a.attributes["href"] for a in page.all("a") if a.text == "CSV"]
     exported = csv_rows(client, link)
     shown = shown_rows(page)
 
     assert [row["name"] for row in shown] == [(r["entry"], r["sampler"]) for r in exported]
-    assert len(shown) == 6
+    assert len(shown) == 9
     for row, wanted in zip(shown, exported, strict=True):
         for metric in scene.protocol.metrics:
             assert row[metric] == wanted[scene.protocol.metric_label(metric)]
@@ -89,12 +96,12 @@ def test_a_heads_link_sorts_by_its_column_and_turns_the_order_at_the_second_clic
 
     recall = follow(html.get(client, address), "recall")
     assert recall.one("th", aria_sort="descending").text == "PR[classifier] recall ↑"
-    numbers = [float(row["recall"]) for row in shown_rows(recall)[1:]]
+    numbers = [float(row["recall"]) for row in shown_rows(recall)[1:-3]]
     assert numbers == sorted(numbers, reverse=True)
 
     worst = follow(recall, "recall")
     assert worst.one("th", aria_sort="ascending").text == "PR[classifier] recall ↑ worst first"
-    assert [float(row["recall"]) for row in shown_rows(worst)[1:]] == sorted(numbers)
+    assert [float(row["recall"]) for row in shown_rows(worst)[1:-3]] == sorted(numbers)
     assert shown_rows(worst)[0]["name"] == ("Real test images", "test split")
 
 
@@ -115,13 +122,23 @@ def test_the_control_is_first_and_marked_and_failed_seeds_are_counted(client: Cl
     scene = scenes.finished_comparison(seeds=3, failing=True)
     page = html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/?sort=-fd")
 
-    rows = page.one("tbody").all("tr")
+    first, last = page.all("tbody")
+    rows = first.all("tr")
 
-    assert "ranking-control" in rows[0].attributes["class"]
-    assert [r for r in rows[1:] if "ranking-control" in r.attributes["class"]] == []
+    assert rows[0].attributes["data-control"] == "test"
+    assert [row for row in rows[1:] if "data-control" in row.attributes] == []
+    assert last.one("th", scope="rowgroup").text == "Other controls, for scale"
+    assert [row.attributes["data-control"] for row in last.all("tr")[1:]] == [
+        "copy",
+        "noise",
+        "blur",
+    ]
+    assert "control, not ranked" in last.all("tr")[1].text
     (gan,) = page.all("tr", data_entry="SNGAN")
     assert gan.one("td", class_name="ranking-seeds").text == "2/3 1 failed"
-    assert [g.text for g in page.all("th", scope="colgroup")] == ["Quality", "Coverage", "Cost"]
+    assert [g.text for g in page.all("th", scope="colgroup")] == [
+        "Quality", "Coverage", "Memorisation", "Cost",
+    ]  # fmt: skip
 
 
 @pytest.mark.django_db
@@ -131,7 +148,7 @@ def test_the_page_states_why_survivors_stand_behind_the_others(client: Client) -
 
     (gan,) = page.all("tr", data_entry="SNGAN")
 
-    assert gan is page.one("tbody").all("tr")[-1]  # although its survivors have the best FD
+    assert gan is page.all("tbody")[0].all("tr")[-1]  # although its survivors have the best FD
     note = gan.one("td", data_column="fd").attributes["title"]
     assert note.endswith("rank 5, behind all without failed seeds")
     assert "leads" not in gan.one("td", data_column="fd").attributes["class"].split()
@@ -145,7 +162,8 @@ def test_a_model_nearer_to_the_reference_than_real_images_is_marked_in_text(
 ) -> None:
     experiment = factories.make_experiment(algorithms=["gan.sngan", "vae.conv"])
     protocol = experiment.protocols.get()
-    for entry, fd in zip(experiment.entries.all(), (0.5, 0.25, 0.75), strict=True):
+    entries = (factories.control_of(experiment), *factories.contenders_of(experiment))
+    for entry, fd in zip(entries, (0.5, 0.25, 0.75), strict=True):
         factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": fd, "recall": fd}])
 
     for address in (f"/leaderboards/{protocol.fingerprint}/", experiment.get_absolute_url()):
@@ -166,9 +184,105 @@ def test_a_model_nearer_to_the_reference_than_real_images_is_marked_in_text(
 
 @pytest.mark.django_db
 def test_a_board_without_a_mark_does_not_explain_it(client: Client) -> None:
+    scene = scenes.running_comparison()
+
+    text = html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/").text
+    assert "†" not in text and "‡" not in text
+
+
+@pytest.mark.django_db
+def test_the_training_copy_is_marked_as_what_it_is_and_no_other_row_is(client: Client) -> None:
     scene = scenes.finished_comparison(seeds=1)
 
-    assert "†" not in html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/").text
+    for address in (
+        f"/leaderboards/{scene.protocol.fingerprint}/",
+        scene.experiment.get_absolute_url(),
+    ):
+        page = html.get(client, address)
+
+        marked = [row for row in page.all("tr") if row.all("span", class_name="ranking-mark")]
+        (copy,) = marked
+        assert copy.attributes["data-control"] == "copy"
+        cell = copy.one("td", data_column="authenticity")
+        assert "‡" in cell.text and "nearer to single training images than the control" in cell.text
+        assert (
+            "nearer to single training images than unseen real images are"
+            in cell.attributes["title"]
+        )
+        foot = page.one("p", class_name="ranking-foot").text
+        assert (
+            "‡ nearer to single training images than unseen real images are: these may be" in foot
+        )
+
+
+# --- which metrics are columns --------------------------------------------------------------
+
+
+def columns(page: html.Element) -> list[str]:
+    row = next(row for row in page.all("tr") if is_entry(row))
+    return [cell.attributes["data-column"] for cell in row.all("td", class_name="ranking-cell")]
+
+
+def choices(page: html.Element) -> dict[str, html.Element]:
+    links = page.one("nav", class_name="ranking-choices").all("a")
+    return {link.text: link for link in links}
+
+
+@pytest.mark.django_db
+def test_headline_metrics_are_shown_at_first_and_a_link_shows_all(client: Client) -> None:
+    scene = scenes.finished_comparison(seeds=1)
+    for address in (
+        f"/leaderboards/{scene.protocol.fingerprint}/",
+        scene.experiment.get_absolute_url(),
+    ):
+        page = html.get(client, address)
+        headline = [m for m in columns(page) if m not in COSTS]
+        assert headline == [m for m in scenes.METRICS if METRICS[m].headline] != scenes.METRICS
+        assert choices(page)["Headline metrics"].attributes["aria-current"] == "true"
+
+        link = choices(page)[f"All {len(scenes.METRICS)} metrics"]
+        assert "aria-current" not in link.attributes
+        whole = html.get(client, urljoin(address, link.attributes["href"]))
+
+        assert columns(whole) == [*scenes.METRICS, *COSTS]
+        assert choices(whole)[link.text].attributes["aria-current"] == "true"
+        heads = [
+            head.one("a").attributes["href"] for head in whole.all("th", class_name="ranking-head")
+        ]
+        assert all("columns=all" in head for head in heads)
+
+
+@pytest.mark.django_db
+def test_the_metric_that_decides_the_order_is_never_hidden(client: Client) -> None:
+    scene = scenes.finished_comparison(seeds=1)
+    address = f"/leaderboards/{scene.protocol.fingerprint}/?sort=density"
+
+    page = html.get(client, address)
+
+    assert "density" in columns(page)
+    assert page.one("th", aria_sort="descending").text.startswith("DC[classifier] density")
+    assert "sort=density" in choices(page)["Headline metrics"].attributes["href"]
+
+
+@pytest.mark.django_db
+def test_where_every_metric_is_a_headline_there_is_nothing_to_choose(client: Client) -> None:
+    protocol = factories.make_protocol(metrics=["fd", "recall"])
+    factories.make_experiment(protocols=[protocol])
+
+    page = html.get(client, f"/leaderboards/{protocol.fingerprint}/")
+
+    assert page.all("nav", class_name="ranking-choices") == []
+
+
+@pytest.mark.django_db
+def test_exports_hold_every_metric_whatever_the_page_shows(client: Client) -> None:
+    scene = scenes.finished_comparison(seeds=1)
+    page = html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/")
+
+    (link,) = [a.attributes["href"] for a in page.all("a") if a.text == "CSV"]
+
+    assert "DC[classifier] density" in csv_rows(client, link)[0]
+    assert "with 1 more metric" in page.one("p", class_name="ranking-foot").text
 
 
 @pytest.mark.django_db
@@ -187,7 +301,7 @@ def test_cells_say_what_their_interval_is_over_and_why_they_are_empty(client: Cl
     assert "95 % interval of the mean over training seeds" in title(vae, "fd")
     assert "95 % interval over the images of one seed" in title(control, "fd")
     assert "the plug-in estimate is" in title(vae, "fd")
-    assert title(control, "nfe") == "real images are not drawn"
+    assert title(control, "nfe") == "no model draws these images"
     assert title(factories.contenders_of(late)[0], "fd") == "not scored yet"
 
 
@@ -266,7 +380,7 @@ def test_the_chart_holds_one_point_for_each_scored_row_with_its_interval() -> No
     assert [p["label"] for p in chart["points"]] == [
         "Real test images", "SNGAN", "σ-VAE", "β-VAE", "DDPM, DDIM 50", "DDPM, DPM-Solver++ 20",
     ]  # fmt: skip
-    for point, row in zip(chart["points"], board.rows, strict=True):
+    for point, row in zip(chart["points"], board.rows[:-3], strict=True):
         cell = row.cells["fd"]
         assert point["quality"] == {"value": cell.value, "low": cell.low, "high": cell.high}
         assert point["family"] == row.entry.family
@@ -290,7 +404,7 @@ def test_a_cancelled_or_unscored_entry_is_still_a_row(client: Client) -> None:
 
     page = html.get(client, f"/leaderboards/{protocol.fingerprint}/")
 
-    assert len(shown_rows(page)) == len(export.rows(ranking.rank(protocol))) == 3
+    assert len(shown_rows(page)) == len(export.rows(ranking.rank(protocol))) == 2 + 4
 
 
 # --- digits ---------------------------------------------------------------------------------

@@ -145,7 +145,8 @@ def test_the_boards_first_column_stays_while_the_rest_scrolls(page: Page) -> Non
 
 def test_the_home_page_follows_a_run_to_its_end(page: Page, complaints: list[str]) -> None:
     run = factories.make_run(status=Status.RUNNING)
-    factories.make_sample_set(entry=factories.control_of(run.entry.experiment))
+    for control in factories.controls_of(run.entry.experiment):
+        factories.make_sample_set(entry=control)
     page.goto("/")
     expect(page.locator(".meter-percent")).to_have_text("50 %")
 

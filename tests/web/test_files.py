@@ -73,7 +73,7 @@ def test_a_row_cannot_lead_out_of_the_data_folder_or_to_another_kind_of_file(
 def test_a_healthy_site_counts_workers_and_waiting_jobs(client: Client) -> None:
     factories.make_worker()
     factories.make_worker(alive=False)
-    factories.make_experiment()  # a run and a control
+    factories.make_experiment()  # a run and four controls
 
     response = client.get("/health/")
 
@@ -82,7 +82,7 @@ def test_a_healthy_site_counts_workers_and_waiting_jobs(client: Client) -> None:
         "status": "ok",
         "database": "ok",
         "workers_online": 1,
-        "queued_jobs": 2,
+        "queued_jobs": 5,
     }
 
 

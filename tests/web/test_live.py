@@ -89,9 +89,9 @@ def test_parts_that_do_not_exist_are_named(client: Client) -> None:
 
 def test_a_part_of_an_experiment_keeps_its_seed_and_sort(client: Client) -> None:
     scene = scenes.running_comparison()
-    page = html.get(client, f"{scene.experiment.get_absolute_url()}?seed=1&sort=recall")
+    page = html.get(client, f"{scene.experiment.get_absolute_url()}?seed=1&sort=recall&columns=all")
 
-    assert all("seed=1&sort=recall&seen=" in address for address in polled(page))
+    assert all("seed=1&sort=recall&columns=all&seen=" in address for address in polled(page))
     links = [head.one("a").attributes["href"] for head in page.all("th", class_name="ranking-head")]
     assert all("seed=1" in link for link in links)
 
@@ -155,7 +155,7 @@ def test_home_shows_what_runs_where_and_how_far(client: Client) -> None:
     for fact in ("training seed 0", "100 img/s", "5.0 s left", "Still running", "celery@node"):
         assert fact in training.text
     assert "evaluating seed 0, direct: recall" in scoring.text
-    assert "2 jobs waiting" in html.get(client, "/").text  # a run and the control
+    assert "5 jobs waiting" in html.get(client, "/").text  # a run and four controls
 
 
 @pytest.mark.parametrize("status", [s.value for s in Status])
@@ -163,7 +163,8 @@ def test_the_overview_and_the_experiment_agree_on_its_status(status: str) -> Non
     for others in (None, Status.QUEUED, Status.COMPLETED, Status.FAILED):
         experiment = factories.make_experiment(seeds=[0, 1])
         (entry,) = factories.contenders_of(experiment)
-        factories.make_sample_set(entry=factories.control_of(experiment))
+        for control in factories.controls_of(experiment):
+            factories.make_sample_set(entry=control)
         factories.make_run(entry=entry, seed=0, status=status)
         factories.make_run(entry=entry, seed=1, status=others or status)
 
@@ -244,7 +245,7 @@ def test_a_runs_page_shows_its_scores_with_intervals_and_exact_values(client: Cl
 
     first = page.all("table", class_name="table-scores")[0]
     heads = [row.one("th").text for row in first.one("tbody").all("tr")]
-    assert heads[0] == "FD[classifier] ↓" and heads[-1] == "PR[classifier] recall ↑"
+    assert heads[0] == "FD[classifier] ↓" and heads[-1] == "NN[classifier] authenticity ↑"
     value = evaluation.values.get(metric="fd")
     assert first.one("td", data_metric="fd").attributes["data-value"] == repr(value.bias_corrected)
     assert "± " in first.text
@@ -270,8 +271,8 @@ def test_columns_show_the_seed_that_was_chosen(client: Client) -> None:
         return {image.attributes["src"].split("?")[0] for image in page.all("img")[1:]}
 
     zero, one = html.get(client, address), html.get(client, f"{address}?seed=1")
-    control = scene.sample_sets[0]
-    assert pictures(zero) & pictures(one) == {f"/samples/{control.pk}.png"}
+    controls = {f"/samples/{s.pk}.png" for s in scene.sample_sets if s.run is None}
+    assert pictures(zero) & pictures(one) == controls
     wanted = {s.pk for s in scene.sample_sets if s.run is None or s.run.seed == 1}
     assert pictures(one) == {f"/samples/{pk}.png" for pk in wanted}
 

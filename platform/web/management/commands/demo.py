@@ -98,9 +98,10 @@ class Command(BaseCommand):
         if not Dataset.objects.filter(slug="digits").exists():
             call_command("register_dataset", "digits", digits=True, stdout=sys.stdout)
         dataset = Dataset.objects.get(slug="digits")
-        if not dataset.protocols.exists():
+        if all(protocol.refusal for protocol in dataset.protocols.all()):
             call_command("register_protocol", "digits", stdout=sys.stdout)
-        return self.submit(dataset.protocols.earliest("created_at"), options)
+        usable = [p for p in dataset.protocols.order_by("created_at") if not p.refusal]
+        return self.submit(usable[0], options)
 
     def make_admin(self) -> None:
         if User.objects.filter(is_superuser=True).exists():

@@ -1,0 +1,65 @@
+"""Controls: images that no model made, scored like a model's, so that a board explains itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from catalog.models import Dataset
+
+TEST = "test"
+
+
+@dataclass(frozen=True)
+class Control:
+    """One kind of control; `split` names the images it is made of, "" if it needs none."""
+
+    kind: str
+    label: str
+    split: str
+    source: str  # where the images come from, as the label of their sampler
+    help: str
+
+    def available(self, dataset: Dataset, wanted: int) -> int:
+        """Return how many images there can be of the `wanted` ones: a split ends, noise does not."""
+        if not self.split:
+            return wanted
+        return min(wanted, dataset.train_size if self.split == "train" else dataset.test_size)
+
+
+CONTROLS: Mapping[str, Control] = MappingProxyType(
+    {
+        control.kind: control
+        for control in (
+            Control(
+                kind=TEST,
+                label="Real test images",
+                split="test",
+                source="test split",
+                help="Real images that no model has seen: as good as it gets without copying.",
+            ),
+            Control(
+                kind="copy",
+                label="Copy of training images",
+                split="train",
+                source="train split",
+                help="Training images as they are: nearest of all, and nothing is new.",
+            ),
+            Control(
+                kind="noise",
+                label="Uniform noise",
+                split="",
+                source="0…255",
+                help="Every value drawn uniformly: as far from images as it gets.",
+            ),
+            Control(
+                kind="blur",
+                label="Blurred test images",
+                split="test",
+                source="test split",
+                help="Real test images after a Gaussian blur: every class is there, no detail is.",
+            ),
+        )
+    }
+)
+KINDS = tuple(CONTROLS)  # in the order of boards
+LABELS = frozenset(control.label for control in CONTROLS.values())  # no entry may be called so
