@@ -1,4 +1,4 @@
-"""Inception: the real network with random weights, and what happens without weights."""
+"""Inception: torch-fidelity's values with any weights, and what happens without weights."""
 
 import hashlib
 import json
@@ -11,15 +11,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch.nn import functional
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_isc import isc_features_to_metric
 
 from evaluation.__main__ import main
-from evaluation.extractors.base import ExtractorError, extract, file_sha256
+from evaluation.extractors.base import ExtractorError, FeatureSet, extract, file_sha256
 from evaluation.extractors.inception import FILE_NAME, URL, InceptionExtractor, find_weights
+from evaluation.extractors.inception_network import Convolution
+from evaluation.extractors.resize import resize_bilinear
+from evaluation.frechet import frechet_distance
+from evaluation.inception_score import inception_score_from_logits
+from evaluation.moments import Moments
 from evaluation.specs import INCEPTION_2015_SHA256, metric_label
-from tests.evaluation.factories import make_images
-from tests.inception import write_random_weights
+from tests.inception import load_theirs, make_textures, their_features, write_random_weights
+
+TOLERANCE = 2e-5  # of the largest value; convolutions are summed in another order
 
 
 @pytest.fixture(scope="module")
@@ -32,32 +42,173 @@ def extractor(weights: Path) -> InceptionExtractor:
     return InceptionExtractor(weights)
 
 
-def test_features_are_those_of_the_network_in_the_file(
+def relative_difference(found: Tensor | None, expected: Tensor | None) -> float:
+    """Return the largest difference as a share of the largest value."""
+    assert found is not None and expected is not None
+    assert found.shape == expected.shape
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def fd(real: Tensor, generated: Tensor) -> float:
+    return frechet_distance(Moments.from_features(real), Moments.from_features(generated))
+
+
+def test_features_and_logits_are_those_of_torch_fidelity(
     weights: Path, extractor: InceptionExtractor
 ) -> None:
-    images = make_images(2, channels=3, side=32)
-    theirs = FeatureExtractorInceptionV3(
-        "any", ["2048", "logits_unbiased"], feature_extractor_weights_path=weights
+    theirs = load_theirs(weights)
+
+    for images in (make_textures(7), make_textures(2, side=304)[:, :, :299, :299]):
+        found = extract(extractor, images)
+        features, logits = their_features(theirs, images)
+
+        assert found.features.shape == (len(images), 2048)
+        assert found.logits is not None and found.logits.shape == (len(images), 1008)
+        assert relative_difference(found.features, features) < TOLERANCE
+        assert relative_difference(found.logits, logits) < TOLERANCE
+
+
+def test_metrics_of_our_features_are_those_of_torch_fidelity_s_features(
+    weights: Path, extractor: InceptionExtractor
+) -> None:
+    sets = [make_textures(12, seed=1), make_textures(12, seed=2) // 2]
+    theirs = load_theirs(weights)
+
+    ours = [extract(extractor, images) for images in sets]
+    others = [FeatureSet(*their_features(theirs, images)) for images in sets]
+
+    distances = [fd(real.features, fake.features) for real, fake in (ours, others)]
+    assert distances[0] > 10
+    assert distances[0] == pytest.approx(distances[1], rel=1e-5)
+    scores = [inception_score_from_logits(logits_of(fake)).value for _, fake in (ours, others)]
+    assert scores[0] is not None and scores[0] > 1.1
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+
+
+def logits_of(found: FeatureSet) -> Tensor:
+    assert found.logits is not None
+    return found.logits
+
+
+@pytest.mark.slow
+def test_fid_and_is_of_2000_images_are_those_of_torch_fidelity(
+    weights: Path, extractor: InceptionExtractor
+) -> None:
+    """Against the values that torch-fidelity itself computes from its own features."""
+    torch.set_num_threads(2)
+    sets = [make_textures(2000, seed=1), make_textures(2000, seed=2) // 2]
+    theirs = load_theirs(weights)
+
+    (real, fake), others = (
+        [extract(extractor, images) for images in sets],
+        [FeatureSet(*their_features(theirs, images)) for images in sets],
     )
 
-    found = extract(extractor, images, batch_size=2)
+    for found, expected in zip((real, fake), others, strict=True):
+        assert relative_difference(found.features, expected.features) < TOLERANCE
+        assert relative_difference(found.logits, expected.logits) < TOLERANCE
+    statistics = [fid_features_to_statistics(other.features) for other in others]
+    fid = fid_statistics_to_metric(*statistics, False)["frechet_inception_distance"]
+    score = isc_features_to_metric(logits_of(others[1]))
+    assert fd(real.features, fake.features) == pytest.approx(fid, rel=1e-4)
+    assert inception_score_from_logits(
+        logits_of(fake), splits=10, seed=2020
+    ).value == pytest.approx(score["inception_score_mean"], rel=1e-4)
 
-    features, logits = theirs(torch.from_numpy(images))
-    torch.testing.assert_close(found.features, features)
-    torch.testing.assert_close(found.logits, logits)
-    assert found.features.shape == (2, 2048)
-    assert found.logits is not None and found.logits.shape == (2, 1008)
+
+def test_grey_images_are_replicated(extractor: InceptionExtractor) -> None:
+    grey = make_textures(3)[:, :1]
+
+    found = extract(extractor, grey)
+
+    replicated = extract(extractor, np.repeat(grey, 3, axis=1))
+    assert torch.equal(found.features, replicated.features)
 
 
-def test_grey_images_are_replicated_and_batches_do_not_matter(
-    extractor: InceptionExtractor,
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_features_depend_on_the_batch_size_by_rounding_alone(
+    extractor: InceptionExtractor, batch_size: int
 ) -> None:
-    grey = make_images(3)
+    images = make_textures(5, seed=3)
 
-    whole = extract(extractor, grey, batch_size=3).features
-    replicated = extract(extractor, np.repeat(grey, 3, axis=1), batch_size=2).features
+    whole = extract(extractor, images)
+    pieces = extract(extractor, images, batch_size=batch_size)
 
-    torch.testing.assert_close(whole, replicated, rtol=1e-4, atol=1e-5)
+    assert relative_difference(pieces.features, whole.features) < TOLERANCE
+    assert relative_difference(pieces.logits, whole.logits) < TOLERANCE
+
+
+def test_a_compiled_network_has_the_same_values(
+    weights: Path, extractor: InceptionExtractor
+) -> None:
+    images = make_textures(2)
+
+    # This backend traces the network as every backend does, and generates no code.
+    found = extract(InceptionExtractor(weights, compile_backend="eager"), images)
+
+    assert relative_difference(found.features, extract(extractor, images).features) < TOLERANCE
+
+
+def test_folding_keeps_the_convolution_after_its_normalisation() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layer = Convolution(3, 8, 3)
+        assert isinstance(layer.bn, nn.BatchNorm2d)
+        for values in (layer.bn.weight, layer.bn.running_var):
+            nn.init.uniform_(values, 0.5, 2.0)  # type: ignore[arg-type]  # a tensor
+        for values in (layer.bn.bias, layer.bn.running_mean):
+            nn.init.normal_(values)  # type: ignore[arg-type]  # a tensor
+        x = torch.randn(2, 3, 9, 9)
+    layer.eval().requires_grad_(False)
+    expected = functional.relu(layer.bn(layer.conv(x)))
+
+    layer.fold()
+
+    torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_of_another_precision_or_without_counters_are_read(
+    weights: Path, extractor: InceptionExtractor, tmp_path: Path
+) -> None:
+    state = torch.load(weights, weights_only=True)
+    kept = {
+        name: value.double() for name, value in state.items() if "num_batches_tracked" not in name
+    }
+    torch.save(kept, tmp_path / "other.pth")
+    images = make_textures(2)
+
+    found = extract(InceptionExtractor(tmp_path / "other.pth"), images)
+
+    assert torch.equal(found.features, extract(extractor, images).features)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    height=st.integers(1, 80),
+    width=st.integers(1, 80),
+    side=st.integers(1, 40),
+    channels=st.sampled_from([1, 3]),
+)
+def test_resizing_is_that_of_tensorflow_1_bit_for_bit(
+    height: int, width: int, side: int, channels: int
+) -> None:
+    rng = np.random.default_rng(height * 81 + width)
+    images = torch.from_numpy(rng.integers(0, 256, (2, channels, height, width), dtype=np.uint8))
+
+    found = resize_bilinear(images, side)
+
+    expected = interpolate_bilinear_2d_like_tensorflow1x(
+        images.float(), size=(side, side), align_corners=False
+    )
+    assert torch.equal(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_resizing_takes_pixels_at_whole_multiples_without_antialiasing() -> None:
+    row = torch.tensor([255, 0, 0, 0], dtype=torch.uint8).repeat(8)
+    images = row.expand(1, 1, 32, 32)
+
+    assert torch.equal(resize_bilinear(images, 8), torch.full((1, 1, 8, 8), 255.0))
 
 
 def test_unknown_weights_can_be_used_but_are_not_called_fid(
