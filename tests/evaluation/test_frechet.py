@@ -232,14 +232,53 @@ def test_a_reference_can_be_kept_as_plain_tensors() -> None:
     assert measure_frechet(x, again) == measure_frechet(x, kept)
 
 
-def test_the_jackknife_takes_out_an_exact_1_over_n_bias() -> None:
-    count, groups = 100, 20
-    with_all, without_one = 7 + 3 / count, 7 + 3 / (count - count / groups)
+@pytest.mark.parametrize("groups", [3, 4, 20, 21])
+@pytest.mark.parametrize("second_order", [0.0, 5.0])
+def test_the_jackknife_takes_out_an_exact_bias(groups: int, second_order: float) -> None:
+    def distance(share: float) -> float:
+        count = 100 * share
+        return 7 + 3 / count + second_order / count**2
 
-    result = jackknifed(with_all, np.full(groups, without_one), level=0.95)
+    result = jackknifed(
+        distance(1),
+        left_out=np.full(groups, distance(1 - 1 / groups)),
+        halves=np.full(4, distance(groups // 2 / groups)),
+        level=0.95,
+    )
 
     assert result.corrected == pytest.approx(7, abs=1e-10)
     assert result.standard_error == pytest.approx(0, abs=1e-10)
+
+
+def test_two_groups_take_out_the_first_order_alone() -> None:
+    halves = np.array([7 + 3 / 50, 7 + 3 / 50])
+
+    result = jackknifed(7 + 3 / 100, left_out=halves, halves=halves, level=0.95)
+
+    assert result.corrected == pytest.approx(7, abs=1e-10)
+
+
+def test_the_interval_is_valid_with_no_more_images_than_it_needs() -> None:
+    dim = 64
+    truth, reference = dim * 0.1**2, standard_normal(dim)
+    rng = np.random.default_rng(1)
+
+    results = [measure_frechet(rng.normal(size=(5 * dim, dim)) + 0.1, reference) for _ in range(60)]
+
+    bias = numbers(results, "value").mean() - truth
+    assert bias > 5 * truth
+    assert numbers(results, "corrected").mean() == pytest.approx(truth, abs=bias / 50)
+    assert coverage(results, truth) >= 0.9
+
+
+def test_images_too_few_for_the_bias_to_be_known_have_no_interval() -> None:
+    result = jackknifed(
+        9.0, left_out=np.linspace(9.09, 9.11, 20), halves=np.full(4, 15.0), level=0.95
+    )
+
+    assert result.corrected is not None and result.standard_error is not None
+    assert result.interval is None
+    assert result.reason == "no interval: so few images have more bias than can be corrected"
 
 
 def test_groups_are_a_seeded_partition_of_even_parts() -> None:
