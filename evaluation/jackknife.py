@@ -5,13 +5,12 @@ import numpy as np
 from evaluation.uncertainty import MetricResult, interval_around, student_quantile
 
 
-def seeded_groups(count: int, groups: int, *, seed: int) -> np.ndarray:
-    """Return the group 0..groups-1 of each image, int64 (count,): equally large to one image.
+def seeded_groups(count: int, groups: int, *, seed: int) -> list[np.ndarray]:
+    """Return a partition of 0..count-1 into groups of equal size, at most one image apart.
 
     Shuffled, because images sorted by class would make the groups unlike each other.
     """
-    labels: np.ndarray = np.arange(count) * groups // count
-    return np.random.default_rng(seed).permutation(labels)
+    return np.array_split(np.random.default_rng(seed).permutation(count), groups)
 
 
 def jackknifed(

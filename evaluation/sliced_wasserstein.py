@@ -106,10 +106,18 @@ def squared_distance(
         generated,
         directions,
         order=2,
-        labels=seeded_groups(count, groups, seed=0),
+        labels=_group_labels(count, groups),
         keep_going=keep_going,
     )
     return jackknifed(cost.value, cost.left_out, level=level, minimum=0.0)
+
+
+def _group_labels(count: int, groups: int) -> np.ndarray:
+    """Return the seeded group of each image, int64 (count,)."""
+    labels = np.zeros(count, dtype=np.int64)
+    for label, group in enumerate(seeded_groups(count, groups, seed=0)):
+        labels[group] = label
+    return labels
 
 
 def random_directions(count: int, dim: int, *, seed: int) -> np.ndarray:

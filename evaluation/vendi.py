@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
+import torch
 from scipy.linalg import eigvalsh
 from torch import Tensor
 
@@ -68,13 +69,11 @@ def _left_out(
     x: Tensor, total: np.ndarray, groups: int, keep_going: Callable[[], None]
 ) -> np.ndarray:
     """Return the entropy (B,) without each of the seeded groups of images."""
-    labels = seeded_groups(len(x), groups, seed=0)
-    entropies = np.zeros(groups)
-    for group in range(groups):
-        members = np.flatnonzero(labels == group)
-        rest = total - _products(x[members.tolist()], keep_going)
-        entropies[group] = _entropy(rest / (len(x) - len(members)))
-    return entropies
+    entropies = []
+    for group in seeded_groups(len(x), groups, seed=0):
+        rest = total - _products(x[torch.from_numpy(group)], keep_going)
+        entropies.append(_entropy(rest / (len(x) - len(group))))
+    return np.array(entropies)
 
 
 def _exponential(entropy: MetricResult) -> MetricResult:

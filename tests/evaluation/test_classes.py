@@ -8,7 +8,14 @@ import torch
 from hypothesis import given, strategies as st
 from scipy.stats import entropy
 
-from evaluation.classes import class_divergence, missing_classes, mode_count
+from evaluation.classes import (
+    class_divergence,
+    missing_classes,
+    mode_count,
+    per_class_frechet,
+)
+from evaluation.frechet import frechet_distance
+from evaluation.moments import Moments
 from evaluation.uncertainty import MetricResult
 from tests.evaluation.factories import coverage, numbers
 
@@ -180,9 +187,121 @@ def test_a_thousand_joint_classes_are_counted() -> None:
     assert mode_count(logits).value == 730
 
 
+def features_of(logits: np.ndarray, *, dim: int = 3, seed: int = 0) -> np.ndarray:
+    """Return features (N, D) whose mean depends on the class."""
+    means = logits.argmax(1)[:, None] * 10.0
+    features: np.ndarray = np.random.default_rng(seed).normal(size=(len(logits), dim)) + means
+    return features
+
+
+def test_the_distance_within_classes_is_the_mean_of_each_class_alone() -> None:
+    generated, reference = logits_of(20, 30, 40), logits_of(25, 35, 45)
+    x, y = features_of(generated) * 1.1, features_of(reference, seed=1)
+
+    result = per_class_frechet(x, generated, y, reference)
+
+    alone = [
+        frechet_distance(
+            Moments.from_features(x[generated.argmax(1) == label]),
+            Moments.from_features(y[reference.argmax(1) == label]),
+        )
+        for label in range(3)
+    ]
+    assert result.details["values"] == pytest.approx(alone, rel=1e-9)
+    assert result.value == pytest.approx(np.mean(alone), rel=1e-9)
+    assert result.details["classes"] == [0, 1, 2]
+    assert result.details["worst_class"] == int(np.argmax(alone))
+    assert result.details["generated"] == [20, 30, 40]
+
+
+def test_each_class_shifted_by_d_costs_d_squared() -> None:
+    logits = logits_of(50, 50)
+    x = features_of(logits)
+    shift = np.where(logits.argmax(1) == 1, 2.0, 1.0)[:, None] * [1, 0, 0]
+
+    result = per_class_frechet(x + shift, logits, x, logits)
+
+    assert result.details["values"] == pytest.approx([1, 4], abs=1e-9)
+    assert result.value == pytest.approx(2.5, abs=1e-9)
+
+
+def test_other_shares_of_the_classes_do_not_matter_but_a_collapse_within_them_does() -> None:
+    reference = logits_of(200, 200)
+    y = features_of(reference)
+
+    uneven = logits_of(300, 90)
+    shares = per_class_frechet(features_of(uneven, seed=1), uneven, y, reference)
+    collapsed = features_of(reference, seed=2)
+    collapsed[200:] = collapsed[200]
+    collapse = per_class_frechet(collapsed, reference, y, reference)
+
+    assert (shares.value or 1) < 0.2
+    assert collapse.details["worst_class"] == 1
+    assert (collapse.value or 0) > 1
+
+
+def test_a_class_with_one_image_has_no_distance() -> None:
+    generated, reference = logits_of(20, 1, 30, 0, 0), logits_of(20, 20, 30, 9, 0)
+
+    result = per_class_frechet(features_of(generated), generated, features_of(reference), reference)
+
+    assert result.value is None
+    assert result.reason == (
+        "needs at least 2 images of each class on each side; class 3 has 0 generated and 9 "
+        "reference images (2 of 4 classes have fewer)"
+    )
+    assert result.details["generated"] == [20, 1, 30, 0]
+
+
+def test_the_interval_within_classes_covers_the_truth() -> None:
+    rng = np.random.default_rng(3)
+    reference, generated = logits_of(500, 500, 500), logits_of(120, 100, 110)
+    y = features_of(reference, dim=2)
+    shift = np.array([0.0, 0.3, 0.6])[generated.argmax(1)][:, None]
+    means = generated.argmax(1)[:, None] * 10.0
+    truth = np.mean(
+        [
+            frechet_distance(
+                Moments(0, np.full(2, 10.0 * label + delta), np.eye(2)),
+                Moments.from_features(y[reference.argmax(1) == label]),
+            )
+            for label, delta in enumerate([0.0, 0.3, 0.6])
+        ]
+    )
+
+    results = [
+        per_class_frechet(rng.normal(size=(330, 2)) + means + shift, generated, y, reference)
+        for _ in range(150)
+    ]
+
+    assert 0.9 <= coverage(results, float(truth)) <= 0.99
+    corrected = numbers(results, "corrected")
+    assert corrected.mean() == pytest.approx(truth, abs=4 * corrected.std() / math.sqrt(150))
+    assert numbers(results, "value").mean() > truth + 0.01
+
+
+def test_few_images_in_one_class_leave_no_interval() -> None:
+    generated, reference = logits_of(60, 14), logits_of(60, 60)
+
+    result = per_class_frechet(
+        features_of(generated), generated, features_of(reference, seed=1), reference
+    )
+
+    assert result.value is not None and result.interval is None
+    assert result.reason.startswith("no interval: class 1: 14 images are fewer than 5 per feature")
+
+
+def test_features_and_logits_must_be_of_the_same_images() -> None:
+    logits = logits_of(5, 5)
+
+    with pytest.raises(ValueError, match="of the same images, got 9 and 10"):
+        per_class_frechet(np.ones((9, 2)), logits, np.ones((10, 2)), logits)
+
+
 @pytest.mark.parametrize(
     "result",
     [
+        per_class_frechet(np.zeros((0, 2)), np.zeros((0, 3)), np.zeros((0, 2)), np.zeros((0, 3))),
         class_divergence(np.zeros((0, 3)), np.zeros((5, 3))),
         missing_classes(np.zeros((5, 3)), np.zeros((0, 3))),
         mode_count(np.zeros((0, 3))),
