@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from api import bodies
-from api.views import Resource
+from api.views import FINGERPRINT, Resource
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import export
@@ -65,7 +65,7 @@ class LeaderboardViewSet(Resource):
     pagination_class = None
     filter_backends = ()
     lookup_field = "fingerprint"
-    lookup_value_regex = "[0-9a-f]{64}"
+    lookup_value_regex = FINGERPRINT
 
     def list(self, request: Request) -> Response:
         """Return every board with its address."""

@@ -46,6 +46,15 @@ class DetailSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
+class ComparisonSerializer(serializers.Serializer[Any]):
+    """Whether values under two protocols may be compared, and in words why not."""
+
+    comparable = serializers.BooleanField()
+    differences = serializers.ListField(
+        child=serializers.CharField(), help_text="what differs: the first protocol's, the other's"
+    )
+
+
 class CountSerializer(serializers.Serializer[Any]):
     """How many jobs changed."""
 

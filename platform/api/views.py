@@ -6,8 +6,14 @@ from typing import Any, ClassVar
 
 from django.db.models import Prefetch, QuerySet
 from django.http import FileResponse
+from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, NotFound, ValidationError
@@ -28,6 +34,7 @@ from jobs import lifecycle
 from jobs.models import Job
 
 WHOLE_NUMBER = r"\d{1,18}"  # what a key can be
+FINGERPRINT = "[0-9a-f]{64}"
 
 
 class Conflict(APIException):
@@ -70,8 +77,29 @@ class ProtocolViewSet(Resource, ReadOnlyModelViewSet[Protocol]):
     queryset = Protocol.objects.select_related("dataset").order_by("pk")
     serializer_class = serializers.ProtocolSerializer
     lookup_field = "fingerprint"
-    lookup_value_regex = "[0-9a-f]{64}"
+    lookup_value_regex = FINGERPRINT
     filterset_class = filters.ProtocolFilter
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("other", str, OpenApiParameter.PATH, pattern=f"^{FINGERPRINT}$")
+        ],
+        responses=bodies.ComparisonSerializer,
+        filters=False,
+    )
+    @action(
+        detail=True,
+        url_path=f"compare/(?P<other>{FINGERPRINT})",
+        pagination_class=None,
+        filter_backends=[],
+    )
+    def compare(self, request: Request, fingerprint: str, other: str) -> Response:
+        """Say whether values under two protocols may be compared, and in words why not."""
+        protocol = self.get_object()
+        differences = protocol.differences(
+            get_object_or_404(self.get_queryset(), fingerprint=other)
+        )
+        return Response({"comparable": not differences, "differences": differences})
 
 
 @extend_schema_view(

@@ -1,6 +1,6 @@
 """A protocol in words: what a board's page says of how its numbers were made."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from catalog.models import Protocol
 from evaluation import specs
 
 Pairs = list[tuple[str, str]]
+MANY = 4  # differences; more are folded away
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,24 @@ class MetricInWords:
     help: str
     parameters: Pairs
     uncertainty: Pairs
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Why the boards of two protocols stand apart, in words: first `protocol`'s, then `other`'s."""
+
+    protocol: Protocol
+    other: Protocol
+    differences: list[str]
+
+    @property
+    def is_long(self) -> bool:
+        return len(self.differences) > MANY
+
+
+def apart(protocol: Protocol, others: Iterable[Protocol]) -> list[Apart]:
+    """Return what sets a protocol apart from each of the others."""
+    return [Apart(protocol, other, protocol.differences(other)) for other in others]
 
 
 def describe(protocol: Protocol) -> dict[str, Any]:

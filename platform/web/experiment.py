@@ -14,7 +14,7 @@ from experiments import comparison, overview
 from experiments.live import Region
 from experiments.models import Experiment, overall
 from jobs.models import Worker
-from leaderboards import charts, ranking, tables
+from leaderboards import charts, protocol_box, ranking, tables
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,16 @@ class Page:
         }
 
     def _boards(self) -> dict[str, Any]:
-        return {"boards": [self._board(protocol) for protocol in self.protocols]}
+        before = [None, *self.protocols[:-1]]
+        return {"boards": [self._board(*pair) for pair in zip(self.protocols, before, strict=True)]}
 
-    def _board(self, protocol: Protocol) -> dict[str, Any]:
+    def _board(self, protocol: Protocol, before: Protocol | None) -> dict[str, Any]:
         keys = {column.key for column in ranking.columns_of(protocol)}
         sort = self.sort if self.sort.removeprefix("-") in keys else ""
         board = ranking.rank(protocol, sort=sort, experiment=self.experiment)
         page = self.experiment.get_absolute_url()
         return {
+            "apart": protocol_box.apart(protocol, [before])[0] if before else None,
             "protocol": protocol,
             "table": tables.table(board, page=page, columns=self.columns, seed=str(self.seed)),
             "chart": charts.trilemma(board),

@@ -12,6 +12,8 @@ from experiments.models import Entry, SampleSet
 from jobs.models import Status, Worker
 from leaderboards import protocol_box
 
+MOST_SIBLINGS = 20  # protocols of the same dataset, on the page of one
+
 
 def datasets(request: HttpRequest) -> HttpResponse:
     found = Dataset.objects.prefetch_related("protocols")
@@ -43,11 +45,13 @@ def protocol(request: HttpRequest, fingerprint: str) -> HttpResponse:
     other = None
     if wanted := request.GET.get("with"):
         other = get_object_or_404(protocols, fingerprint=wanted)
+    siblings = protocols.filter(dataset=found.dataset).exclude(pk=found.pk)
     context = {
         **protocol_box.describe(found),
+        "apart": protocol_box.apart(found, siblings[:MOST_SIBLINGS]),
+        "siblings_total": siblings.count(),
         "others": protocols.exclude(pk=found.pk),
-        "other": other,
-        "differences": found.differences(other) if other else [],
+        "chosen": protocol_box.apart(found, [other])[0] if other else None,
         "experiments": found.experiments.all()[:20],
         "experiments_total": found.experiments.count(),
     }

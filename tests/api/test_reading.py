@@ -72,6 +72,19 @@ def test_a_protocol_names_its_metrics_honestly_and_leads_to_its_board(anyone: AP
     assert anyone.get(found["leaderboard"]).json()["protocol"] == protocol.fingerprint
 
 
+def test_two_protocols_are_compared_in_words(anyone: APIClient) -> None:
+    one = factories.make_protocol()
+    two = factories.make_protocol(dataset=one.dataset, num_images=50)
+    address = f"protocols/{one.fingerprint}/compare"
+
+    found = get(anyone, f"{address}/{two.fingerprint}/")
+
+    assert found == {"comparable": False, "differences": one.differences(two)}
+    assert "num images: 100 and 50" in found["differences"]
+    assert get(anyone, f"{address}/{one.fingerprint}/") == {"comparable": True, "differences": []}
+    assert anyone.get(f"/api/{address}/{'0' * 64}/").status_code == 404
+
+
 def test_an_experiment_holds_complete_configs_and_how_far_it_is(anyone: APIClient) -> None:
     experiment = factories.make_experiment(
         algorithms=["gan.sngan", "vae.conv"], seeds=[0, 7], budget={"device_seconds": 2.5}

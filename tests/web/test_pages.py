@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from evaluation.specs import INCEPTION_2015_SHA256
+from evaluation.specs import INCEPTION, INCEPTION_2015_SHA256
 from experiments.models import Experiment
 from tests import factories
 from tests.web import html, scenes
@@ -222,12 +222,65 @@ def test_protocols_are_compared_in_words(client: Client) -> None:
 
     page = html.get(client, address)
 
-    shown = [item.text for item in page.one("ul", class_name="differences").all("li")]
-    assert shown == one.differences(two)
-    assert "num images: 100 and 50" in shown
+    # among those of its dataset, and as the one that was asked for
+    for shown in page.all("ul", class_name="differences"):
+        assert [item.text for item in shown.all("li")] == one.differences(two)
+    assert "num images: 100 and 50" in one.differences(two)
+    assert len(page.all("ul", class_name="differences")) == 2
     same = html.get(client, f"/protocols/{one.fingerprint}/?with={one.fingerprint}")
     assert "The two are the same protocol." in same.text
     html.get(client, f"/protocols/{one.fingerprint}/?with=abc", 404)
+
+
+def verdicts(page: html.Element) -> list[str]:
+    return [verdict.text for verdict in page.all("div", class_name="verdict")]
+
+
+def test_a_protocols_page_says_why_the_other_boards_of_its_dataset_stand_apart(
+    client: Client,
+) -> None:
+    dataset = factories.make_dataset()
+    one, two = (factories.make_protocol(dataset=dataset, name=name) for name in ("One", "Two"))
+    far = factories.make_protocol(dataset=dataset, name="Far", extractor=INCEPTION, num_images=50)
+    factories.make_protocol(name="of another dataset")
+
+    page = html.get(client, f"/protocols/{one.fingerprint}/")
+
+    to_far, to_two = page.all("div", class_name="verdict")
+    assert to_two.text.startswith(
+        f"Not comparable with Two {two.short} : 1 difference, One {one.short} named first."
+    )
+    assert "extractor weights" in to_two.text and to_two.all("details") == []
+    assert to_two.one("a").attributes["href"] == f"/protocols/{two.fingerprint}/"
+    assert to_far.one("summary").text == f"All {len(one.differences(far))} differences"
+    assert len(to_far.all("li")) == len(one.differences(far)) > 4
+    assert "of another dataset" not in " ".join(verdicts(page))
+
+
+def test_a_protocol_alone_has_no_board_to_stand_apart_from(client: Client) -> None:
+    protocol = factories.make_protocol()
+
+    page = html.get(client, f"/protocols/{protocol.fingerprint}/")
+
+    assert verdicts(page) == []
+    assert f"{protocol.dataset.name} has no other protocol." in page.text
+
+
+def test_the_boards_of_one_experiment_say_why_they_may_not_be_compared(client: Client) -> None:
+    dataset = factories.make_dataset()
+    protocols = [
+        factories.make_protocol(dataset=dataset, name=name, num_images=number)
+        for name, number in (("A", 50), ("B", 60), ("C", 70))
+    ]
+    several = factories.make_experiment(protocols=protocols)
+    alone = factories.make_experiment(protocols=protocols[:1])
+
+    found = verdicts(html.get(client, several.get_absolute_url()))
+
+    assert len(found) == 2
+    assert found[0].startswith("Not comparable with A") and "num images: 60 and 50" in found[0]
+    assert found[1].startswith("Not comparable with B") and "num images: 70 and 60" in found[1]
+    assert verdicts(html.get(client, alone.get_absolute_url())) == []
 
 
 def test_a_dataset_states_its_source_licence_and_classes(client: Client) -> None:
