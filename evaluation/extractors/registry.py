@@ -11,7 +11,20 @@ import torch
 from evaluation.extractors.base import Extractor, ExtractorError
 from evaluation.extractors.classifier import ClassifierExtractor
 from evaluation.extractors.inception import InceptionExtractor, find_weights
-from evaluation.specs import CLASSIFIER, INCEPTION, get_extractor
+from evaluation.extractors.pixels import PixelExtractor
+from evaluation.extractors.random_convolution import (
+    RandomConvolutionExtractor,
+    random_convolution_recipe,
+)
+from evaluation.extractors.stacked import StackedExtractor
+from evaluation.specs import (
+    CLASSIFIER,
+    INCEPTION,
+    PIXELS,
+    RANDOM_CONVOLUTION,
+    STACKED,
+    get_extractor,
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,32 @@ def _needed_weights(request: _Request) -> Path:
     return request.weights
 
 
+def _stacked(request: _Request) -> Extractor:
+    return StackedExtractor(_needed_weights(request), device=request.device)
+
+
+def _random_convolution(request: _Request) -> Extractor:
+    recipe = request.recipe
+    if recipe is None:
+        shape = _needed_reference(request).shape
+        recipe = random_convolution_recipe(channels=shape[1], resolution=max(shape[2:]))
+    return RandomConvolutionExtractor(recipe, device=request.device)
+
+
+def _pixels(request: _Request) -> Extractor:
+    return PixelExtractor(_needed_reference(request), device=request.device)
+
+
+def _needed_reference(request: _Request) -> np.ndarray:
+    if request.reference is None:
+        raise ExtractorError(f"{request.name} is made for a reference, and none was given")
+    return request.reference
+
+
 _BUILDERS: dict[str, Callable[[_Request], Extractor]] = {
     INCEPTION: _inception,
     CLASSIFIER: _classifier,
+    STACKED: _stacked,
+    RANDOM_CONVOLUTION: _random_convolution,
+    PIXELS: _pixels,
 }
