@@ -5,6 +5,7 @@ it announced. No member ever becomes a file on disk. Hidden files and `__MACOSX`
 `evaluation.layouts` finds the classes, `evaluation.tars` lists tar archives.
 """
 
+import io
 import os
 import re
 import stat
@@ -112,8 +113,8 @@ def list_folder(folder: Path) -> Source:
 
     def read(member: Member) -> bytes:
         try:
-            with (folder / member.name).open("rb", buffering=0) as file:
-                return file.read(MAX_FILE_BYTES)
+            with io.FileIO(f"{folder}/{member.name}") as file:  # Path.open takes twice as long
+                return file.read(member.size)
         except OSError as error:
             raise ImageError(f"{source}: {member.name}: {error.strerror}") from error
 
@@ -158,15 +159,20 @@ def list_zip(path: Path) -> Source:
 @contextmanager
 def open_at(path: Path) -> Iterator[ReadAt]:
     """Open a file for reads at any offset, by several threads."""
-    lock = threading.Lock()
     with path.open("rb", buffering=0) as file:
+        yield reading_at(file)
 
-        def read_at(offset: int, size: int) -> bytes:
-            with lock:
-                file.seek(offset)
-                return file.read(size)
 
-        yield read_at
+def reading_at(file: IO[bytes]) -> ReadAt:
+    """Return how to read an open file at any offset, from several threads."""
+    lock = threading.Lock()
+
+    def read_at(offset: int, size: int) -> bytes:
+        with lock:
+            file.seek(offset)
+            return file.read(size)
+
+    return read_at
 
 
 @contextmanager

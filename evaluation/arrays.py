@@ -25,6 +25,7 @@ from evaluation.decoding import MAX_SIDE, Pixels
 MAX_WHOLE_BYTES = 2**30  # of an array that is read whole: labels, moments
 MAX_WHOLE_IMAGES = 16 * 2**30  # bytes of images that cannot be read one after the other
 NAMES = ("arr_0", "images", "samples")  # of the images in an .npz file, in this order
+MAX_CLASSES = 100_000
 PIECE_BYTES = 64 * 2**20
 
 Array = npt.NDArray[Any]
@@ -83,6 +84,24 @@ def _non_finite(pieces: Iterable[Array]) -> str:
         nans += int(np.isnan(piece).sum())
         infinite += int(np.isinf(piece).sum())
     return f" with {nans} NaN and {infinite} infinite values" if nans or infinite else ""
+
+
+def check_labels(name: str, labels: Array, count: int | None) -> npt.NDArray[np.int64]:
+    """Return integer labels as int64.
+
+    Raises:
+        ImageError: if there is not one of at least 0 and below MAX_CLASSES for each image.
+    """
+    if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise ImageError(
+            f"{name}: labels: {labels.dtype} {labels.shape}; expected one whole number of "
+            f"at least 0 for each of {count} images"
+        )
+    if labels.max() >= MAX_CLASSES:
+        raise ImageError(
+            f"{name}: labels: up to {labels.max()}; expected labels below {MAX_CLASSES}"
+        )
+    return labels.astype(np.int64)
 
 
 # --- Files ------------------------------------------------------------------------------------

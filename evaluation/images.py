@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.archives import PARTS, ImageError, list_folder, list_zip
+from evaluation.archives import ImageError
 from evaluation.decoding import RESIZE_RULE, Lossy, Wish, fit
-from evaluation.layouts import arrange
 from evaluation.streaming import CHUNK, Progress
-from evaluation.streams import open_images
+from evaluation.streams import open_images, read_parts
 
 __all__ = [
     "CHUNK",
@@ -80,17 +79,6 @@ def read_images(
         pixels[done : done + len(chunk)] = chunk
         done += len(chunk)
     return Images(pixels, stream.labels, stream.classes)
-
-
-def read_parts(path: Path | str) -> tuple[str, ...]:
-    """Return the parts of a folder or archive: (), ("train",) or ("train", "test").
-
-    Raises:
-        ImageError: as `read_images`, but for what only decoding shows.
-    """
-    path = Path(path)
-    layout = arrange(list_folder(path) if path.is_dir() else list_zip(path))
-    return tuple(part for part in PARTS if part in layout)
 
 
 def write_npz(

@@ -100,7 +100,7 @@ def _classes(source: str, part: str, files: Placed, folders: list[tuple[str, ...
                 f"{source}: {part}{steps[0]}: the same class as {part}{spelling[key]} but for "
                 "spelling; expected each class once"
             )
-    names = sorted(spelling.values(), key=_class_order(spelling.values()))
+    names = sorted(spelling.values(), key=class_order(spelling.values()))
     classes = {name: [] for name in names} or {"": []}
     for steps, member in files:
         if len(steps) > 2:
@@ -119,7 +119,7 @@ def _classes(source: str, part: str, files: Placed, folders: list[tuple[str, ...
     return classes
 
 
-def _class_order(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
+def class_order(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
     """Order by number where every name is a number, else by name."""
     if all(re.fullmatch("[0-9]{1,9}", name) for name in names):
         return lambda name: (int(name), name)

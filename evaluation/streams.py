@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.archives import ImageError, Source, list_folder, list_zip
+from evaluation.archives import PARTS, ImageError, Source, list_folder, list_zip
 from evaluation.arrays import (
     MAX_WHOLE_IMAGES,
     NAMES,
     Layout,
     StoredArray,
+    check_labels,
     find_layout,
     open_npy,
     open_npz,
@@ -27,6 +28,7 @@ from evaluation.arrays import (
 from evaluation.decoding import Lossy, Pixels, Wish, fit
 from evaluation.files import FileStream, files_of
 from evaluation.layouts import arrange, choose_part, every_file
+from evaluation.parquet import Table, is_table, open_table, table_parts
 from evaluation.streaming import (
     ImageStream,
     Indices,
@@ -37,10 +39,16 @@ from evaluation.streaming import (
     images_digest,
     rechunked,
 )
+from evaluation.tars import is_tar, list_tar
 
-__all__ = ["ImageError", "ImageStream", "image_digests", "images_digest", "open_images"]
-
-MAX_CLASSES = 100_000
+__all__ = [
+    "ImageError",
+    "ImageStream",
+    "image_digests",
+    "images_digest",
+    "open_images",
+    "read_parts",
+]
 
 
 def open_images(
@@ -87,15 +95,45 @@ def open_images(
 
 
 def _open_path(path: Path, wish: Wish, part: str | None, labelled: bool) -> ImageStream:
-    if path.is_dir():
-        return _open_source(list_folder(path), wish, part, labelled)
-    if (suffix := path.suffix.lower()) not in (".npz", ".npy"):
-        return _open_source(list_zip(path), wish, part, labelled)
+    if is_table(path):
+        return _open_table(open_table(path, part=part, labelled=labelled), wish)
+    if path.is_dir() or (suffix := path.suffix.lower()) not in (".npz", ".npy"):
+        return _open_source(list_source(path), wish, part, labelled)
     if part is not None:
         raise ImageError(f"{path.name}: has no part {part!r}; an {suffix} file has no parts")
     if suffix == ".npy":
         return _open_stored(open_npy(path), path.name, wish)
     return _open_npz(path, wish, labelled)
+
+
+def list_source(path: Path) -> Source:
+    """Return the files of a folder, a tar or a zip archive.
+
+    Raises:
+        ImageError: if it is none of these, is damaged, breaks a bound or holds no visible file.
+    """
+    if path.is_dir():
+        return list_folder(path)
+    return list_tar(path) if is_tar(path) else list_zip(path)
+
+
+def read_parts(path: Path | str) -> tuple[str, ...]:
+    """Return the parts of what `open_images` opens: (), ("train",) or ("train", "test").
+
+    Raises:
+        ImageError: as `open_images`, but for what only decoding shows.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".npz", ".npy") and not path.is_dir():
+        return ()
+    layout = table_parts(path) if is_table(path) else arrange(list_source(path))
+    return tuple(part for part in PARTS if part in layout)
+
+
+def _open_table(table: Table, wish: Wish) -> ImageStream:
+    stream = FileStream(table.files, wish)
+    stream.labels, stream.classes = table.labels, table.classes
+    return stream
 
 
 def _open_source(source: Source, wish: Wish, part: str | None, labelled: bool) -> ImageStream:
@@ -123,24 +161,6 @@ def _open_npz(path: Path, wish: Wish, labelled: bool) -> ImageStream:
         stream.labels = check_labels(path.name, arrays["labels"].whole(), stream.count)
         stream.classes = tuple(str(label) for label in range(stream.labels.max() + 1))
     return stream
-
-
-def check_labels(name: str, labels: npt.NDArray[Any], count: int | None) -> npt.NDArray[np.int64]:
-    """Return integer labels as int64.
-
-    Raises:
-        ImageError: if there is not one of at least 0 and below MAX_CLASSES for each image.
-    """
-    if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
-        raise ImageError(
-            f"{name}: labels: {labels.dtype} {labels.shape}; expected one whole number of "
-            f"at least 0 for each of {count} images"
-        )
-    if labels.max() >= MAX_CLASSES:
-        raise ImageError(
-            f"{name}: labels: up to {labels.max()}; expected labels below {MAX_CLASSES}"
-        )
-    return labels.astype(np.int64)
 
 
 def _open_stored(array: StoredArray, name: str, wish: Wish) -> ImageStream:
