@@ -143,6 +143,51 @@ def test_the_boards_first_column_stays_while_the_rest_scrolls(page: Page) -> Non
     assert page.locator(".scroller").first.evaluate("box => box.scrollLeft") == 300
 
 
+def test_the_training_copy_is_marked_and_all_metrics_are_a_link_away(
+    page: Page, complaints: list[str]
+) -> None:
+    scene = scenes.finished_comparison(seeds=1)
+    page.goto(f"/leaderboards/{scene.protocol.fingerprint}/")
+
+    copy = page.locator("tr[data-control=copy]")
+    expect(copy.locator("[data-column=authenticity] .ranking-mark [aria-hidden]")).to_have_text("‡")
+    expect(copy.locator("[data-column=authenticity] [aria-hidden]")).to_be_visible()
+    expect(page.locator("tr:not([data-control=copy]) .ranking-mark")).to_have_count(0)
+    expect(page.get_by_text("these may be copies")).to_be_visible()
+
+    expect(page.locator("[data-column=density]")).to_have_count(0)
+    page.get_by_role("link", name="All 7 metrics").click()
+    expect(copy.locator("[data-column=density]")).to_be_visible()
+    page.get_by_role("link", name="recall ↑").click()
+    expect(page.locator("th[aria-sort=descending]")).to_contain_text("recall")
+    expect(copy.locator("[data-column=density]")).to_be_visible()
+    expect(page.locator(".choice[aria-current]")).to_have_text("All 7 metrics")
+    assert complaints == []
+
+
+def test_two_boards_of_one_experiment_say_why_they_may_not_be_compared(
+    page: Page, complaints: list[str]
+) -> None:
+    dataset = factories.make_dataset()
+    protocols = [
+        factories.make_protocol(
+            dataset=dataset, name=name, num_images=number, metrics=scenes.METRICS
+        )
+        for name, number in (("Fifty", 50), ("Sixty", 60))
+    ]
+    experiment = factories.make_experiment(protocols=protocols)
+    page.goto(experiment.get_absolute_url())
+
+    apart = page.locator(".board-apart")
+
+    expect(apart).to_contain_text("Not comparable with Fifty")
+    apart.locator("summary").click()
+    expect(apart.get_by_text("num images: 60 and 50")).to_be_visible()
+    apart.get_by_role("link", name="Fifty").click()
+    expect(page.locator(".verdict-differs")).to_contain_text("Not comparable with Sixty")
+    assert complaints == []
+
+
 def test_the_home_page_follows_a_run_to_its_end(page: Page, complaints: list[str]) -> None:
     run = factories.make_run(status=Status.RUNNING)
     for control in factories.controls_of(run.entry.experiment):

@@ -248,7 +248,7 @@ def test_a_protocols_page_says_why_the_other_boards_of_its_dataset_stand_apart(
 
     to_far, to_two = page.all("div", class_name="verdict")
     assert to_two.text.startswith(
-        f"Not comparable with Two {two.short} : 1 difference, One {one.short} named first."
+        f"Not comparable with Two {two.short} : 1 difference, each with the value of One {one.short} first."
     )
     assert "extractor weights" in to_two.text and to_two.all("details") == []
     assert to_two.one("a").attributes["href"] == f"/protocols/{two.fingerprint}/"
