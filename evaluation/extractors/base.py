@@ -153,11 +153,16 @@ class _Rows:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Compute convolutions in float32 proper: TF32 moves FID by whole points on small batches."""
+    """Compute in float32 proper: TF32 moves FID by whole points on small batches."""
+    products = torch.get_float32_matmul_precision()
     with torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     ):
-        yield
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(products)
 
 
 def file_sha256(path: Path) -> str:

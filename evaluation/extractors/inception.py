@@ -1,14 +1,8 @@
 """Inception v3 of 2015-12-05 with the values of torch-fidelity's: what FID is defined on."""
 
-import hashlib
-import os
-import uuid
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import torch
 from torch import Tensor
@@ -16,12 +10,12 @@ from torch import Tensor
 from evaluation.extractors.base import Extractor, ExtractorError, file_sha256
 from evaluation.extractors.inception_network import SIDE, InceptionNetwork
 from evaluation.extractors.resize import resize_bilinear
+from evaluation.extractors.weights import PublishedWeights, build_from_file
 from evaluation.specs import EXTRACTORS, INCEPTION, INCEPTION_2015_SHA256
 
 SPEC = EXTRACTORS[INCEPTION]
 FILE_NAME = SPEC.known_weights[INCEPTION_2015_SHA256]
 URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FILE_NAME}"
-TIMEOUT_SECONDS = 30
 MAX_BYTES = 200 * 2**20  # the known file has 91 MiB
 AT_ONCE_ON_CPU = 4  # images whose widest layer stays in the cache: more would wait for memory
 
@@ -57,7 +51,7 @@ class InceptionExtractor(Extractor):
             raise ExtractorError(f"Inception weights not found: {weights}")
         self.device = torch.device(device)
         self.weights_sha256 = file_sha256(weights)
-        network = _load_network(weights).to(self.device)
+        network = build_from_file(weights, InceptionNetwork, name=INCEPTION).to(self.device)
         self._at_once = AT_ONCE_ON_CPU if self.device.type == "cpu" else None
         self._network: Callable[[Tensor], tuple[Tensor, Tensor]] = network
         if compile_backend is not None:
@@ -76,15 +70,6 @@ class InceptionExtractor(Extractor):
         return torch.cat(features), torch.cat(logits)
 
 
-def _load_network(weights: Path) -> InceptionNetwork:
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-        return InceptionNetwork(dict(state.items()))
-    except Exception as error:  # torch raises half a dozen types for half a dozen kinds of damage
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ExtractorError(f"{weights} holds no weights of {INCEPTION}: {first_line}") from error
-
-
 def find_weights(
     cache: Path, *, url: str = URL, sha256: str = INCEPTION_2015_SHA256, name: str = FILE_NAME
 ) -> Path:
@@ -94,45 +79,6 @@ def find_weights(
         ExtractorError: if there is no such file and none can be downloaded, or the digest is wrong;
             it names the file, its sha256 and where to put it.
     """
-    path = cache / name
-    if path.is_file():
-        found = file_sha256(path)
-        if found != sha256:
-            raise ExtractorError(f"{path} is damaged: expected sha256 {sha256}, got {found}")
-        return path
-    try:
-        _download(url, path, sha256)
-    except (OSError, HTTPException, ExtractorError) as error:
-        if isinstance(error, HTTPError):
-            error.close()  # it holds the connection
-        raise ExtractorError(
-            f"Inception weights are missing and cannot be downloaded ({error}). "
-            f"Put the file {name} (sha256 {sha256}) at {path}, or name the file with --weights. "
-            f"It is published at {url}"
-        ) from error
-    return path
-
-
-def _download(url: str, path: Path, sha256: str) -> None:
-    """Write what ``url`` offers to ``path``: all of it with the right digest, or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    digest, size = hashlib.sha256(), 0
-    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
-        with (
-            urlopen(url, timeout=TIMEOUT_SECONDS) as response,  # noqa: S310 - our own URL
-            part.open("xb") as file,
-        ):
-            while chunk := response.read(2**20):
-                size += len(chunk)
-                if size > MAX_BYTES:
-                    raise ExtractorError(f"{url} offers more than {MAX_BYTES} bytes")
-                digest.update(chunk)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        if digest.hexdigest() != sha256:
-            raise ExtractorError(f"{url} offers a file of sha256 {digest.hexdigest()}")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    return PublishedWeights(
+        owner="Inception", name=name, url=url, sha256=sha256, max_bytes=MAX_BYTES
+    ).find(cache)

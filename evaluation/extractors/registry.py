@@ -10,6 +10,7 @@ import torch
 
 from evaluation.extractors.base import Extractor, ExtractorError
 from evaluation.extractors.classifier import ClassifierExtractor
+from evaluation.extractors.dinov2 import PUBLISHED as DINOV2_WEIGHTS, DinoExtractor
 from evaluation.extractors.inception import InceptionExtractor, find_weights
 from evaluation.extractors.pixels import PixelExtractor
 from evaluation.extractors.random_convolution import (
@@ -19,6 +20,7 @@ from evaluation.extractors.random_convolution import (
 from evaluation.extractors.stacked import StackedExtractor
 from evaluation.specs import (
     CLASSIFIER,
+    DINOV2,
     INCEPTION,
     PIXELS,
     RANDOM_CONVOLUTION,
@@ -82,6 +84,12 @@ def _stacked(request: _Request) -> Extractor:
     return StackedExtractor(_needed_weights(request), device=request.device)
 
 
+def _dinov2(request: _Request) -> Extractor:
+    found = request.weights
+    weights = DINOV2_WEIGHTS.find(request.cache) if found is None else found
+    return DinoExtractor(weights, device=request.device)
+
+
 def _random_convolution(request: _Request) -> Extractor:
     recipe = request.recipe
     if recipe is None:
@@ -104,6 +112,7 @@ _BUILDERS: dict[str, Callable[[_Request], Extractor]] = {
     INCEPTION: _inception,
     CLASSIFIER: _classifier,
     STACKED: _stacked,
+    DINOV2: _dinov2,
     RANDOM_CONVOLUTION: _random_convolution,
     PIXELS: _pixels,
 }
