@@ -6,6 +6,7 @@ from typing import Any
 
 from catalog.models import Protocol
 from evaluation import specs
+from leaderboards.admission import admission_of
 
 Pairs = list[tuple[str, str]]
 MANY = 4  # differences; more are folded away
@@ -44,7 +45,12 @@ def describe(protocol: Protocol) -> dict[str, Any]:
     """Return the context of the protocol box."""
     return {
         "protocol": protocol,
-        "facts": [(_words(name), _fact(value)) for name, value in protocol.facts.items()],
+        "admission": admission_of(protocol),
+        "facts": [
+            (_words(name), _fact(value))
+            for name, value in protocol.facts.items()
+            if name != "admission"  # told by its own part of the page
+        ],
         "metrics": [_metric(protocol, name) for name in protocol.metrics],
         "recipe": pairs(protocol.record["extractor"]["recipe"]),
     }
