@@ -11,7 +11,7 @@ def trilemma(board: Board) -> dict[str, Any] | None:
     coverage = _first(board, "coverage")
     if quality is None or coverage is None:
         return None
-    rows = [row for row in board.rows if row.is_real or not row.is_control]
+    rows = [row for row in board.rows if not row.is_aside]
     points = [_point(row, quality, coverage) for row in rows]
     points = [point for point in points if point is not None]
     if not points:

@@ -102,6 +102,11 @@ class Row:
         return self.control == controls.TEST
 
     @property
+    def is_aside(self) -> bool:
+        """Whether it is there for scale alone: a control that is not real test images."""
+        return self.is_control and not self.is_real
+
+    @property
     def control(self) -> str:
         """Return which control it is, "" for a contender."""
         return kind_of(self.entry)

@@ -136,16 +136,11 @@ def table(board: Board, *, page: str = "", columns: str = "", **query: str) -> T
         choices=_choices(board, page, query, columns),
         groups=tuple(Group(CORNERS[corner], len(found)) for corner, found in groups),
         heads=heads,
-        rows=tuple(row for row in rows if not _is_aside(row.row)),
-        controls=tuple(row for row in rows if _is_aside(row.row)),
+        rows=tuple(row for row in rows if not row.row.is_aside),
+        controls=tuple(row for row in rows if row.row.is_aside),
         csv_link=export_link(board, "csv"),
         json_link=export_link(board, "json"),
     )
-
-
-def _is_aside(row: Row) -> bool:
-    """Return whether a row is there for scale alone: a control that is not real test images."""
-    return row.is_control and not row.is_real
 
 
 def _choices(board: Board, page: str, query: dict[str, str], columns: str) -> tuple[Choice, ...]:
@@ -182,7 +177,7 @@ def _head(
     chosen = column.key == board.sort_key
     worst_first = board.sort.startswith("-")
     wanted = f"-{column.key}" if chosen and not worst_first else column.key
-    deciding = [row for row in board.rows if not _is_aside(row)] or board.rows
+    deciding = [row for row in board.rows if not row.is_aside] or board.rows
     return Head(
         column=column,
         link=f"{page}?{urlencode({**query, 'sort': wanted})}",

@@ -103,18 +103,22 @@ class ProgressView:
 
 
 def board_table(board: Board) -> Table:
-    """Return the board for the terminal: a column per row of the board, best on the left."""
+    """Return the board for the terminal: a column per row of the board, best on the left.
+
+    It holds the headline metrics and no control but real test images; the page holds everything.
+    """
+    rows = [row for row in board.rows if not row.is_aside]
     table = Table(title=str(board.protocol), box=None, padding=(0, 0, 0, 2), pad_edge=False)
     table.add_column("")
-    for row in board.rows:
+    for row in rows:
         table.add_column(f"{row.entry.label}\n[dim]{row.sampler_label}[/]", justify="right")
-    for column in board.columns:
-        cells = [row.cells[column.key] for row in board.rows]
+    for column in filter(lambda column: column.headline, board.columns):
+        cells = [row.cells[column.key] for row in rows]
         places = digits.decimals(cells)
         unit = f" {column.unit}" if column.unit else ""
         label = escape(f"{column.label}{unit} {column.arrow}")
         table.add_row(label, *(_text(cell, column, places) for cell in cells))
-    seeds = [f"{row.seeds_scored}/{row.seeds_total}" for row in board.rows]
+    seeds = [f"{row.seeds_scored}/{row.seeds_total}" for row in rows]
     table.add_row("Seeds scored", *seeds)
     return table
 
