@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from evaluation import streaming
+from evaluation import decoding, files, streaming
 from evaluation.images import read_images, write_npz
 from evaluation.streams import ImageStream, image_digests, images_digest, open_images
 from tests.evaluation.pictures import (
@@ -40,7 +40,7 @@ def nhwc(pixels: Pixels) -> Pixels:
     return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
 
 
-def files_of(pixels: Pixels) -> dict[str, bytes]:
+def pngs_of(pixels: Pixels) -> dict[str, bytes]:
     images = nhwc(pixels) if pixels.shape[1] == 3 else pixels[:, 0]
     return {f"{i:04d}.png": png_of(image) for i, image in enumerate(images)}
 
@@ -76,11 +76,11 @@ def opened(kind: str, pixels: Pixels, place: Path, **options: Any) -> ImageStrea
         case "tensor":
             return open_images(torch.from_numpy(pixels), **options)
         case "folder":
-            return open_images(make_folder(place / "set", files_of(pixels)), **options)
+            return open_images(make_folder(place / "set", pngs_of(pixels)), **options)
         case "zip":
             deflated = zipfile.ZIP_DEFLATED
             return open_images(
-                make_zip(place / "set.zip", files_of(pixels).items(), deflated), **options
+                make_zip(place / "set.zip", pngs_of(pixels).items(), deflated), **options
             )
         case "npz":
             write_npz(place / "set.npz", pixels, None)
@@ -134,7 +134,7 @@ def test_every_kind_is_fitted_alike(place: Path, kind: str) -> None:
     stream = opened(kind, pixels, place, resolution=4, channels=1)
 
     expected = read_images(
-        make_folder(place / "other", files_of(pixels)), resolution=4, channels=1
+        make_folder(place / "other", pngs_of(pixels)), resolution=4, channels=1
     ).pixels
     assert stream.shape == (1, 4, 4)
     assert np.array_equal(whole(stream), expected)
@@ -170,6 +170,28 @@ def test_few_images_are_held_at_a_time(place: Path, monkeypatch: pytest.MonkeyPa
     for kind in KINDS:
         chunks = list(opened(kind, pixels, place).chunks())
         assert [len(chunk) for chunk in chunks] == [3, 3, 3]
+
+
+def test_no_more_files_are_decoded_than_are_asked_for_or_wait(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = open_images(make_folder(place / "set", {f"{i:04d}.png": GREY for i in range(1500)}))
+    decoded: list[str] = []
+    decode = decoding.decode
+
+    def noted(where: str, *arguments: Any, **options: Any) -> Any:
+        decoded.append(where)
+        return decode(where, *arguments, **options)
+
+    monkeypatch.setattr(files, "decode", noted)
+    list(stream.chunks([7, 900]))
+    chosen = sorted(decoded)
+    decoded.clear()
+    chunks = stream.chunks()
+    next(iter(chunks))
+
+    assert chosen == ["set: 0007.png", "set: 0900.png"]
+    assert len(decoded) <= files.AHEAD * 256
 
 
 def test_progress_is_told_in_every_pass() -> None:
