@@ -11,6 +11,7 @@ import torch
 from evaluation.extractors.base import Extractor, ExtractorError
 from evaluation.extractors.classifier import ClassifierExtractor
 from evaluation.extractors.dinov2 import PUBLISHED as DINOV2_WEIGHTS, DinoExtractor
+from evaluation.extractors.fidelity import FidelityExtractor
 from evaluation.extractors.inception import InceptionExtractor, find_weights
 from evaluation.extractors.pixels import PixelExtractor
 from evaluation.extractors.random_convolution import (
@@ -21,6 +22,7 @@ from evaluation.extractors.stacked import StackedExtractor
 from evaluation.specs import (
     CLASSIFIER,
     DINOV2,
+    FIDELITY_PREFIX,
     INCEPTION,
     PIXELS,
     RANDOM_CONVOLUTION,
@@ -59,7 +61,8 @@ def build_extractor(
     """
     get_extractor(name)
     request = _Request(name, weights, cache, torch.device(device), reference, recipe)
-    return _BUILDERS[name](request)
+    build = _fidelity if name.startswith(FIDELITY_PREFIX) else _BUILDERS[name]
+    return build(request)
 
 
 def _inception(request: _Request) -> Extractor:
@@ -100,6 +103,10 @@ def _random_convolution(request: _Request) -> Extractor:
 
 def _pixels(request: _Request) -> Extractor:
     return PixelExtractor(_needed_reference(request), device=request.device)
+
+
+def _fidelity(request: _Request) -> Extractor:
+    return FidelityExtractor(request.name, request.weights, device=request.device)
 
 
 def _needed_reference(request: _Request) -> np.ndarray:

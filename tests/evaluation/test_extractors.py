@@ -3,17 +3,21 @@
 from collections.abc import Iterator
 from itertools import count as counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
 from torch import Tensor
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from evaluation.extractors.base import ExtractorError, FeatureSet, Stopped, extract
+from evaluation.extractors.base import ExtractorError, FeatureSet, Stopped, extract, file_sha256
 from evaluation.extractors.classifier import TrainedClassifier
 from evaluation.extractors.registry import build_extractor
 from tests.evaluation.factories import RandomProjection, make_images
+from tests.inception import make_textures, write_random_weights
 
 
 class WithoutClasses(RandomProjection):
@@ -153,3 +157,107 @@ def test_a_classifier_without_weights_says_what_it_needs(tmp_path: Path) -> None
         "dataset-classifier needs weights: the folder or file of a classifier "
         "trained on the dataset's train split"
     )
+
+
+class ColourMeans(FeatureExtractorBase):  # type: ignore[misc]  # of an untyped library
+    """What somebody may register in torch-fidelity: the mean of each channel, scaled."""
+
+    def __init__(self, name: str, features_list: list[str], **options: Any) -> None:
+        super().__init__(name, features_list)
+        path = options.get("feature_extractor_weights_path")
+        scale = torch.ones(3) if path is None else torch.load(path)["scale"]
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (x.float().mean((2, 3)) * self.scale,)
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str]:
+        return ("means",)
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(_metric: str) -> str:
+        return "means"
+
+
+@pytest.fixture
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FEATURE_EXTRACTORS_REGISTRY, "colour-means", ColourMeans)
+
+
+@pytest.mark.usefixtures("_registered")
+def test_any_extractor_registered_in_torch_fidelity_is_known_by_its_name(tmp_path: Path) -> None:
+    torch.save({"scale": torch.tensor([1.0, 2.0, 3.0])}, tmp_path / "scale.pth")
+    images = make_images(4)
+
+    plain = build_extractor("torch-fidelity/colour-means", cache=tmp_path)
+    scaled = build_extractor(
+        "torch-fidelity/colour-means", weights=tmp_path / "scale.pth", cache=tmp_path
+    )
+
+    means = torch.from_numpy(images).float().mean((2, 3))
+    assert torch.equal(extract(plain, images).features, means.expand(4, 3))
+    assert torch.equal(extract(scaled, images).features, means * torch.tensor([[1.0, 2.0, 3.0]]))
+    assert (plain.dim, plain.recipe, plain.has_logits) == (3, {"layer": "means"}, False)
+    assert scaled.weights_sha256 == file_sha256(tmp_path / "scale.pth")
+    assert plain.weights_sha256 != scaled.weights_sha256
+
+
+def test_torch_fidelity_s_inception_is_built_from_the_same_file(tmp_path: Path) -> None:
+    weights, images = write_random_weights(tmp_path), make_textures(2)
+
+    theirs = build_extractor("torch-fidelity/inception-v3-compat", weights=weights, cache=tmp_path)
+    ours = build_extractor("inception-v3-compat", weights=weights, cache=tmp_path)
+
+    expected = extract(theirs, images).features
+    difference = (extract(ours, images).features - expected).abs().max()
+    assert theirs.dim == 2048
+    assert theirs.weights_sha256 == ours.weights_sha256
+    assert float(difference / expected.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "vgg16",
+            "torch-fidelity's vgg16 needs a local weights file: vgg16-397923af.pth, "
+            "as torchvision publishes it. Name it with --weights",
+        ),
+        (
+            "clip-vit-b-32",
+            "torch-fidelity's clip-vit-b-32 needs a local weights file: ViT-B-32.pt of CLIP (sha256 "
+            "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af). "
+            "Name it with --weights",
+        ),
+        (
+            "dinov2-vit-s-14",
+            "torch-fidelity reads dinov2-vit-s-14 from no file: it downloads code. "
+            "The extractor dinov2-vit-l-14, without the prefix, reads the large one",
+        ),
+    ],
+)
+def test_torch_fidelity_never_downloads(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ExtractorError) as caught:
+        build_extractor(f"torch-fidelity/{name}", cache=tmp_path)
+
+    assert str(caught.value) == message
+
+
+def test_an_archive_of_code_is_opened_only_if_it_is_the_published_one(tmp_path: Path) -> None:
+    (tmp_path / "clip.pt").write_bytes(b"anything")
+
+    with pytest.raises(ExtractorError, match=r"clip\.pt is not the published file of clip-rn50: "):
+        build_extractor("torch-fidelity/clip-rn50", weights=tmp_path / "clip.pt", cache=tmp_path)
+
+
+def test_weights_of_torch_fidelity_s_extractors_are_not_unpickled(tmp_path: Path) -> None:
+    (tmp_path / "vgg.pth").write_bytes(b"not tensors")
+
+    with pytest.raises(ExtractorError, match=r"vgg\.pth holds no weights of vgg16: "):
+        build_extractor("torch-fidelity/vgg16", weights=tmp_path / "vgg.pth", cache=tmp_path)
+
+
+def test_what_torch_fidelity_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExtractorError, match=r"^torch-fidelity has clip-.*vgg16; got 'vgg19'$"):
+        build_extractor("torch-fidelity/vgg19", cache=tmp_path)
