@@ -501,3 +501,11 @@ def test_files_that_are_unlike_the_first_are_refused_while_reading(place: Path) 
         "set: x.png: grey where 000.png is colour; expected all alike, or a number of channels to "
         "convert to"
     )
+
+
+def test_an_iterator_that_ends_before_a_chosen_image_is_refused() -> None:
+    stream = open_images(iter([pictures(10)]))
+
+    assert message(lambda: list(stream.chunks([0, 50]))) == (
+        "images: 10 images; expected more than 50"
+    )
