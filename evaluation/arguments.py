@@ -8,10 +8,18 @@ from typing import TypeAlias
 
 import torch
 
-from evaluation.specs import EXTRACTORS, INCEPTION
+from evaluation.presets import PRESETS
+from evaluation.specs import EXTRACTORS, FIDELITY_PREFIX, INCEPTION, METRICS, get_extractor
 
 Command = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+PARTS = ("train", "test")
+CACHE_BYTES = 20 * 2**30
+IMAGES = (
+    "Images are a folder, a .zip or .tar archive, an .npz or .npy array (uint8 NHWC or NCHW), or "
+    ".parquet files with an image column."
+)
 
 
 def build_parser(commands_by_name: Mapping[str, Command]) -> argparse.ArgumentParser:
@@ -22,55 +30,114 @@ def build_parser(commands_by_name: Mapping[str, Command]) -> argparse.ArgumentPa
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_score(commands)
+    _add_compare(commands)
+    _add_protocol(commands)
+    _add_reference(commands)
     _add_classifier(commands)
     _add_inception(commands)
-    _add_compare(commands)
     for name, command in commands_by_name.items():
         commands.choices[name].set_defaults(command=command)
     return parser
 
 
 def _add_score(commands: Commands) -> None:
-    score = commands.add_parser(
+    score = _command(
+        commands,
         "score",
-        help="measure all metrics of generated against reference images",
-        description="Measure all metrics of GENERATED against the reference images. "
-        "Both are an .npz file, a folder or a zip archive of images.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        help="measure generated against reference images",
+        description=f"Measure GENERATED against the reference images. {IMAGES}",
     )
     score.add_argument("generated", type=Path, metavar="GENERATED")
-    score.add_argument("--reference", type=Path, required=True, help="real images")
-    score.add_argument("--extractor", choices=list(EXTRACTORS), default=INCEPTION)
     score.add_argument(
-        "--weights",
-        type=Path,
-        help="Inception weights file, or the folder of a trained classifier",
+        "--reference",
+        required=True,
+        help="real images, a saved reference's name, or an .npz of published mu and sigma",
     )
-    score.add_argument(
-        "--classifier-data",
-        type=Path,
-        help="labelled images to train the classifier on; by default the reference",
-    )
-    score.add_argument(
-        "--num-images", type=_positive, help="how many to score; by default all generated"
-    )
+    _add_data(score)
+    _add_choices(score)
     score.add_argument("--protocol", type=Path, help="score under this protocol (JSON) instead")
     score.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE")
     score.add_argument("--batch-size", type=_positive, help="images at a time")
-    parts = ("train", "test")
-    score.add_argument("--part", choices=parts, help="which part of GENERATED, if it has parts")
+    score.add_argument("--part", choices=PARTS, help="which part of GENERATED, if it has parts")
     score.add_argument(
-        "--reference-part", choices=parts, default="train", help="the same of the reference"
+        "--allow-lossy",
+        action="store_true",
+        help="score generated images from JPEG or lossy WebP files too: another protocol",
     )
     _add_common(score)
 
 
+def _add_protocol(commands: Commands) -> None:
+    protocol = _command(
+        commands,
+        "protocol",
+        help="make a protocol for a dataset, with its weights and admission test",
+        description="Make the protocol that `score` would use, train or find its weights, and put "
+        "its extractor to the admission test.",
+    )
+    protocol.add_argument("--reference", required=True, help="real images")
+    _add_data(protocol)
+    _add_choices(protocol)
+    protocol.add_argument(
+        "--admission-images",
+        type=_whole,
+        default=0,
+        metavar="N",
+        help="put the extractor to the admission test on so many reference images; 0 = not",
+    )
+    protocol.add_argument("--json", type=Path, metavar="FILE", help="write it to FILE")
+    _add_common(protocol)
+
+
+def _add_admit(commands: Commands) -> None:
+    admit = _command(
+        commands,
+        "admit",
+        help="test whether an extractor is fit for a dataset",
+        description="Measure the floor between real images, the response to growing corruption and "
+        "the independence of the batch size. The exit status is 0 if the extractor passes, else 1.",
+    )
+    admit.add_argument("--reference", required=True, help="real images")
+    _add_data(admit)
+    admit.add_argument("--extractor", type=_extractor, default=INCEPTION, help=_extractor_help())
+    admit.add_argument("--num-images", type=_positive, default=2000, help="of the reference")
+    admit.add_argument("--json", type=Path, metavar="FILE", help="write the record to FILE")
+    _add_common(admit)
+
+
+def _add_reference(commands: Commands) -> None:
+    reference = commands.add_parser(
+        "reference", help="keep features or published statistics of reference images by name"
+    )
+    actions = reference.add_subparsers(required=True, metavar="ACTION", dest="action")
+    build = _command(actions, "build", help="compute and keep the features of real images")
+    build.add_argument("reference", metavar="IMAGES", help="real images")
+    build.add_argument("--name", required=True, help="what `score --reference` calls it")
+    _add_data(build)
+    build.add_argument("--extractor", type=_extractor, default=INCEPTION, help=_extractor_help())
+    _add_common(build)
+    listed = _command(actions, "list", help="list what is kept")
+    listed.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    _add_cache(listed)
+    imported = _command(
+        actions,
+        "import",
+        help="keep published statistics",
+        description="Keep an .npz with mu and sigma, as pytorch-fid, ADM and EDM publish them. Only "
+        "the Fréchet distance can be measured against it.",
+    )
+    imported.add_argument("statistics", type=Path, metavar="FILE")
+    imported.add_argument("--name", required=True, help="what `score --reference` calls it")
+    imported.add_argument("--extractor", type=_extractor, default=INCEPTION, help=_extractor_help())
+    _add_cache(imported)
+
+
 def _add_classifier(commands: Commands) -> None:
-    classifier = commands.add_parser(
+    classifier = _command(
+        commands,
         "classifier",
         help="train a dataset classifier, or find it in the cache",
         description="Train the classifier of a dataset, or find it in the cache.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     classifier.add_argument("--data", type=Path, required=True, help="labelled train images")
     classifier.add_argument("--test", type=Path, help="labelled images to measure accuracy on")
@@ -79,12 +146,12 @@ def _add_classifier(commands: Commands) -> None:
 
 
 def _add_inception(commands: Commands) -> None:
-    inception = commands.add_parser(
+    inception = _command(
+        commands,
         "inception",
         help="find, check or download the weights that FID needs",
         description="Check a file of Inception weights, or find or download the known one, and "
         "keep it under its sha256 in the folder of weights.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     inception.add_argument("--weights", type=Path, help="a local file; by default downloaded")
     inception.add_argument("--out", type=Path, required=True, help="folder of weights")
@@ -102,13 +169,66 @@ def _add_compare(commands: Commands) -> None:
     compare.add_argument("b", type=Path, metavar="B.json")
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _command(commands: Commands, name: str, **texts: str) -> argparse.ArgumentParser:
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    return commands.add_parser(name, formatter_class=formatter, **texts)  # type: ignore[arg-type]  # texts alone
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--cache", type=Path, default=_default_cache(), help="folder of weights and features"
+        "--reference-part", choices=PARTS, default="train", help="which part of the reference"
     )
+    parser.add_argument(
+        "--held-out", type=Path, metavar="IMAGES", help="real images that nothing was trained on"
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="the extractor's weights file, or the folder of a trained classifier",
+    )
+    parser.add_argument(
+        "--classifier-data",
+        type=Path,
+        help="labelled images to train the classifier on; by default the reference",
+    )
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    presets = "; ".join(f"{name}: {preset.help}" for name, preset in PRESETS.items())
+    parser.add_argument("--preset", choices=list(PRESETS), metavar="PRESET", help=presets)
+    parser.add_argument("--extractor", type=_extractor, help=f"{_extractor_help()} ({INCEPTION})")
+    parser.add_argument(
+        "--metrics",
+        type=_metrics,
+        metavar="A,B",
+        help=f"of {', '.join(METRICS)}; by default those that need nothing special",
+    )
+    parser.add_argument(
+        "--num-images", type=_positive, help="how many to score; by default all generated"
+    )
+
+
+def _extractor_help() -> str:
+    return f"{', '.join(EXTRACTORS)}, or {FIDELITY_PREFIX}NAME of torch-fidelity's registry"
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    _add_cache(parser)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument(
         "--device", type=_device, default=device, help="where features are computed"
+    )
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cache", type=Path, default=_default_cache(), help="folder of weights and features"
+    )
+    parser.add_argument(
+        "--cache-bytes",
+        type=_positive,
+        default=os.environ.get("TRILEMMA_CACHE_BYTES", str(CACHE_BYTES)),
+        help="of kept features together, the least recently used go first; TRILEMMA_CACHE_BYTES",
     )
 
 
@@ -116,6 +236,25 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def _whole(text: str) -> int:
+    return 0 if text == "0" else _positive(text)
+
+
+def _extractor(text: str) -> str:
+    try:
+        return get_extractor(text).name
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _metrics(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if unknown := [name for name in names if name not in METRICS]:
+        known = ", ".join(METRICS)
+        raise argparse.ArgumentTypeError(f"expected metrics of {known}; got {unknown[0]!r}")
+    return names
 
 
 def _device(text: str) -> str:

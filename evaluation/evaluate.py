@@ -1,30 +1,48 @@
 """Scores one set of generated images against the reference, exactly as a protocol says."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from evaluation.cache import FeatureCache
-from evaluation.extractors.base import Extractor, FeatureSet, Stopped, extract
-from evaluation.frechet import measure_frechet, reference_gaussian
-from evaluation.inception_score import inception_score_from_logits
-from evaluation.kid import kernel_distance
-from evaluation.neighbours import neighbour_metrics
+from evaluation.checks import (
+    EvaluationError,
+    check_digest,
+    check_enough,
+    check_extractor,
+    check_saved,
+    check_settings,
+    check_shape,
+    check_split,
+)
+from evaluation.classification_accuracy import classification_accuracy_score
+from evaluation.extractors.base import Extractor, FeatureSet, Stopped
+from evaluation.extractors.classifier import LabelledImages
+from evaluation.frechet import ReferenceGaussian, reference_gaussian
+from evaluation.measures import Scored, all_finite, averaged, measure
 from evaluation.protocol import Protocol
-from evaluation.specs import METRICS
+from evaluation.reconstruction import psnr, ssim
+from evaluation.reference import SavedReference, gaussian_of, gaussian_tensors
+from evaluation.streams import ImageStream, open_images
 from evaluation.uncertainty import MetricResult, choose, undefined
 
-__all__ = ["EvaluationError", "EvaluationResult", "MetricResult", "Stopped", "evaluate"]
+__all__ = [
+    "EvaluationError",
+    "EvaluationResult",
+    "MetricResult",
+    "Stopped",
+    "evaluate_images",
+    "stages",
+]
 
 SELECTION_SEED = 0  # as the protocol's selection rule says
 
-
-class EvaluationError(ValueError):
-    """The images or the extractor are not those that the protocol speaks of."""
+ImageSet = ImageStream | np.ndarray | Iterable[np.ndarray]
+Real = ImageStream | SavedReference
 
 
 @dataclass(frozen=True)
@@ -36,252 +54,270 @@ class EvaluationResult:
     labels: Mapping[str, str]  # the only names under which the values may be shown
 
 
-def evaluate(
+@dataclass(frozen=True)
+class _Work:
+    """What all steps of one evaluation need."""
+
+    protocol: Protocol
+    extractor: Extractor
+    batch_size: int | None
+    report: Callable[[str, float], None]
+    stop: Callable[[], bool]
+    cache: FeatureCache
+    fake: ImageStream
+    real: Real
+    held_out: ImageStream | None
+
+    def keep_going(self) -> None:
+        if self.stop():
+            raise Stopped
+
+
+def stages(protocol: Protocol) -> tuple[str, ...]:
+    """Return what ``on_progress`` of an evaluation speaks of, in order."""
+    held_out = ("held-out",) if _uses_held_out_features(protocol) else ()
+    return ("reference", *held_out, "generated", *protocol.metrics)
+
+
+def evaluate_images(
     protocol: Protocol,
-    generated: np.ndarray,
-    reference: np.ndarray,
+    generated: ImageSet,
+    reference: ImageSet | SavedReference,
     *,
     extractor: Extractor,
+    held_out: ImageSet | None = None,
     batch_size: int | None = None,  # None = the extractor's own
     on_progress: Callable[[str, float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-    cache: Path | None = None,
+    cache: FeatureCache | Path | None = None,
 ) -> EvaluationResult:
-    """Return all metrics of ``generated`` against ``reference``, both uint8 (N, C, H, W).
+    """Return all metrics of ``generated`` against ``reference``: streams, uint8 (N, C, H, W), chunks.
 
     Exactly ``protocol.num_images`` generated images are scored: all, or a seeded choice of them.
-    ``on_progress`` receives the stage ("reference", "generated", then metric names) and its done
-    share in 0..1. ``cache`` is a folder where the reference's features are kept, by content.
+    ``held_out`` are the protocol's held-out real images, where it has some; metrics that need them
+    are absent without them. ``on_progress`` receives a stage (see ``stages``) and its done share in
+    0..1. In the folder ``cache`` the features of reference and held-out images are kept.
 
     Raises:
         EvaluationError: if images or extractor are not as the protocol says.
+        ImageError: if images cannot be read.
         Stopped: if ``should_stop()`` turned true; nothing is left behind.
     """
-    report = on_progress or (lambda _stage, _share: None)
-    stop = should_stop or (lambda: False)
-    _check_extractor(protocol, extractor)
-    _check_images(protocol, "generated", generated)
-    _check_images(protocol, "reference", reference)
-    _check_counts(protocol, len(generated), len(reference))
-    _check_parameters(protocol)
-
-    real = FeatureCache(cache).features(
-        extractor,
-        reference,
+    check_extractor(protocol, extractor)
+    check_settings(protocol)
+    work = _Work(
+        protocol=protocol,
+        extractor=extractor,
         batch_size=batch_size,
-        on_progress=lambda share: report("reference", share),
-        should_stop=stop,
+        report=on_progress or (lambda _stage, _share: None),
+        stop=should_stop or (lambda: False),
+        cache=cache if isinstance(cache, FeatureCache) else FeatureCache(cache),
+        fake=_as_stream(generated, "generated images"),
+        real=reference
+        if isinstance(reference, SavedReference)
+        else _as_stream(reference, "reference"),
+        held_out=None if held_out is None else _as_stream(held_out, "held-out images"),
     )
-    chosen = choose(len(generated), protocol.num_images, seed=SELECTION_SEED)
-    fake = extract(
-        extractor,
-        generated if len(chosen) == len(generated) else generated[chosen],
-        batch_size=batch_size,
-        on_progress=lambda share: report("generated", share),
-        should_stop=stop,
-    )
-    values = _measure(protocol, fake, real, extractor.device, report, stop)
-    return EvaluationResult(
-        values=values,
-        fingerprint=protocol.fingerprint(),
-        labels={name: protocol.label(name) for name in values},
-    )
+    _check_sets(work)
 
-
-def _measure(
-    protocol: Protocol,
-    fake: FeatureSet,
-    real: FeatureSet,
-    device: torch.device,
-    report: Callable[[str, float], None],
-    stop: Callable[[], bool],
-) -> dict[str, MetricResult]:
-    if device.type == "cuda":  # other accelerators have no float64
-        fake = FeatureSet(features=fake.features.to(device), logits=fake.logits.to(device))
-    measured: dict[str, MetricResult] = {}
+    views = _views(work)
+    values: dict[str, MetricResult] = {}
     for name in protocol.metrics:
-        if name not in measured:  # precision and recall come together
-            report(name, 0.0)
-            measured |= _measure_one(name, protocol, fake, real, stop)
-        report(name, 1.0)
-    return {name: measured[name] for name in protocol.metrics}
-
-
-def _measure_one(
-    name: str, protocol: Protocol, fake: FeatureSet, real: FeatureSet, stop: Callable[[], bool]
-) -> dict[str, MetricResult]:
-    """Return the metric, with its twin if it has one; undefined with a reason if it cannot be."""
-
-    def keep_going() -> None:
-        if stop():
-            raise Stopped
-
-    keep_going()
-    if not (bool(fake.features.isfinite().all()) and bool(fake.logits.isfinite().all())):
-        return {name: undefined("the features of the generated images are not finite")}
-    try:
-        return _METRICS[name](protocol, fake, real, keep_going)
-    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # public, untyped
-        return {name: undefined(f"no decomposition of the covariance: {error}")}
-
-
-KeepGoing = Callable[[], None]
-
-
-def _fd(
-    protocol: Protocol, fake: FeatureSet, real: FeatureSet, keep_going: KeepGoing
-) -> dict[str, MetricResult]:
-    method = protocol.uncertainty["fd"]
-    result = measure_frechet(
-        fake.features,
-        reference_gaussian(real.features),
-        groups=method["groups"],
-        seed=method["seed"],
-        images_per_dimension=method["images_per_dimension"],
-        level=protocol.uncertainty["level"],
-        keep_going=keep_going,
+        if name not in values:  # some come together
+            work.report(name, 0.0)
+            work.keep_going()
+            values |= _measure(work, views, name)
+        work.report(name, 1.0)
+    return EvaluationResult(
+        values={name: values[name] for name in protocol.metrics},
+        fingerprint=protocol.fingerprint(),
+        labels={name: protocol.label(name) for name in protocol.metrics},
     )
-    return {"fd": result}
 
 
-def _kd(
-    protocol: Protocol, fake: FeatureSet, real: FeatureSet, keep_going: KeepGoing
-) -> dict[str, MetricResult]:
-    parameters = protocol.metrics["kd"]
-    result = kernel_distance(
-        _chosen(real, parameters),
-        fake.features,
-        degree=parameters["degree"],
-        coef0=parameters["coefficient"],
-        level=protocol.uncertainty["level"],
-        keep_going=keep_going,
+def _as_stream(images: ImageSet, name: str) -> ImageStream:
+    return images if isinstance(images, ImageStream) else open_images(images, name=name)
+
+
+def _check_sets(work: _Work) -> None:
+    protocol = work.protocol
+    check_shape(protocol, "generated images", work.fake)
+    if work.fake.count is not None:
+        check_enough(protocol, work.fake.count)
+    if isinstance(work.real, ImageStream):
+        check_shape(protocol, "reference images", work.real)
+        check_split("reference", protocol.reference, work.real)
+    if work.held_out is not None:
+        check_shape(protocol, "held-out images", work.held_out)
+        if protocol.held_out is None:
+            raise EvaluationError("held-out images: the protocol has none")
+        check_split("held-out", protocol.held_out, work.held_out)
+
+
+def _uses_held_out_features(protocol: Protocol) -> bool:
+    return protocol.held_out is not None and "ct" in protocol.metrics
+
+
+# --- Features ---------------------------------------------------------------------------------
+
+
+def _views(work: _Work) -> list[Scored]:
+    """Return what to measure on: one view for each network of the extractor.
+
+    Random convolutions are several networks whose features stand side by side.
+    """
+    real, held_out = _reference_features(work), _held_out_features(work)
+    fake = _to_device(_generated_features(work), work.extractor.device)
+    networks = len(work.protocol.extractor.recipe.get("keys", ())) or 1
+    return [
+        Scored(
+            protocol=work.protocol,
+            fake=_part(fake, at, networks),
+            real=None if real is None else _part(real, at, networks),
+            held_out=None if held_out is None else _part(held_out, at, networks),
+            gaussian=partial(_gaussian, work, real, at, networks),
+            keep_going=work.keep_going,
+        )
+        for at in range(networks)
+    ]
+
+
+def _part(found: FeatureSet, at: int, networks: int) -> FeatureSet:
+    """Return the columns of one of several networks."""
+    if networks == 1:
+        return found
+    width = found.features.shape[1] // networks
+    return FeatureSet(found.features[:, at * width : (at + 1) * width].contiguous(), None)
+
+
+def _to_device(found: FeatureSet, device: torch.device) -> FeatureSet:
+    if device.type != "cuda":  # other accelerators have no float64
+        return found
+    logits = None if found.logits is None else found.logits.to(device)
+    return FeatureSet(found.features.to(device), logits)
+
+
+def _reference_features(work: _Work) -> FeatureSet | None:
+    """Return the reference's features, None where there are only statistics of them."""
+    split = work.protocol.reference
+    if isinstance(work.real, SavedReference):
+        check_digest("reference", split, work.real.facts.digest)
+        check_saved(work.protocol, work.real)
+        return work.real.features
+    found = _kept_features(work, work.real, "reference")
+    check_digest("reference", split, work.real.digest())
+    return found
+
+
+def _held_out_features(work: _Work) -> FeatureSet | None:
+    """Return the held-out images' features where a metric needs them."""
+    if work.held_out is None or work.protocol.held_out is None:
+        return None
+    if not _uses_held_out_features(work.protocol):
+        return None
+    found = _kept_features(work, work.held_out, "held-out")
+    check_digest("held-out", work.protocol.held_out, work.held_out.digest())
+    return found
+
+
+def _kept_features(work: _Work, images: ImageStream, stage: str) -> FeatureSet:
+    """Return features of real images, from the cache if they were computed before.
+
+    Raises:
+        EvaluationError: if they are not finite.
+    """
+    found = work.cache.features(
+        work.extractor,
+        images,
+        batch_size=work.batch_size,
+        on_progress=lambda share: work.report(stage, share),
+        should_stop=work.stop,
     )
-    return {"kd": result}
+    if not all_finite(found):
+        raise EvaluationError(f"the features of the {stage} images are not finite")
+    return found
 
 
-def _is(
-    protocol: Protocol, fake: FeatureSet, _real: FeatureSet, _keep_going: KeepGoing
-) -> dict[str, MetricResult]:
-    return {"is": inception_score_from_logits(fake.logits, level=protocol.uncertainty["level"])}
+def _generated_features(work: _Work) -> FeatureSet:
+    """Return the features of the images that are scored; they are not kept."""
+    count, wanted = work.fake.count, work.protocol.num_images
+    # How many images an iterator has is known at its end.
+    early = None if count in (None, wanted) else choose(count or 0, wanted, seed=SELECTION_SEED)
+    found = FeatureCache(None).features(
+        work.extractor,
+        work.fake,
+        indices=early,
+        batch_size=work.batch_size,
+        on_progress=lambda share: work.report("generated", share),
+        should_stop=work.stop,
+    )
+    if count is not None:
+        return found
+    check_enough(work.protocol, len(found.features))
+    rows = torch.from_numpy(choose(len(found.features), wanted, seed=SELECTION_SEED))
+    return FeatureSet(found.features[rows], None if found.logits is None else found.logits[rows])
 
 
-def _precision_recall(name: str) -> "Measure":
-    def measure(
-        protocol: Protocol, fake: FeatureSet, real: FeatureSet, keep_going: KeepGoing
-    ) -> dict[str, MetricResult]:
-        parameters, method = protocol.metrics[name], protocol.uncertainty[name]
-        both = neighbour_metrics(
-            _chosen(real, parameters),
-            fake.features,
-            k=parameters["neighbours"],
-            draws=method["draws"],
-            seed=method["seed"],
-            level=protocol.uncertainty["level"],
-            keep_going=keep_going,
+def _gaussian(work: _Work, real: FeatureSet | None, at: int, networks: int) -> ReferenceGaussian:
+    """Return the reference's Gaussian, whose factor is kept: it is the same for every model."""
+    if isinstance(work.real, SavedReference) and networks == 1:
+        return work.real.gaussian
+    assert real is not None, "several networks have no published statistics"
+    features = _part(real, at, networks).features
+    extractor, digest = work.extractor, work.protocol.reference.digest  # that was checked
+    key = f"gaussian {digest} {extractor.name} {extractor.layer} {extractor.weights_sha256} {at}"
+    kept = work.cache.tensors(key, lambda: gaussian_tensors(reference_gaussian(features)))
+    return gaussian_of(kept, len(features))
+
+
+# --- Metrics ----------------------------------------------------------------------------------
+
+
+def _measure(work: _Work, views: list[Scored], name: str) -> dict[str, MetricResult]:
+    """Return a metric with those that come with it."""
+    if name in _OF_IMAGES:
+        return {name: _OF_IMAGES[name](work)}
+    found = [measure(name, view) for view in views]
+    return {name: averaged([values[name] for values in found]) for name in found[0]}
+
+
+def _pairs(work: _Work) -> tuple[np.ndarray, np.ndarray] | MetricResult:
+    """Return originals and reconstructions, or why they are none."""
+    if isinstance(work.real, SavedReference) or work.fake.count != work.real.count:
+        return undefined(
+            "needs a reconstruction of every reference image: "
+            f"{work.protocol.reference.count} originals, {work.fake.count} reconstructions"
         )
-        twin = "recall" if name == "precision" else "precision"
-        if protocol.metrics.get(twin) != parameters or protocol.uncertainty[twin] != method:
-            return {name: both.results[name]}
-        return {pair: both.results[pair] for pair in ("precision", "recall")}
-
-    return measure
+    return _pixels(work.real), _pixels(work.fake)
 
 
-Measure = Callable[
-    [Protocol, FeatureSet, FeatureSet, KeepGoing],
-    dict[str, MetricResult],
-]
+def _pixels(images: ImageStream) -> np.ndarray:
+    return np.concatenate(list(images.chunks()))
 
-_METRICS: dict[str, Measure] = {
-    "fd": _fd,
-    "kd": _kd,
-    "is": _is,
-    "precision": _precision_recall("precision"),
-    "recall": _precision_recall("recall"),
+
+def _of_pairs(measure_pairs: Callable[..., MetricResult]) -> Callable[[_Work], MetricResult]:
+    def measured(work: _Work) -> MetricResult:
+        pairs = _pairs(work)
+        if isinstance(pairs, MetricResult):
+            return pairs
+        level = work.protocol.uncertainty["level"]
+        return measure_pairs(*pairs, level=level, keep_going=work.keep_going)
+
+    return measured
+
+
+def _cas(work: _Work) -> MetricResult:
+    if work.held_out is None or work.held_out.labels is None or work.fake.labels is None:
+        return undefined("needs labels of the generated and of the held-out images")
+    return classification_accuracy_score(
+        LabelledImages(_pixels(work.fake), work.fake.labels),
+        LabelledImages(_pixels(work.held_out), work.held_out.labels),
+        should_stop=work.stop,
+    )
+
+
+_OF_IMAGES: dict[str, Callable[[_Work], MetricResult]] = {
+    "psnr": _of_pairs(psnr),
+    "ssim": _of_pairs(ssim),
+    "cas": _cas,
 }
-assert _METRICS.keys() <= METRICS.keys(), "every measured metric has a name"
-
-
-def _chosen(real: FeatureSet, parameters: Mapping[str, Any]) -> torch.Tensor:
-    indices = choose(len(real.features), parameters["reference_count"], seed=SELECTION_SEED)
-    return real.features[torch.from_numpy(indices)]
-
-
-def _check_extractor(protocol: Protocol, extractor: Extractor) -> None:
-    for name in ("name", "layer", "dim", "weights_sha256"):
-        expected, found = getattr(protocol.extractor, name), getattr(extractor, name)
-        if expected != found:
-            raise EvaluationError(
-                f"extractor {name.replace('_', ' ')}: the protocol says {expected}, got {found}"
-            )
-
-
-def _check_images(protocol: Protocol, which: str, images: np.ndarray) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4:
-        raise EvaluationError(
-            f"{which} images: expected uint8 (N, C, H, W), got {images.dtype} {images.shape}"
-        )
-    rules = protocol.images
-    expected = (rules.channels, rules.resolution, rules.resolution)
-    if images.shape[1:] != expected:
-        raise EvaluationError(
-            f"{which} images: expected channels, height and width {expected}, "
-            f"got {images.shape[1:]}"
-        )
-
-
-# What a protocol may set to another whole number of at least the given one; all else is fixed.
-_SETTINGS = {
-    "degree": 1,
-    "coefficient": 0,
-    "neighbours": 1,
-    "reference_count": 2,
-    "groups": 2,
-    "images_per_dimension": 1,
-    "draws": 2,
-    "seed": 0,
-}
-
-
-def _check_parameters(protocol: Protocol) -> None:
-    for name, parameters in protocol.metrics.items():
-        spec = METRICS[name]
-        expected = dict(spec.parameters)
-        if name in ("kd", "precision", "recall"):
-            expected["reference_count"] = protocol.reference.count
-            if parameters.get("reference_count", 0) > protocol.reference.count:
-                raise EvaluationError(
-                    f"{name} reference_count: expected at most the {protocol.reference.count} "
-                    f"reference images, got {parameters['reference_count']}"
-                )
-        _check_settings(name, expected, parameters)
-        _check_settings(name, spec.uncertainty, protocol.uncertainty[name])
-
-
-def _check_settings(metric: str, expected: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Refuse what would not be computed as written, rather than compute something else."""
-    for name in expected.keys() | given.keys():
-        value = given.get(name)
-        if name in expected and name in _SETTINGS:
-            minimum = _SETTINGS[name]
-            if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-                raise EvaluationError(
-                    f"{metric} {name}: expected a whole number of at least {minimum}, got {value!r}"
-                )
-        elif value != expected.get(name):
-            raise EvaluationError(
-                f"{metric} {name}: this version computes {expected.get(name)!r}, "
-                f"the protocol says {value!r}"
-            )
-
-
-def _check_counts(protocol: Protocol, generated: int, reference: int) -> None:
-    if generated < protocol.num_images:
-        raise EvaluationError(
-            f"expected at least {protocol.num_images} generated images, got {generated}"
-        )
-    if reference != protocol.reference.count:
-        raise EvaluationError(
-            f"expected the {protocol.reference.count} images of the reference split "
-            f"{protocol.reference.split!r}, got {reference}"
-        )

@@ -14,6 +14,7 @@ from typing import Any
 from evaluation.presets import MAX_IMAGES
 from evaluation.specs import (
     METRICS,
+    OF_STATISTICS,
     ExtractorSpec,
     default_metrics,
     get_extractor,
@@ -47,6 +48,7 @@ class SplitFacts:
 
     digest: str
     count: int
+    kind: str = "images"  # or "statistics": a published mean and covariance alone
 
 
 @dataclass(frozen=True)
@@ -219,10 +221,12 @@ def build_protocol(
     reference = dataset.splits[reference_split]
     held_out = _held_out(dataset, reference_split)
     count = _default_num_images(held_out, reference) if num_images is None else num_images
-    names = _metric_names(metrics, extractor, held_out is not None)
+    names = _metric_names(metrics, extractor, reference.kind, held_out is not None)
     return Protocol(
         dataset=dataset.slug,
-        reference=Reference(reference_split, reference.digest, reference.count),
+        reference=Reference(
+            reference_split, reference.digest, reference.count, kind=reference.kind
+        ),
         held_out=held_out,
         extractor=ExtractorIdentity(
             name=spec.name,
@@ -252,9 +256,13 @@ def _default_num_images(held_out: Split | None, reference: SplitFacts) -> int:
     return min(MAX_IMAGES, (held_out or reference).count)
 
 
-def _metric_names(wanted: Iterable[str] | None, extractor: str, held_out: bool) -> tuple[str, ...]:
+def _metric_names(
+    wanted: Iterable[str] | None, extractor: str, kind: str, held_out: bool
+) -> tuple[str, ...]:
     """Return the wanted metrics in the order of boards, each once."""
     if wanted is None:
+        if kind == "statistics":
+            return OF_STATISTICS[:1]
         return default_metrics(extractor, held_out=held_out)
     chosen = set(wanted)
     for name in chosen:
@@ -264,6 +272,8 @@ def _metric_names(wanted: Iterable[str] | None, extractor: str, held_out: bool) 
             raise ProtocolError("metrics", str(error)) from error
         if missing := missing_needs(name, extractor, held_out=held_out):
             raise ProtocolError(f"metrics.{name}", f"needs {' and '.join(missing)}")
+        if kind == "statistics" and name not in OF_STATISTICS:
+            raise ProtocolError(f"metrics.{name}", "needs reference images, not their statistics")
     return tuple(name for name in METRICS if name in chosen)
 
 

@@ -132,7 +132,7 @@ def build_reference(
         shape=images.shape,
         rule=rule,
     )
-    tensors = {"features": found.features, **_gaussian_tensors(reference_gaussian(found.features))}
+    tensors = {"features": found.features, **gaussian_tensors(reference_gaussian(found.features))}
     tensors["digests"] = torch.tensor(bytearray(b"".join(images.digests())), dtype=torch.uint8)
     if found.logits is not None:
         tensors["logits"] = found.logits
@@ -163,6 +163,34 @@ def import_statistics(
         ValueError: if there is no such extractor.
     """
     place = _path(folder, name)
+    found = read_statistics(
+        path, name=name, extractor_name=extractor_name, weights_sha256=weights_sha256, count=count
+    )
+    _save(place, found.facts, gaussian_tensors(found.gaussian), (), replace=replace)
+    return found.facts
+
+
+def is_statistics(path: Path) -> bool:
+    """Return whether a file is an `.npz` with `mu` and `sigma`, whatever they are."""
+    if path.suffix.lower() != ".npz" or not path.is_file():
+        return False
+    return {"mu", "sigma"} <= open_npz(path).keys()
+
+
+def read_statistics(
+    path: Path,
+    *,
+    extractor_name: str,  # that made the features behind the statistics
+    name: str = "",  # "" = that of the file
+    weights_sha256: str = "",  # of that extractor; "" = not known
+    count: int = 0,  # images behind the statistics; 0 = not known
+) -> SavedReference:
+    """Return the mean and covariance of a published file as a reference that is not saved.
+
+    Raises:
+        SavedReferenceError: if they are no finite mean and covariance of that extractor's width.
+        ValueError: if there is no such extractor.
+    """
     spec = get_extractor(extractor_name)
     mean, covariance = _read_statistics(path)
     if spec.dim is not None and len(mean) != spec.dim:
@@ -170,7 +198,7 @@ def import_statistics(
             f"{path.name}: mu has {len(mean)} values; expected the {spec.dim} of {extractor_name}"
         )
     facts = ReferenceFacts(
-        name=name,
+        name=name or path.stem,
         kind="statistics",
         digest=statistics_digest(mean, covariance),
         count=count,
@@ -182,9 +210,14 @@ def import_statistics(
         rule=f"imported from {path.name}",
     )
     moments = Moments(count=count, mean=mean, covariance=(covariance + covariance.T) / 2)
-    tensors = _gaussian_tensors(gaussian_from_moments(moments))
-    _save(place, facts, tensors, (), replace=replace)
-    return facts
+    return SavedReference(
+        facts=facts,
+        gaussian=gaussian_from_moments(moments),
+        features=None,
+        labels=None,
+        classes=(),
+        image_digests=None,
+    )
 
 
 def statistics_digest(mean: npt.NDArray[np.float64], covariance: npt.NDArray[np.float64]) -> str:
@@ -224,7 +257,7 @@ def load_reference(folder: Path, name_or_digest: str) -> SavedReference:
         features = FeatureSet(features=tensors["features"], logits=tensors.get("logits"))
     return SavedReference(
         facts=facts,
-        gaussian=_gaussian_of(tensors, facts.count),
+        gaussian=gaussian_of(tensors, facts.count),
         features=features,
         labels=None if labels is None else labels.numpy(),
         classes=classes,
@@ -288,7 +321,8 @@ def _facts_of(path: Path, saved: dict[str, str]) -> tuple[ReferenceFacts, tuple[
     return facts, tuple(classes)
 
 
-def _gaussian_tensors(gaussian: ReferenceGaussian) -> dict[str, Tensor]:
+def gaussian_tensors(gaussian: ReferenceGaussian) -> dict[str, Tensor]:
+    """Return a Gaussian as plain tensors."""
     return {
         "mean": gaussian.mean,
         "trace": torch.tensor(gaussian.trace, dtype=torch.float64),
@@ -296,7 +330,8 @@ def _gaussian_tensors(gaussian: ReferenceGaussian) -> dict[str, Tensor]:
     }
 
 
-def _gaussian_of(tensors: dict[str, Tensor], count: int) -> ReferenceGaussian:
+def gaussian_of(tensors: dict[str, Tensor], count: int) -> ReferenceGaussian:
+    """Return the Gaussian that ``gaussian_tensors`` took apart, of ``count`` images."""
     return ReferenceGaussian(
         mean=tensors["mean"],
         trace=float(tensors["trace"]),

@@ -111,7 +111,7 @@ def _neighbour_metric(
         corner=corner,
         parameters=_NEIGHBOURS,
         uncertainty=_HALF_SAMPLING,
-        by_default=name in ("precision", "recall"),
+        by_default=True,
         help=help_,
         **values,
     )
@@ -318,7 +318,7 @@ _COVERAGE = (
         parameters=_of(unit="nats", direction="generated from reference"),
         uncertainty=_of(method="delta method", quantile="normal"),
         needs=("classes",),
-        by_default=False,
+        by_default=True,
         help="Divergence of the predicted classes' histogram from the reference's.",
     ),
     MetricSpec(
@@ -332,7 +332,7 @@ _COVERAGE = (
         parameters=_of(present="predicted for at least one reference image"),
         uncertainty=_NO_INTERVAL,
         needs=("classes",),
-        by_default=False,
+        by_default=True,
         help="How many classes of the reference no generated image is predicted to be of.",
     ),
     MetricSpec(
@@ -415,6 +415,8 @@ _MEMORISATION = (
 METRICS: Mapping[str, MetricSpec] = MappingProxyType(
     {spec.name: spec for spec in (*_QUALITY, *_COVERAGE, *_MEMORISATION)}
 )
+
+OF_STATISTICS = ("fd", "fd_infinity")  # need no more of the reference than mean and covariance
 
 EXTRACTORS: Mapping[str, ExtractorSpec] = MappingProxyType(
     {

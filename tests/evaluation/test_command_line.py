@@ -14,7 +14,6 @@ from evaluation.__main__ import main
 from evaluation.extractors import classifier_training
 from evaluation.extractors.classifier import LabelledImages, TrainedClassifier
 from evaluation.images import write_npz
-from evaluation.specs import METRICS
 
 Digits = tuple[LabelledImages, LabelledImages]
 Output = pytest.CaptureFixture[str]
@@ -53,18 +52,24 @@ def test_score_prints_every_metric_with_its_direction_and_the_fingerprint(
     record = json.loads(path.read_text())
     lines = capsys.readouterr().out.splitlines()
     assert status == 0
-    assert [line.split("  ")[0] for line in lines[1:6]] == [
+    assert [line.split("  ")[0] for line in lines[1:11]] == [
         "FD[classifier] ↓",
         "KD[classifier] ↓",
         "CS[classifier] ↑",
         "PR[classifier] precision ↑",
+        "DC[classifier] density ↑",
         "PR[classifier] recall ↑",
+        "DC[classifier] coverage ↑",
+        "Class KL[classifier] ↓",
+        "Missing classes[classifier] ↓",
+        "NN[classifier] authenticity ↑",
     ]
     assert lines[-2:] == [
         "500 images against 1297 real ones",
         f"protocol {record['fingerprint']}",
     ]
-    assert list(record["metrics"]) == list(METRICS)
+    assert list(record["metrics"]) == list(record["protocol"]["metrics"])
+    assert record["metrics"]["fd"].keys() >= {"value", "corrected", "standard_error", "interval"}
     assert f"{record['metrics']['fd']['value']:.5g}" in lines[1]
 
 
@@ -111,7 +116,7 @@ def test_a_protocol_of_another_reference_is_refused(
     status = main(score(files, trained, "--protocol", str(files / "a.json")))
 
     assert status == 2
-    assert "error: the reference is not the protocol's: expected" in capsys.readouterr().err
+    assert "error: the reference images are not the protocol's: expected digest" in capsys.readouterr().err
 
 
 def test_compare_says_what_differs(files: Path, trained: TrainedClassifier, capsys: Output) -> None:
@@ -127,6 +132,8 @@ def test_compare_says_what_differs(files: Path, trained: TrainedClassifier, caps
     assert capsys.readouterr().out.splitlines() == [
         f"comparable: both have the fingerprint {fingerprint}",
         "not comparable:",
+        "  metrics coverage reference count: 500 and 400",
+        "  metrics density reference count: 500 and 400",
         "  metrics precision reference count: 500 and 400",
         "  metrics recall reference count: 500 and 400",
         "  num images: 500 and 400",
@@ -181,7 +188,7 @@ def test_a_missing_file_is_an_error_and_no_traceback(files: Path, capsys: Output
     [
         ("nonsense", "{path} is no JSON: Expecting value: line 1 column 1 (char 0)"),
         ("[]", "{path} holds no protocol: record: expected an object, got []"),
-        ("{}", "{path} holds no protocol: dataset: missing"),
+        ("{}", "{path} holds no protocol: reference: missing"),
     ],
 )
 def test_a_file_without_a_protocol_is_refused(
@@ -202,7 +209,7 @@ def test_a_file_without_a_protocol_is_refused(
         ("--num-images", "0", "expected a whole number of at least 1, got '0'"),
         ("--batch-size", "-4", "expected a whole number of at least 1, got '-4'"),
         ("--device", "abacus", "no device 'abacus' here"),
-        ("--extractor", "vgg", "invalid choice: 'vgg'"),
+        ("--extractor", "vgg", "expected an extractor of inception-v3-compat, dataset-classifier"),
     ],
 )
 def test_a_wrong_option_is_refused(capsys: Output, option: str, given: str, message: str) -> None:

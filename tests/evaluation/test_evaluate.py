@@ -12,9 +12,9 @@ from evaluation.evaluate import (
     EvaluationResult,
     MetricResult,
     Stopped,
-    evaluate,
+    evaluate_images,
+    stages,
 )
-from evaluation.extractors.base import content_sha256
 from evaluation.extractors.classifier import (
     ClassifierExtractor,
     LabelledImages,
@@ -22,14 +22,16 @@ from evaluation.extractors.classifier import (
 )
 from evaluation.protocol import DatasetFacts, Protocol, SplitFacts, build_protocol
 from evaluation.specs import CLASSIFIER
+from evaluation.streams import images_digest
 from tests.evaluation.factories import RandomProjection, make_dataset, make_images, make_protocol
 
 Digits = tuple[LabelledImages, LabelledImages]
 
 
-def protocol_for(extractor: RandomProjection, **changes: Any) -> Protocol:
+def protocol_for(extractor: RandomProjection, *, seed: int = 1, **changes: Any) -> Protocol:
     dataset = make_dataset(train=120, test=100)
     record = make_protocol(dataset, weights_sha256=extractor.weights_sha256).to_record()
+    record["reference"]["digest"] = images_digest(make_images(120, seed=seed))
     for path, value in changes.items():
         *parts, name = path.split("__")
         target = record
@@ -49,7 +51,9 @@ def test_every_metric_of_the_protocol_is_measured_and_named() -> None:
     extractor = RandomProjection()
     protocol = protocol_for(extractor)
 
-    result = evaluate(protocol, make_images(100), make_images(120, seed=1), extractor=extractor)
+    result = evaluate_images(
+        protocol, make_images(100), make_images(120, seed=1), extractor=extractor
+    )
 
     assert list(result.values) == list(protocol.metrics)
     assert all(np.isfinite(value(result, name)) for name in result.values)
@@ -61,7 +65,7 @@ def test_a_protocol_of_fewer_metrics_measures_those_alone() -> None:
     extractor = RandomProjection()
     recall = protocol_for(extractor).metrics["recall"]
 
-    result = evaluate(
+    result = evaluate_images(
         protocol_for(extractor, metrics={"recall": recall}),
         make_images(100),
         make_images(120, seed=1),
@@ -76,7 +80,7 @@ def test_results_do_not_depend_on_the_batch_size() -> None:
     generated, reference = make_images(100), make_images(120, seed=1)
 
     results = [
-        evaluate(
+        evaluate_images(
             protocol_for(extractor), generated, reference, extractor=extractor, batch_size=size
         )
         for size in (1, 33, 1000)
@@ -93,9 +97,9 @@ def test_more_images_than_the_protocol_scores_are_chosen_from_the_same_way_every
     generated, reference = make_images(300), make_images(120, seed=1)
     protocol = protocol_for(extractor)
 
-    first = evaluate(protocol, generated, reference, extractor=extractor)
-    again = evaluate(protocol, generated, reference, extractor=extractor)
-    others = evaluate(protocol, generated[100:], reference, extractor=extractor)
+    first = evaluate_images(protocol, generated, reference, extractor=extractor)
+    again = evaluate_images(protocol, generated, reference, extractor=extractor)
+    others = evaluate_images(protocol, generated[100:], reference, extractor=extractor)
 
     assert first == again
     assert first != others
@@ -106,13 +110,13 @@ def test_features_of_the_reference_are_computed_once(tmp_path: Path) -> None:
     generated, reference = make_images(100), make_images(120, seed=1)
     protocol = protocol_for(extractor)
 
-    first = evaluate(protocol, generated, reference, extractor=extractor, cache=tmp_path)
+    first = evaluate_images(protocol, generated, reference, extractor=extractor, cache=tmp_path)
     calls = extractor.calls
-    again = evaluate(protocol, generated, reference, extractor=extractor, cache=tmp_path)
+    again = evaluate_images(protocol, generated, reference, extractor=extractor, cache=tmp_path)
 
     assert calls == 2
     assert extractor.calls == 3
-    assert again == first == evaluate(protocol, generated, reference, extractor=extractor)
+    assert again == first == evaluate_images(protocol, generated, reference, extractor=extractor)
 
 
 def test_cached_features_are_those_of_these_images_and_weights(tmp_path: Path) -> None:
@@ -122,11 +126,16 @@ def test_cached_features_are_those_of_these_images_and_weights(tmp_path: Path) -
     for used in (extractor, other):
         for seed in (1, 2):
             reference = make_images(120, seed=seed)
-            evaluate(
-                protocol_for(used), generated, reference, extractor=used, cache=tmp_path / "cache"
+            evaluate_images(
+                protocol_for(used, seed=seed),
+                generated,
+                reference,
+                extractor=used,
+                cache=tmp_path / "cache",
             )
 
-    assert len(list((tmp_path / "cache").iterdir())) == 4
+    kept = [path.name.split("-")[0] for path in (tmp_path / "cache").iterdir()]
+    assert kept.count("features") == kept.count("tensors") == 4
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])
@@ -135,23 +144,23 @@ def test_damaged_cached_features_are_computed_again(tmp_path: Path, damage: str)
     extractor = RandomProjection()
     generated, reference = make_images(100), make_images(120, seed=1)
     protocol = protocol_for(extractor)
-    first = evaluate(protocol, generated, reference, extractor=extractor, cache=cache)
-    (path,) = cache.iterdir()
+    first = evaluate_images(protocol, generated, reference, extractor=extractor, cache=cache)
+    (path,) = cache.glob("features-*")
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data if damage == "flip" else data[:-100])
 
-    again = evaluate(protocol, generated, reference, extractor=extractor, cache=cache)
+    again = evaluate_images(protocol, generated, reference, extractor=extractor, cache=cache)
 
     assert again == first
-    assert list(cache.iterdir()) == [path]
+    assert list(cache.glob("features-*")) == [path]
 
 
 def test_progress_goes_through_every_stage() -> None:
     extractor = RandomProjection()
     seen: list[tuple[str, float]] = []
 
-    evaluate(
+    evaluate_images(
         protocol_for(extractor),
         make_images(100),
         make_images(120, seed=1),
@@ -160,15 +169,7 @@ def test_progress_goes_through_every_stage() -> None:
         on_progress=lambda stage, share: seen.append((stage, share)),
     )
 
-    assert list(dict.fromkeys(stage for stage, _ in seen)) == [
-        "reference",
-        "generated",
-        "fd",
-        "kd",
-        "is",
-        "precision",
-        "recall",
-    ]
+    assert tuple(dict.fromkeys(stage for stage, _ in seen)) == stages(protocol_for(extractor))
     assert seen[:5] == [
         ("reference", 50 / 120),
         ("reference", 100 / 120),
@@ -184,7 +185,7 @@ def test_it_stops_when_asked_in_every_stage(tmp_path: Path, stop_after: int) -> 
     asked = count()
 
     with pytest.raises(Stopped):
-        evaluate(
+        evaluate_images(
             protocol_for(extractor),
             make_images(100),
             make_images(120, seed=1),
@@ -196,11 +197,16 @@ def test_it_stops_when_asked_in_every_stage(tmp_path: Path, stop_after: int) -> 
 
 
 def test_features_that_are_not_finite_have_no_value_and_a_reason() -> None:
-    extractor = RandomProjection(scale=1e38)
+    extractor = RandomProjection(scale=6e37)
+    black = np.zeros((120, 1, 8, 8), np.uint8)
+    protocol = protocol_for(extractor, reference__digest=images_digest(black))
 
-    result = evaluate(
-        protocol_for(extractor), make_images(100), make_images(120, seed=1), extractor=extractor
-    )
+    result = evaluate_images(protocol, make_images(100), black, extractor=extractor)
+
+    with pytest.raises(EvaluationError, match="features of the reference images are not finite"):
+        evaluate_images(
+            protocol_for(extractor), black[:100], make_images(120, seed=1), extractor=extractor
+        )
 
     assert result.values["fd"] == MetricResult(
         value=None, reason="the features of the generated images are not finite"
@@ -226,9 +232,11 @@ def test_features_that_are_not_finite_have_no_value_and_a_reason() -> None:
             "generated images: expected channels, height and width (1, 8, 8), got (3, 8, 8)",
         ),
         (
-            make_images(100).astype(np.float32),
-            make_images(120),
-            "generated images: expected uint8 (N, C, H, W), got float32 (100, 1, 8, 8)",
+            make_images(100),
+            make_images(120, seed=2),
+            "the reference images are not the protocol's: expected digest "
+            f"{images_digest(make_images(120, seed=1))}, "
+            f"got {images_digest(make_images(120, seed=2))}",
         ),
         (
             make_images(100),
@@ -243,7 +251,7 @@ def test_other_images_than_the_protocol_speaks_of_are_refused(
     extractor = RandomProjection()
 
     with pytest.raises(EvaluationError) as caught:
-        evaluate(protocol_for(extractor), generated, reference, extractor=extractor)
+        evaluate_images(protocol_for(extractor), generated, reference, extractor=extractor)
 
     assert str(caught.value) == message
 
@@ -256,8 +264,8 @@ def test_other_images_than_the_protocol_speaks_of_are_refused(
             "fd epsilon: this version computes 0, the protocol says 1e-06",
         ),
         (
-            {"metrics__precision__rule": "<"},
-            "precision rule: this version computes '<=', the protocol says '<'",
+            {"metrics__precision__rule": "nearest"},
+            "precision rule: this version computes '<=', the protocol says 'nearest'",
         ),
         (
             {"metrics__is__shuffle": True},
@@ -284,7 +292,7 @@ def test_what_would_not_be_computed_as_written_is_refused(
     extractor = RandomProjection()
 
     with pytest.raises(EvaluationError) as caught:
-        evaluate(
+        evaluate_images(
             protocol_for(extractor, **changes),
             make_images(100),
             make_images(120, seed=1),
@@ -299,6 +307,8 @@ def test_what_would_not_be_computed_as_written_is_refused(
     [
         ({"metrics__precision__neighbours": 5}, "precision"),
         ({"metrics__recall__neighbours": 5}, "recall"),
+        ({"metrics__precision__rule": "<"}, ""),
+        ({"metrics__coverage__normalisation": "unit length"}, "coverage"),
         ({"metrics__kd__degree": 2}, "kd"),
         ({"metrics__kd__reference_count": 60}, "kd"),
     ],
@@ -307,11 +317,11 @@ def test_parameters_change_their_own_metric_alone(changes: dict[str, Any], chang
     extractor = RandomProjection()
     images = make_images(100), make_images(120, seed=1)
 
-    before = evaluate(protocol_for(extractor), *images, extractor=extractor)
-    after = evaluate(protocol_for(extractor, **changes), *images, extractor=extractor)
+    before = evaluate_images(protocol_for(extractor), *images, extractor=extractor)
+    after = evaluate_images(protocol_for(extractor, **changes), *images, extractor=extractor)
 
     names = [name for name in before.values if value(after, name) != value(before, name)]
-    assert names == [changed]
+    assert names == [changed] * bool(changed)
 
 
 @pytest.fixture(scope="session")
@@ -320,7 +330,7 @@ def board(trained: TrainedClassifier, digits: Digits) -> dict[str, EvaluationRes
     train, test = digits
     extractor = ClassifierExtractor(trained.folder)
     splits = {
-        name: SplitFacts(content_sha256(split.pixels), len(split.pixels))
+        name: SplitFacts(images_digest(split.pixels), len(split.pixels))
         for name, split in (("train", train), ("test", test))
     }
     protocol = build_protocol(
@@ -349,7 +359,7 @@ def board(trained: TrainedClassifier, digits: Digits) -> dict[str, EvaluationRes
         "pure noise": make_images(500),
     }
     return {
-        name: evaluate(protocol, images, train.pixels, extractor=extractor)
+        name: evaluate_images(protocol, images, train.pixels, extractor=extractor)
         for name, images in sets.items()
     }
 

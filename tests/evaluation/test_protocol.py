@@ -33,7 +33,7 @@ def test_a_protocol_survives_its_record() -> None:
 def test_the_fingerprint_of_the_same_protocol_never_changes() -> None:
     fingerprint = make_protocol().fingerprint()
 
-    assert fingerprint == "e665c582c9ac641d49bf45f6342424f740ab11eccf405607dd80c7c213daeb98"
+    assert fingerprint == "086525b3b9b7833f92d91465c61f483b9a7b3a3225aef95fae18d394bfce5eb9"
     assert short(fingerprint) == fingerprint[:12]
 
 

@@ -1,0 +1,290 @@
+"""Which function measures which metric of a protocol, with that protocol's parameters."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evaluation.classes import (
+    class_divergence,
+    missing_classes,
+    mode_count,
+    per_class_frechet,
+)
+from evaluation.extractors.base import FeatureSet
+from evaluation.frechet import ReferenceGaussian, measure_frechet, measure_frechet_infinity
+from evaluation.inception_score import inception_score_from_logits
+from evaluation.mind import mind
+from evaluation.ndb import ndb
+from evaluation.pairwise import Kernel, Neighbours, measure_pairs
+from evaluation.protocol import Protocol
+from evaluation.sliced_wasserstein import sliced_wasserstein
+from evaluation.specs import OF_STATISTICS
+from evaluation.uncertainty import MetricResult, choose, undefined
+from evaluation.vendi import vendi_score
+
+SELECTION_SEED = 0  # as the protocol's selection rule says
+
+KeepGoing = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The features that a protocol's metrics are measured on.
+
+    ``real`` is None where the reference is published statistics alone; ``held_out`` where the
+    protocol has no held-out images.
+    """
+
+    protocol: Protocol
+    fake: FeatureSet
+    real: FeatureSet | None
+    held_out: FeatureSet | None
+    gaussian: Callable[[], ReferenceGaussian]
+    keep_going: KeepGoing = lambda: None
+
+    @property
+    def level(self) -> float:
+        """Return the confidence level of intervals."""
+        return float(self.protocol.uncertainty["level"])
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What one metric is measured on: parameters, method of the interval, features."""
+
+    scored: Scored
+    parameters: Mapping[str, Any]
+    method: Mapping[str, Any]
+    fake: Tensor
+    fake_logits: Tensor | None
+    real: Tensor
+    real_logits: Tensor | None
+
+
+def measure(name: str, scored: Scored) -> dict[str, MetricResult]:
+    """Return a metric with those that come with it; undefined with a reason if it cannot be."""
+    scored.keep_going()
+    if not all_finite(scored.fake):
+        return {name: undefined("the features of the generated images are not finite")}
+    if scored.real is None and name not in OF_STATISTICS:
+        return {name: undefined("the reference is published statistics, which have no images")}
+    try:
+        if name in _PAIRWISE:
+            return _pairwise(name, scored)
+        return {name: _MEASURES[name](_inputs(name, scored))}
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # public, untyped
+        return {name: undefined(f"no decomposition of the covariance: {error}")}
+
+
+def all_finite(found: FeatureSet) -> bool:
+    """Return whether no feature and no logit is NaN or infinite."""
+    logits = found.logits is None or bool(found.logits.isfinite().all())
+    return logits and bool(found.features.isfinite().all())
+
+
+def averaged(results: Sequence[MetricResult]) -> MetricResult:
+    """Return the mean of one metric over several extractors of a kind.
+
+    Errors are averaged too: that bounds the error of the mean whatever their correlation.
+    """
+    absent = [found for found in results if found.value is None]
+    if absent:
+        return absent[0]
+    bare = next((found.reason for found in results if found.interval is None), "")
+    return MetricResult(
+        value=_mean([found.value for found in results]),
+        corrected=_mean([found.corrected for found in results]),
+        standard_error=_mean([found.standard_error for found in results]),
+        interval=None if bare else _mean_interval(results),
+        reason=bare,
+        details={"each": [found.value for found in results]},
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
+
+
+def _mean_interval(results: Sequence[MetricResult]) -> tuple[float, float] | None:
+    intervals = [found.interval for found in results if found.interval is not None]
+    if len(intervals) < len(results):
+        return None
+    return fmean(low for low, _ in intervals), fmean(high for _, high in intervals)
+
+
+def _inputs(name: str, scored: Scored) -> _Inputs:
+    parameters = scored.protocol.metrics[name]
+    features, logits = scored.fake.features[:0], None
+    if scored.real is not None:
+        features, logits = chosen(scored.real.features, parameters), scored.real.logits
+    return _Inputs(
+        scored=scored,
+        parameters=parameters,
+        method=scored.protocol.uncertainty[name],
+        fake=scored.fake.features,
+        fake_logits=scored.fake.logits,
+        real=features,
+        real_logits=logits,
+    )
+
+
+def chosen(features: Tensor, parameters: Mapping[str, Any]) -> Tensor:
+    """Return the rows that a metric's ``reference_count`` leaves."""
+    count = parameters.get("reference_count", len(features))
+    if count == len(features):
+        return features
+    return features[torch.from_numpy(choose(len(features), count, seed=SELECTION_SEED))]
+
+
+# --- Kernel distance and neighbours: one sweep where they compare the same images -------------
+
+_NEIGHBOUR_METRICS = ("precision", "density", "recall", "coverage", "authenticity")
+_PAIRWISE = ("kd", *_NEIGHBOUR_METRICS)
+
+
+def _pairwise(name: str, scored: Scored) -> dict[str, MetricResult]:
+    """Return all metrics of pairs that can share the blocks of ``name``."""
+    protocol = scored.protocol
+    assert scored.real is not None, "statistics have no pairs"
+    shared = [other for other in _PAIRWISE if _shares_blocks(protocol, name, other)]
+    with_neighbours = [other for other in shared if other != "kd"]
+    first = with_neighbours[0] if with_neighbours else ""
+    real, train = chosen(scored.real.features, protocol.metrics[name]), scored.real.features
+    found = measure_pairs(
+        real,
+        scored.fake.features,
+        kernel=_kernel(protocol) if "kd" in shared else None,
+        neighbours=_neighbours(protocol, first) if first else None,
+        train=None if "authenticity" not in shared or train is real else train,
+        level=scored.level,
+        keep_going=scored.keep_going,
+    )
+    return {other: found[other] for other in shared}
+
+
+def _shares_blocks(protocol: Protocol, name: str, other: str) -> bool:
+    if other not in protocol.metrics:
+        return False
+    if name == other:
+        return True
+    a, b = dict(protocol.metrics[name]), dict(protocol.metrics[other])
+    counts = {a.pop("reference_count", None), b.pop("reference_count", None)} - {None}
+    if len(counts) > 1:  # authenticity has none: it looks at all training images anyway
+        return False
+    if "kd" in (name, other):
+        return True
+    return a == b and protocol.uncertainty[name] == protocol.uncertainty[other]
+
+
+def _kernel(protocol: Protocol) -> Kernel:
+    parameters = protocol.metrics["kd"]
+    return Kernel(degree=parameters["degree"], coef0=parameters["coefficient"])
+
+
+def _neighbours(protocol: Protocol, name: str) -> Neighbours:
+    parameters, method = protocol.metrics[name], protocol.uncertainty[name]
+    return Neighbours(
+        k=parameters["neighbours"],
+        strict=parameters["rule"] == "<",
+        normalise=parameters["normalisation"] == "unit length",
+        draws=method["draws"],
+        seed=method["seed"],
+    )
+
+
+# --- One at a time ----------------------------------------------------------------------------
+
+
+def _fd(inputs: _Inputs) -> MetricResult:
+    return measure_frechet(
+        inputs.fake,
+        inputs.scored.gaussian(),
+        groups=inputs.method["groups"],
+        seed=inputs.method["seed"],
+        images_per_dimension=inputs.method["images_per_dimension"],
+        level=inputs.scored.level,
+        keep_going=inputs.scored.keep_going,
+    )
+
+
+def _fd_infinity(inputs: _Inputs) -> MetricResult:
+    return measure_frechet_infinity(
+        inputs.fake,
+        inputs.scored.gaussian(),
+        points=inputs.parameters["points"],
+        seed=inputs.parameters["seed"],
+        keep_going=inputs.scored.keep_going,
+    )
+
+
+def _is(inputs: _Inputs) -> MetricResult:
+    assert inputs.fake_logits is not None, "the protocol's extractor predicts classes"
+    return inception_score_from_logits(
+        inputs.fake_logits,
+        splits=inputs.parameters["splits"],
+        seed=inputs.parameters.get("seed"),
+        level=inputs.scored.level,
+    )
+
+
+def _logits(inputs: _Inputs) -> tuple[Tensor, Tensor]:
+    assert inputs.fake_logits is not None, "the protocol's extractor predicts classes"
+    assert inputs.real_logits is not None, "the protocol's extractor predicts classes"
+    return inputs.fake_logits, inputs.real_logits
+
+
+def _class_kl(inputs: _Inputs) -> MetricResult:
+    return class_divergence(*_logits(inputs), level=inputs.scored.level)
+
+
+def _class_fd(inputs: _Inputs) -> MetricResult:
+    fake_logits, real_logits = _logits(inputs)
+    return per_class_frechet(inputs.fake, fake_logits, inputs.real, real_logits)
+
+
+def _modes(inputs: _Inputs) -> MetricResult:
+    return mode_count(_logits(inputs)[0])
+
+
+def _mind(inputs: _Inputs) -> MetricResult:
+    return mind(inputs.real, inputs.fake, **_settings(inputs))
+
+
+def _sliced_wasserstein(inputs: _Inputs) -> MetricResult:
+    return sliced_wasserstein(inputs.real, inputs.fake, **_settings(inputs))
+
+
+def _ndb(inputs: _Inputs) -> MetricResult:
+    return ndb(inputs.real, inputs.fake, **_settings(inputs))
+
+
+def _settings(inputs: _Inputs) -> dict[str, Any]:
+    """Return the parameters that are numbers: those that the function takes by these names."""
+    return {
+        name: value
+        for name, value in inputs.parameters.items()
+        if name != "reference_count" and isinstance(value, int | float)
+    }
+
+
+_MEASURES: dict[str, Callable[[_Inputs], MetricResult]] = {
+    "fd": _fd,
+    "fd_infinity": _fd_infinity,
+    "is": _is,
+    "is_splits": _is,
+    "class_fd": _class_fd,
+    "mind": _mind,
+    "sliced_wasserstein": _sliced_wasserstein,
+    "class_kl": _class_kl,
+    "missing_classes": lambda inputs: missing_classes(*_logits(inputs)),
+    "modes": _modes,
+    "ndb": _ndb,
+    "vendi": lambda inputs: vendi_score(inputs.fake),
+}
+
+OF_FEATURES = frozenset({*_PAIRWISE, *_MEASURES})

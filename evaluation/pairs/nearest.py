@@ -1,0 +1,208 @@
+"""Nearest neighbours of every row, found in one sweep over tiles and exact where it matters."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from evaluation.pairs.distances import DOUBLE, Pairs, SquaredDistances, join
+from evaluation.pairs.tiles import Tile
+
+ROWS = 4096  # lists that are built at once
+STRIP = 8_000_000  # distances held at once where rows are searched anew; 64 MiB in float64
+
+
+@dataclass(frozen=True)
+class NeighbourLists:
+    """The nearest columns of each of n rows, ascending: squared distances and positions (n, L).
+
+    Each column stands for all its copies. Columns that are in no list are farther than the last
+    of the list. A list may end before L, with infinity and position 0.
+    """
+
+    squared: np.ndarray
+    positions: np.ndarray
+
+
+class NeighbourSearch:
+    """Collects the ``length`` nearest columns of every row while a sweep goes by.
+
+    The column blocks are random parts of all columns, so the distances to the first ones tell
+    within which distance the nearest of all are found, but for about one row in a thousand, which
+    is searched anew. Only pairs nearer than that are kept.
+    """
+
+    def __init__(self, distances: SquaredDistances, length: int) -> None:
+        self._distances = distances
+        rows, columns = distances.a, distances.b
+        self._itself = rows is columns
+        self._length = min(length, len(columns.single) - self._itself)
+        self.limits = np.full(rows.count, np.inf)
+        self._seen = 0  # columns, when the limits were last lowered
+        self._found: list[Pairs] = []
+
+    def learn(self, squared: Tensor, tile: Tile) -> None:
+        """Take the first limits of the tile's rows from the first column block."""
+        rank = self._rank(tile.columns.stop)
+        if tile.columns.start == 0 and rank < squared.shape[1]:
+            self.limits[tile.rows] = _ranked(squared, rank)
+
+    def take(self, pairs: Pairs, tile: Tile) -> None:
+        """Keep those of the tile's pairs that are within the limits of their rows."""
+        self._lower_limits(tile.columns.start)
+        self._keep(pairs)
+        if tile.symmetric and not tile.diagonal:
+            self._keep(pairs.swapped())
+
+    def lists(self) -> NeighbourLists:
+        """Return the lists, complete for every row that is the first of its copies."""
+        lists = _nearest_of(join(self._found), self._distances.a.count, self._length)
+        self._found.clear()
+        short = ~np.isfinite(lists.squared).all(1) & (self._distances.a.copies > 0)
+        _search_anew(self._distances, np.flatnonzero(short), lists)
+        return lists
+
+    def _keep(self, pairs: Pairs) -> None:
+        self._found.append(pairs.where(pairs.squared < self.limits[pairs.rows]))
+
+    def _lower_limits(self, seen: int) -> None:
+        """Drop what more columns have shown to be too far, each time four times as many are."""
+        if seen < 4 * max(self._seen, self._distances.b.blocks[0][0].stop):
+            return
+        self._seen = seen
+        rank = self._rank(seen)
+        found, count = join(self._found), self._distances.a.count
+        done = np.arange(count) < (seen if self._itself else 0)  # their mirrored tiles came by
+        lists = _nearest_of(found, count, max(rank, self._length))
+        known = np.where(done, lists.squared[:, self._length - 1], lists.squared[:, rank - 1])
+        np.minimum(self.limits, known * (1 + 1e-6), out=self.limits)
+        self._found = [found.where(found.squared < self.limits[found.rows])]
+
+    def _rank(self, seen: int) -> int:
+        """Return the rank among columns seen that is hardly ever within the nearest of all."""
+        columns = self._distances.b.single
+        expected = self._length * int((columns < seen).sum()) / max(len(columns), 1)
+        return math.ceil(expected + 3 * math.sqrt(expected) + 1.5)
+
+
+def _ranked(squared: Tensor, rank: int) -> np.ndarray:
+    """Return the smallest but ``rank - 1`` of each row."""
+    if squared.device.type == "cpu":
+        return np.partition(squared.numpy(), rank - 1, axis=1)[:, rank - 1]
+    return squared.topk(rank, dim=1, largest=False).values[:, -1].cpu().numpy()
+
+
+def _nearest_of(pairs: Pairs, count: int, length: int) -> NeighbourLists:
+    """Return the ``length`` nearest columns of each of ``count`` rows among the pairs."""
+    narrow = pairs.rows.astype(np.uint16) if count <= 1 << 16 else pairs.rows  # a radix sort
+    by_row = pairs.where(np.argsort(narrow, kind="stable"))
+    ends = np.cumsum(np.bincount(pairs.rows, minlength=count))
+    lists = NeighbourLists(
+        squared=np.full((count, length), np.inf), positions=np.zeros((count, length), np.int32)
+    )
+    for start in range(0, count if length else 0, ROWS):
+        stop = min(start + ROWS, count)
+        part = by_row.where(slice(ends[start - 1] if start else 0, ends[stop - 1]))
+        _fill(lists, part, start, stop)
+    return lists
+
+
+def _fill(lists: NeighbourLists, pairs: Pairs, start: int, stop: int) -> None:
+    """Set the lists of rows start..stop from their pairs, which are ordered by row."""
+    rows = pairs.rows - start
+    sizes = np.bincount(rows, minlength=stop - start)
+    places = np.arange(len(rows)) - (np.cumsum(sizes) - sizes)[rows]
+    length = lists.squared.shape[1]
+    shape = (stop - start, max(int(sizes.max(initial=0)), length))
+    squared, positions = np.full(shape, np.inf), np.zeros(shape, np.int32)
+    squared[rows, places], positions[rows, places] = pairs.squared, pairs.columns
+    lists.squared[start:stop], lists.positions[start:stop] = first_sorted(
+        squared, positions, length
+    )
+
+
+def first_sorted(
+    squared: np.ndarray, others: np.ndarray, length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ``length`` smallest of each row, ascending, and what stands at their places."""
+    if length < squared.shape[1]:
+        kept = np.argpartition(squared, length - 1, axis=1)[:, :length]
+        squared, others = (np.take_along_axis(array, kept, axis=1) for array in (squared, others))
+    order = np.argsort(squared, axis=1)
+    return np.take_along_axis(squared, order, axis=1), np.take_along_axis(others, order, axis=1)
+
+
+def _search_anew(distances: SquaredDistances, rows: np.ndarray, lists: NeighbourLists) -> None:
+    """Set the lists of these rows from the distances to all columns."""
+    length = lists.squared.shape[1]
+    for part in _together(distances, rows):
+        squared = distances.strip(part, precise=False)
+        positions = np.broadcast_to(np.arange(squared.shape[1], dtype=np.int32), squared.shape)
+        lists.squared[part], lists.positions[part] = first_sorted(squared, positions, length)
+
+
+def _together(distances: SquaredDistances, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield as many of the rows as are searched anew at once."""
+    height = max(STRIP // max(distances.b.count, 1), 1)
+    for start in range(0, len(rows), height):
+        yield rows[start : start + height]
+
+
+def exact_radii(
+    distances: SquaredDistances, lists: NeighbourLists, k: int, rows: np.ndarray
+) -> np.ndarray:
+    """Return the squared distances (n,) from rows of a set to their k-th nearest others in it.
+
+    Copies count. The distances that may be the k-th by their rounding error are computed anew
+    as sums of squared differences.
+    """
+    points = distances.a
+    rank = k + 1 - points.copies[rows]  # its copies come first, at distance 0
+    squared, positions = lists.squared[rows].copy(), lists.positions[rows]
+    weights = np.where(np.isfinite(squared), points.copies[positions], 0)
+    error = 2 * distances.error_within(points.norms[rows], squared.max(1, initial=0))
+    found = _ranked_by_weight(squared, weights, rank)
+    near = np.abs(squared - found[:, None]) <= error[:, None]
+    row, place = np.nonzero(near & (rank > 0)[:, None])
+    squared[row, place] = distances.exact(rows[row], positions[row, place])
+    radii = _ranked_by_weight(*first_sorted(squared, weights, squared.shape[1]), rank)
+
+    beyond = found + error >= squared.max(1, initial=0)
+    crowded = (rank > 0) & beyond & (squared.shape[1] < len(points.single) - 1)
+    radii[crowded] = _radii_anew(distances, rows[crowded], rank[crowded])
+    return radii
+
+
+def _ranked_by_weight(squared: np.ndarray, weights: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """Return the first of each ascending row up to which the weights sum to the rank, or 0."""
+    if not squared.shape[1]:
+        return np.zeros(len(squared))
+    place = np.argmax(np.cumsum(weights, axis=1) >= rank[:, None], axis=1)
+    found = np.take_along_axis(squared, place[:, None], axis=1)[:, 0]
+    return np.where(rank > 0, found, 0.0)
+
+
+def _radii_anew(distances: SquaredDistances, rows: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """Return the radii of rows that have too many neighbours alike for their lists."""
+    radii: list[float] = []
+    for part in _together(distances, rows):
+        ranks = rank[len(radii) : len(radii) + len(part)]
+        for row, squared, k in zip(part, distances.strip(part, precise=True), ranks, strict=True):
+            radii.append(_radius_anew(distances, int(row), squared, int(k)))
+    return np.array(radii)
+
+
+def _radius_anew(distances: SquaredDistances, row: int, squared: np.ndarray, rank: int) -> float:
+    copies = distances.b.copies
+    nearest = first_sorted(squared[None], copies[None], min(rank, len(squared)))
+    found = _ranked_by_weight(*nearest, np.array([rank]))[0]
+    columns = np.flatnonzero(np.isfinite(squared))
+    error = 2 * distances.error(np.full(len(columns), row), columns, unit=DOUBLE)
+    difference = squared[columns] - found
+    near = np.abs(difference) <= error
+    below = int(copies[columns[difference < -error]].sum())
+    exact = distances.exact(np.full(int(near.sum()), row), columns[near])
+    ordered = first_sorted(exact[None], copies[columns[near]][None], len(exact))
+    return float(_ranked_by_weight(*ordered, np.array([rank - below]))[0])
