@@ -55,11 +55,11 @@ class Moments:
         x = as_rows(features)
         if len(x) < 2:
             raise ValueError(f"expected at least 2 images, got {len(x)}")
-        mean = x.mean(0, dtype=torch.float64)
-        whole = MomentSums.of(x, mean).moments()
+        centre = x[:CHUNK].mean(0, dtype=torch.float64)  # near enough to the mean of all
+        whole = MomentSums.of(x, centre).moments()
         if len(x) > x.shape[1]:
             return whole
-        rows = (x - mean) / (len(x) - 1) ** 0.5
+        rows = (x - whole.mean) / (len(x) - 1) ** 0.5
         return cls(len(x), whole.mean, whole.covariance, rows)
 
     def to(self, device: torch.device) -> "Moments":
@@ -127,7 +127,7 @@ class MomentSums:
             raise ValueError(f"expected at least 2 images, got {self.count}")
         offset = self.first / self.count
         scatter = torch.addr(self.second, offset, offset, alpha=-self.count)
-        return Moments(self.count, self.centre + offset, scatter / (self.count - 1))
+        return Moments(self.count, self.centre + offset, scatter.div_(self.count - 1))
 
 
 class _Products:
@@ -142,12 +142,13 @@ class _Products:
         if not self._on_cpu:
             self._full.addmm_(x.T, x)
         elif len(x):
-            # .T: BLAS counts by column, so that this is the lower half of ours, summed in place.
-            blas.dsyrk(1.0, x.numpy().T, beta=1.0, c=self._full.numpy().T, overwrite_c=True)
+            # .T: BLAS counts by column, so that its lower half is our upper one, summed in place.
+            total = self._full.numpy().T
+            blas.dsyrk(1.0, x.numpy().T, beta=1.0, c=total, lower=True, overwrite_c=True)
 
     def total(self) -> Tensor:
         """Return the sum as a whole matrix."""
-        return self._full.tril() + self._full.tril(-1).T if self._on_cpu else self._full
+        return self._full + self._full.triu(1).T if self._on_cpu else self._full
 
 
 def _as_float64(values: Features) -> Tensor:

@@ -115,6 +115,12 @@ def test_rows_keep_the_widest_type_that_says_no_more_than_they_do(
     assert as_features(features).dtype == torch.float64
 
 
+def test_large_numbers_are_finite_although_their_sum_is_not() -> None:
+    features = torch.full((10, 2), 3e38)
+
+    assert as_rows(features) is features
+
+
 def test_rows_are_not_copied() -> None:
     array, tensor = np.ones((4, 3), np.float32), torch.ones(4, 3)
 
@@ -152,6 +158,7 @@ def test_pairs_have_one_width() -> None:
         (np.zeros((4, 0)), "expected features of shape (N, D), got (4, 0)"),
         (torch.zeros(4, 3, 2), "expected features of shape (N, D), got (4, 3, 2)"),
         (np.full((4, 2), np.inf), "expected finite features, got NaN or infinity"),
+        (np.array([[np.inf, -np.inf]]), "expected finite features, got NaN or infinity"),
         (torch.full((9000, 2), torch.nan), "expected finite features, got NaN or infinity"),
     ],
 )
