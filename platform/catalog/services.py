@@ -15,11 +15,15 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from catalog.models import DamagedError, Dataset, Protocol, file_sha256
-from evaluation import protocol as protocols
-from evaluation.specs import CLASSIFIER, INCEPTION, has_known_weights
+from catalog.models import DamagedError, Dataset, Protocol
+from evaluation.presets import PRESETS, get_preset
+from evaluation.specs import CLASSIFIER, INCEPTION, get_extractor
 
 Report = Callable[[str], None]  # a line about progress, for people
+DEFAULT_PRESET = "classifier-test"
+ADMISSION_IMAGES = 1_000  # real images that an extractor is tested on before it may score
+EXTRACTORS = "extractors"  # the folder of their weights in the data folder
+REFUSED = "error: "  # how the engine's command begins the line that says what is wrong
 
 
 class RegistrationError(ValueError):
@@ -43,32 +47,30 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Preset:
-    """A named way to score: the extractor and how many images; the reference is the train split.
+class Scoring:
+    """How a protocol is to score: a preset, or an extractor; the rest as these say by default.
 
-    The test split stays free for the real-vs-real control, which would otherwise be compared with
-    itself.
+    The reference is always the train split. The test split is held out: metrics of memorisation
+    need images that no model has seen, and so does the control of real images.
     """
 
-    extractor: str
-    num_images: int | None  # None = as many as the test split has, at most 10 000
-    help: str
+    preset: str = ""
+    extractor: str = ""
+    metrics: tuple[str, ...] = ()
+    num_images: int | None = None
+    weights: Path | None = None  # of the extractor; for Inception else settings.INCEPTION_WEIGHTS
+    classifier_data: Path | None = None  # labelled images, for a stacked classifier
 
+    @property
+    def extractor_name(self) -> str:
+        return PRESETS[self.preset].extractor if self.preset else self.extractor
 
-PRESETS = {
-    "classifier-test": Preset(
-        CLASSIFIER,
-        None,
-        "features of a classifier trained on the dataset, as many images as its test split has, "
-        "at most 10,000",
-    ),
-    "inception-test": Preset(
-        INCEPTION, None, "Inception features, as many images as the test split has, at most 10,000"
-    ),
-    "inception-10k-test": Preset(
-        INCEPTION, 10_000, "Inception features, 10,000 images; needs as many in the test split"
-    ),
-}
+    @property
+    def name(self) -> str:
+        """Return what the protocol is called: "inception-test, 500 images"."""
+        parts = [self.preset or self.extractor, ", ".join(self.metrics)]
+        parts.append(f"{self.num_images} images" if self.num_images else "")
+        return ", ".join(filter(None, parts))[:200]
 
 
 def register_dataset(
@@ -114,54 +116,91 @@ def dataset_slug(name: str) -> str:
 
 def register_protocol(
     dataset: Dataset,
+    scoring: Scoring | None = None,  # None = DEFAULT_PRESET
     *,
-    preset: str = "classifier-test",
-    num_images: int | None = None,  # None = the preset's
-    weights: Path | None = None,  # of Inception; None = settings.INCEPTION_WEIGHTS
+    admission_images: int = ADMISSION_IMAGES,  # of the reference; 0 = the extractor is not tested
     report: Report | None = None,
 ) -> tuple[Protocol, bool]:
-    """Return the protocol that a preset makes for a dataset, and whether it is new.
+    """Return the protocol that scores a dataset so, and whether it is new.
 
-    For the dataset's classifier this trains it in another process, or finds it trained.
+    Another process makes it: it finds, trains or copies the extractor's weights, digests the images
+    and puts the extractor to its admission test. What that found is kept, and found anew where an
+    earlier registration went without.
 
     Raises:
-        RegistrationError: if the preset is unknown, the dataset's files are damaged, the weights
-            cannot be had or the number of images does not fit the dataset.
+        RegistrationError: if preset or extractor are unknown, the dataset's files are damaged, the
+            weights cannot be had, or a metric needs what the dataset does not have.
     """
-    if preset not in PRESETS:
-        raise RegistrationError(f"expected a preset of {', '.join(PRESETS)}; got {preset!r}")
-    chosen = PRESETS[preset]
+    scoring = scoring or Scoring(preset=DEFAULT_PRESET)
+    _check(dataset, scoring)
+    options = [*_options(dataset, scoring), "--admission-images", str(admission_images)]
+    answer = _run_evaluation(
+        ["protocol", *options], report or _silent, what=f"{dataset}, {scoring.name}"
+    )
+    return _keep_protocol(dataset, scoring, answer)
+
+
+def _check(dataset: Dataset, scoring: Scoring) -> None:
+    """Refuse what would fail after minutes, or with words that do not fit the site."""
     try:
+        get_preset(scoring.preset) if scoring.preset else get_extractor(scoring.extractor)
         dataset.verify()
-    except DamagedError as error:
+    except (ValueError, DamagedError) as error:
         raise RegistrationError(str(error)) from error
-    if chosen.extractor == CLASSIFIER:
-        extractor = _train_classifier(dataset, weights, report or _silent)
-    else:
-        extractor = _keep_inception(weights, report or _silent)
-    try:
-        protocol = protocols.build_protocol(
-            _dataset_facts(dataset),
-            extractor=chosen.extractor,
-            weights_sha256=extractor.sha256,
-            recipe=extractor.recipe,
-            num_images=chosen.num_images if num_images is None else num_images,
-            reference_split="train",
+    if scoring.extractor_name != CLASSIFIER:
+        return
+    if scoring.weights is not None:
+        raise RegistrationError("a dataset classifier is trained; --weights is for published ones")
+    if not dataset.classes:
+        raise RegistrationError(
+            f"{dataset.slug}: unlabelled, so it has no classifier; choose another preset"
         )
-    except protocols.ProtocolError as error:
-        raise RegistrationError(f"{dataset.slug}, preset {preset}: {error}") from error
-    return Protocol.objects.get_or_create(
-        fingerprint=protocol.fingerprint(),
+
+
+def _options(dataset: Dataset, scoring: Scoring) -> list[str]:
+    """Return the options of `python -m evaluation protocol`."""
+    weights = scoring.weights
+    if weights is None and scoring.extractor_name == INCEPTION and settings.INCEPTION_WEIGHTS:
+        weights = Path(settings.INCEPTION_WEIGHTS)
+    given = {
+        "--preset": scoring.preset,
+        "--extractor": scoring.extractor,
+        "--metrics": ",".join(scoring.metrics),
+        "--num-images": scoring.num_images,
+        "--weights": weights,
+        "--classifier-data": scoring.classifier_data,
+        "--reference": dataset.train_path,
+        "--held-out": dataset.test_path,
+        "--cache": settings.DATA_DIR / EXTRACTORS,
+    }
+    return [text for name, value in given.items() if value for text in (name, str(value))]
+
+
+def _keep_protocol(
+    dataset: Dataset, scoring: Scoring, answer: dict[str, Any]
+) -> tuple[Protocol, bool]:
+    record, facts = answer["protocol"], answer["facts"]
+    record["dataset"] = dataset.slug  # for people alone; the command knows a file's name
+    found, is_new = Protocol.objects.get_or_create(
+        fingerprint=answer["fingerprint"],
         defaults={
-            "name": preset if num_images is None else f"{preset}, {num_images} images",
+            "name": scoring.name,
             "dataset": dataset,
-            "record": protocol.to_record(),
-            "extractor": chosen.extractor,
-            "extractor_weights": _relative(extractor.path),
-            "facts": extractor.facts,
-            "num_images": protocol.num_images,
+            "record": record,
+            "extractor": record["extractor"]["name"],
+            "extractor_weights": _relative(Path(answer["weights"])) if answer["weights"] else "",
+            "facts": facts,
+            "num_images": record["num_images"],
         },
     )
+    if found.dataset_id != dataset.pk:
+        raise RegistrationError(
+            f"{dataset.slug}: {found.dataset} has the same images and this protocol already"
+        )
+    if not is_new and "admission" in facts and "admission" not in found.facts:
+        found.facts = {**found.facts, **facts}
+        found.save()
+    return found, is_new
 
 
 def _find_dataset(slug: str, digest: str) -> Dataset | None:
@@ -196,27 +235,7 @@ def _move_into_place(folder: Path, target: Path) -> None:
     folder.rename(target)
 
 
-def _dataset_facts(dataset: Dataset) -> protocols.DatasetFacts:
-    return protocols.DatasetFacts(
-        slug=dataset.slug,
-        resolution=dataset.resolution,
-        channels=dataset.channels,
-        splits={
-            "train": protocols.SplitFacts(dataset.train_digest, dataset.train_size),
-            "test": protocols.SplitFacts(dataset.test_digest, dataset.test_size),
-        },
-    )
-
-
-# --- Extractors -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Extractor:
-    path: Path  # below DATA_DIR
-    sha256: str
-    recipe: dict[str, Any]
-    facts: dict[str, Any]
+# --- The evaluation engine, in another process ---------------------------------------------------
 
 
 def _relative(path: Path) -> str:
@@ -227,86 +246,40 @@ def _silent(line: str) -> None:
     pass
 
 
-def _keep_inception(weights: Path | None, report: Report) -> _Extractor:
-    """Keep a copy of the weights file, or the downloaded known one, in the data folder."""
-    given = weights or (Path(settings.INCEPTION_WEIGHTS) if settings.INCEPTION_WEIGHTS else None)
-    out = settings.DATA_DIR / "extractors"
-    kept = _find_kept(given, out)
-    if kept is None:
-        options = [] if given is None else ["--weights", str(given)]
-        answer = _run_evaluation(["inception", *options, "--out", str(out), "--json"], report)
-        kept = Path(answer["weights"])
-    digest = file_sha256(kept)
-    facts = {
-        "weights_file": (given or kept).name,
-        "known_weights": has_known_weights(INCEPTION, digest),
-    }
-    return _Extractor(kept, digest, {}, facts)
-
-
-def _find_kept(given: Path | None, folder: Path) -> Path | None:
-    """Return the copy of a weights file that was checked and kept earlier."""
-    if given is None or not given.is_file():
-        return None
-    digest = file_sha256(given)
-    kept = folder / f"inception-{digest[:16]}.pth"
-    return kept if kept.is_file() and file_sha256(kept) == digest else None
-
-
-def _train_classifier(dataset: Dataset, weights: Path | None, report: Report) -> _Extractor:
-    if weights is not None:
-        raise RegistrationError("a dataset classifier is trained; --weights is for Inception")
-    if not dataset.classes:
-        raise RegistrationError(
-            f"{dataset.slug}: unlabelled, so it has no classifier; choose an inception preset"
-        )
-    out = settings.DATA_DIR / "extractors"
-    out.mkdir(parents=True, exist_ok=True)
-    answer = _run_evaluation(
-        [
-            "classifier",
-            *("--data", str(dataset.train_path)),
-            *("--test", str(dataset.test_path)),
-            *("--out", str(out)),
-            "--json",
-        ],
-        report,
-    )
-    return _Extractor(
-        path=Path(answer["weights"]),
-        sha256=answer["weights_sha256"],
-        recipe=answer["recipe"],
-        facts={"test_accuracy": answer["test_accuracy"]},
-    )
-
-
-def _run_evaluation(arguments: list[str], report: Report) -> dict[str, Any]:
-    """Run `python -m evaluation` and return the JSON it prints; its log lines go to `report`.
+def _run_evaluation(arguments: list[str], report: Report, *, what: str) -> dict[str, Any]:
+    """Run `python -m evaluation` and return the JSON it writes; its log lines go to `report`.
 
     In another process: this one never imports torch.
+
+    Raises:
+        RegistrationError: if it fails; the message begins with `what` and ends with its last words.
     """
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(  # noqa: S603  # our own module, arguments of our own making
-            [sys.executable, "-m", "evaluation", *arguments],
-            stdout=output,
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "answer.json"
+        lines: list[str] = []
+        with subprocess.Popen(  # noqa: S603  # our own module, arguments of our own making
+            [sys.executable, "-m", "evaluation", *arguments, "--json", str(out)],
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             env=_environment(),
-        )
-        lines: list[str] = []
-        with process:
+        ) as process:
             assert process.stderr is not None, "it was asked for"
-            for line in process.stderr:
-                lines.append(line.rstrip())
-                report(line.rstrip())
-        output.seek(0)
+            for line in map(str.rstrip, process.stderr):
+                lines.append(line)
+                if not line.startswith(REFUSED):  # told by the exception
+                    report(line)
         if process.returncode == 0:
-            answer: dict[str, Any] = json.load(output)
+            answer: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
             return answer
-    reason = "\n".join(lines[-20:]) or "no message"
-    raise RegistrationError(
-        f"python -m evaluation {arguments[0]} ended with {process.returncode}: {reason}"
-    )
+    raise RegistrationError(f"{what}: {_last_words(lines, process.returncode)}")
+
+
+def _last_words(lines: list[str], status: int) -> str:
+    """Return the refusal that the process wrote, or the end of what it wrote."""
+    if lines and lines[-1].startswith(REFUSED):
+        return lines[-1].removeprefix(REFUSED)
+    return f"python -m evaluation ended with {status}: " + ("\n".join(lines[-20:]) or "no message")
 
 
 def _environment() -> dict[str, str]:

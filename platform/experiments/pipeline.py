@@ -18,9 +18,10 @@ from django.conf import settings
 
 from catalog.models import DamagedError, Dataset, Protocol, file_sha256
 from evaluation import controls, evaluate as scoring, specs
+from evaluation.cache import FeatureCache
 from evaluation.extractors.base import Extractor, ExtractorError
-from evaluation.extractors.classifier import ClassifierExtractor
-from evaluation.extractors.inception import InceptionExtractor
+from evaluation.extractors.registry import build_extractor
+from evaluation.streams import ImageStream, open_images
 from experiments import services
 from experiments.models import Evaluation, Run, SampleSet
 from generators import images, registry, sampling, training
@@ -35,6 +36,7 @@ GRID_COLUMNS = 10
 POINTS_KEPT = 100  # loss points between two beats
 PREVIEWS = 6  # of a training with a budget in images; others have one per checkpoint in time
 SAMPLE_BATCH = 100  # images between two looks at whether to stop
+FEATURE_BYTES = 20 * 2**30  # of kept features; the least recently used go first
 CONTROL_SEED = 0  # of noise, and of which images a control holds where there are more than needed
 
 
@@ -272,22 +274,23 @@ def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
     if row.refusal:
         raise JobError(row.refusal)
     protocol = row.parsed()
-    generated = _read_samples(evaluation.sample_set)
-    reference, _ = load_split(row.dataset, protocol.reference.split)
-    stages = ("reference", "generated", *protocol.metrics)
+    stages = scoring.stages(protocol)
+    reference = _open_split(row.dataset, protocol.reference.split)
+    held_out = protocol.held_out
 
     def on_progress(stage: str, share: float) -> None:
         heartbeat.report(step=stage, fraction=(stages.index(stage) + share) / len(stages))
 
     with stopping():
-        result = scoring.evaluate(
+        result = scoring.evaluate_images(
             protocol,
-            generated,
+            _open_samples(evaluation.sample_set),
             reference,
-            extractor=_extractor(row),
+            extractor=_extractor(row, reference),
+            held_out=None if held_out is None else _open_split(row.dataset, held_out.split),
             on_progress=on_progress,
             should_stop=heartbeat.should_stop,
-            cache=settings.DATA_DIR / "features",
+            cache=FeatureCache(settings.DATA_DIR / "features", max_bytes=FEATURE_BYTES),
         )
     heartbeat.end()
     services.finish_evaluation(
@@ -318,8 +321,21 @@ def _storable(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _read_samples(sample_set: SampleSet) -> np.ndarray:
-    """Return a sample set's pixels.
+def _open_split(dataset: Dataset, split: str) -> ImageStream:
+    """Return a split's images, read as they are needed.
+
+    Raises:
+        JobError: if the file is missing or is not the one that was registered.
+    """
+    try:
+        dataset.verify()
+    except DamagedError as error:
+        raise JobError(str(error)) from error
+    return open_images(dataset.train_path if split == "train" else dataset.test_path)
+
+
+def _open_samples(sample_set: SampleSet) -> ImageStream:
+    """Return a sample set's images, read as they are needed.
 
     Raises:
         JobError: if the file is missing or is not the one that was written.
@@ -330,16 +346,23 @@ def _read_samples(sample_set: SampleSet) -> np.ndarray:
         raise JobError(f"{relative(sample_set.path)}: {error.strerror}") from error
     if found != sample_set.sha256:
         raise JobError(f"{relative(sample_set.path)}: has sha256 {found}, not {sample_set.sha256}")
-    return images.read_images(sample_set.path).pixels
+    return open_images(sample_set.path)
 
 
-def _extractor(protocol: Protocol) -> Extractor:
-    """Return the protocol's extractor, its weights checked against the fingerprint's."""
-    weights = protocol.weights_path
-    assert weights is not None, "every extractor there is has weights"
+def _extractor(protocol: Protocol, reference: ImageStream) -> Extractor:
+    """Return the protocol's extractor, its weights checked against the fingerprint's.
+
+    Principal components are made from the reference; no other extractor looks at it.
+    """
+    of_pixels = protocol.extractor == specs.PIXELS
     try:
-        if protocol.extractor == specs.CLASSIFIER:
-            return ClassifierExtractor(weights, device=device())
-        return InceptionExtractor(weights, device=device())
+        return build_extractor(
+            protocol.extractor,
+            weights=protocol.weights_path,
+            cache=settings.DATA_DIR / "extractors",
+            device=device(),
+            reference=np.concatenate(list(reference.chunks())) if of_pixels else None,
+            recipe=protocol.record["extractor"]["recipe"] or None,
+        )
     except ExtractorError as error:
         raise JobError(str(error)) from error

@@ -10,7 +10,9 @@ from pytest_django.fixtures import Settings
 from accounts.models import User
 from catalog.models import Dataset
 from catalog.preparation import prepare_digits
-from catalog.services import register_dataset, register_protocol
+from catalog.services import register_dataset
+from evaluation.specs import INCEPTION
+from tests import factories
 
 pytestmark = pytest.mark.django_db
 
@@ -29,8 +31,8 @@ def digits() -> Dataset:
         return register_dataset("Digits", prepared, licence="CC BY 4.0")[0]
 
 
-def test_the_lists_say_what_there_is(client: Client, digits: Dataset, weights: Path) -> None:
-    protocol, _ = register_protocol(digits, preset="inception-test", weights=weights)
+def test_the_lists_say_what_there_is(client: Client, digits: Dataset) -> None:
+    protocol = factories.make_protocol(dataset=digits, name="inception-test", extractor=INCEPTION)
 
     datasets = client.get(reverse("admin:catalog_dataset_changelist")).content.decode()
     protocols = client.get(reverse("admin:catalog_protocol_changelist")).content.decode()
@@ -60,8 +62,8 @@ def test_only_the_words_about_a_dataset_can_be_changed(client: Client, digits: D
     assert (changed.name, changed.licence, changed.resolution) == ("Handwritten", "CC0", 8)
 
 
-def test_a_protocol_can_only_be_renamed(client: Client, digits: Dataset, weights: Path) -> None:
-    protocol, _ = register_protocol(digits, preset="inception-test", weights=weights)
+def test_a_protocol_can_only_be_renamed(client: Client, digits: Dataset) -> None:
+    protocol = factories.make_protocol(dataset=digits, name="inception-test", extractor=INCEPTION)
     url = reverse("admin:catalog_protocol_change", args=[protocol.pk])
 
     assert protocol.fingerprint in client.get(url).content.decode()

@@ -2,13 +2,16 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
-from catalog.models import Dataset, Protocol, file_sha256
+from catalog.management.commands import register_protocol
+from catalog.models import Dataset, Protocol
 from evaluation.images import read_images
+from evaluation.presets import PRESETS
 from tests.evaluation.pictures import PNG, make_folder, make_zip
 
 pytestmark = pytest.mark.django_db
@@ -116,22 +119,42 @@ def test_a_full_disk_is_named(archive: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert refusal("register_dataset", "x", f"--archive={archive}").endswith(": Permission denied")
 
 
-def test_a_protocol_is_registered_and_its_fingerprint_printed(weights: Path) -> None:
+def test_a_protocol_is_registered_and_its_fingerprint_printed() -> None:
     run("register_dataset", "Digits", "--digits")
-    words = ("register_protocol", "digits", "--preset=inception-test", f"--weights={weights}")
+    words = ("--extractor=pixels-pca64", "--metrics=fd, recall", "--admission-images=0")
 
-    first, second = run(*words)[0], run(*words)[0]
+    printed, _ = run("register_protocol", "digits", *words)
 
-    fingerprint = Protocol.objects.get().fingerprint
-    label = f"inception-v3-compat@{file_sha256(weights)[:8]}"
-    assert first.splitlines() == [
-        f"registered inception-test on digits: FD[{label}], KD[{label}], CS[{label}], "
-        f"PR[{label}] precision, PR[{label}] recall",
-        "weights file: weights.pth",
-        "known weights: False",
-        fingerprint,
+    assert printed.splitlines() == [
+        "registered pixels-pca64, fd, recall on digits: FD[pixels], PR[pixels] recall",
+        "extractor: not tested",
+        Protocol.objects.get().fingerprint,
     ]
-    assert second.startswith("registered already: inception-test on digits")
+
+
+@pytest.mark.parametrize(
+    ("facts", "lines"),
+    [
+        ({"test_accuracy": 0.5}, ["extractor: not tested"]),
+        (
+            {"admission": {"passed": True, "count": 500, "reasons": []}},
+            ["extractor: passed its test on 500 images"],
+        ),
+        (
+            {"admission": {"passed": False, "count": 500, "reasons": ["blur: no", "noise: no"]}},
+            ["extractor: failed its test: blur: no", "extractor: failed its test: noise: no"],
+        ),
+    ],
+)
+def test_what_the_extractors_test_found_is_printed(facts: dict[str, Any], lines: list[str]) -> None:
+    assert register_protocol.admission(Protocol(facts=facts)) == lines
+
+
+def test_the_presets_are_those_of_the_engine() -> None:
+    with pytest.raises(CommandError) as caught:
+        run("register_protocol", "digits", "--preset=fid")
+
+    assert all(f"'{preset}'" in str(caught.value) for preset in PRESETS)
 
 
 def test_a_protocol_needs_a_registered_dataset() -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from django.db.models import ProtectedError
 from pytest_django.fixtures import Settings
@@ -11,12 +10,18 @@ from pytest_django.fixtures import Settings
 from catalog import services
 from catalog.models import Dataset, FrozenError, Protocol
 from catalog.preparation import prepare_digits, prepare_path
-from catalog.services import RegistrationError, register_dataset, register_protocol
+from catalog.services import RegistrationError, Scoring, register_dataset, register_protocol
 from evaluation.protocol import ProtocolError
-from evaluation.specs import INCEPTION_2015_SHA256
+from evaluation.specs import INCEPTION_2015_SHA256, PIXELS, default_metrics
+from tests import factories
 from tests.evaluation.pictures import PNG, make_zip
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
@@ -26,90 +31,60 @@ def digits() -> Dataset:
 
 
 @pytest.fixture
-def protocol(digits: Dataset, weights: Path) -> Protocol:
-    return register_protocol(digits, preset="inception-test", weights=weights)[0]
+def protocol() -> Protocol:
+    return factories.make_protocol(num_images=100)
 
 
 def test_the_classifier_preset_trains_one_and_finds_it_again(
-    digits: Dataset, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Dataset, data_dir: Path
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-    protocol, is_new = register_protocol(digits)
-    again, is_again_new = register_protocol(digits, num_images=500)
+    protocol, is_new = register_protocol(digits, admission_images=0)
+    again, is_again_new = register_protocol(
+        digits, Scoring(preset="classifier-test", num_images=500), admission_images=0
+    )
 
     assert is_new and not is_again_new
     assert again == protocol
+    assert protocol.name == "classifier-test"
     assert protocol.extractor == "dataset-classifier"
     assert protocol.facts["test_accuracy"] > 0.95
     assert protocol.num_images == 500
     assert protocol.weights_path is not None
     assert protocol.weights_path.is_relative_to(data_dir / "extractors")
-    assert protocol.weights_path.is_file()
+    assert protocol.weights_path.exists()
     assert protocol.metric_label("fd") == "FD[classifier]"
-    assert protocol.record["reference"] == {
-        "split": "train",
-        "digest": digits.train_digest,
-        "count": 1297,
-    }
+    assert protocol.metrics == list(default_metrics("dataset-classifier", held_out=True))
+    record = protocol.record
+    assert (record["reference"]["split"], record["reference"]["count"]) == ("train", 1297)
+    assert (record["held_out"]["split"], record["held_out"]["count"]) == ("test", 500)
+    assert record["dataset"] == "digits"
 
 
-def test_inception_weights_are_kept_in_the_data_folder(
-    digits: Dataset, weights: Path, data_dir: Path
+def test_an_extractor_some_metrics_and_a_number_make_a_protocol_of_their_own(
+    digits: Dataset,
 ) -> None:
-    protocol, is_new = register_protocol(digits, preset="inception-test", weights=weights)
-    weights.unlink()
+    scoring = Scoring(extractor=PIXELS, metrics=("recall", "fd"), num_images=10_000)
+
+    protocol, is_new = register_protocol(digits, scoring, admission_images=0)
 
     assert is_new
-    assert protocol.weights_path is not None
-    assert protocol.weights_path.read_bytes() == b"not the published ones"
-    digest = protocol.record["extractor"]["weights_sha256"]
-    assert protocol.weights_path.name == f"inception-{digest[:16]}.pth"
-    assert [path.name for path in (data_dir / "extractors").iterdir()] == [
-        protocol.weights_path.name
-    ]
-    assert protocol.facts == {"weights_file": "weights.pth", "known_weights": False}
+    assert protocol.name == "pixels-pca64, recall, fd, 10000 images"
+    assert (protocol.metrics, protocol.num_images) == (["fd", "recall"], 10_000)
+    assert (protocol.extractor_weights, protocol.weights_path, protocol.facts) == ("", None, {})
 
 
-def test_only_known_weights_are_called_fid(protocol: Protocol) -> None:
-    digest = protocol.record["extractor"]["weights_sha256"]
-
-    assert protocol.metric_label("fd") == f"FD[inception-v3-compat@{digest[:8]}]"
-
-
-def test_the_weights_of_the_settings_are_used(
-    digits: Dataset, weights: Path, settings: Settings
-) -> None:
-    settings.INCEPTION_WEIGHTS = str(weights)
-
-    assert register_protocol(digits, preset="inception-test")[1]
-
-
-def test_the_number_of_images_makes_another_protocol(
-    digits: Dataset, weights: Path, protocol: Protocol
-) -> None:
-    other, is_new = register_protocol(
-        digits, preset="inception-test", num_images=100, weights=weights
-    )
-
-    assert is_new
-    assert (other.name, other.num_images) == ("inception-test, 100 images", 100)
-    differences = protocol.differences(other)
-    assert "num images: 500 and 100" in differences
-    assert protocol.differences(protocol) == []
-
-
-def refusal(dataset: Dataset, **options: Any) -> str:
+def refusal(dataset: Dataset, scoring: Scoring | None = None) -> str:
     with pytest.raises(RegistrationError) as caught:
-        register_protocol(dataset, **options)
+        register_protocol(dataset, scoring, admission_images=0)
     assert not Protocol.objects.exists()
     return str(caught.value)
 
 
-def test_an_unknown_preset_is_refused(digits: Dataset) -> None:
-    assert refusal(digits, preset="fid") == (
-        "expected a preset of classifier-test, inception-test, inception-10k-test; got 'fid'"
+def test_unknown_presets_and_extractors_are_refused(digits: Dataset) -> None:
+    assert refusal(digits, Scoring(preset="fid")).startswith(
+        "expected a preset of classifier-test,"
     )
+    assert refusal(digits, Scoring(extractor="vgg")).endswith("got 'vgg'")
 
 
 def test_inception_without_weights_says_which_file_and_where_to_put_it(
@@ -117,32 +92,36 @@ def test_inception_without_weights_says_which_file_and_where_to_put_it(
 ) -> None:
     settings.INCEPTION_WEIGHTS = ""
 
-    message = refusal(digits, preset="inception-test")
+    message = refusal(digits, Scoring(preset="inception-test"))
 
-    assert "Inception weights are missing and cannot be downloaded" in message
+    assert message.startswith("digits, inception-test: Inception weights are missing")
     assert f"at {data_dir / 'extractors' / 'pt_inception-2015-12-05-6726825d.pth'}" in message
     assert f"(sha256 {INCEPTION_2015_SHA256})" in message
 
 
-def test_a_file_that_holds_no_weights_is_named(digits: Dataset, tmp_path: Path) -> None:
+def test_the_weights_of_the_settings_are_used_and_named_when_they_are_none(
+    digits: Dataset, settings: Settings, tmp_path: Path
+) -> None:
     garbage = tmp_path / "garbage.pth"
     garbage.write_bytes(b"no weights")
+    settings.INCEPTION_WEIGHTS = str(garbage)
 
-    message = refusal(digits, preset="inception-test", weights=garbage)
+    message = refusal(digits, Scoring(preset="inception-test"))
 
     assert f"{garbage} holds no weights of inception-v3-compat" in message
 
 
-def test_a_classifier_takes_no_weights(digits: Dataset, weights: Path) -> None:
-    assert refusal(digits, weights=weights) == (
-        "a dataset classifier is trained; --weights is for Inception"
+def test_a_metric_that_needs_what_there_is_not_is_refused(digits: Dataset) -> None:
+    scoring = Scoring(extractor=PIXELS, metrics=("fd", "class_kl"))
+
+    assert refusal(digits, scoring) == (
+        "digits, pixels-pca64, fd, class_kl: metrics.class_kl: needs a classifier of the dataset"
     )
 
 
-def test_more_images_than_the_control_has_are_refused(digits: Dataset, weights: Path) -> None:
-    assert refusal(digits, preset="inception-10k-test", weights=weights) == (
-        "digits, preset inception-10k-test: num_images: expected at most the 500 images of the "
-        "test split, which is scored as the real-vs-real control; got 10000"
+def test_a_classifier_takes_no_weights(digits: Dataset, tmp_path: Path) -> None:
+    assert refusal(digits, Scoring(preset="classifier-test", weights=tmp_path)) == (
+        "a dataset classifier is trained; --weights is for published ones"
     )
 
 
@@ -151,9 +130,7 @@ def test_an_unlabelled_dataset_has_no_classifier(tmp_path: Path) -> None:
     with prepare_path(archive) as prepared:
         dataset = register_dataset("Flat", prepared)[0]
 
-    assert refusal(dataset) == (
-        "flat: unlabelled, so it has no classifier; choose an inception preset"
-    )
+    assert refusal(dataset) == ("flat: unlabelled, so it has no classifier; choose another preset")
 
 
 def test_damaged_files_are_not_scored_against(digits: Dataset) -> None:
@@ -162,17 +139,49 @@ def test_damaged_files_are_not_scored_against(digits: Dataset) -> None:
     assert refusal(digits) == f"digits: {digits.train_path}: No such file or directory"
 
 
-def test_an_evaluation_that_fails_shows_its_last_words(digits: Dataset, tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", nothing=np.zeros(1))
-    arguments = ["classifier", "--data", str(tmp_path / "x.npz"), "--out", str(tmp_path), "--json"]
-    heard: list[str] = []
+def test_what_the_admission_test_found_is_kept_also_when_it_comes_later(protocol: Protocol) -> None:
+    scoring = Scoring(preset="classifier-test")
+    answer = {"fingerprint": protocol.fingerprint, "protocol": protocol.record, "weights": None}
+    facts = {"admission": {"passed": True, "count": 500, "reasons": []}}
+
+    for found in ({}, facts, {"admission": {"passed": False, "count": 9, "reasons": ["?"]}}):
+        services._keep_protocol(protocol.dataset, scoring, {**answer, "facts": found})
+
+    protocol.refresh_from_db()
+    assert protocol.facts == facts
+
+
+def test_the_same_images_under_another_name_do_not_share_a_protocol(protocol: Protocol) -> None:
+    answer = {
+        "fingerprint": protocol.fingerprint,
+        "protocol": dict(protocol.record),
+        "weights": None,
+        "facts": {},
+    }
 
     with pytest.raises(RegistrationError) as caught:
-        services._run_evaluation(arguments, heard.append)
+        services._keep_protocol(factories.make_dataset(slug="twin"), Scoring("pixels-test"), answer)
 
-    assert str(caught.value).startswith("python -m evaluation classifier ended with 2: ")
-    assert "x.npz: holds no arr_0; expected images as arr_0" in str(caught.value)
-    assert heard
+    assert str(caught.value) == (
+        f"twin: {protocol.dataset} has the same images and this protocol already"
+    )
+
+
+def test_an_engine_that_breaks_shows_its_last_words() -> None:
+    lines = ["Traceback (most recent call last):", "MemoryError"]
+
+    assert services._last_words(lines, 1) == (
+        "python -m evaluation ended with 1: Traceback (most recent call last):\nMemoryError"
+    )
+    assert services._last_words([], -9) == "python -m evaluation ended with -9: no message"
+
+
+def test_the_number_of_images_makes_another_protocol(protocol: Protocol) -> None:
+    weights = protocol.record["extractor"]["weights_sha256"]
+    other = factories.make_protocol(dataset=protocol.dataset, num_images=50, weights_sha256=weights)
+
+    assert "num images: 100 and 50" in protocol.differences(other)
+    assert protocol.differences(protocol) == []
 
 
 @pytest.mark.parametrize(
@@ -208,7 +217,7 @@ def test_a_protocol_may_be_renamed(protocol: Protocol) -> None:
 def test_a_fingerprint_must_be_that_of_the_record(protocol: Protocol) -> None:
     with pytest.raises(ProtocolError) as caught:
         Protocol.objects.create(
-            dataset=protocol.dataset, record=protocol.record, fingerprint="0" * 64, num_images=500
+            dataset=protocol.dataset, record=protocol.record, fingerprint="0" * 64, num_images=100
         )
 
     assert str(caught.value) == "fingerprint: expected that of the record"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pytest_django.fixtures import Settings
 
-from catalog.models import Protocol
-from catalog.services import register_protocol
+from catalog.models import file_sha256
+from catalog.services import Scoring, register_protocol
 from experiments import tasks
 from experiments.models import Evaluation, Experiment, MetricValue, Run, SampleSet
 from jobs.models import Job, Status
@@ -135,10 +135,10 @@ def test_a_control_that_is_too_small_is_completed_without_values() -> None:
     assert reasons == {(None, "the test split holds 20 images, the protocol scores 30")}
 
 
-def test_inception_scores_are_named_by_their_weights(tmp_path: Path) -> None:
+def test_inception_scores_are_named_by_their_weights(tmp_path: Path, data_dir: Path) -> None:
     dataset = make_dataset(files=True, train_size=24, test_size=12, channels=3)
-    weights = write_random_weights(tmp_path)
-    protocol, _ = register_protocol(dataset, preset="inception-test", weights=weights)
+    scoring = Scoring(preset="inception-test", weights=write_random_weights(tmp_path))
+    protocol, _ = register_protocol(dataset, scoring, admission_images=0)
     make_experiment(
         protocols=[protocol],
         entries=[{"algorithm": "vae.conv", "config": TINY["vae.conv"]}],
@@ -148,11 +148,45 @@ def test_inception_scores_are_named_by_their_weights(tmp_path: Path) -> None:
 
     work_off()
 
-    assert Protocol.objects.get().metric_label("fd").startswith("FD[inception-v3-compat@")
+    protocol.refresh_from_db()
+    digest = protocol.record["extractor"]["weights_sha256"]
+    assert protocol.metric_label("fd") == f"FD[inception-v3-compat@{digest[:8]}]"
+    assert protocol.facts == {"weights_file": "random.pth", "known_weights": False}
+    assert protocol.weights_path is not None
+    assert protocol.weights_path.is_relative_to(data_dir / "extractors")
+    assert file_sha256(protocol.weights_path) == digest
     values = MetricValue.objects.filter(metric="fd")
     assert values.count() == 2
     assert all(value.value is not None and value.low is None for value in values)
     assert all("images" in value.reason for value in values)  # too few for an interval
+
+
+@pytest.mark.parametrize(
+    ("extractor", "metrics"),
+    [
+        ("pixels-pca64", ("fd", "recall", "authenticity")),
+        ("random-convolution", ("fd", "coverage")),
+    ],
+)
+def test_extractors_without_weights_score_every_control(
+    extractor: str, metrics: tuple[str, ...]
+) -> None:
+    dataset = make_dataset(files=True, train_size=120, test_size=60)
+    scoring = Scoring(extractor=extractor, metrics=metrics)
+    protocol, _ = register_protocol(dataset, scoring, admission_images=0)
+    make_experiment(protocols=[protocol])
+    Run.objects.all().delete()
+
+    work_off()
+
+    values = MetricValue.objects.order_by("pk")
+    assert {v.metric for v in values} == set(metrics)
+    assert all(v.value is not None for v in values), [(v.metric, v.reason) for v in values]
+    fd = {
+        v.evaluation.sample_set.entry.config["control"]: v.value or 0.0
+        for v in values.filter(metric="fd")
+    }
+    assert fd["copy"] < fd["test"]
 
 
 def test_samples_whose_file_changed_are_not_scored() -> None:

@@ -5,25 +5,35 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from catalog.models import Dataset
-from catalog.services import PRESETS, RegistrationError, register_protocol
+from catalog.models import Dataset, Protocol
+from catalog.services import (
+    ADMISSION_IMAGES,
+    DEFAULT_PRESET,
+    RegistrationError,
+    Scoring,
+    register_protocol,
+)
+from evaluation.presets import PRESETS
 
 
 class Command(BaseCommand):
     help = (
-        "Register how generated images of a dataset are scored against its train split. The test "
-        "split is scored too, as the real-vs-real control. A dataset classifier is trained if "
-        "there is none yet. The same protocol twice is one protocol: its fingerprint is printed."
+        "Register how generated images of a dataset are scored against its train split; the test "
+        "split is held out. A dataset classifier is trained if there is none yet, and the extractor "
+        "is tested on real and corrupted images. The same protocol twice is one protocol: its "
+        "fingerprint is printed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("dataset", help="slug of a registered dataset")
         presets = "; ".join(f"{name}: {preset.help}" for name, preset in PRESETS.items())
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument("--preset", choices=PRESETS, help=f"{presets} (default: {DEFAULT_PRESET})")
+        how.add_argument(
+            "--extractor", metavar="NAME", help="an extractor with all metrics measured by default"
+        )
         parser.add_argument(
-            "--preset",
-            default="classifier-test",
-            choices=PRESETS,
-            help=f"{presets} (default: %(default)s)",
+            "--metrics", metavar="A,B", default="", help="these alone; else the preset's"
         )
         parser.add_argument(
             "--num-images",
@@ -35,7 +45,21 @@ class Command(BaseCommand):
             "--weights",
             type=Path,
             metavar="FILE",
-            help="of Inception, copied into the data folder; else the file of INCEPTION_WEIGHTS",
+            help="of the extractor, copied into the data folder; for Inception else the file of "
+            "INCEPTION_WEIGHTS",
+        )
+        parser.add_argument(
+            "--classifier-data",
+            type=Path,
+            metavar="FILE",
+            help="labelled grey images whose classifier a stacked one applies to each channel",
+        )
+        parser.add_argument(
+            "--admission-images",
+            type=int,
+            default=ADMISSION_IMAGES,
+            metavar="N",
+            help="real images the extractor is tested on; 0 = it is not (default: %(default)s)",
         )
 
     def handle(self, *args: Any, dataset: str, **options: Any) -> None:
@@ -46,16 +70,43 @@ class Command(BaseCommand):
         try:
             protocol, is_new = register_protocol(
                 row,
-                preset=options["preset"],
-                num_images=options["num_images"],
-                weights=options["weights"],
+                scoring(options),
+                admission_images=options["admission_images"],
                 report=lambda line: self.stderr.write(line, style_func=str),
             )
         except RegistrationError as error:
             raise CommandError(str(error)) from error
+        self.tell(protocol, is_new=is_new)
+
+    def tell(self, protocol: Protocol, *, is_new: bool) -> None:
         metrics = ", ".join(protocol.metric_label(metric) for metric in protocol.metrics)
         verb = "registered" if is_new else "registered already:"
-        self.stdout.write(f"{verb} {protocol.name} on {row.slug}: {metrics}")
+        self.stdout.write(f"{verb} {protocol.name} on {protocol.dataset}: {metrics}")
         for fact, value in protocol.facts.items():
-            self.stdout.write(f"{fact.replace('_', ' ')}: {value}")
+            if fact != "admission":
+                self.stdout.write(f"{fact.replace('_', ' ')}: {value}")
+        for line in admission(protocol):
+            self.stdout.write(line)
         self.stdout.write(protocol.fingerprint)
+
+
+def scoring(options: dict[str, Any]) -> Scoring:
+    extractor = options["extractor"] or ""
+    return Scoring(
+        preset=options["preset"] or ("" if extractor else DEFAULT_PRESET),
+        extractor=extractor,
+        metrics=tuple(name.strip() for name in options["metrics"].split(",") if name.strip()),
+        num_images=options["num_images"],
+        weights=options["weights"],
+        classifier_data=options["classifier_data"],
+    )
+
+
+def admission(protocol: Protocol) -> list[str]:
+    """Return what the extractor's test found, in lines."""
+    record = protocol.facts.get("admission")
+    if record is None:
+        return ["extractor: not tested"]
+    if record["passed"]:
+        return [f"extractor: passed its test on {record['count']} images"]
+    return [f"extractor: failed its test: {reason}" for reason in record["reasons"]]
