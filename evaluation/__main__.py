@@ -6,6 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from rich.progress import Progress
+
+from evaluation.admission import Admission, admit
 from evaluation.arguments import build_parser
 from evaluation.evaluate import EvaluationError, evaluate_images, stages
 from evaluation.extractors.base import Extractor, ExtractorError
@@ -14,6 +18,7 @@ from evaluation.images import ImageError
 from evaluation.lint import lint, shared_images
 from evaluation.preparation import (
     CommandError,
+    Prepared,
     feature_cache,
     keep_weights,
     labelled,
@@ -43,6 +48,7 @@ from evaluation.reference import (
     list_references,
 )
 from evaluation.report import (
+    print_admission,
     print_record,
     print_references,
     print_result,
@@ -54,6 +60,7 @@ from evaluation.report import (
 )
 from evaluation.specs import INCEPTION, METRICS, has_known_weights
 from evaluation.streams import ImageStream
+from evaluation.uncertainty import choose
 
 EXIT_DIFFERENT = 1
 EXIT_ERROR = 2
@@ -65,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "score": _score,
         "compare": _compare,
         "protocol": _protocol,
+        "admit": _admit,
         "reference": _reference,
         "classifier": _classifier,
         "inception": _inception,
@@ -251,6 +259,10 @@ def _protocol(options: argparse.Namespace) -> int:
         prepared = prepare_extractor(name, options, reference, bars, keep=True)
         protocol = _build(options, preset, prepared.extractor, reference, held_out)
         facts = dict(prepared.facts)
+        if options.admission_images:
+            facts["admission"] = _admission(
+                prepared, reference, options.admission_images, bars
+            ).to_record()
     record = {
         "fingerprint": protocol.fingerprint(),
         "protocol": protocol.to_record(),
@@ -262,6 +274,35 @@ def _protocol(options: argparse.Namespace) -> int:
     else:
         print_record(record, as_json=True)
     return 0
+
+
+def _admit(options: argparse.Namespace) -> int:
+    reference = open_reference(options, options.extractor)
+    with progress() as bars:
+        prepared = prepare_extractor(options.extractor, options, reference, bars)
+        found = _admission(prepared, reference, options.num_images, bars)
+    print_admission(found)
+    if options.json:
+        write_json(options.json, found.to_record())
+    return 0 if found.passed else EXIT_DIFFERENT
+
+
+def _admission(
+    prepared: Prepared, reference: ImageStream | SavedReference, count: int, bars: Progress
+) -> Admission:
+    if isinstance(reference, SavedReference):
+        raise CommandError("the admission test needs images, got a saved reference")
+    task = bars.add_task("admission test", total=1.0)
+    if reference.count is None or reference.count < 4:
+        raise CommandError(f"the admission test needs 4 images, got {reference.count}")
+    chosen = choose(reference.count, min(2 * count, reference.count), seed=0)
+    return admit(
+        prepared.extractor,
+        np.concatenate(list(reference.chunks(chosen))),
+        labels=None if reference.labels is None else reference.labels[chosen],
+        count=count,
+        on_progress=lambda share: bars.update(task, completed=share),
+    )
 
 
 # --- references and weights -------------------------------------------------------------------

@@ -32,6 +32,7 @@ def build_parser(commands_by_name: Mapping[str, Command]) -> argparse.ArgumentPa
     _add_score(commands)
     _add_compare(commands)
     _add_protocol(commands)
+    _add_admit(commands)
     _add_reference(commands)
     _add_classifier(commands)
     _add_inception(commands)
@@ -83,7 +84,7 @@ def _add_protocol(commands: Commands) -> None:
         type=_whole,
         default=0,
         metavar="N",
-        help="put the extractor to the admission test on so many reference images; 0 = not",
+        help="put the extractor to the admission test, N images on each side; 0 = not",
     )
     protocol.add_argument("--json", type=Path, metavar="FILE", help="write it to FILE")
     _add_common(protocol)
@@ -100,7 +101,9 @@ def _add_admit(commands: Commands) -> None:
     admit.add_argument("--reference", required=True, help="real images")
     _add_data(admit)
     admit.add_argument("--extractor", type=_extractor, default=INCEPTION, help=_extractor_help())
-    admit.add_argument("--num-images", type=_positive, default=2000, help="of the reference")
+    admit.add_argument(
+        "--num-images", type=_positive, default=1000, help="on each side of a comparison"
+    )
     admit.add_argument("--json", type=Path, metavar="FILE", help="write the record to FILE")
     _add_common(admit)
 

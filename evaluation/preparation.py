@@ -135,7 +135,8 @@ def prepare_extractor(
 def _pixels(name: str, reference: ImageStream | SavedReference) -> np.ndarray | None:
     """Return the reference's pixels where an extractor is made from them, else a few to look at."""
     if isinstance(reference, SavedReference):
-        return None
+        shape = reference.facts.shape
+        return None if shape is None or name == PIXELS else np.zeros((1, *shape), np.uint8)
     if name == PIXELS:
         return np.concatenate(list(reference.chunks()))
     return next(iter(reference.chunks(indices=np.arange(1))))

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from evaluation.admission import Admission
 from evaluation.evaluate import EvaluationResult
 from evaluation.protocol import Protocol
 from evaluation.reference import ReferenceFacts
@@ -87,6 +88,21 @@ def print_references(found: Sequence[ReferenceFacts], *, as_json: bool = False) 
             for facts in found
         ],
     )
+
+
+def print_admission(found: Admission) -> None:
+    """Print what the admission test measured, and whether the extractor passed."""
+    rows = [("floor, real against real", "", _number(found.floor.value))]
+    for name, ladder in found.ladders.items():
+        rows += [
+            (name.replace("_", " "), _number(rung.level), _number(rung.value))
+            for rung in ladder.rungs
+        ]
+    rows.append(("difference between batch sizes", "", _number(found.batch_invariance)))
+    print_table(("test", "level", "value"), rows)
+    for reason in found.reasons:
+        say(f"  {reason}")
+    say(f"{'passed' if found.passed else 'failed'}, {found.count} images on each side")
 
 
 def result_record(result: EvaluationResult, protocol: Protocol) -> dict[str, Any]:
