@@ -116,7 +116,7 @@ def _right(
             raise Stopped
         part = slice(start, start + BATCH)
         with torch.inference_mode():
-            _, logits = network(torch.from_numpy(np.ascontiguousarray(images.pixels[part])))
+            _, logits = network(torch.from_numpy(images.pixels[part].copy()))
         right[part] = logits.argmax(1).numpy() == images.labels[part]
     return right
 

@@ -18,6 +18,7 @@ def jackknifed(
     left_out: np.ndarray,
     *,
     level: float,
+    corrected: float | None = None,  # known in another way; None = from the groups left out
     minimum: float | None = None,
     maximum: float | None = None,
 ) -> MetricResult:
@@ -29,7 +30,8 @@ def jackknifed(
     Source: Tukey, 1958, "Bias and confidence in not-quite large samples", with groups.
     """
     groups = len(left_out)
-    corrected = groups * value - (groups - 1) * float(left_out.mean())
+    if corrected is None:
+        corrected = groups * value - (groups - 1) * float(left_out.mean())
     variance = (groups - 1) / groups * float(((left_out - left_out.mean()) ** 2).sum())
     half_width = variance**0.5 * student_quantile(level, degrees_of_freedom=groups - 1)
     interval, reason = None, ""

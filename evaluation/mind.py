@@ -22,9 +22,7 @@ def mind(
     SW_2² is the mean over random unit directions u of W_2² between ⟨u, x⟩ and ⟨u, y⟩. The factor
     3D brings it near the scale of the Fréchet distance: a shift by δ costs about 3‖δ‖².
 
-    ``corrected`` and interval are from the grouped jackknife over generated images, reference and
-    directions held fixed; in simulations it covers 93-97 % from 10 images per group on, and more
-    where the sets are alike.
+    ``corrected`` and interval are those of ``squared_distance``, times 3D.
 
     Source: Berthet et al., 2026, "MIND: Monge Inception Distance for generative models evaluation".
     With the defaults the value is that of torch-fidelity 0.5 for sets of equal size, up to its

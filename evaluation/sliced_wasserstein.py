@@ -12,15 +12,16 @@ from evaluation.jackknife import jackknifed, seeded_groups
 from evaluation.uncertainty import CHUNK, Features, MetricResult, as_row_pair, undefined
 
 BLOCK = 128  # directions worked on at a time: 50 MB an array at 50,000 images
+SPLITS = 5  # of the images into halves, for the bias
 IMAGES_PER_GROUP = 10  # fewer generated images in a group of the jackknife: no interval
 
 
 @dataclass(frozen=True)
 class SlicedCost:
-    """The transport cost, averaged over directions; (B,) that with each group left out."""
+    """The transport cost, averaged over directions; (S,) that of each subset of the images."""
 
     value: float
-    left_out: np.ndarray
+    of_subsets: np.ndarray
 
 
 def sliced_wasserstein(
@@ -37,10 +38,9 @@ def sliced_wasserstein(
     """Return SW_p = (mean over directions of W_p^p)^(1/p) of real (M, D) and generated (N, D).
 
     The directions are uniform on the sphere and seeded: those of ``random_directions``. Sets of
-    unequal size are transported exactly, by their quantile functions. The interval of order 2 is
-    the root of that of SW_2², from the grouped jackknife over generated images: the reference and
-    the directions are held fixed. In simulations it covers 93-97 % from 10 images per group on,
-    and more where the sets are alike. ``details`` holds the square; a root near 0 has no standard error of its own.
+    unequal size are transported exactly, by their quantile functions. ``corrected`` and interval
+    of order 2 are the roots of those of SW_2², see ``squared_distance``; ``details`` holds the
+    square. A root near 0 has no standard error of its own.
 
     Source: Bonneel et al., 2015, "Sliced and Radon Wasserstein barycenters of measures".
 
@@ -93,7 +93,12 @@ def squared_distance(
 ) -> MetricResult:
     """Return SW_2² along unit vectors (R, D), of real (M, D) and generated (N, D) features.
 
-    ``corrected`` and interval are from the jackknife over ``groups`` of the generated images.
+    Reference and directions are held fixed. The standard error is that of the jackknife over
+    ``groups`` of generated images. ``corrected`` extrapolates from halves of the images to
+    infinitely many, and not from the groups left out as well: where N equals M the steps of both
+    quantile functions coincide, and the little that the cost falls there would count 20 times.
+    In simulations the interval covers 92-98 % with 32 or 64 features, from 10 images per group on;
+    with 6 features 86-98 %, and with the heavy tails of t with 5 degrees of freedom 77-95 %.
     """
     count = len(generated)
     needed = groups * IMAGES_PER_GROUP
@@ -101,15 +106,24 @@ def squared_distance(
         cost = sliced_cost(real, generated, directions, order=2, keep_going=keep_going)
         reason = f"no interval: {count} images are fewer than {needed}"
         return MetricResult(value=cost.value, reason=reason)
+    labels, halves = _group_labels(count, groups), _halves(groups)
     cost = sliced_cost(
         real,
         generated,
         directions,
         order=2,
-        labels=_group_labels(count, groups),
+        labels=labels,
+        subsets=np.concatenate([~np.eye(groups, dtype=bool), halves]),
         keep_going=keep_going,
     )
-    return jackknifed(cost.value, cost.left_out, level=level, minimum=0.0)
+    sizes = halves @ np.bincount(labels)
+    return jackknifed(
+        cost.value,
+        cost.of_subsets[:groups],
+        level=level,
+        corrected=_extrapolated(cost.value, count, cost.of_subsets[groups:], sizes),
+        minimum=0.0,
+    )
 
 
 def _group_labels(count: int, groups: int) -> np.ndarray:
@@ -118,6 +132,19 @@ def _group_labels(count: int, groups: int) -> np.ndarray:
     for label, group in enumerate(seeded_groups(count, groups, seed=0)):
         labels[group] = label
     return labels
+
+
+def _halves(groups: int) -> np.ndarray:
+    """Return which groups are in each half of SPLITS seeded splits, bool (2 SPLITS, groups)."""
+    rng = np.random.default_rng(0)
+    first = np.array([rng.permutation(groups) < groups // 2 for _ in range(SPLITS)])
+    return np.concatenate([first, ~first])
+
+
+def _extrapolated(value: float, count: int, part_values: np.ndarray, sizes: np.ndarray) -> float:
+    """Return a of value = a + b / count, where parts of ``sizes`` (S,) have the part values."""
+    share = float((count / sizes).mean())  # 2 for halves
+    return value - (float(part_values.mean()) - value) / (share - 1)
 
 
 def random_directions(count: int, dim: int, *, seed: int) -> np.ndarray:
@@ -138,14 +165,15 @@ def sliced_cost(
     *,
     order: float,
     labels: np.ndarray | None = None,
+    subsets: np.ndarray | None = None,
     keep_going: Callable[[], None] = lambda: None,
 ) -> SlicedCost:
     """Return the mean over directions (R, D) of W_p^p of the projected sets, float64.
 
-    ``labels``: the group (N,) of each generated image for ``left_out``, of order 2 alone; None =
-    no groups.
+    ``labels``: the group (N,) of each generated image; ``subsets``: bool (S, B), which groups are
+    in each subset whose cost, of order 2, is asked for too. None = no subsets.
     """
-    value, left_out = 0.0, np.zeros(0 if labels is None else labels.max() + 1)
+    value, of_subsets = 0.0, np.zeros(0 if subsets is None else len(subsets))
     for block in _blocks(directions):
         keep_going()
         a, b = _projected(generated, block), np.sort(_projected(real, block), axis=1)
@@ -154,9 +182,9 @@ def sliced_cost(
         ranks = np.argsort(a, axis=1)
         a, b = np.take_along_axis(a, ranks, axis=1) - centre, b - centre
         value += float(transport_cost(a, b, order=order).sum())
-        if labels is not None:
-            left_out += _left_out(a, b, labels[ranks], len(left_out))
-    return SlicedCost(value=value / len(directions), left_out=left_out / len(directions))
+        if labels is not None and subsets is not None:
+            of_subsets += _subset_costs(a, b, labels[ranks], subsets)
+    return SlicedCost(value=value / len(directions), of_subsets=of_subsets / len(directions))
 
 
 def transport_cost(a: np.ndarray, b: np.ndarray, *, order: float) -> np.ndarray:
@@ -177,22 +205,24 @@ def transport_cost(a: np.ndarray, b: np.ndarray, *, order: float) -> np.ndarray:
     return weighted
 
 
-def _left_out(a: np.ndarray, b: np.ndarray, labels: np.ndarray, groups: int) -> np.ndarray:
-    """Return (B,) the sum over rows of W_2² of a without each group, labels (R, N), and of b.
+def _subset_costs(
+    a: np.ndarray, b: np.ndarray, labels: np.ndarray, subsets: np.ndarray
+) -> np.ndarray:
+    """Return (S,) the sum over rows of W_2² of each subset of a, of groups (R, N), and of b.
 
     W_2² = ⟨a²⟩ + ⟨b²⟩ - 2 Σ a_(i) ∫ G⁻¹(u) du over the i-th step, so that only the kept part of
-    each sorted row is needed, and no group is sorted again.
+    each sorted row is needed, and no subset is sorted again.
     """
     within_b = float((b**2).mean(1).sum())
     steps: dict[int, np.ndarray] = {}
-    costs = np.zeros(groups)
-    for group in range(groups):
-        kept = a[labels != group].reshape(len(a), -1)  # (R, N'), every row lacks the same images
+    costs = np.zeros(len(subsets))
+    for index, subset in enumerate(subsets):
+        kept = a[subset[labels]].reshape(len(a), -1)  # (R, N'), the same images in every row
         size = kept.shape[1]
         if size not in steps:
             steps[size] = _step_integrals(b, size)
         cross = np.einsum("rn,rn->", kept, steps[size])
-        costs[group] = np.einsum("rn,rn->", kept, kept) / size + within_b - 2 * cross
+        costs[index] = np.einsum("rn,rn->", kept, kept) / size + within_b - 2 * cross
     return costs
 
 

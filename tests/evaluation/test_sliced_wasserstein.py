@@ -121,17 +121,38 @@ def test_directions_are_unit_vectors_that_depend_on_the_seed_alone() -> None:
     assert (directions != random_directions(300, 7, seed=4)).any()
 
 
-def test_groups_left_out_cost_what_the_rest_costs() -> None:
+def test_a_subset_of_the_groups_costs_what_its_images_cost() -> None:
     x, y = torch.from_numpy(features(47)), torch.from_numpy(features(60, seed=1) + 0.3)
     labels, directions = np.arange(47) % 5, random_directions(200, 5, seed=0)
+    subsets = np.array([[1, 1, 1, 1, 0], [1, 0, 1, 0, 0], [0, 0, 0, 0, 1], [1, 1, 1, 1, 1]], bool)
 
-    found = sliced_cost(y, x, directions, order=2, labels=labels)
+    found = sliced_cost(y, x, directions, order=2, labels=labels, subsets=subsets)
 
-    rest = [
-        sliced_cost(y, x[torch.from_numpy(labels != group)], directions, order=2).value
-        for group in range(5)
+    alone = [
+        sliced_cost(y, x[torch.from_numpy(subset[labels])], directions, order=2).value
+        for subset in subsets
     ]
-    assert found.left_out == pytest.approx(rest, rel=1e-10)
+    assert found.of_subsets == pytest.approx(alone, rel=1e-10)
+    assert found.value == pytest.approx(alone[-1], rel=1e-10)
+
+
+@pytest.mark.parametrize("count", [300, 400, 500])
+def test_sets_of_equal_size_are_corrected_like_those_of_other_sizes(count: int) -> None:
+    rng = np.random.default_rng(2)
+    directions = random_directions(20, 32, seed=0)
+    mixing = rng.normal(size=(32, 32)) / math.sqrt(32)
+
+    def drawn(size: int) -> torch.Tensor:
+        return torch.from_numpy(rng.laplace(size=(size, 32)) @ mixing).relu()
+
+    real = drawn(400)
+    truth = sliced_cost(real, drawn(100_000), directions, order=2).value
+
+    results = [squared_distance(real, drawn(count), directions) for _ in range(150)]
+
+    assert numbers(results, "corrected").mean() == pytest.approx(truth, rel=0.15)
+    assert numbers(results, "value").mean() > 1.4 * truth
+    assert coverage(results, truth) >= 0.92
 
 
 @pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (0.1, 1.0), (0.3, 1.2)])
