@@ -17,7 +17,7 @@ SPEC = EXTRACTORS[INCEPTION]
 FILE_NAME = SPEC.known_weights[INCEPTION_2015_SHA256]
 URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FILE_NAME}"
 MAX_BYTES = 200 * 2**20  # the known file has 91 MiB
-AT_ONCE_ON_CPU = 4  # images whose widest layer stays in the cache: more would wait for memory
+AT_ONCE_PER_CORE = 2  # images whose layers stay in the cache: with more, cores wait for memory
 
 
 class InceptionExtractor(Extractor):
@@ -52,7 +52,6 @@ class InceptionExtractor(Extractor):
         self.device = torch.device(device)
         self.weights_sha256 = file_sha256(weights)
         network = build_from_file(weights, InceptionNetwork, name=INCEPTION).to(self.device)
-        self._at_once = AT_ONCE_ON_CPU if self.device.type == "cpu" else None
         self._network: Callable[[Tensor], tuple[Tensor, Tensor]] = network
         if compile_backend is not None:
             self._network = torch.compile(network, backend=compile_backend)
@@ -64,10 +63,13 @@ class InceptionExtractor(Extractor):
         """
         found = [
             self._network(resize_bilinear(few.expand(-1, 3, -1, -1), SIDE).sub_(128).div_(128))
-            for few in images.split(self._at_once or len(images))
+            for few in images.split(self._at_once(len(images)))
         ]
         features, logits = zip(*found, strict=True)
         return torch.cat(features), torch.cat(logits)
+
+    def _at_once(self, count: int) -> int:
+        return AT_ONCE_PER_CORE * torch.get_num_threads() if self.device.type == "cpu" else count
 
 
 def find_weights(

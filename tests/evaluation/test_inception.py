@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_isc import isc_features_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
 
 from evaluation.__main__ import main
 from evaluation.extractors.base import ExtractorError, FeatureSet, extract, file_sha256
@@ -25,6 +26,7 @@ from evaluation.extractors.inception_network import Convolution
 from evaluation.extractors.resize import resize_bilinear
 from evaluation.frechet import frechet_distance
 from evaluation.inception_score import inception_score_from_logits
+from evaluation.kid import subset_kernel_distance
 from evaluation.moments import Moments
 from evaluation.specs import INCEPTION_2015_SHA256, metric_label
 from tests.inception import load_theirs, make_textures, their_features, write_random_weights
@@ -91,7 +93,7 @@ def logits_of(found: FeatureSet) -> Tensor:
 
 
 @pytest.mark.slow
-def test_fid_and_is_of_2000_images_are_those_of_torch_fidelity(
+def test_fid_kid_and_is_of_2000_images_are_those_of_torch_fidelity(
     weights: Path, extractor: InceptionExtractor
 ) -> None:
     """Against the values that torch-fidelity itself computes from its own features."""
@@ -109,8 +111,12 @@ def test_fid_and_is_of_2000_images_are_those_of_torch_fidelity(
         assert relative_difference(found.logits, expected.logits) < TOLERANCE
     statistics = [fid_features_to_statistics(other.features) for other in others]
     fid = fid_statistics_to_metric(*statistics, False)["frechet_inception_distance"]
+    kid = kid_features_to_metric(others[1].features, others[0].features, verbose=False)
     score = isc_features_to_metric(logits_of(others[1]))
     assert fd(real.features, fake.features) == pytest.approx(fid, rel=1e-4)
+    assert subset_kernel_distance(real.features, fake.features).value == pytest.approx(
+        kid["kernel_inception_distance_mean"], rel=1e-4
+    )
     assert inception_score_from_logits(
         logits_of(fake), splits=10, seed=2020
     ).value == pytest.approx(score["inception_score_mean"], rel=1e-4)
