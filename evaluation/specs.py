@@ -128,7 +128,8 @@ _QUALITY = (
         maximum=None,
         parameters=_of(ddof=1, dtype="float64", epsilon=0),
         uncertainty=_of(
-            method="grouped jackknife over the generated images, reference held fixed",
+            method="grouped jackknife over the generated images, bias corrected to second order, "
+            "reference held fixed",
             groups=20,
             seed=0,
             quantile="Student t",

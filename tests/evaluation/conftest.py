@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
 
 from evaluation.extractors.classifier import LabelledImages, TrainedClassifier, prepare_classifier
 
@@ -13,6 +14,7 @@ from evaluation.extractors.classifier import LabelledImages, TrainedClassifier, 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+    threadpool_limits(1)
 
 
 @pytest.fixture(scope="session")
