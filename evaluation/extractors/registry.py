@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import torch
 from evaluation.extractors.base import Extractor, ExtractorError
 from evaluation.extractors.classifier import ClassifierExtractor
 from evaluation.extractors.dinov2 import PUBLISHED as DINOV2_WEIGHTS, DinoExtractor
-from evaluation.extractors.fidelity import FidelityExtractor
 from evaluation.extractors.inception import InceptionExtractor, find_weights
 from evaluation.extractors.pixels import PixelExtractor
 from evaluation.extractors.random_convolution import (
@@ -106,7 +106,12 @@ def _pixels(request: _Request) -> Extractor:
 
 
 def _fidelity(request: _Request) -> Extractor:
-    return FidelityExtractor(request.name, request.weights, device=request.device)
+    # Imported when asked for: with torchvision it takes as long as torch itself.
+    module = import_module("evaluation.extractors.fidelity")
+    extractor: Extractor = module.FidelityExtractor(
+        request.name, request.weights, device=request.device
+    )
+    return extractor
 
 
 def _needed_reference(request: _Request) -> np.ndarray:
