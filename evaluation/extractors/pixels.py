@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.linalg import eigh
 from torch import Tensor
 
 from evaluation.extractors.base import Extractor, ExtractorError
@@ -106,8 +107,10 @@ def _fit(reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _leading(matrix: np.ndarray) -> np.ndarray:
     """Return the eigenvectors of the largest eigenvalues as columns, negligible ones left out."""
-    values, vectors = np.linalg.eigh(matrix)
-    kept = int((values[-COMPONENTS:] > NEGLIGIBLE * values[-1]).sum()) if values[-1] > 0 else 0
-    if kept == 0:
+    size = len(matrix)
+    values, vectors = eigh(matrix, subset_by_index=(max(0, size - COMPONENTS), size - 1))
+    kept = values > max(NEGLIGIBLE * values[-1], 0)
+    if not kept.any():
         raise ExtractorError("expected a reference of different images: these have no components")
-    return vectors[:, ::-1][:, :kept]
+    leading: np.ndarray = vectors[:, kept][:, ::-1]
+    return leading
