@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import norm
 from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no stubs
+from threadpoolctl import threadpool_limits
 
 from evaluation.uncertainty import Features, MetricResult, as_row_pair, undefined
 
