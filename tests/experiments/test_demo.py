@@ -23,6 +23,7 @@ from tests.servers import free_port, postgres_program, postgres_server, redis_se
 from tests.site import Site
 
 FAMILIES = {"gan", "vae", "diffusion"}
+AUTHENTICITY = "NN[classifier] authenticity"
 
 
 def demo(site: Site, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -41,7 +42,17 @@ def check_board(rows: list[dict[str, Any]]) -> None:
     assert len({row["protocol"] for row in rows}) == 1
     assert re.fullmatch(r"[0-9a-f]{64}", rows[0]["protocol"])
     metrics = [name for name in rows[0] if name.endswith(" low")]
-    assert len(metrics) == 5
+    assert len(metrics) >= 10
+    assert [row["control_kind"] for row in rows] == [
+        "test",
+        "",
+        "",
+        "",
+        "",
+        "copy",
+        "noise",
+        "blur",
+    ]
     for row in rows:
         assert row["seeds_scored"] == row["seeds_total"] >= 1
         for low in metrics:
@@ -49,6 +60,15 @@ def check_board(rows: list[dict[str, Any]]) -> None:
             assert isinstance(value, float)
             assert math.isfinite(value)
     assert not any("FID" in name for name in rows[0])
+    check_copy(rows)
+
+
+def check_copy(rows: list[dict[str, Any]]) -> None:
+    """Check that the copy of training images is caught, and that no model is called one."""
+    real = next(row for row in rows if row["control_kind"] == "test")
+    for row in rows:
+        below = row[f"{AUTHENTICITY} high"] < real[f"{AUTHENTICITY} low"]
+        assert below == (row["control_kind"] == "copy"), row["entry"]
 
 
 def leftovers(data: Path) -> list[str]:
@@ -172,13 +192,16 @@ def test_the_default_demo_shows_what_it_says(quick_demo: Site) -> None:
 
     rows = read_board(board)
     check_board(rows)
-    control = next(row for row in rows if row["control"])
-    assert all(control["FD[classifier]"] < r["FD[classifier]"] for r in rows if r is not control)
+    fd = {row["control_kind"]: row["FD[classifier]"] for row in rows if row["control"]}
+    assert all(fd["test"] < r["FD[classifier]"] for r in rows if not r["control"])
+    assert fd["test"] < fd["blur"] < fd["noise"]
     digits = load_digits()
     judge = SVC().fit(digits.data / 16, digits.target)
     site.start_web()
     for sample_set in site.get("/api/samplesets/")["results"]:
         (path,) = (site.data / "samples").glob(f"{sample_set['id']}-*.npz")
+        if sample_set["label"] in ("Uniform noise", "Blurred test images"):
+            continue
         with np.load(path) as file:
             pixels, labels = file["arr_0"], file["labels"]
         agreement = (judge.predict(pixels.reshape(len(pixels), -1) / 255) == labels).mean()

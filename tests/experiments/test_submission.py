@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,8 +100,7 @@ def test_a_comparison_is_submitted_in_the_admin_and_its_board_fills(
 
     # The page follows the work by itself: nobody reloads it.
     expect(page.locator("main")).to_contain_text(re.compile("queued|running"))
-    board = page.locator("table.ranking tbody")
-    expect(board.locator("tr")).to_have_count(7)
+    expect(page.locator("table.ranking tr[data-entry]")).to_have_count(7)
     expect(page.locator("main")).to_contain_text(re.compile(r"17 of 17 jobs"), timeout=240_000)
     check_timelines(mnist_site)
     check_board(mnist_site, page)
@@ -138,10 +138,10 @@ def check_timelines(site: Site) -> None:
 def check_board(site: Site, page: Page) -> None:
     """Check that the board is full and that its CSV holds the very numbers of the page."""
     fingerprint = site.get("/api/protocols/")["results"][0]["fingerprint"]
-    page.goto(f"/leaderboards/{fingerprint}/")
+    page.goto(f"/leaderboards/{fingerprint}/?columns=all")
     on_page = [
         [cell.get_attribute("data-value") for cell in row.locator("[data-value]").all()]
-        for row in page.locator("table.ranking tbody tr").all()
+        for row in page.locator("table.ranking tr[data-entry]").all()
     ]
     address = f"{site.address}/api/leaderboards/{fingerprint}/?format=csv"
     with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310  # loopback
@@ -149,8 +149,18 @@ def check_board(site: Site, page: Page) -> None:
     metrics = [name.removesuffix(" low") for name in rows[0] if name.endswith(" low")]
     costs = ["images_per_second", "nfe", "parameters", "device_seconds"]
     in_csv = [[row[name] for name in (*metrics, *costs) if row[name]] for row in rows]
-    assert len(metrics) == 5
+    assert metrics == [metric["label"] for metric in in_board_order(site, fingerprint)]
     assert [[float(value or "nan") for value in row if value] for row in on_page] == [
         [float(value) for value in row] for row in in_csv
     ]
-    assert [len(row) for row in in_csv] == [5, 9, 9, 9]
+    assert [row["control_kind"] for row in rows] == ["test", "", "", "", "copy", "noise", "blur"]
+    assert [len(row) - len(metrics) for row in in_csv] == [0, 4, 4, 4, 0, 0, 0]  # no cost
+    copy = page.locator("tr[data-control=copy] [data-column=authenticity]")
+    expect(copy.locator(".ranking-mark")).to_contain_text("‡")
+
+
+def in_board_order(site: Site, fingerprint: str) -> list[dict[str, Any]]:
+    """Return the metrics of a protocol as columns stand: corner by corner."""
+    metrics = site.get(f"/api/protocols/{fingerprint}/")["metrics"]
+    corners = ["quality", "coverage", "memorisation"]
+    return sorted(metrics, key=lambda metric: corners.index(metric["corner"]))

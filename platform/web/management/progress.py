@@ -109,9 +109,11 @@ def board_table(board: Board) -> Table:
     """
     rows = [row for row in board.rows if not row.is_aside]
     table = Table(title=str(board.protocol), box=None, padding=(0, 0, 0, 2), pad_edge=False)
-    table.add_column("")
+    table.add_column("", overflow="fold", min_width=14)
     for row in rows:
-        table.add_column(f"{row.entry.label}\n[dim]{row.sampler_label}[/]", justify="right")
+        table.add_column(
+            f"{row.entry.label}\n[dim]{row.sampler_label}[/]", justify="right", overflow="fold"
+        )
     for column in filter(lambda column: column.headline, board.columns):
         cells = [row.cells[column.key] for row in rows]
         places = digits.decimals(cells)
