@@ -1,23 +1,16 @@
 """The Fréchet distance between Gaussians fitted to two sets of features (FD; FID on Inception)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.linalg import eigvalsh, lapack
 from torch import Tensor
 
+from evaluation import jackknife
 from evaluation.moments import Moments, MomentSums
-from evaluation.specs import METRICS
-from evaluation.uncertainty import (
-    Features,
-    MetricResult,
-    as_rows,
-    interval_around,
-    student_quantile,
-    undefined,
-)
+from evaluation.uncertainty import Features, MetricResult, as_rows, undefined
 
 EPS = torch.finfo(torch.float64).eps
 LARGEST_SECOND_ORDER = 3.0  # of the bias, in standard errors; the third is about a fifth of it
@@ -202,7 +195,7 @@ def measure_frechet(
         return _distance(sums.moments(), reference)
 
     parts = []
-    for group in seeded_groups(count, groups, seed=seed):
+    for group in jackknife.seeded_groups(count, groups, seed=seed):
         keep_going()
         parts.append(MomentSums.of(x[torch.from_numpy(group)], reference.mean))
     whole = _sum(parts)
@@ -246,14 +239,6 @@ def _too_few(count: int, dim: int, *, groups: int, images_per_dimension: int) ->
     return ""
 
 
-def seeded_groups(count: int, groups: int, *, seed: int) -> list[np.ndarray]:
-    """Return a partition of 0..count-1 into groups of equal size, at most one image apart.
-
-    Shuffled, because images sorted by class would make the groups unlike each other.
-    """
-    return np.array_split(np.random.default_rng(seed).permutation(count), groups)
-
-
 def jackknifed(
     value: float, *, left_out: np.ndarray, halves: np.ndarray, level: float
 ) -> MetricResult:
@@ -263,24 +248,14 @@ def jackknifed(
     sets of B // 2 groups. If the second order is large, so may be the third: then no interval.
     """
     groups = len(left_out)
-    spec = METRICS["fd"]
     first_order = groups * value - (groups - 1) * float(left_out.mean())
     corrected = _without_two_orders(value, left_out, halves) if groups > 2 else first_order
-    variance = (groups - 1) / groups * float(((left_out - left_out.mean()) ** 2).sum())
-    error = variance**0.5
-    half_width = error * student_quantile(level, degrees_of_freedom=groups - 1)
-    reason, interval = "", None
-    if abs(corrected - first_order) > LARGEST_SECOND_ORDER * error:
+    found = jackknife.jackknifed(value, left_out, level=level, corrected=corrected, minimum=0.0)
+    assert found.standard_error is not None, "the jackknife knows it"
+    if abs(corrected - first_order) > LARGEST_SECOND_ORDER * found.standard_error:
         reason = "no interval: so few images have more bias than can be corrected"
-    elif corrected + half_width < 0:
-        reason = "no interval: too close to the reference, the whole interval lies below 0"
-    else:
-        interval = interval_around(
-            corrected, half_width, minimum=spec.minimum, maximum=spec.maximum
-        )
-    return MetricResult(
-        value=value, corrected=corrected, standard_error=error, interval=interval, reason=reason
-    )
+        return replace(found, interval=None, reason=reason)
+    return found
 
 
 def _without_two_orders(value: float, left_out: np.ndarray, halves: np.ndarray) -> float:

@@ -244,7 +244,9 @@ def _class_kl(inputs: _Inputs) -> MetricResult:
 
 def _class_fd(inputs: _Inputs) -> MetricResult:
     fake_logits, real_logits = _logits(inputs)
-    return per_class_frechet(inputs.fake, fake_logits, inputs.real, real_logits)
+    return per_class_frechet(
+        inputs.fake, fake_logits, inputs.real, real_logits, **_resampling(inputs)
+    )
 
 
 def _modes(inputs: _Inputs) -> MetricResult:
@@ -252,15 +254,16 @@ def _modes(inputs: _Inputs) -> MetricResult:
 
 
 def _mind(inputs: _Inputs) -> MetricResult:
-    return mind(inputs.real, inputs.fake, **_settings(inputs))
+    return mind(inputs.real, inputs.fake, **_settings(inputs), **_resampling(inputs))
 
 
 def _sliced_wasserstein(inputs: _Inputs) -> MetricResult:
-    return sliced_wasserstein(inputs.real, inputs.fake, **_settings(inputs))
+    return sliced_wasserstein(inputs.real, inputs.fake, **_settings(inputs), **_resampling(inputs))
 
 
 def _ndb(inputs: _Inputs) -> MetricResult:
-    return ndb(inputs.real, inputs.fake, **_settings(inputs))
+    keep_going = inputs.scored.keep_going
+    return ndb(inputs.real, inputs.fake, keep_going=keep_going, **_settings(inputs))
 
 
 def _settings(inputs: _Inputs) -> dict[str, Any]:
@@ -269,6 +272,15 @@ def _settings(inputs: _Inputs) -> dict[str, Any]:
         name: value
         for name, value in inputs.parameters.items()
         if name != "reference_count" and isinstance(value, int | float)
+    }
+
+
+def _resampling(inputs: _Inputs) -> dict[str, Any]:
+    """Return how the interval is made, with the level and what ends the work early."""
+    return {
+        **{name: value for name, value in inputs.method.items() if isinstance(value, int)},
+        "level": inputs.scored.level,
+        "keep_going": inputs.scored.keep_going,
     }
 
 
@@ -284,7 +296,7 @@ _MEASURES: dict[str, Callable[[_Inputs], MetricResult]] = {
     "missing_classes": lambda inputs: missing_classes(*_logits(inputs)),
     "modes": _modes,
     "ndb": _ndb,
-    "vendi": lambda inputs: vendi_score(inputs.fake),
+    "vendi": lambda inputs: vendi_score(inputs.fake, **_resampling(inputs)),
 }
 
 OF_FEATURES = frozenset({*_PAIRWISE, *_MEASURES})

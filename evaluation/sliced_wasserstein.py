@@ -97,8 +97,8 @@ def squared_distance(
     ``groups`` of generated images. ``corrected`` extrapolates from halves of the images to
     infinitely many, and not from the groups left out as well: where N equals M the steps of both
     quantile functions coincide, and the little that the cost falls there would count 20 times.
-    In simulations the interval covers 92-98 % with 32 or 64 features, from 10 images per group on;
-    with 6 features 86-98 %, and with the heavy tails of t with 5 degrees of freedom 77-95 %.
+    In simulations the interval covers 90-98 % with 32 or 64 features, from 10 images per group on;
+    with 6 features 82-99 %, and with the heavy tails of t with 5 degrees of freedom 77-95 %.
     """
     count = len(generated)
     needed = groups * IMAGES_PER_GROUP

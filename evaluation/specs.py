@@ -239,7 +239,7 @@ _QUALITY = (
         minimum=0.0,
         maximum=None,
         parameters=_of(ddof=1, dtype="float64", classes="predicted", average="mean"),
-        uncertainty=_NO_INTERVAL,
+        uncertainty=_of(**_JACKKNIFE, images_per_dimension=5),
         needs=("classes",),
         help="Mean over the predicted classes of the Fréchet distance within each.",
     ),
@@ -252,7 +252,7 @@ _QUALITY = (
         minimum=0.0,
         maximum=None,
         parameters=_of(projections=1000, seed=2020),
-        uncertainty=_JACKKNIFE,
+        uncertainty=_of(**_JACKKNIFE, correction="five splits into halves"),
         help="Monge Inception distance: squared sliced Wasserstein-2 distance, times 3 D.",
     ),
     MetricSpec(
@@ -264,7 +264,7 @@ _QUALITY = (
         minimum=0.0,
         maximum=None,
         parameters=_of(order=2, directions=256, seed=0),
-        uncertainty=_JACKKNIFE,
+        uncertainty=_of(**_JACKKNIFE, correction="five splits into halves"),
         help="Wasserstein-2 distance of the features along random directions.",
     ),
     MetricSpec(
