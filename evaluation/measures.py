@@ -17,6 +17,7 @@ from evaluation.classes import (
 from evaluation.extractors.base import FeatureSet
 from evaluation.frechet import ReferenceGaussian, measure_frechet, measure_frechet_infinity
 from evaluation.inception_score import inception_score_from_logits
+from evaluation.memorisation import ct_score
 from evaluation.mind import mind
 from evaluation.ndb import ndb
 from evaluation.pairwise import Kernel, Neighbours, measure_pairs
@@ -266,6 +267,18 @@ def _ndb(inputs: _Inputs) -> MetricResult:
     return ndb(inputs.real, inputs.fake, keep_going=keep_going, **_settings(inputs))
 
 
+def _ct(inputs: _Inputs) -> MetricResult:
+    if inputs.scored.held_out is None:
+        return undefined("needs held-out real images")
+    return ct_score(
+        inputs.real,
+        inputs.scored.held_out.features,
+        inputs.fake,
+        keep_going=inputs.scored.keep_going,
+        **_settings(inputs),
+    )
+
+
 def _settings(inputs: _Inputs) -> dict[str, Any]:
     """Return the parameters that are numbers: those that the function takes by these names."""
     return {
@@ -296,6 +309,7 @@ _MEASURES: dict[str, Callable[[_Inputs], MetricResult]] = {
     "missing_classes": lambda inputs: missing_classes(*_logits(inputs)),
     "modes": _modes,
     "ndb": _ndb,
+    "ct": _ct,
     "vendi": lambda inputs: vendi_score(inputs.fake, **_resampling(inputs)),
 }
 

@@ -407,7 +407,7 @@ _MEMORISATION = (
         uncertainty=_NO_INTERVAL,
         ideal=0.0,
         needs=("held-out",),
-        by_default=False,
+        by_default=True,
         help="Whether generated images are nearer to training images than held-out ones are: "
         "far below 0 is copying, far above 0 is missing the data.",
     ),

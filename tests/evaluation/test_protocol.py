@@ -33,7 +33,7 @@ def test_a_protocol_survives_its_record() -> None:
 def test_the_fingerprint_of_the_same_protocol_never_changes() -> None:
     fingerprint = make_protocol().fingerprint()
 
-    assert fingerprint == "e0e8cf4a2f658c12eb5c73f3b75fc439bdbc375f323185e4a216afc33cb99ea8"
+    assert fingerprint == "96193b5cca7e495b21372f9efa1efebb2fe9170c587729b8ec9c85ae8b5ea547"
     assert short(fingerprint) == fingerprint[:12]
 
 
