@@ -6,6 +6,7 @@ from typing import Protocol
 
 MAX_DECIMALS = 6
 SIGNIFICANT = 3  # digits of a number without an interval
+COUNTS = ("missing_classes", "modes")  # metrics that count
 
 
 class Estimate(Protocol):
@@ -19,9 +20,14 @@ class Estimate(Protocol):
     def high(self) -> float | None: ...
 
 
-def decimals(estimates: Iterable[Estimate]) -> int:
-    """Return the decimals of a column: those of its narrowest interval, else three digits."""
+def decimals(estimates: Iterable[Estimate], *, counts: bool = False) -> int:
+    """Return the decimals of a column: those of its narrowest interval, else three digits.
+
+    `counts` says that the quantity is a number of things: where all are whole, so is the column.
+    """
     known = [e for e in estimates if e.value is not None]
+    if counts and all(e.value == int(e.value or 0) for e in known):
+        return 0
     halves = [(e.high - e.low) / 2 for e in known if e.low is not None and e.high is not None]
     if positive := [half for half in halves if half > 0]:
         return _bounded(_leading_place(min(positive)))

@@ -9,7 +9,8 @@ from evaluation import specs
 from leaderboards.admission import admission_of
 
 Pairs = list[tuple[str, str]]
-MANY = 4  # differences; more are folded away
+MANY = 4  # differences; of more, the most telling are shown and the rest folded away
+TELLING = ("version", "extractor name", "num images", "reference", "extractor weights", "images")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,16 @@ class Apart:
     @property
     def is_long(self) -> bool:
         return len(self.differences) > MANY
+
+    @property
+    def telling(self) -> list[str]:
+        """Return those that say most, as far as a short list goes."""
+        return sorted(self.differences, key=_place)[: MANY - 1]
+
+
+def _place(difference: str) -> int:
+    found = [place for place, name in enumerate(TELLING) if difference.startswith(name)]
+    return found[0] if found else len(TELLING)
 
 
 def apart(protocol: Protocol, others: Iterable[Protocol]) -> list[Apart]:

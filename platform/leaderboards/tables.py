@@ -182,7 +182,9 @@ def _head(
         column=column,
         link=f"{page}?{urlencode({**query, 'sort': wanted})}",
         aria_sort=_aria_sort(column, worst_first) if chosen else "",
-        places=digits.decimals(row.cells[column.key] for row in deciding),
+        places=digits.decimals(
+            (row.cells[column.key] for row in deciding), counts=column.key in digits.COUNTS
+        ),
         worst_first=chosen and worst_first,
         opens_group=opens_group,
     )

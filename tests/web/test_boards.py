@@ -427,6 +427,11 @@ def test_without_an_interval_three_digits_are_shown(value: float, places: int) -
     assert digits.decimals([Cell(value)]) == places
 
 
+def test_a_column_of_counts_is_whole_unless_a_mean_over_seeds_is_not() -> None:
+    assert digits.decimals([Cell(0.0), Cell(12.0), Cell(None)], counts=True) == 0
+    assert digits.decimals([Cell(0.0), Cell(1.5)], counts=True) == 2
+
+
 @pytest.mark.parametrize(
     ("cell", "text"),
     [

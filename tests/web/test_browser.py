@@ -182,7 +182,8 @@ def test_two_boards_of_one_experiment_say_why_they_may_not_be_compared(
 
     expect(apart).to_contain_text("Not comparable with Fifty")
     apart.locator("summary").click()
-    expect(apart.get_by_text("num images: 60 and 50")).to_be_visible()
+    expect(apart.get_by_text("num images: 60 and 50").first).to_be_visible()
+    expect(apart.get_by_text("metrics recall reference count: 60 and 50")).to_be_visible()
     apart.get_by_role("link", name="Fifty").click()
     expect(page.locator(".verdict-differs")).to_contain_text("Not comparable with Sixty")
     assert complaints == []

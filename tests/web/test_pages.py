@@ -223,10 +223,12 @@ def test_protocols_are_compared_in_words(client: Client) -> None:
     page = html.get(client, address)
 
     # among those of its dataset, and as the one that was asked for
-    for shown in page.all("ul", class_name="differences"):
-        assert [item.text for item in shown.all("li")] == one.differences(two)
+    verdicts = page.all("div", class_name="verdict")
+    for verdict in verdicts:
+        everything = verdict.all("ul", class_name="differences")[-1]
+        assert [item.text for item in everything.all("li")] == one.differences(two)
     assert "num images: 100 and 50" in one.differences(two)
-    assert len(page.all("ul", class_name="differences")) == 2
+    assert len(verdicts) == 2
     same = html.get(client, f"/protocols/{one.fingerprint}/?with={one.fingerprint}")
     assert "The two are the same protocol." in same.text
     html.get(client, f"/protocols/{one.fingerprint}/?with=abc", 404)
@@ -253,7 +255,11 @@ def test_a_protocols_page_says_why_the_other_boards_of_its_dataset_stand_apart(
     assert "extractor weights" in to_two.text and to_two.all("details") == []
     assert to_two.one("a").attributes["href"] == f"/protocols/{two.fingerprint}/"
     assert to_far.one("summary").text == f"All {len(one.differences(far))} differences"
-    assert len(to_far.all("li")) == len(one.differences(far)) > 4
+    telling, everything = to_far.all("ul", class_name="differences")
+    assert len(everything.all("li")) == len(one.differences(far)) > 4
+    assert [item.text.split(":")[0] for item in telling.all("li")] == [
+        "extractor name", "num images", "extractor weights sha256",
+    ]  # fmt: skip
     assert "of another dataset" not in " ".join(verdicts(page))
 
 

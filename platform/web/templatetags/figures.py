@@ -101,7 +101,8 @@ def value_text(value: MetricValue) -> str:
     figure = _Shown(value)
     if figure.value is None:
         return formats.ABSENT
-    return digits.number(shown(value.metric, figure.value), digits.decimals([figure]))
+    places = digits.decimals([figure], counts=value.metric in digits.COUNTS)
+    return digits.number(shown(value.metric, figure.value), places)
 
 
 @register.filter
