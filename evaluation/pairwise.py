@@ -24,7 +24,7 @@ from evaluation.uncertainty import (
 )
 
 MIN_IMAGES = 50  # smallest set whose halves still have neighbourhoods worth the name
-NEAREST = 12  # training images listed per generated one: hardly any half holds none of them
+NEAREST = 16  # training images listed per generated one: hardly any half holds none of them
 
 KeepGoing = Callable[[], None]
 
@@ -53,7 +53,7 @@ class Neighbours:
     @property
     def listed(self) -> int:
         """How many neighbours to list, so that a half hardly ever holds fewer than k of them."""
-        return max(3 * self.k + 11, NEAREST)
+        return max(3 * self.k + 14, NEAREST)
 
 
 def measure_pairs(

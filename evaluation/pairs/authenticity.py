@@ -62,7 +62,8 @@ def _nearest(distances: SquaredDistances, lists: NeighbourLists, row: int, rival
         error = distances.error(np.full(len(every), row), every, unit=DOUBLE)
         columns = every[strip[every] <= strip.min() + 2 * error]
     exact = distances.exact(np.full(len(columns), row), columns)
-    return int(columns[exact == exact.min()].min())
+    tied = columns[exact == exact.min()]
+    return int(tied[np.argmin(distances.b.order[tied])])
 
 
 def authentic_in_halves(lists: NeighbourLists, training: Training) -> np.ndarray:

@@ -51,8 +51,8 @@ class SquaredDistances:
 
     def __init__(self, a: Points, b: Points) -> None:
         self.a, self.b = a, b
-        difference = a.centres[a.own].double() - b.centres[b.own].double()
-        self._gap = float(difference @ difference)
+        self._difference = (a.centres[a.own].double() - b.centres[b.own].double()).cpu().numpy()
+        self._gap = float(self._difference @ self._difference)
         self._rows = a.norms + 2 * _towards(a, b) + self._gap / 2
         self._columns = b.norms + 2 * _towards(b, a) + self._gap / 2
         dtype, device = a.centres.dtype, a.centres.device
@@ -92,8 +92,10 @@ class SquaredDistances:
     def precise_tile(self, rows: np.ndarray | slice, columns: np.ndarray | slice) -> np.ndarray:
         """Return the squared distances (n, m) from products in float64."""
         x, y = self.a.centred_rows(rows).cpu().numpy(), self.b.centred_rows(columns).cpu().numpy()
-        terms = self._rows[rows][:, None] + self._columns[columns]
-        return np.asarray(np.maximum(terms - 2 * (x @ y.T), 0))
+        squared = -2 * (x @ y.T)
+        squared += (np.einsum("ij,ij->i", x, x) + 2 * (x @ self._difference))[:, None]
+        squared += np.einsum("ij,ij->i", y, y) - 2 * (y @ self._difference) + self._gap
+        return np.asarray(np.maximum(squared, 0))
 
     def strip(self, rows: np.ndarray, *, precise: bool) -> np.ndarray:
         """Return the squared distances (n, M) of some rows to all columns.
@@ -125,16 +127,19 @@ class SquaredDistances:
 
     def error(self, rows: np.ndarray, columns: np.ndarray, unit: float | None = None) -> np.ndarray:
         """Return a bound (P,) on the rounding error of the squared distances of pairs."""
-        unit = self.a.unit if unit is None else unit
-        terms = np.abs(self._rows[rows]) + np.abs(self._columns[columns])
-        lengths = np.sqrt(self.a.norms[rows] * self.b.norms[columns])
-        return np.asarray(unit * (2 * self._growth * lengths + 4 * terms))
+        lengths = np.sqrt(self.a.norms[rows]), np.sqrt(self.b.norms[columns])
+        return self._bound(*lengths, self.a.unit if unit is None else unit)
 
     def error_within(self, norms: np.ndarray, squared: np.ndarray) -> np.ndarray:
         """Return a bound on the error of any pair that has one of these norms and distances."""
-        other = np.sqrt(norms) + np.sqrt(squared) + 2 * self._gap**0.5
-        bound = 2 * self._growth * np.sqrt(norms) * other + 16 * other**2
-        return np.asarray(self.a.unit * bound)
+        lengths = np.sqrt(norms)
+        return self._bound(lengths, lengths + np.sqrt(squared) + self._gap**0.5, self.a.unit)
+
+    def _bound(self, x: np.ndarray, y: np.ndarray, unit: float) -> np.ndarray:
+        """Bound the errors for rows of lengths x and y: of their product, and of the rest."""
+        rest = (x + y + self._gap**0.5) ** 2
+        errors = unit * (2 * self._growth * x * y + 8 * rest) + DOUBLE * 2 * self._growth * rest
+        return np.asarray(errors)
 
 
 def _towards(a: Points, b: Points) -> np.ndarray:

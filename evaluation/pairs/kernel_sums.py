@@ -1,6 +1,7 @@
 """Sums of a polynomial kernel over all pairs, and the squared MMD with its error from them."""
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 import torch
@@ -31,20 +32,25 @@ class Kernel:
 class KernelSums:
     """Sums of the kernel matrix (N, M) of two sets, by row, by column, and of its squares.
 
-    Tiles are summed in the precision of the features, their sums in float64. Within one set the
-    diagonal is left out. Where a set is large, the sums by row and by column are what remains.
+    Tiles are summed in the precision of the features, their sums in float64. What is summed is
+    the kernel less its value between the two means, so that a common offset of the features
+    costs no digits. Within one set the diagonal is left out.
     """
 
     def __init__(self, kernel: Kernel, a: Points, b: Points) -> None:
         dtype, device = a.centres.dtype, a.centres.device
         self._degree, self._gamma = kernel.degree, kernel.scale(a.centres.shape[1])
         self._symmetric = a is b
-        between = float(a.centres[a.own].double() @ b.centres[b.own].double())
-        rows = self._gamma * a.projections[:, b.own]
-        columns = self._gamma * (b.projections[:, a.own] + between) + kernel.coef0
-        self._row_terms = torch.from_numpy(rows).to(device, dtype)[:, None]
-        self._column_terms = torch.from_numpy(columns).to(device, dtype)
-        self._buffer = torch.empty(BLOCK * BLOCK, dtype=dtype, device=device)
+        between = a.centres[a.own].double() @ b.centres[b.own].double()
+        self._middle = self._gamma * float(between) + kernel.coef0
+        self._coefficients = [
+            comb(kernel.degree, power) * self._middle ** (kernel.degree - power)
+            for power in range(kernel.degree - 1, 0, -1)
+        ]
+        rows, columns = a.projections[:, b.own], b.projections[:, a.own]
+        self._row_terms = torch.from_numpy(self._gamma * rows).to(device, dtype)[:, None]
+        self._column_terms = torch.from_numpy(self._gamma * columns).to(device, dtype)
+        self._buffers = torch.empty((2, BLOCK * BLOCK), dtype=dtype, device=device)
         self._rows = torch.zeros(a.count, dtype=torch.float64, device=device)
         self._columns = self._rows if a is b else self._rows.new_zeros(b.count)
         self._squares = self._rows.new_zeros(())
@@ -60,11 +66,17 @@ class KernelSums:
         self._squares += (norms @ norms) * (2 if twice else 1)
 
     def _of(self, tile: Tile) -> Tensor:
-        out = self._buffer[: tile.products.numel()].view(tile.products.shape)
-        torch.add(self._row_terms[tile.rows], tile.products, alpha=self._gamma, out=out)
-        out += self._column_terms[tile.columns]
-        out.pow_(self._degree)
-        return out.fill_diagonal_(0) if tile.diagonal else out
+        """Return (middle + w)^degree - middle^degree of a tile's pairs by Horner's rule in w."""
+        shape = tile.products.shape
+        w, out = self._buffers[:, : shape.numel()].view(2, *shape).unbind()
+        torch.add(self._row_terms[tile.rows], tile.products, alpha=self._gamma, out=w)
+        w += self._column_terms[tile.columns]
+        out.copy_(w)
+        for coefficient in self._coefficients:
+            out.add_(coefficient).mul_(w)
+        if tile.diagonal:
+            out.fill_diagonal_(0)
+        return out
 
     def matrix(self) -> "KernelMatrix":
         """Return what the sums say of the kernel matrix."""
@@ -75,21 +87,23 @@ class KernelSums:
             columns=self._columns.cpu().numpy() * m / pairs,
             square=float(self._squares) / pairs,
             pairs=pairs,
+            middle=self._middle**self._degree,
         )
 
 
 @dataclass(frozen=True)
 class KernelMatrix:
-    """Means of a kernel matrix: by row (N,), by column (M,), of its squares; how many pairs."""
+    """Means of a kernel matrix less ``middle``: by row (N,), by column (M,), and of squares."""
 
     rows: np.ndarray
     columns: np.ndarray
     square: float
     pairs: int
+    middle: float
 
     @property
     def mean(self) -> float:
-        """The mean over all pairs."""
+        """The mean over all pairs, less ``middle``."""
         return float(self.rows.mean())
 
     @property
@@ -107,7 +121,7 @@ def squared_mmd(
     level: float,
 ) -> MetricResult:
     """Return the unbiased MMD² of x and y from their kernel matrices over all pairs."""
-    value = x.mean + y.mean - 2 * between.mean
+    value = x.mean + y.mean - 2 * between.mean + (x.middle + y.middle - 2 * between.middle)
     error = _variance(x, y, between) ** 0.5
     half_width = normal_quantile(level) * error
     return MetricResult(

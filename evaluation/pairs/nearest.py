@@ -165,11 +165,11 @@ def exact_radii(
     error = 2 * distances.error_within(points.norms[rows], squared.max(1, initial=0))
     found = _ranked_by_weight(squared, weights, rank)
     near = np.abs(squared - found[:, None]) <= error[:, None]
+    beyond = found + error >= squared.max(1, initial=0)
     row, place = np.nonzero(near & (rank > 0)[:, None])
     squared[row, place] = distances.exact(rows[row], positions[row, place])
     radii = _ranked_by_weight(*first_sorted(squared, weights, squared.shape[1]), rank)
 
-    beyond = found + error >= squared.max(1, initial=0)
     crowded = (rank > 0) & beyond & (squared.shape[1] < len(points.single) - 1)
     radii[crowded] = _radii_anew(distances, rows[crowded], rank[crowded])
     return radii

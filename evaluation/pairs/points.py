@@ -46,8 +46,8 @@ class Points:
 
     Positions count in that order. ``norms`` (N,) are the squared norms of the centred rows,
     ``projections`` (N, S) their products with the centres of all S sets that are measured
-    together, ``own`` the place of this set's centre among these. ``groups`` (N,) is the first
-    position whose row is exactly the same: a row without a copy is its own group.
+    together, ``own`` the place of this set's centre among these. ``groups`` (N,) is the position
+    of the first row, as given, that is exactly the same: a row without a copy is its own group.
     """
 
     source: Rows
@@ -71,12 +71,12 @@ class Points:
 
     @cached_property
     def copies(self) -> np.ndarray:
-        """How often each row occurs (N,), counted at the first of its group and 0 elsewhere."""
+        """How often each row occurs (N,), counted at its group's position and 0 elsewhere."""
         return np.bincount(self.groups, minlength=self.count)
 
     @cached_property
     def single(self) -> np.ndarray:
-        """The positions (U,) of the first of each group, ascending."""
+        """The positions (U,) of all groups, ascending."""
         return np.flatnonzero(self.copies)
 
     def rows(self, positions: np.ndarray | slice) -> Tensor:
@@ -129,13 +129,16 @@ def _random_direction(centres: Tensor) -> Tensor:
 
 
 def _groups(source: Rows, order: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Return for each position the first one with exactly its row; equal rows have equal keys."""
+    """Return for each position that of the first row, as given, which is exactly the same.
+
+    ``keys`` (N,) of equal rows are equal but for rounding.
+    """
     groups = np.arange(len(order))
     ranked = np.argsort(keys, kind="stable")
     near = np.diff(keys[ranked]) <= 1e-12 * np.abs(keys).max(initial=0)
-    alike = np.sort(ranked[np.append(near, False) | np.insert(near, 0, False)])
+    alike = ranked[np.append(near, False) | np.insert(near, 0, False)]
     first: dict[bytes, int] = {}
-    for position in alike:
+    for position in alike[np.argsort(order[alike])]:
         row = source.at(order[[position]]).cpu().numpy() + 0.0  # so that -0 equals 0
         groups[position] = first.setdefault(blake2b(row.tobytes()).digest(), position)
     return groups

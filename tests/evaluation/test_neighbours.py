@@ -1,154 +1,330 @@
-"""Precision and recall against closed forms, torch-fidelity and their own error bars."""
+"""Precision, recall, density, coverage and authenticity: closed forms, references, error bars."""
 
+from collections.abc import Callable
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings, strategies as st
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from evaluation.neighbours import neighbour_metrics
-from tests.evaluation.factories import numbers
+from evaluation.neighbours import NeighbourMetrics, neighbour_metrics
+from evaluation.uncertainty import Estimate
+from tests.evaluation.factories import coverage, numbers
+
+NAMES = ("precision", "recall", "density", "coverage", "authenticity")
 
 
 def column(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float64)[:, None]
 
 
-def both(x: np.ndarray, y: np.ndarray, *, neighbours: int = 3) -> tuple[float, float]:
-    results = neighbour_metrics(y, x, k=neighbours).results
-    precision, recall = results["precision"].value, results["recall"].value
-    assert precision is not None and recall is not None
-    return precision, recall
+def values(metrics: NeighbourMetrics) -> list[float | None]:
+    return [metrics.results[name].value for name in NAMES]
 
 
-def test_points_on_a_line_give_the_closed_form() -> None:
-    assert both(column(0.5, 1.5, 10, 11), column(0, 1, 2, 3), neighbours=1) == (0.5, 0.75)
+def normal(seed: int, count: int, dim: int, scale: float = 1.0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, dim)) * scale
 
 
-def test_a_point_on_the_border_is_inside() -> None:
-    assert both(column(2, 3), column(0, 1), neighbours=1) == (0.5, 0.5)
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    difference = a[:, None].astype(np.float64) - b[None]
+    return np.asarray((difference**2).sum(-1))
 
 
-def test_equal_points_cover_each_other() -> None:
-    ones = np.full((6, 4), 0.1)
+def squared_radii(x: np.ndarray, k: int) -> np.ndarray:
+    squared = squared_distances(x, x)
+    np.fill_diagonal(squared, np.inf)
+    return np.asarray(np.sort(squared, axis=1)[:, k - 1])
 
-    assert both(ones, ones.copy(), neighbours=2) == (1, 1)
+
+def textbook_values(
+    real: np.ndarray,
+    generated: np.ndarray,
+    *,
+    k: int,
+    strict: bool = False,
+    train: np.ndarray | None = None,
+) -> list[float]:
+    """Return the metrics from whole float64 matrices of differences, as the papers define them."""
+    inside = np.less if strict else np.less_equal
+    train = real if train is None else train
+    squared = squared_distances(generated, real)
+    in_real = inside(squared, squared_radii(real, k))
+    in_generated = inside(squared, squared_radii(generated, k)[:, None])
+    to_train = squared_distances(generated, train)
+    nearest = to_train.argmin(1)
+    authentic = squared_radii(train, 1)[nearest] < to_train[np.arange(len(generated)), nearest]
+    return [
+        in_real.any(1).mean(),
+        in_generated.any(0).mean(),
+        in_real.sum() / (k * len(generated)),
+        in_real.any(0).mean(),
+        authentic.mean(),
+    ]
 
 
-def test_exact_copies_are_covered_wherever_they_lie() -> None:
-    x = np.random.default_rng(0).normal(size=(300, 32)) * 100 + 1e4
-    copies = np.repeat(x[:50], 6, axis=0)
+def kinds_of_sets() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return real and generated features that are each hard in a way of their own."""
+    real = normal(0, 700, 16)
+    rng = np.random.default_rng(1)
+    modes = np.repeat(real[:5], 100, axis=0)
+    return {
+        "alike": (real, normal(2, 600, 16)),
+        "of unequal count": (real[:60], normal(2, 600, 16)),
+        "in the centre": (real, normal(2, 600, 16, scale=1e-3)),
+        "far out": (real, normal(2, 600, 16, scale=2)),
+        "far from the origin": (real + 1e3, normal(2, 600, 16) + 1e3),
+        "one image many times": (real, np.repeat(real[:1], 300, axis=0)),
+        "some images many times": (np.repeat(real[:20], 20, axis=0), real[:300]),
+        "all images equal": (np.full((200, 16), 0.1), np.full((100, 16), 0.1)),
+        "almost copies": (real, modes + rng.normal(size=modes.shape) * 1e-5),
+        "real almost copies": (modes + rng.normal(size=modes.shape) * 1e-5, real),
+        "bits, with many ties": (rng.integers(0, 2, (600, 10)), rng.integers(0, 2, (500, 10))),
+        "classes": (np.eye(8)[rng.integers(0, 8, 300)], np.eye(8)[rng.integers(0, 8, 200)]),
+        "all equally far": (np.eye(150), np.eye(150)[:100] * 2),
+        "with an outlier": (np.vstack([real, real[:1] * 1e5]), normal(2, 600, 16)),
+    }
 
-    precision, recall = both(copies, x)
 
-    assert precision == 1
-    assert recall == pytest.approx(50 / 300)
+@pytest.mark.parametrize("kind", kinds_of_sets())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("k", "strict"), [(3, False), (5, True)])
+def test_counts_are_exact_whatever_the_features(
+    kind: str, dtype: type, k: int, strict: bool
+) -> None:
+    real, generated = kinds_of_sets()[kind]
+    real, generated = real.astype(dtype), generated.astype(dtype)
+
+    with patch("evaluation.pairs.points.BLOCK", 256):
+        found = neighbour_metrics(real, generated, k=k, strict=strict)
+
+    expected = textbook_values(real, generated, k=k, strict=strict)
+    assert values(found) == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+def test_training_images_may_be_others_than_the_real_ones() -> None:
+    real, generated, train = normal(0, 100, 4), normal(1, 90, 4), normal(2, 300, 4)
+    train[:10] = generated[:10]
+
+    found = neighbour_metrics(real, generated, k=2, train=train)
+
+    assert values(found) == textbook_values(real, generated, k=2, train=train)
+    assert found.authenticity != neighbour_metrics(real, generated, k=2).authenticity
+
+
+def test_copies_of_training_images_are_not_authentic() -> None:
+    train, fresh = normal(0, 200, 8), normal(1, 200, 8)
+
+    copied = neighbour_metrics(fresh, train[:100], k=3, train=train)
+    nearly = neighbour_metrics(fresh, train[:100] + 1e-4, k=3, train=train)
+    own = neighbour_metrics(fresh, normal(2, 100, 8), k=3, train=train)
+
+    assert copied.results["authenticity"].value == 0
+    assert nearly.results["authenticity"].value == 0
+    assert own.authenticity is not None and own.authenticity > 0.5
+
+
+@pytest.mark.parametrize(("count", "dim"), [(2000, 64), (600, 2048)])
+def test_precision_and_recall_equal_those_of_torch_fidelity(count: int, dim: int) -> None:
+    real = torch.from_numpy(normal(3, count, dim)).float()
+    generated = torch.from_numpy(normal(4, count, dim, scale=0.97)).float()
+
+    found = neighbour_metrics(real, generated, k=3)
+
+    theirs = prc_features_to_metric(generated, real, verbose=False)
+    assert found.precision == pytest.approx(theirs["precision"], abs=1e-7)  # theirs is float32
+    assert found.recall == pytest.approx(theirs["recall"], abs=1e-7)
 
 
 def test_a_tight_cluster_in_a_wide_cloud_is_precise_and_covers_little() -> None:
-    rng = np.random.default_rng(1)
-    wide, tight = rng.normal(size=(500, 8)), rng.normal(size=(500, 8)) * 0.3
+    wide, tight = normal(1, 500, 8), normal(2, 500, 8, scale=0.3)
 
-    precision, recall = both(tight, wide)
+    found, swapped = (neighbour_metrics(*pair, k=3) for pair in ((wide, tight), (tight, wide)))
 
-    assert precision > 0.8
-    assert recall < 0.3
-    assert both(wide, tight) == (recall, precision)
+    assert found.precision is not None and found.precision > 0.8
+    assert found.recall is not None and found.recall < 0.3
+    assert (swapped.precision, swapped.recall) == (found.recall, found.precision)
 
 
-def test_mode_collapse_lowers_recall() -> None:
+def test_mode_collapse_lowers_recall_and_coverage() -> None:
     rng = np.random.default_rng(2)
     modes = rng.normal(size=(10, 8)) * 10
     real = modes[np.arange(600) % 10] + rng.normal(size=(600, 8))
 
-    recalls = [
-        both(modes[np.arange(600) % kept] + rng.normal(size=(600, 8)), real)[1]
+    found = [
+        neighbour_metrics(real, modes[np.arange(600) % kept] + rng.normal(size=(600, 8)), k=3)
         for kept in (10, 6, 3, 1)
     ]
 
-    assert recalls == sorted(recalls, reverse=True)
-    assert recalls[-1] < 0.15 < 0.8 < recalls[0]
+    for lowered in ("recall", "coverage"):
+        shares = [float(getattr(metrics, lowered)) for metrics in found]
+        assert shares == sorted(shares, reverse=True)
+        assert shares[-1] < 0.15 < 0.7 < shares[0]
 
 
-def test_the_result_equals_that_of_torch_fidelity() -> None:
-    rng = np.random.default_rng(3)
-    x, y = rng.normal(size=(400, 12)) * 0.9, rng.normal(size=(400, 12))
+def test_density_counts_how_many_balls_overlap() -> None:
+    real = normal(3, 400, 8)
 
-    theirs = prc_features_to_metric(torch.from_numpy(x), torch.from_numpy(y), verbose=False)
+    inner = neighbour_metrics(real, normal(4, 400, 8, scale=0.3), k=5).density
+    outer = neighbour_metrics(real, normal(4, 400, 8, scale=2), k=5).density
 
-    assert both(x, y) == pytest.approx((theirs["precision"], theirs["recall"]), rel=1e-5)
+    assert inner is not None and inner > 1
+    assert outer is not None and outer < 0.2
 
 
-def test_the_result_does_not_depend_on_the_tiles() -> None:
-    rng = np.random.default_rng(4)
-    x, y = rng.normal(size=(130, 5)) * 0.8, rng.normal(size=(170, 5))
+def test_rows_may_be_brought_to_unit_length_first() -> None:
+    real, generated = normal(5, 200, 6), normal(6, 150, 6)
+    lengths = np.random.default_rng(7).uniform(0.1, 10, size=(150, 1))
 
-    whole = neighbour_metrics(y, x, k=3)
-    with patch("evaluation.neighbours.TILE", 32):
-        tiled = neighbour_metrics(y, x, k=3)
+    found = neighbour_metrics(real, generated * lengths, k=3, normalise=True)
 
-    assert tiled == whole
+    def unit(x: np.ndarray) -> np.ndarray:
+        return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))
+
+    expected = textbook_values(unit(real), unit(generated), k=3)
+    assert values(found) == pytest.approx(expected, rel=1e-12)
+
+
+@given(seed=st.integers(0, 2**32 - 1), dim=st.integers(1, 8), k=st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_moving_scaling_turning_and_reordering_change_nothing(seed: int, dim: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    real, generated = rng.normal(size=(40, dim)), rng.normal(size=(30, dim)) * 0.8
+    rotation = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+
+    def of(change: Callable[[np.ndarray], np.ndarray]) -> list[float | None]:
+        return values(neighbour_metrics(change(real), change(generated), k=k))
+
+    expected = of(lambda x: x)
+    assert of(lambda x: x + 3.25) == expected
+    assert of(lambda x: x * 1e-3) == expected
+    assert of(lambda x: x @ rotation) == expected
+    assert of(lambda x: rng.permutation(x)) == expected
 
 
 def test_half_samples_have_the_radii_of_their_own_distances() -> None:
-    rng = np.random.default_rng(5)
-    x, y = rng.normal(size=(200, 4)), rng.normal(size=(200, 4))
+    real, generated = normal(5, 200, 4), normal(6, 200, 4)
+    rng = np.random.default_rng(7)
+    halves = np.zeros((2, 10, 200), bool)
+    for mask in halves.reshape(20, 200):
+        mask[rng.permutation(200)[:100]] = True
 
-    shares = []
-    half_rng = np.random.default_rng(7)
-    masks = [np.zeros(200, bool) for _ in range(20)]
-    for mask in masks:
-        mask[half_rng.permutation(200)[:100]] = True
-    for mask_x, mask_y in zip(masks[:10], masks[10:], strict=True):
-        shares.append(both(x[mask_x], y[mask_y])[0])
+    shares = np.array(
+        [
+            textbook_values(real[of_real], generated[of_generated], k=3)
+            for of_generated, of_real in zip(*halves, strict=True)
+        ]
+    )
 
-    found = neighbour_metrics(y, x, k=3, draws=10, seed=7).results["precision"].standard_error
-    assert found == pytest.approx(np.std(shares, ddof=1), abs=1e-12)
+    found = neighbour_metrics(real, generated, k=3, draws=10, seed=7)
+    errors = [found.results[name].standard_error for name in NAMES]
+    assert errors == pytest.approx(shares.std(0, ddof=1).tolist(), abs=1e-12)
+
+
+def test_half_samples_of_sets_with_copies_count_them_one_by_one() -> None:
+    real, generated = np.repeat(normal(5, 40, 4), 5, axis=0), np.repeat(normal(6, 60, 4), 3, axis=0)
+    rng = np.random.default_rng(1)
+    generated_halves = [rng.permutation(180)[:90] for _ in range(70)]
+    real_halves = [rng.permutation(200)[:100] for _ in range(70)]
+
+    shares = np.array(
+        [
+            textbook_values(real[of_real], generated[of_generated], k=4)
+            for of_generated, of_real in zip(generated_halves, real_halves, strict=True)
+        ]
+    )
+
+    found = neighbour_metrics(real, generated, k=4, draws=70, seed=1)
+    errors = [found.results[name].standard_error for name in NAMES]
+    assert errors == pytest.approx(shares.std(0, ddof=1).tolist(), abs=1e-12)
 
 
 def test_the_standard_error_is_near_the_spread_over_repetitions() -> None:
     rng = np.random.default_rng(6)
 
     results = [
-        neighbour_metrics(rng.normal(size=(300, 6)), rng.normal(size=(300, 6)) * 0.8, k=3, draws=20)
-        for _ in range(60)
+        neighbour_metrics(rng.normal(size=(300, 6)), rng.normal(size=(300, 6)) * 0.8, k=3).results
+        for _ in range(80)
     ]
 
-    for name in ("precision", "recall"):
-        found = [result.results[name] for result in results]
+    for name in NAMES:
+        found = [result[name] for result in results]
         spread = numbers(found, "value").std()
         reported = numbers(found, "standard_error").mean()
         assert 0.8 * spread < reported < 1.8 * spread  # half-sampling is slightly conservative
-        for one in found:
-            assert one.value is not None and one.interval is not None
-            assert 0 <= one.interval[0] <= one.value <= one.interval[1] <= 1
+        assert coverage(found, float(numbers(found, "value").mean())) >= 0.92
+
+
+def test_intervals_stay_within_what_a_share_can_be() -> None:
+    found = neighbour_metrics(normal(1, 100, 2), normal(2, 100, 2), k=3)
+
+    for name in ("precision", "recall", "coverage", "authenticity"):
+        interval = found.results[name].interval
+        assert interval is not None
+        assert 0 <= interval[0] <= interval[1] <= 1
+
+
+def test_a_metric_is_a_number_that_knows_its_error() -> None:
+    precision = neighbour_metrics(normal(1, 100, 2), normal(2, 100, 2), k=3).precision
+
+    assert isinstance(precision, Estimate)
+    assert precision.value == float(precision)
+    assert precision.interval is not None
+    assert precision.standard_error is not None and precision.standard_error > 0
+
+
+def test_the_same_features_give_the_same_numbers_again() -> None:
+    first, second = (
+        neighbour_metrics(normal(1, 100, 2), normal(2, 100, 2), k=3).results for _ in range(2)
+    )
+
+    assert first == second
 
 
 def test_few_images_have_no_interval_and_fewer_no_value() -> None:
-    rng = np.random.default_rng(8)
+    few = neighbour_metrics(normal(8, 60, 2), normal(9, 49, 2), k=3)
+    none = neighbour_metrics(normal(8, 60, 2), normal(9, 3, 2), k=3)
 
-    few = neighbour_metrics(rng.normal(size=(60, 2)), rng.normal(size=(49, 2)), k=3).results[
-        "recall"
-    ]
-    none = neighbour_metrics(rng.normal(size=(60, 2)), rng.normal(size=(3, 2)), k=3).results[
-        "recall"
-    ]
+    assert few.recall is not None and few.recall.interval is None
+    assert few.recall.reason == "no interval: needs at least 50 images on each side"
+    assert none.precision is none.recall is none.density is none.coverage is None
+    assert none.results["recall"].reason == (
+        "needs more than 3 images on each side, got 3 generated and 60 real"
+    )
+    assert none.authenticity is not None
 
-    assert few.value is not None and few.interval is None
-    assert few.reason == "no interval: needs at least 50 images on each side"
-    assert none.value is None
-    assert none.reason == "needs more than 3 images on each side, got 3 and 60"
+
+def test_authenticity_needs_two_training_images() -> None:
+    found = neighbour_metrics(normal(8, 60, 2), normal(9, 60, 2), k=3, train=normal(7, 1, 2))
+
+    assert found.authenticity is None
+    assert found.results["authenticity"].reason == (
+        "needs a generated image and at least 2 training images, got 60 and 1"
+    )
+    assert found.precision is not None
+
+
+def test_no_images_have_no_values() -> None:
+    empty = np.zeros((0, 2))
+
+    for pair in ((empty, normal(1, 5, 2)), (normal(1, 5, 2), empty), (empty, empty)):
+        assert values(neighbour_metrics(*pair, k=1)) == [None] * 5
 
 
 def test_a_share_that_no_half_varies_has_no_interval() -> None:
-    rng = np.random.default_rng(7)
-    far = rng.normal(size=(100, 4)) + 1000
+    far = normal(7, 100, 4) + 1000
 
-    results = neighbour_metrics(rng.normal(size=(100, 4)), far, k=3).results
+    results = neighbour_metrics(normal(8, 100, 4), far, k=3).results
 
     assert (results["precision"].value, results["recall"].value) == (0, 0)
     assert results["precision"].interval is None
     assert results["precision"].reason == (
         "no interval: every half of the images gives 0, so its spread is unknown"
     )
+
+
+def test_balls_need_a_neighbour() -> None:
+    with pytest.raises(ValueError, match="expected k of at least 1, got 0"):
+        neighbour_metrics(np.zeros((5, 2)), np.zeros((5, 2)), k=0)
