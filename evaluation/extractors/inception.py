@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from evaluation.extractors.base import Extractor, ExtractorError, file_sha256
+from evaluation.extractors.cores import on_each_core
 from evaluation.extractors.inception_network import SIDE, InceptionNetwork
 from evaluation.extractors.resize import resize_bilinear
 from evaluation.extractors.weights import PublishedWeights, build_from_file
@@ -17,7 +18,7 @@ SPEC = EXTRACTORS[INCEPTION]
 FILE_NAME = SPEC.known_weights[INCEPTION_2015_SHA256]
 URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FILE_NAME}"
 MAX_BYTES = 200 * 2**20  # the known file has 91 MiB
-AT_ONCE_PER_CORE = 2  # images whose layers stay in the cache: with more, cores wait for memory
+AT_ONCE_PER_CORE = 2  # images whose layers stay in the cache: with more, a core waits for memory
 
 
 class InceptionExtractor(Extractor):
@@ -53,6 +54,7 @@ class InceptionExtractor(Extractor):
         self.weights_sha256 = file_sha256(weights)
         network = build_from_file(weights, InceptionNetwork, name=INCEPTION).to(self.device)
         self._network: Callable[[Tensor], tuple[Tensor, Tensor]] = network
+        self._compiled = compile_backend is not None
         if compile_backend is not None:
             self._network = torch.compile(network, backend=compile_backend)
 
@@ -61,15 +63,16 @@ class InceptionExtractor(Extractor):
 
         Images are resized to 299x299, bilinear as in TensorFlow 1, and scaled as (x - 128) / 128.
         """
-        found = [
-            self._network(resize_bilinear(few.expand(-1, 3, -1, -1), SIDE).sub_(128).div_(128))
-            for few in images.split(self._at_once(len(images)))
-        ]
+        if self.device.type != "cpu" or self._compiled:
+            return self._features(images)
+        found = on_each_core(self._features, images.split(AT_ONCE_PER_CORE))
         features, logits = zip(*found, strict=True)
         return torch.cat(features), torch.cat(logits)
 
-    def _at_once(self, count: int) -> int:
-        return AT_ONCE_PER_CORE * torch.get_num_threads() if self.device.type == "cpu" else count
+    @torch.inference_mode()  # of the thread that calls: every thread has to say so itself
+    def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        x = resize_bilinear(images.expand(-1, 3, -1, -1), SIDE)
+        return self._network(x.sub_(128).div_(128))
 
 
 def find_weights(

@@ -15,6 +15,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from evaluation.extractors.base import ExtractorError, FeatureSet, Stopped, extract, file_sha256
 from evaluation.extractors.classifier import TrainedClassifier
+from evaluation.extractors.cores import on_each_core
 from evaluation.extractors.registry import build_extractor
 from tests.evaluation.factories import RandomProjection, make_images
 from tests.inception import make_textures, write_random_weights
@@ -129,6 +130,35 @@ def test_stopping_takes_no_further_chunk() -> None:
         extract(RandomProjection(), endless(), batch_size=2, should_stop=lambda: next(asked) >= 3)
 
     assert next(taken) == 4
+
+
+def test_parts_of_the_work_are_done_on_one_core_each_and_come_back_in_order() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        found = on_each_core(lambda part: (part, torch.get_num_threads()), range(20))
+        alone = on_each_core(lambda part: (part, torch.get_num_threads()), [7])
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+    assert found == [(part, 1) for part in range(20)]
+    assert alone == [(7, 3)]
+
+
+def test_an_error_on_one_core_is_an_error_of_the_whole() -> None:
+    def fail_at_three(part: int) -> int:
+        if part == 3:
+            raise Stopped
+        return part
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(Stopped):
+            on_each_core(fail_at_three, range(6))
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_classifier_is_built_from_its_folder_or_its_file(
