@@ -17,13 +17,14 @@ from evaluation.classes import (
 from evaluation.extractors.base import FeatureSet
 from evaluation.frechet import ReferenceGaussian, measure_frechet, measure_frechet_infinity
 from evaluation.inception_score import inception_score_from_logits
+from evaluation.kid import subset_kernel_distance
 from evaluation.memorisation import ct_score
 from evaluation.mind import mind
 from evaluation.ndb import ndb
 from evaluation.pairwise import Kernel, Neighbours, measure_pairs
 from evaluation.protocol import Protocol
 from evaluation.sliced_wasserstein import sliced_wasserstein
-from evaluation.specs import OF_STATISTICS
+from evaluation.specs import METRICS, OF_STATISTICS
 from evaluation.uncertainty import MetricResult, choose, undefined
 from evaluation.vendi import vendi_score
 
@@ -223,6 +224,19 @@ def _fd_infinity(inputs: _Inputs) -> MetricResult:
     )
 
 
+def _kd_subsets(inputs: _Inputs) -> MetricResult:
+    return subset_kernel_distance(
+        inputs.real,
+        inputs.fake,
+        subsets=inputs.parameters["subsets"],
+        subset_size=inputs.parameters["subset_size"],
+        seed=inputs.parameters["seed"],
+        degree=inputs.parameters["degree"],
+        coef0=inputs.parameters["coefficient"],
+        keep_going=inputs.scored.keep_going,
+    )
+
+
 def _is(inputs: _Inputs) -> MetricResult:
     assert inputs.fake_logits is not None, "the protocol's extractor predicts classes"
     return inception_score_from_logits(
@@ -300,6 +314,7 @@ def _resampling(inputs: _Inputs) -> dict[str, Any]:
 _MEASURES: dict[str, Callable[[_Inputs], MetricResult]] = {
     "fd": _fd,
     "fd_infinity": _fd_infinity,
+    "kd_subsets": _kd_subsets,
     "is": _is,
     "is_splits": _is,
     "class_fd": _class_fd,
@@ -314,3 +329,5 @@ _MEASURES: dict[str, Callable[[_Inputs], MetricResult]] = {
 }
 
 OF_FEATURES = frozenset({*_PAIRWISE, *_MEASURES})
+
+assert {*_PAIRWISE, *_MEASURES} <= METRICS.keys(), "every measured metric has a name"

@@ -21,8 +21,8 @@ from evaluation.extractors.classifier import (
     TrainedClassifier,
 )
 from evaluation.protocol import DatasetFacts, Protocol, SplitFacts, build_protocol
-from evaluation.specs import CLASSIFIER
-from evaluation.streams import images_digest
+from evaluation.specs import CLASSIFIER, METRICS
+from evaluation.streams import images_digest, open_images
 from tests.evaluation.factories import RandomProjection, make_dataset, make_images, make_protocol
 
 Digits = tuple[LabelledImages, LabelledImages]
@@ -424,3 +424,31 @@ def test_noise_lowers_precision(board: dict[str, EvaluationResult]) -> None:
 
     assert values == sorted(values, reverse=True)
     assert values[0] > 0.8
+
+
+def test_every_metric_that_has_a_name_can_be_measured() -> None:
+    """Values of the fitting ones; the others say what they lack."""
+    extractor = RandomProjection()
+    labels = np.arange(1200) % 10
+    train, test = (make_images(1200, seed=seed) for seed in (1, 2))
+    splits = {
+        "train": SplitFacts(images_digest(train), 1200),
+        "test": SplitFacts(images_digest(test), 1200),
+    }
+    protocol = build_protocol(
+        DatasetFacts("noise", 8, 1, splits),
+        extractor=CLASSIFIER,
+        weights_sha256=extractor.weights_sha256,
+        recipe={},
+        metrics=METRICS,
+    )
+    generated, held_out = (open_images(images) for images in (make_images(1200, seed=3), test))
+    generated.labels = held_out.labels = labels
+
+    found = evaluate_images(protocol, generated, train, extractor=extractor, held_out=held_out)
+
+    assert list(found.values) == list(METRICS)
+    absent = {name for name, result in found.values.items() if result.value is None}
+    assert absent == {"ssim", "class_fd", "class_kl"}  # too small images; classes with too few
+    assert found.values["ssim"].reason == "images of 8x8 are smaller than the window of 11x11"
+    assert all(result.interval or result.reason for result in found.values.values())
