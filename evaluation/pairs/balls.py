@@ -1,13 +1,19 @@
 """Which rows of one set lie in the nearest-neighbour balls of another, whole sets and halves."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from evaluation.pairs.distances import Pairs, SquaredDistances
-from evaluation.pairs.halves import Estimated, Halves, reached, share, unpack
+from evaluation.pairs.distances import DOUBLE, Pairs, SquaredDistances
+from evaluation.pairs.halves import Estimated, Halves, pack, reached, share, unpack
 from evaluation.pairs.nearest import NeighbourLists, exact_radii
+from evaluation.pairs.points import Points
+from evaluation.pairs.tiles import Tile
+
+UNCLEAR = 10_000  # pairs of a tile near a border, from which products in float64 save time
+TINY = 1e-30  # so that a squared distance of 0 is within a limit of 0
 
 
 @dataclass(frozen=True)
@@ -54,14 +60,27 @@ def draw_balls(
 
 
 class BallCounts:
-    """Counts the rows of another set in the balls of a set while pairs go by.
+    """Counts rows of one set, the queries, in the balls around those of another, their centres.
 
+    ``take`` is given pairs near enough, and does more than a hundred operations on each. Where
+    most pairs of a tile lie deep inside balls, ``take_dense`` counts these by matrix products.
     Copies of a row are counted one by one. Counts of the halves are kept as words.
     """
 
-    def __init__(self, *, queries: Side, centres: Side, strict: bool) -> None:
-        self._queries, self._centres, self._strict = queries, centres, strict
-        self._balls = centres.balls
+    def __init__(
+        self,
+        distances: SquaredDistances,
+        queries: Side,
+        centres: Side,
+        *,
+        in_columns: bool,  # the centres are the columns of the distances, else their rows
+        strict: bool,
+    ) -> None:
+        self._distances, self._in_columns, self._strict = distances, in_columns, strict
+        self._queries, self._centres, self._balls = queries, centres, centres.balls
+        points = distances.b if in_columns else distances.a
+        self._reach = _reach(distances, points, centres.balls)
+        self._depth = _depth(distances, points, centres.balls)
         words = len(self._balls.holds)
         self._covered = np.zeros(len(queries.copies), dtype=bool)
         self._reached = np.zeros(len(centres.copies), dtype=bool)
@@ -86,31 +105,52 @@ class BallCounts:
         size = 1 if halves is None else halves.size
         return Estimated(self._total / int(self._queries.copies.sum()), self._totals / size)
 
-    def unclear(self, pairs: Pairs, error: np.ndarray) -> np.ndarray:
+    @property
+    def limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """The squared distances of rows and of columns within which a pair may count."""
+        others = np.full(len(self._queries.copies), -np.inf)
+        return (others, self._reach) if self._in_columns else (self._reach, others)
+
+    def take(self, pairs: Pairs, tile: Tile | None = None) -> None:
+        """Count pairs, of one tile if it is given."""
+        error = self._distances.error(pairs.rows, pairs.columns)
+        if tile is not None and len(self._unclear(self._turned(pairs), error)) > UNCLEAR:
+            pairs = self._distances.precise(pairs, tile)
+            error = self._distances.error(pairs.rows, pairs.columns, unit=DOUBLE)
+        inside = self._inside(pairs, error)
+        turned = self._turned(pairs)
+        self._count(turned.where(inside))
+        near = turned.squared <= self._balls.widest[turned.columns] + error
+        if self._queries.halves is not None and self._centres.halves is not None and near.any():
+            self._count_in_halves(
+                turned.where(near), error[near], self._queries.halves, self._centres.halves
+            )
+
+    def take_dense(self, squared: Tensor, tile: Tile) -> None:
+        """Count the pairs of a tile, (n, m) squared distances, those deep inside all at once."""
+        depth = torch.from_numpy(self._depth[tile.columns if self._in_columns else tile.rows])
+        depth = depth.to(squared)
+        deep = squared < (depth if self._in_columns else depth[:, None])
+        self._count_deep(deep if self._in_columns else deep.T, tile)
+        rest = squared.masked_fill(deep, torch.inf)
+        self.take(self._distances.pairs_nearer(rest, tile, *self.limits), tile)
+
+    def _turned(self, pairs: Pairs) -> Pairs:
+        """Return the pairs with queries as rows and centres as columns."""
+        return pairs if self._in_columns else pairs.swapped()
+
+    def _unclear(self, pairs: Pairs, error: np.ndarray) -> np.ndarray:
         """Return the indices of the pairs so near a border that rounding hides their side."""
         difference = pairs.squared - self._balls.radii[pairs.columns]
         return np.flatnonzero(np.abs(difference) <= error)
 
-    def take(self, pairs: Pairs, error: np.ndarray, exact: Callable[[Pairs], np.ndarray]) -> None:
-        """Count pairs of a query (row) and the centre of a ball (column).
-
-        ``error`` bounds that of their squared distances, ``exact`` returns these without any.
-        """
-        self._count(pairs.where(self._inside(pairs, error, exact)))
-        near = pairs.squared <= self._balls.widest[pairs.columns] + error
-        if self._queries.halves is not None and self._centres.halves is not None and near.any():
-            self._count_in_halves(
-                pairs.where(near), error[near], self._queries.halves, self._centres.halves
-            )
-
-    def _inside(
-        self, pairs: Pairs, error: np.ndarray, exact: Callable[[Pairs], np.ndarray]
-    ) -> np.ndarray:
-        radii = self._balls.radii[pairs.columns]
-        inside = pairs.squared < radii - error
-        unclear = self.unclear(pairs, error)
-        squared, border = exact(pairs.where(unclear)), radii[unclear]
-        inside[unclear] = squared < border if self._strict else squared <= border
+    def _inside(self, pairs: Pairs, error: np.ndarray) -> np.ndarray:
+        turned = self._turned(pairs)
+        radii = self._balls.radii[turned.columns]
+        inside = turned.squared < radii - error
+        unclear = self._unclear(turned, error)
+        squared = self._distances.exact(pairs.rows[unclear], pairs.columns[unclear])
+        inside[unclear] = squared < radii[unclear] if self._strict else squared <= radii[unclear]
         return np.asarray(inside)
 
     def _count(self, inside: Pairs) -> None:
@@ -134,6 +174,41 @@ class BallCounts:
             np.bitwise_or.at(self._covered_words[word], pairs.rows, inside[word])
             np.bitwise_or.at(self._reached_words[word], pairs.columns, both[word])
         self._totals += _pairs_in_halves(both, pairs, queries, centres)
+
+    def _count_deep(self, deep: Tensor, tile: Tile) -> None:
+        """Count pairs of query and centre (n, m) nearer than any other row is to the centre."""
+        rows, columns = tile.rows, tile.columns
+        if not self._in_columns:
+            rows, columns = columns, rows
+        self._covered[rows] |= deep.any(1).cpu().numpy()
+        self._reached[columns] |= deep.any(0).cpu().numpy()
+        per_query = deep.sum(1).cpu().numpy()  # no centre of these has copies
+        self._total += int(per_query @ self._queries.copies[rows])
+        queries, centres = self._queries.halves, self._centres.halves
+        if queries is None or centres is None:
+            return
+        inside = deep.to(torch.float32)
+        held = unpack(self._balls.holds[:, columns, 1], centres.draws).astype(np.float32)
+        counts = queries.counts[:, rows].T.astype(np.float32)
+        balls = (inside @ torch.from_numpy(held).to(inside)).cpu().numpy()  # around each query
+        others = (inside.T @ torch.from_numpy(counts).to(inside)).cpu().numpy() * held
+        self._covered_words[:, rows] |= pack(balls.T > 0)
+        self._reached_words[:, columns] |= pack(others.T > 0)
+        self._totals += (balls.astype(np.float64) * counts).sum(0)
+
+
+def _reach(distances: SquaredDistances, points: Points, balls: Balls) -> np.ndarray:
+    """Return the squared distances (N,) within which something may lie in a ball or half-ball."""
+    return np.asarray(balls.widest + distances.error_within(points.norms, balls.widest) + TINY)
+
+
+def _depth(distances: SquaredDistances, points: Points, balls: Balls) -> np.ndarray:
+    """Return the squared distances (N,) within which all lies in a ball, and before its edges."""
+    if balls.edges.shape[1] < 2:
+        return np.full(len(balls.radii), -np.inf)
+    depth = np.minimum(balls.radii, balls.edges[:, 1])
+    depth = (depth - 2 * distances.error_within(points.norms, depth)) * (1 - 1e-6)
+    return np.where((points.copies == 1) & (depth > 0), depth, -np.inf)
 
 
 def _pairs_in_halves(

@@ -97,6 +97,12 @@ class SquaredDistances:
         squared += np.einsum("ij,ij->i", y, y) - 2 * (y @ self._difference) + self._gap
         return np.asarray(np.maximum(squared, 0))
 
+    def precise(self, pairs: Pairs, tile: Tile) -> Pairs:
+        """Return pairs of a tile with squared distances from products in float64."""
+        squared = self.precise_tile(tile.rows, tile.columns)
+        places = pairs.rows - tile.rows.start, pairs.columns - tile.columns.start
+        return Pairs(pairs.rows, pairs.columns, squared[places])
+
     def strip(self, rows: np.ndarray, *, precise: bool) -> np.ndarray:
         """Return the squared distances (n, M) of some rows to all columns.
 

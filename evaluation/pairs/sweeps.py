@@ -4,17 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from evaluation.pairs.balls import BallCounts, Side
-from evaluation.pairs.distances import DOUBLE, Pairs, SquaredDistances, join
+from evaluation.pairs.distances import Pairs, SquaredDistances, join
 from evaluation.pairs.kernel_sums import Kernel, KernelMatrix, KernelSums
 from evaluation.pairs.nearest import NeighbourLists, NeighbourSearch
 from evaluation.pairs.points import Points
 from evaluation.pairs.tiles import Tile, tiles
 
 TOGETHER = 50_000  # pairs that are counted at once
-UNCLEAR = 10_000  # pairs of a tile near a border, from which products in float64 save time
-TINY = 1e-30  # so that a squared distance of 0 is within a limit of 0
+DENSE = 0.05  # share of near pairs in a tile, from which the next tiles are counted densely
 
 KeepGoing = Callable[[], None]
 
@@ -100,68 +100,62 @@ def _take_near(
     search: NeighbourSearch | None,
     counter: "_PairCounter | None",
 ) -> None:
-    """Find the tile's near pairs once, for the search and for the counter."""
+    """Find the tile's near pairs, once for the search and the counter, unless they are many."""
     squared = distances.of(tile)
-    rows = np.full(distances.a.count, -np.inf) if counter is None else counter.row_limits
-    columns = np.full(distances.b.count, -np.inf) if counter is None else counter.column_limits
+    rows, columns = np.full(distances.a.count, -np.inf), np.full(distances.b.count, -np.inf)
+    count_near = counter is not None and not counter.dense
+    if counter is not None and count_near:
+        rows, columns = counter.row_limits, counter.column_limits
     if search is not None:
         search.learn(squared, tile)
         rows = np.maximum(rows, search.limits)
     pairs = distances.pairs_nearer(squared, tile, rows, columns)
     if search is not None:
         search.take(pairs, tile)
-    if counter is not None:
+    if counter is not None and count_near:
         counter.take(pairs, tile)
+    elif counter is not None:
+        counter.take_dense(squared, tile)
 
 
 class _PairCounter:
-    """Counts near pairs of generated and other rows in the balls of both."""
+    """Counts pairs of generated and other rows in the balls of both."""
 
     def __init__(
         self, distances: SquaredDistances, generated: Side, others: Side, *, strict: bool
     ) -> None:
-        self._distances = distances
-        self.of_others = BallCounts(queries=generated, centres=others, strict=strict)
-        self.of_generated = BallCounts(queries=others, centres=generated, strict=strict)
-        self.row_limits = _reach(distances, distances.a, generated)
-        self.column_limits = _reach(distances, distances.b, others)
+        self.of_others = BallCounts(distances, generated, others, in_columns=True, strict=strict)
+        self.of_generated = BallCounts(
+            distances, others, generated, in_columns=False, strict=strict
+        )
+        self.row_limits, self.column_limits = (
+            np.maximum(*limits)
+            for limits in zip(self.of_others.limits, self.of_generated.limits, strict=True)
+        )
+        self.dense = False
         self._pending: list[Pairs] = []
 
     def take(self, pairs: Pairs, tile: Tile) -> None:
-        """Count pairs now or with those of later tiles."""
-        self._pending.append(pairs)
+        """Count a tile's near pairs, few together with those of other tiles."""
+        self.dense = len(pairs) > DENSE * tile.products.numel()
         if len(pairs) > TOGETHER:
-            self._pending.pop()
-            self._count(*self._cleared(pairs, tile))
-        elif sum(map(len, self._pending)) > TOGETHER:
+            self._count(pairs, tile)
+            return
+        self._pending.append(pairs)
+        if sum(map(len, self._pending)) > TOGETHER:
             self.finish()
 
+    def take_dense(self, squared: Tensor, tile: Tile) -> None:
+        """Count a tile of which many pairs are near."""
+        for counts in (self.of_others, self.of_generated):
+            counts.take_dense(squared, tile)
+
     def finish(self) -> None:
-        """Count all that is left."""
+        """Count all pairs that are left."""
         pairs = join(self._pending)
         self._pending.clear()
-        self._count(pairs, self._distances.error(pairs.rows, pairs.columns))
+        self._count(pairs)
 
-    def _count(self, pairs: Pairs, error: np.ndarray) -> None:
-        exact = self._distances.exact
-        self.of_others.take(pairs, error, lambda p: exact(p.rows, p.columns))
-        self.of_generated.take(pairs.swapped(), error, lambda p: exact(p.columns, p.rows))
-
-    def _cleared(self, pairs: Pairs, tile: Tile) -> tuple[Pairs, np.ndarray]:
-        """Return a tile's pairs and their errors, from products in float64 where many need it."""
-        error = self._distances.error(pairs.rows, pairs.columns)
-        unclear = len(self.of_others.unclear(pairs, error)) + len(
-            self.of_generated.unclear(pairs.swapped(), error)
-        )
-        if unclear <= UNCLEAR:
-            return pairs, error
-        squared = self._distances.precise_tile(tile.rows, tile.columns)
-        precise = squared[pairs.rows - tile.rows.start, pairs.columns - tile.columns.start]
-        error = self._distances.error(pairs.rows, pairs.columns, unit=DOUBLE)
-        return Pairs(pairs.rows, pairs.columns, precise), error
-
-
-def _reach(distances: SquaredDistances, points: Points, side: Side) -> np.ndarray:
-    """Return the squared distances (N,) within which a pair may lie in a ball of a side."""
-    widest = side.balls.widest
-    return np.asarray(widest + distances.error_within(points.norms, widest) + TINY)
+    def _count(self, pairs: Pairs, tile: Tile | None = None) -> None:
+        for counts in (self.of_others, self.of_generated):
+            counts.take(pairs, tile)
