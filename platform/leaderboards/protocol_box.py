@@ -9,6 +9,7 @@ from evaluation import specs
 from leaderboards.admission import admission_of
 
 Pairs = list[tuple[str, str]]
+RULES = ("quantisation", "selection", "lossy", "alpha")  # of images; others have lines of their own
 MANY = 4  # differences; of more, the most telling are shown and the rest folded away
 TELLING = ("version", "extractor name", "num images", "reference", "extractor weights", "images")
 
@@ -63,6 +64,10 @@ def describe(protocol: Protocol) -> dict[str, Any]:
             if name != "admission"  # told by its own part of the page
         ],
         "metrics": [_metric(protocol, name) for name in protocol.metrics],
+        "rules": [
+            *((rule, text) for rule, text in pairs(protocol.record["images"]) if rule in RULES),
+            *pairs(protocol.record.get("numerics", {})),  # version 1 had none
+        ],
         "recipe": pairs(protocol.record["extractor"]["recipe"]),
     }
 

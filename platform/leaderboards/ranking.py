@@ -8,7 +8,8 @@ are the same images in every experiment, so each stands once.
 Survivors are not the sample: the seeds that failed may be those with the worst values. So under a
 metric, rows with failed seeds are ranked behind all rows without, whatever their mean over the
 survivors, and never lead; worst first, too, they stand between the others and what is missing.
-Costs do not depend on who survives and are ranked by value alone.
+Costs do not depend on who survives and are ranked by value alone. Nobody leads a metric of
+memorisation: noise is furthest from copies.
 
 A distance to the reference below that of the real control, which no model has seen, is no better
 quality: the model may have copied training images. Neither is an authenticity below the control's
@@ -370,7 +371,7 @@ def _ranked(rows: list[Row], column: Column) -> list[Row]:
         if cell.value is not None and not row.is_control:
             ahead = sum(_place(other, column) < _place(row, column) for other in contenders)
             near = ahead == 0 or _overlap(cell, best)
-            leads = near and not of_survivors(row, column)
+            leads = near and has_leader(column) and not of_survivors(row, column)
             cell = replace(cell, rank=ahead + 1, leads=leads)
         ranked.append(replace(row, cells={**row.cells, key: cell}))
     return ranked
@@ -379,6 +380,11 @@ def _ranked(rows: list[Row], column: Column) -> list[Row]:
 def _place(row: Row, column: Column) -> tuple[bool, float]:
     """Return what orders present values, best first: rows without failed seeds, then the others."""
     return of_survivors(row, column), _badness(row.cells[column.key], column)
+
+
+def has_leader(column: Column) -> bool:
+    """Return whether being first is a merit: to be further from copies than real images is none."""
+    return column.corner != "memorisation"
 
 
 def of_survivors(row: Row, column: Column) -> bool:

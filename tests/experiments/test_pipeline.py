@@ -164,7 +164,7 @@ def test_inception_scores_are_named_by_their_weights(tmp_path: Path, data_dir: P
 @pytest.mark.parametrize(
     ("extractor", "metrics"),
     [
-        ("pixels-pca64", ("fd", "recall", "authenticity")),
+        ("pixels-pca64", ("fd", "recall", "authenticity", "ct")),
         ("random-convolution", ("fd", "coverage")),
     ],
 )

@@ -576,6 +576,21 @@ def test_only_inception_with_known_weights_is_called_fid() -> None:
     ]
 
 
+def test_nobody_leads_a_metric_of_memorisation_but_it_can_be_sorted_by() -> None:
+    experiment = factories.make_experiment(
+        protocols=[factories.make_protocol(metrics=["fd", "authenticity"])],
+        algorithms=["gan.sngan", "vae.conv"],
+    )
+    protocol = experiment.protocols.get()
+    for entry, value in zip(factories.contenders_of(experiment), (0.9, 0.6), strict=True):
+        factories.make_scores(entry=entry, protocol=protocol, values=[{"authenticity": value}])
+
+    board = rank(protocol, sort="authenticity")
+
+    assert order(board) == [CONTROL, (1, "SNGAN"), (2, "Conv VAE")]
+    assert not any(row.cells["authenticity"].leads for row in board.rows)
+
+
 def test_columns_of_one_corner_stand_together_whatever_the_protocols_order() -> None:
     protocol = factories.make_protocol(metrics=["authenticity", "recall", "ct", "fd", "coverage"])
 
