@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evaluation.streaming import rechunked
+
 
 class ExtractorError(RuntimeError):
     """An extractor cannot be had: weights are missing, damaged, or cannot be trained."""
@@ -77,7 +79,7 @@ def extract(
     if isinstance(images, np.ndarray):
         images, count = [images], len(images)
     features, logits = _Rows(count), _Rows(count)
-    for batch in _batches(images, batch_size or extractor.batch_size):
+    for batch in rechunked(_checked(images), batch_size or extractor.batch_size):
         if should_stop():
             raise Stopped
         some_features, some_logits = _forward(extractor, batch)
@@ -102,26 +104,11 @@ def _forward(extractor: Extractor, batch: np.ndarray) -> tuple[Tensor, Tensor | 
     return features.float().cpu(), None if logits is None else logits.float().cpu()
 
 
-def _batches(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Yield all images, ``size`` at a time, wherever one chunk ends and the next begins."""
-    waiting: list[np.ndarray] = []  # fewer than ``size`` images altogether
+def _checked(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for chunk in chunks:
         if chunk.dtype != np.uint8 or chunk.ndim != 4:
             raise ValueError(f"expected uint8 (N, C, H, W), got {chunk.dtype} {chunk.shape}")
-        start = 0
-        while start < len(chunk):
-            part = chunk[start : start + size - sum(map(len, waiting))]
-            waiting.append(part)
-            start += len(part)
-            if sum(map(len, waiting)) == size:
-                yield _joined(waiting)
-                waiting = []
-    if waiting:
-        yield _joined(waiting)
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        yield chunk
 
 
 class _Rows:

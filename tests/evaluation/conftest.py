@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from evaluation.extractors.classifier import LabelledImages, TrainedClassifier, prepare_classifier
+from evaluation.images import write_npz
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,3 +37,14 @@ def trained(
 ) -> TrainedClassifier:
     cache: Path = tmp_path_factory.mktemp("classifiers")
     return prepare_classifier(cache, digits[0], test=digits[1])
+
+
+@pytest.fixture
+def files(
+    tmp_path: Path, digits: tuple[LabelledImages, LabelledImages], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Return a folder with train.npz and test.npz, and use it as the home of caches."""
+    for name, split in zip(("train", "test"), digits, strict=True):
+        write_npz(tmp_path / f"{name}.npz", split.pixels, split.labels)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path

@@ -19,15 +19,6 @@ Digits = tuple[LabelledImages, LabelledImages]
 Output = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def files(tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder with train.npz and test.npz, and use it as the home of caches."""
-    for name, split in zip(("train", "test"), digits, strict=True):
-        write_npz(tmp_path / f"{name}.npz", split.pixels, split.labels)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path
-
-
 def score(files: Path, trained: TrainedClassifier, *more: str) -> list[str]:
     return [
         "score",
@@ -116,7 +107,10 @@ def test_a_protocol_of_another_reference_is_refused(
     status = main(score(files, trained, "--protocol", str(files / "a.json")))
 
     assert status == 2
-    assert "error: the reference images are not the protocol's: expected digest" in capsys.readouterr().err
+    assert (
+        "error: the reference images are not the protocol's: expected digest"
+        in capsys.readouterr().err
+    )
 
 
 def test_compare_says_what_differs(files: Path, trained: TrainedClassifier, capsys: Output) -> None:

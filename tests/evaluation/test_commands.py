@@ -17,15 +17,6 @@ Digits = tuple[LabelledImages, LabelledImages]
 Output = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def files(tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder with train.npz and test.npz, and use it as the home of caches."""
-    for name, split in zip(("train", "test"), digits, strict=True):
-        write_npz(tmp_path / f"{name}.npz", split.pixels, split.labels)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path
-
-
 def score(files: Path, generated: str = "test.npz", *more: str) -> list[str]:
     """Return the command that scores on principal components, which need no weights."""
     command = ["score", str(files / generated), "--reference", str(files / "train.npz")]
