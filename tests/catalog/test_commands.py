@@ -123,8 +123,9 @@ def test_a_protocol_is_registered_and_its_fingerprint_printed() -> None:
     run("register_dataset", "Digits", "--digits")
     words = ("--extractor=pixels-pca64", "--metrics=fd, recall", "--admission-images=0")
 
-    printed, _ = run("register_protocol", "digits", *words)
+    printed, progress = run("register_protocol", "digits", *words)
 
+    assert progress.startswith("making pixels-pca64, fd, recall for digits: weights,")
     assert printed.splitlines() == [
         "registered pixels-pca64, fd, recall on digits: FD[pixels], PR[pixels] recall",
         "extractor: not tested",

@@ -67,10 +67,16 @@ class Command(BaseCommand):
         if row is None:
             known = ", ".join(Dataset.objects.values_list("slug", flat=True)) or "none yet"
             raise CommandError(f"expected a registered dataset ({known}), got {dataset!r}")
+        wanted = scoring(options)
+        self.stderr.write(
+            f"making {wanted.name} for {row}: weights, digests, the extractor's test; this may take "
+            "minutes",
+            style_func=str,
+        )
         try:
             protocol, is_new = register_protocol(
                 row,
-                scoring(options),
+                wanted,
                 admission_images=options["admission_images"],
                 report=lambda line: self.stderr.write(line, style_func=str),
             )
