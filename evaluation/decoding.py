@@ -98,8 +98,8 @@ def decode(where: str, data: bytes, wish: Wish, *, name: str | None) -> Picture:
     is_lossy = kind == "JPEG" or (kind == "WebP" and not _is_lossless_webp(data))
     if is_lossy and wish.lossy == "refuse":
         raise ImageError(
-            f"{where}: a lossy {kind} image; expected PNG or lossless WebP, or that lossy ones "
-            "are accepted: compression changes every score"
+            f"{where}: a lossy {kind} image; expected PNG or lossless WebP, or lossy ones "
+            "accepted (--allow-lossy): compression changes every score"
         )
     try:
         with _PLUGINS[kind](io.BytesIO(data)) as image:

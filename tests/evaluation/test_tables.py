@@ -171,8 +171,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "lossy": (
         {"images": [PNG, encode(kind="JPEG")]},
-        "x.parquet: row 1: a lossy JPEG image; expected PNG or lossless WebP, or that "
-        "lossy ones are accepted: compression changes every score",
+        "x.parquet: row 1: a lossy JPEG image; expected PNG or lossless WebP, or "
+        "lossy ones accepted (--allow-lossy): compression changes every score",
     ),
     "a missing label": (
         {"images": [PNG, PNG], "label": [1, None]},
