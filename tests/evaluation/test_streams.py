@@ -336,8 +336,8 @@ def test_a_lossy_file_is_refused_by_name_or_accepted_and_counted(
     folder = make_folder(place / "set", {"1.png": PNG, name: data, "3.png": PNG})
 
     assert message(lambda: whole(open_images(folder))) == (
-        f"set: {name}: a lossy {kind} image; expected PNG or lossless WebP, or that lossy ones are "
-        "accepted: compression changes every score"
+        f"set: {name}: a lossy {kind} image; expected PNG or lossless WebP, or lossy ones "
+        "accepted (--allow-lossy): compression changes every score"
     )
     stream = open_images(folder, lossy="accept")
     assert len(whole(stream)) == len(whole(stream)) == 3
