@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pytest_django.fixtures import Settings
+
+# Machines are shared: how long an example takes says nothing of the code.
+hypothesis.settings.register_profile("trilemma", deadline=None)
+hypothesis.settings.load_profile("trilemma")
 
 
 @pytest.fixture(autouse=True)
