@@ -6,7 +6,8 @@ import numpy as np
 
 from evaluation.pairs.distances import DOUBLE, SquaredDistances
 from evaluation.pairs.halves import Halves, reached
-from evaluation.pairs.nearest import NeighbourLists, exact_radii
+from evaluation.pairs.nearest import NeighbourLists
+from evaluation.pairs.radii import Radii
 
 
 @dataclass(frozen=True)
@@ -33,24 +34,16 @@ def authentic(distances: SquaredDistances, lists: NeighbourLists, training: Trai
     rivals = (lists.squared[rows] <= (squared + 2 * error)[:, None]).sum(1)
     for place in np.flatnonzero(rivals > 1):
         nearest[place] = _nearest(distances, lists, int(rows[place]), int(rivals[place]))
-    other, other_error = _nearest_others(training, nearest)
-
-    found = squared > other
-    unclear = np.abs(squared - other) <= error + other_error
-    radii = exact_radii(training.distances, training.lists, 1, nearest[unclear])
-    found[unclear] = distances.exact(rows[unclear], nearest[unclear]) > radii
+    others = Radii(training.distances, training.lists, 1)
+    difference = squared - others.values[nearest]
+    found = difference > 0
+    unclear = np.abs(difference) <= error + others.errors[nearest]
+    others.make_exact(nearest[unclear])
+    exact = distances.exact(rows[unclear], nearest[unclear])
+    found[unclear] = exact > others.values[nearest[unclear]]
     result = np.zeros(distances.a.count, dtype=bool)
     result[rows] = found
     return result
-
-
-def _nearest_others(training: Training, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return squared distances (n,) from training rows to the nearest other, and their errors."""
-    points = training.distances.a
-    if not training.lists.squared.shape[1]:  # all training rows are the same
-        return np.zeros(len(rows)), np.zeros(len(rows))
-    squared = np.where(points.copies[rows] > 1, 0, training.lists.squared[rows, 0])
-    return squared, training.distances.error_within(points.norms[rows], squared)
 
 
 def _nearest(distances: SquaredDistances, lists: NeighbourLists, row: int, rivals: int) -> int:

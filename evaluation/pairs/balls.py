@@ -8,8 +8,9 @@ from torch import Tensor
 
 from evaluation.pairs.distances import DOUBLE, Pairs, SquaredDistances
 from evaluation.pairs.halves import Estimated, Halves, pack, reached, share, unpack
-from evaluation.pairs.nearest import NeighbourLists, exact_radii
+from evaluation.pairs.nearest import NeighbourLists
 from evaluation.pairs.points import Points
+from evaluation.pairs.radii import Radii
 from evaluation.pairs.tiles import Tile
 
 UNCLEAR = 10_000  # pairs of a tile near a border, from which products in float64 save time
@@ -20,13 +21,13 @@ TINY = 1e-30  # so that a squared distance of 0 is within a limit of 0
 class Balls:
     """The balls around N rows: of the whole set and of each half of it.
 
-    ``radii`` (N,) and ``widest`` (N,), the largest in any half, are squared. ``edges`` (N, E) are
-    the squared distances to the row's own copies (0) and to its nearest others, ascending.
+    ``widest`` (N,) are the largest squared radii in any half or the whole. ``edges`` (N, E) are the
+    squared distances to the row's own copies (0) and to its nearest others, ascending.
     ``holds`` (W, N, E + 1) says at P in which halves the ball reaches to what has P edges before
     it.
     """
 
-    radii: np.ndarray
+    radii: Radii
     widest: np.ndarray
     edges: np.ndarray
     holds: np.ndarray
@@ -45,18 +46,16 @@ def draw_balls(
     distances: SquaredDistances, lists: NeighbourLists, halves: Halves | None, k: int
 ) -> Balls:
     """Return the balls with the k-th nearest other row on their border."""
-    rows = distances.a.single
-    radii = np.zeros(distances.a.count)
-    radii[rows] = exact_radii(distances, lists, k, rows)
+    radii = Radii(distances, lists, k)
     edges = np.pad(lists.squared, ((0, 0), (1, 0)))
     if halves is None:
         holds = np.zeros((0, *edges.shape), dtype=np.uint64)
-        return Balls(radii=radii, widest=radii, edges=edges, holds=holds)
+        return Balls(radii=radii, widest=radii.values, edges=edges, holds=holds)
     holds = halves.members[0][:, :, None] & ~reached(lists, halves, k)
     holds[:, :, -1] = 0  # nothing is known of what is farther than the whole list
     last = edges.shape[1] - np.argmax(holds.any(0)[:, ::-1], axis=1)
     widest = edges[np.arange(len(edges)), np.minimum(last, edges.shape[1] - 1)]
-    return Balls(radii=radii, widest=np.maximum(radii, widest), edges=edges, holds=holds)
+    return Balls(radii, np.maximum(radii.values, widest), edges, holds)
 
 
 class BallCounts:
@@ -141,16 +140,20 @@ class BallCounts:
 
     def _unclear(self, pairs: Pairs, error: np.ndarray) -> np.ndarray:
         """Return the indices of the pairs so near a border that rounding hides their side."""
-        difference = pairs.squared - self._balls.radii[pairs.columns]
-        return np.flatnonzero(np.abs(difference) <= error)
+        radii = self._balls.radii
+        difference = pairs.squared - radii.values[pairs.columns]
+        return np.flatnonzero(np.abs(difference) <= error + radii.errors[pairs.columns])
 
     def _inside(self, pairs: Pairs, error: np.ndarray) -> np.ndarray:
-        turned = self._turned(pairs)
-        radii = self._balls.radii[turned.columns]
-        inside = turned.squared < radii - error
+        """Return which pairs lie in balls of the whole set, exactly."""
+        turned, radii = self._turned(pairs), self._balls.radii
+        inside = turned.squared < radii.values[turned.columns]
         unclear = self._unclear(turned, error)
+        centres = turned.columns[unclear]
+        radii.make_exact(centres)
         squared = self._distances.exact(pairs.rows[unclear], pairs.columns[unclear])
-        inside[unclear] = squared < radii[unclear] if self._strict else squared <= radii[unclear]
+        border = radii.values[centres]
+        inside[unclear] = squared < border if self._strict else squared <= border
         return np.asarray(inside)
 
     def _count(self, inside: Pairs) -> None:
@@ -199,15 +202,17 @@ class BallCounts:
 
 def _reach(distances: SquaredDistances, points: Points, balls: Balls) -> np.ndarray:
     """Return the squared distances (N,) within which something may lie in a ball or half-ball."""
-    return np.asarray(balls.widest + distances.error_within(points.norms, balls.widest) + TINY)
+    error = distances.error_within(points.norms, balls.widest) + balls.radii.errors
+    return np.asarray(balls.widest + error + TINY)
 
 
 def _depth(distances: SquaredDistances, points: Points, balls: Balls) -> np.ndarray:
     """Return the squared distances (N,) within which all lies in a ball, and before its edges."""
     if balls.edges.shape[1] < 2:
-        return np.full(len(balls.radii), -np.inf)
-    depth = np.minimum(balls.radii, balls.edges[:, 1])
-    depth = (depth - 2 * distances.error_within(points.norms, depth)) * (1 - 1e-6)
+        return np.full(points.count, -np.inf)
+    depth = np.minimum(balls.radii.values, balls.edges[:, 1])
+    error = distances.error_within(points.norms, depth) + balls.radii.errors
+    depth = (depth - 2 * error) * (1 - 1e-6)
     return np.where((points.copies == 1) & (depth > 0), depth, -np.inf)
 
 

@@ -71,9 +71,13 @@ class KernelSums:
         w, out = self._buffers[:, : shape.numel()].view(2, *shape).unbind()
         torch.add(self._row_terms[tile.rows], tile.products, alpha=self._gamma, out=w)
         w += self._column_terms[tile.columns]
-        out.copy_(w)
-        for coefficient in self._coefficients:
-            out.add_(coefficient).mul_(w)
+        if not self._coefficients:
+            out = w
+        else:
+            torch.add(w, self._coefficients[0], out=out)
+            for coefficient in self._coefficients[1:]:
+                torch.addcmul(w.new_tensor(coefficient), out, w, out=out)
+            out.mul_(w)
         if tile.diagonal:
             out.fill_diagonal_(0)
         return out

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from evaluation.pairs.distances import DOUBLE, Pairs, SquaredDistances, join
+from evaluation.pairs.distances import Pairs, SquaredDistances, join
 from evaluation.pairs.tiles import Tile
 
 ROWS = 4096  # lists that are built at once
@@ -137,72 +137,14 @@ def first_sorted(
 def _search_anew(distances: SquaredDistances, rows: np.ndarray, lists: NeighbourLists) -> None:
     """Set the lists of these rows from the distances to all columns."""
     length = lists.squared.shape[1]
-    for part in _together(distances, rows):
+    for part in together(distances, rows):
         squared = distances.strip(part, precise=False)
         positions = np.broadcast_to(np.arange(squared.shape[1], dtype=np.int32), squared.shape)
         lists.squared[part], lists.positions[part] = first_sorted(squared, positions, length)
 
 
-def _together(distances: SquaredDistances, rows: np.ndarray) -> Iterator[np.ndarray]:
+def together(distances: SquaredDistances, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yield as many of the rows as are searched anew at once."""
     height = max(STRIP // max(distances.b.count, 1), 1)
     for start in range(0, len(rows), height):
         yield rows[start : start + height]
-
-
-def exact_radii(
-    distances: SquaredDistances, lists: NeighbourLists, k: int, rows: np.ndarray
-) -> np.ndarray:
-    """Return the squared distances (n,) from rows of a set to their k-th nearest others in it.
-
-    Copies count. The distances that may be the k-th by their rounding error are computed anew
-    as sums of squared differences.
-    """
-    points = distances.a
-    rank = k + 1 - points.copies[rows]  # its copies come first, at distance 0
-    squared, positions = lists.squared[rows].copy(), lists.positions[rows]
-    weights = np.where(np.isfinite(squared), points.copies[positions], 0)
-    error = 2 * distances.error_within(points.norms[rows], squared.max(1, initial=0))
-    found = _ranked_by_weight(squared, weights, rank)
-    near = np.abs(squared - found[:, None]) <= error[:, None]
-    beyond = found + error >= squared.max(1, initial=0)
-    row, place = np.nonzero(near & (rank > 0)[:, None])
-    squared[row, place] = distances.exact(rows[row], positions[row, place])
-    radii = _ranked_by_weight(*first_sorted(squared, weights, squared.shape[1]), rank)
-
-    crowded = (rank > 0) & beyond & (squared.shape[1] < len(points.single) - 1)
-    radii[crowded] = _radii_anew(distances, rows[crowded], rank[crowded])
-    return radii
-
-
-def _ranked_by_weight(squared: np.ndarray, weights: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """Return the first of each ascending row up to which the weights sum to the rank, or 0."""
-    if not squared.shape[1]:
-        return np.zeros(len(squared))
-    place = np.argmax(np.cumsum(weights, axis=1) >= rank[:, None], axis=1)
-    found = np.take_along_axis(squared, place[:, None], axis=1)[:, 0]
-    return np.where(rank > 0, found, 0.0)
-
-
-def _radii_anew(distances: SquaredDistances, rows: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """Return the radii of rows that have too many neighbours alike for their lists."""
-    radii: list[float] = []
-    for part in _together(distances, rows):
-        ranks = rank[len(radii) : len(radii) + len(part)]
-        for row, squared, k in zip(part, distances.strip(part, precise=True), ranks, strict=True):
-            radii.append(_radius_anew(distances, int(row), squared, int(k)))
-    return np.array(radii)
-
-
-def _radius_anew(distances: SquaredDistances, row: int, squared: np.ndarray, rank: int) -> float:
-    copies = distances.b.copies
-    nearest = first_sorted(squared[None], copies[None], min(rank, len(squared)))
-    found = _ranked_by_weight(*nearest, np.array([rank]))[0]
-    columns = np.flatnonzero(np.isfinite(squared))
-    error = 2 * distances.error(np.full(len(columns), row), columns, unit=DOUBLE)
-    difference = squared[columns] - found
-    near = np.abs(difference) <= error
-    below = int(copies[columns[difference < -error]].sum())
-    exact = distances.exact(np.full(int(near.sum()), row), columns[near])
-    ordered = first_sorted(exact[None], copies[columns[near]][None], len(exact))
-    return float(_ranked_by_weight(*ordered, np.array([rank - below]))[0])
