@@ -108,8 +108,8 @@ def board_table(board: Board) -> Table:
     It holds the headline metrics and no control but real test images; the page holds everything.
     """
     rows = [row for row in board.rows if not row.is_aside]
-    table = Table(title=str(board.protocol), box=None, padding=(0, 0, 0, 2), pad_edge=False)
-    table.add_column("", overflow="fold", min_width=14)
+    table = Table(title=str(board.protocol), box=None, padding=(0, 0, 0, 1), pad_edge=False)
+    table.add_column("", overflow="fold")
     for row in rows:
         table.add_column(
             f"{row.entry.label}\n[dim]{row.sampler_label}[/]", justify="right", overflow="fold"
