@@ -93,6 +93,8 @@ def averaged(results: Sequence[MetricResult]) -> MetricResult:
 
     Errors are averaged too: that bounds the error of the mean whatever their correlation.
     """
+    if len(results) == 1:
+        return results[0]
     absent = [found for found in results if found.value is None]
     if absent:
         return absent[0]

@@ -184,13 +184,27 @@ def short(fingerprint: str) -> str:
 
 def differences(a: Protocol, b: Protocol) -> list[str]:
     """Return in words why values under ``a`` and ``b`` may not be compared; empty if they may."""
-    values_a, values_b = dict(_flatten(_identity(a))), dict(_flatten(_identity(b)))
+    record_a, record_b = _identity(a), _identity(b)
+    only_one = _measured_by_one(record_a, record_b)
+    values_a, values_b = dict(_flatten(record_a)), dict(_flatten(record_b))
     paths = sorted(values_a.keys() | values_b.keys())
     return [
         f"{' '.join(path).replace('_', ' ')}: {_words(values_a, path)} and {_words(values_b, path)}"
         for path in paths
         if values_a.get(path, _ABSENT) != values_b.get(path, _ABSENT)
-    ]
+    ] + only_one
+
+
+def _measured_by_one(record_a: dict[str, Any], record_b: dict[str, Any]) -> list[str]:
+    """Return a line for each metric that one of two records has alone, and take it out of both."""
+    lines = []
+    for name in sorted(record_a["metrics"].keys() ^ record_b["metrics"].keys()):
+        words = ("measured", "not") if name in record_a["metrics"] else ("not", "measured")
+        lines.append(f"metric {name.replace('_', ' ')}: {' and '.join(words)}")
+        for record in (record_a, record_b):
+            record["metrics"].pop(name, None)
+            record["uncertainty"].pop(name, None)
+    return lines
 
 
 def build_protocol(

@@ -408,8 +408,8 @@ _MEMORISATION = (
         ideal=0.0,
         needs=("held-out",),
         by_default=True,
-        help="Whether generated images are nearer to training images than held-out ones are: "
-        "far below 0 is copying, far above 0 is missing the data.",
+        help="Whether generated images are nearer to training images than held-out ones are: far "
+        "below 0 is copying, far above 0 is missing the data; held-out images themselves have 0.",
     ),
 )
 

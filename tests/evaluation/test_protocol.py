@@ -66,7 +66,7 @@ def test_names_for_people_are_no_part_of_the_fingerprint() -> None:
         (lambda r: r["numerics"].update(accumulation="float32"), "numerics accumulation"),
         (lambda r: r.update(num_images=499), "num images: 499 and 500"),
         (lambda r: r["metrics"]["precision"].update(neighbours=5), "metrics precision neighbours"),
-        (lambda r: r["metrics"].pop("kd"), "metrics kd degree: nothing and 3"),
+        (lambda r: r["metrics"].pop("kd"), "metric kd: not and measured"),
         (lambda r: r["uncertainty"].update(level=0.9), "uncertainty level: 0.9 and 0.95"),
     ],
 )
