@@ -8,6 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from evaluation.extractors.base import FeatureSet
+from evaluation.frechet import frechet_distance
+from evaluation.moments import Moments
+
 LAYERS = ["2048", "logits_unbiased"]
 
 
@@ -66,3 +70,21 @@ def make_textures(count: int, *, seed: int = 0, side: int = 32) -> np.ndarray:
         for g, contrast, colour in zip(grains, contrasts, colours, strict=True)
     ]
     return np.stack(images).clip(0, 255).astype(np.uint8)
+
+
+def relative_difference(found: Tensor | None, expected: Tensor | None) -> float:
+    """Return the largest difference as a share of the largest value."""
+    assert found is not None and expected is not None
+    assert found.shape == expected.shape
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def fd(real: Tensor, generated: Tensor) -> float:
+    """Return the Fréchet distance of two sets of features."""
+    return frechet_distance(Moments.from_features(real), Moments.from_features(generated))
+
+
+def logits_of(found: FeatureSet) -> Tensor:
+    """Return the logits, which must be there."""
+    assert found.logits is not None
+    return found.logits

@@ -15,21 +15,23 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
-from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
-from torch_fidelity.metric_isc import isc_features_to_metric
-from torch_fidelity.metric_kid import kid_features_to_metric
 
 from evaluation.__main__ import main
 from evaluation.extractors.base import ExtractorError, FeatureSet, extract, file_sha256
 from evaluation.extractors.inception import FILE_NAME, URL, InceptionExtractor, find_weights
 from evaluation.extractors.inception_network import Convolution
 from evaluation.extractors.resize import resize_bilinear
-from evaluation.frechet import frechet_distance
 from evaluation.inception_score import inception_score_from_logits
-from evaluation.kid import subset_kernel_distance
-from evaluation.moments import Moments
 from evaluation.specs import INCEPTION_2015_SHA256, metric_label
-from tests.inception import load_theirs, make_textures, their_features, write_random_weights
+from tests.inception import (
+    fd,
+    load_theirs,
+    logits_of,
+    make_textures,
+    relative_difference,
+    their_features,
+    write_random_weights,
+)
 
 TOLERANCE = 2e-5  # of the largest value; convolutions are summed in another order
 
@@ -42,17 +44,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def extractor(weights: Path) -> InceptionExtractor:
     return InceptionExtractor(weights)
-
-
-def relative_difference(found: Tensor | None, expected: Tensor | None) -> float:
-    """Return the largest difference as a share of the largest value."""
-    assert found is not None and expected is not None
-    assert found.shape == expected.shape
-    return float((found - expected).abs().max() / expected.abs().max())
-
-
-def fd(real: Tensor, generated: Tensor) -> float:
-    return frechet_distance(Moments.from_features(real), Moments.from_features(generated))
 
 
 def test_features_and_logits_are_those_of_torch_fidelity(
@@ -85,41 +76,6 @@ def test_metrics_of_our_features_are_those_of_torch_fidelity_s_features(
     scores = [inception_score_from_logits(logits_of(fake)).value for _, fake in (ours, others)]
     assert scores[0] is not None and scores[0] > 1.1
     assert scores[0] == pytest.approx(scores[1], rel=1e-5)
-
-
-def logits_of(found: FeatureSet) -> Tensor:
-    assert found.logits is not None
-    return found.logits
-
-
-@pytest.mark.slow
-def test_fid_kid_and_is_of_2000_images_are_those_of_torch_fidelity(
-    weights: Path, extractor: InceptionExtractor
-) -> None:
-    """Against the values that torch-fidelity itself computes from its own features."""
-    torch.set_num_threads(2)
-    sets = [make_textures(2000, seed=1), make_textures(2000, seed=2) // 2]
-    theirs = load_theirs(weights)
-
-    (real, fake), others = (
-        [extract(extractor, images) for images in sets],
-        [FeatureSet(*their_features(theirs, images)) for images in sets],
-    )
-
-    for found, expected in zip((real, fake), others, strict=True):
-        assert relative_difference(found.features, expected.features) < TOLERANCE
-        assert relative_difference(found.logits, expected.logits) < TOLERANCE
-    statistics = [fid_features_to_statistics(other.features) for other in others]
-    fid = fid_statistics_to_metric(*statistics, False)["frechet_inception_distance"]
-    kid = kid_features_to_metric(others[1].features, others[0].features, verbose=False)
-    score = isc_features_to_metric(logits_of(others[1]))
-    assert fd(real.features, fake.features) == pytest.approx(fid, rel=1e-4)
-    assert subset_kernel_distance(real.features, fake.features).value == pytest.approx(
-        kid["kernel_inception_distance_mean"], rel=1e-4
-    )
-    assert inception_score_from_logits(
-        logits_of(fake), splits=10, seed=2020
-    ).value == pytest.approx(score["inception_score_mean"], rel=1e-4)
 
 
 def test_grey_images_are_replicated(extractor: InceptionExtractor) -> None:
