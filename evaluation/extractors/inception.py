@@ -18,7 +18,7 @@ SPEC = EXTRACTORS[INCEPTION]
 FILE_NAME = SPEC.known_weights[INCEPTION_2015_SHA256]
 URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FILE_NAME}"
 MAX_BYTES = 200 * 2**20  # the known file has 91 MiB
-AT_ONCE_PER_CORE = 2  # images whose layers stay in the cache: with more, a core waits for memory
+AT_ONCE_PER_CORE = 4  # images whose layers stay in the cache: with more, a core waits for memory
 
 
 class InceptionExtractor(Extractor):

@@ -35,8 +35,8 @@ class Convolution(nn.Module):
         """Build both layers as the weights file has them."""
         super().__init__()
         height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
-        padding = (height // 2, width // 2) if same else (0, 0)
-        self.conv = nn.Conv2d(inputs, outputs, (height, width), stride, padding, bias=False)
+        self.padding = (height // 2, width // 2) if same else (0, 0)
+        self.conv = nn.Conv2d(inputs, outputs, (height, width), stride, self.padding, bias=False)
         self.bn: nn.Module = nn.BatchNorm2d(outputs, eps=0.001)
 
     def fold(self) -> None:
@@ -52,12 +52,22 @@ class Convolution(nn.Module):
 
     def linear(self, x: Tensor) -> Tensor:
         """Return the convolution without its ReLU."""
+        if _has_onednn(x):
+            # Asked for by name: of few images on one core conv2d makes something slower.
+            return torch.mkldnn_convolution(
+                x, self.conv.weight, self.conv.bias, self.padding, self.conv.stride, (1, 1), 1
+            )
         y: Tensor = self.conv(x)
         return y
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution after its ReLU."""
         return self.linear(x).relu_()
+
+
+def _has_onednn(x: Tensor) -> bool:
+    on_cpu = x.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return on_cpu and not torch.compiler.is_compiling()
 
 
 def _maximum(x: Tensor) -> Tensor:
