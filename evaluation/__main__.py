@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.progress import Progress
 
 from evaluation.admission import Admission, admit
@@ -58,7 +59,7 @@ from evaluation.report import (
     warn,
     write_json,
 )
-from evaluation.specs import INCEPTION, METRICS, has_known_weights
+from evaluation.specs import INCEPTION, METRICS, PIXELS, has_known_weights
 from evaluation.streams import ImageStream
 from evaluation.uncertainty import choose
 
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     options = build_parser(commands).parse_args(arguments)
     try:
+        _check_json(options)
         status: int = options.command(options)
     except (
         CommandError,
@@ -88,10 +90,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ProtocolError,
         SavedReferenceError,
         OSError,
+        torch.OutOfMemoryError,
     ) as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_ERROR
     return status
+
+
+def _check_json(options: argparse.Namespace) -> None:
+    """Refuse a file that cannot be written before the work, not after it."""
+    path = getattr(options, "json", None)
+    if isinstance(path, Path) and not path.absolute().parent.is_dir():
+        raise CommandError(f"--json: the folder {path.absolute().parent} does not exist")
 
 
 # --- score ------------------------------------------------------------------------------------
@@ -102,9 +112,11 @@ def _score(options: argparse.Namespace) -> int:
 
     1. Open all sets. 2. Build the extractor and the protocol, or check the given one. 3. Measure.
     """
-    given = read_protocol(options.protocol) if options.protocol else None
     preset = _preset(options)
+    given = read_protocol(options.protocol) if options.protocol else None
     name = given.extractor.name if given else _extractor_name(options, preset)
+    if options.extractor not in (None, name):
+        raise CommandError(f"--extractor: the protocol's is {name}, got {options.extractor}")
     generated = open_set(
         options.generated,
         "generated images",
@@ -113,6 +125,8 @@ def _score(options: argparse.Namespace) -> int:
         lossy="accept" if _lossy_allowed(options, given) else "refuse",
     )
     reference = open_reference(options, name)
+    if isinstance(reference, SavedReference) and not (given or preset or options.extractor):
+        name = reference.facts.extractor
     held_out = open_held_out(options)
     with progress() as bars:
         prepared = prepare_extractor(name, options, reference, bars)
@@ -156,13 +170,19 @@ def _look_over(generated: ImageStream, reference: ImageStream | SavedReference) 
 
 
 def _preset(options: argparse.Namespace) -> Preset | None:
-    """Return the preset that was asked for; a protocol or an extractor beside it is refused."""
+    """Return the preset that was asked for; what a protocol or a preset decides is refused."""
+    if getattr(options, "protocol", None):
+        for name in ("preset", "metrics", "num_images"):
+            _refuse_both(options, "protocol", name)
     if options.preset is None:
         return None
-    for name in ("protocol", "extractor"):
-        if getattr(options, name, None):
-            raise CommandError(f"expected --preset or --{name}, got both")
+    _refuse_both(options, "preset", "extractor")
     return get_preset(options.preset)
+
+
+def _refuse_both(options: argparse.Namespace, one: str, other: str) -> None:
+    if getattr(options, other):
+        raise CommandError(f"expected --{one} or --{other.replace('_', '-')}, got both")
 
 
 def _extractor_name(options: argparse.Namespace, preset: Preset | None) -> str:
@@ -204,7 +224,7 @@ def _build(
         dim=extractor.dim,
         metrics=options.metrics or (preset.metrics if preset else None),
         num_images=count,
-        reference_split=options.reference_part,
+        reference_split=_reference_split(options),
         lossy=LOSSY_ACCEPTED if getattr(options, "allow_lossy", False) else LOSSLESS,
     )
 
@@ -222,7 +242,7 @@ def _facts(
         shape = generated.shape
     if shape is None:
         raise CommandError("the reference is published statistics: a protocol needs images")
-    splits = {options.reference_part: facts}
+    splits = {_reference_split(options): facts}
     if held_out is not None:
         splits["test"] = _split(held_out)
     return DatasetFacts(
@@ -231,6 +251,12 @@ def _facts(
         channels=shape[0],
         splits=splits,
     )
+
+
+def _reference_split(options: argparse.Namespace) -> str:
+    """Return the reference's name; "test" is the held-out split's where there is one."""
+    is_test = options.reference_part == "test" and options.held_out is not None
+    return "reference" if is_test else str(options.reference_part)
 
 
 def _split(images: ImageStream | SavedReference) -> SplitFacts:
@@ -314,6 +340,8 @@ def _reference(options: argparse.Namespace) -> int:
 
 
 def _build_reference(options: argparse.Namespace) -> int:
+    if options.extractor == PIXELS:
+        raise CommandError(f"{PIXELS} is made from the images themselves: score against them")
     images = open_reference(options, options.extractor)
     if isinstance(images, SavedReference):
         raise CommandError(f"{options.reference}: expected images, got a saved reference")

@@ -15,6 +15,7 @@ Command = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 PARTS = ("train", "test")
+DEVICES = ("cpu", "cuda", "mps")
 CACHE_BYTES = 20 * 2**30
 IMAGES = (
     "Images are a folder, a .zip or .tar archive, an .npz or .npy array (uint8 NHWC or NCHW), or "
@@ -261,6 +262,10 @@ def _metrics(text: str) -> tuple[str, ...]:
 
 
 def _device(text: str) -> str:
+    if text.split(":")[0] not in DEVICES:
+        raise argparse.ArgumentTypeError(
+            f"no device {text!r} here: expected {', '.join(DEVICES)} or one of them with a number"
+        )
     try:
         torch.zeros(1, device=text)
     except (RuntimeError, AssertionError) as error:

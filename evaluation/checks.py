@@ -1,12 +1,22 @@
 """Whether images and extractor are those that a protocol speaks of, and what it may set."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from evaluation.extractors.base import Extractor
-from evaluation.protocol import Protocol, Split
+from evaluation.protocol import (
+    ALPHA,
+    LOSSLESS,
+    LOSSY_ACCEPTED,
+    NUMERICS,
+    QUANTISATION,
+    SELECTION,
+    Protocol,
+    Split,
+)
 from evaluation.reference import SavedReference
-from evaluation.specs import METRICS
+from evaluation.specs import METRICS, get_extractor
 from evaluation.streams import ImageStream
 
 # What a protocol may set to another whole number of at least the given one.
@@ -38,6 +48,11 @@ class EvaluationError(ValueError):
 
 def check_extractor(protocol: Protocol, extractor: Extractor) -> None:
     """Raise EvaluationError unless the extractor is the protocol's."""
+    recipe = json.loads(json.dumps(dict(extractor.recipe)))
+    if protocol.extractor.recipe != recipe:
+        raise EvaluationError(
+            f"extractor recipe: the protocol says {protocol.extractor.recipe}, got {recipe}"
+        )
     for name in ("name", "layer", "dim", "weights_sha256"):
         expected, found = getattr(protocol.extractor, name), getattr(extractor, name)
         if expected != found:
@@ -96,6 +111,21 @@ def check_enough(protocol: Protocol, count: int) -> None:
 
 def check_settings(protocol: Protocol) -> None:
     """Raise EvaluationError if a parameter has a value that would not be computed as written."""
+    _check("numerics", NUMERICS, protocol.numerics)
+    network = get_extractor(protocol.extractor.name)
+    fixed = {
+        "channels_rule": network.channels_rule,
+        "quantisation": QUANTISATION,
+        "resize": network.resize,
+        "selection": SELECTION,
+        "alpha": ALPHA,
+    }
+    _check("images", fixed, {name: getattr(protocol.images, name) for name in fixed})
+    if protocol.images.lossy not in (LOSSLESS, LOSSY_ACCEPTED):
+        raise EvaluationError(
+            f"images lossy: expected {LOSSLESS!r} or {LOSSY_ACCEPTED!r}, "
+            f"got {protocol.images.lossy!r}"
+        )
     for name, parameters in protocol.metrics.items():
         spec = METRICS[name]
         expected = dict(spec.parameters)

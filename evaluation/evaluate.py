@@ -24,7 +24,7 @@ from evaluation.extractors.base import Extractor, FeatureSet, Stopped
 from evaluation.extractors.classifier import LabelledImages
 from evaluation.frechet import ReferenceGaussian, reference_gaussian
 from evaluation.measures import Scored, all_finite, averaged, measure
-from evaluation.protocol import Protocol
+from evaluation.protocol import LOSSY_ACCEPTED, Protocol
 from evaluation.reconstruction import psnr, ssim
 from evaluation.reference import SavedReference, gaussian_of, gaussian_tensors
 from evaluation.streams import ImageStream, open_images
@@ -168,7 +168,9 @@ def _views(work: _Work) -> list[Scored]:
     """
     real, held_out = _reference_features(work), _held_out_features(work)
     fake = _to_device(_generated_features(work), work.extractor.device)
-    networks = len(work.protocol.extractor.recipe.get("keys", ())) or 1
+    if work.fake.lossy_count and work.protocol.images.lossy != LOSSY_ACCEPTED:
+        raise EvaluationError(f"{work.fake.name}: lossy files; {work.protocol.images.lossy}")
+    networks = len(work.extractor.recipe.get("keys", ())) or 1
     return [
         Scored(
             protocol=work.protocol,
@@ -278,21 +280,24 @@ def _measure(work: _Work, views: list[Scored], name: str) -> dict[str, MetricRes
     if name in _OF_IMAGES:
         return {name: _OF_IMAGES[name](work)}
     found = [measure(name, view) for view in views]
-    return {name: averaged([values[name] for values in found]) for name in found[0]}
+    return {name: averaged(name, [values[name] for values in found]) for name in found[0]}
 
 
 def _pairs(work: _Work) -> tuple[np.ndarray, np.ndarray] | MetricResult:
     """Return originals and reconstructions, or why they are none."""
-    if isinstance(work.real, SavedReference) or work.fake.count != work.real.count:
+    count = work.protocol.reference.count
+    if isinstance(work.real, SavedReference) or not (
+        work.fake.count == work.protocol.num_images == count
+    ):
         return undefined(
-            "needs a reconstruction of every reference image: "
-            f"{work.protocol.reference.count} originals, {work.fake.count} reconstructions"
+            f"needs a reconstruction of every reference image: {count} originals, "
+            f"{work.protocol.num_images} of {work.fake.count} images scored"
         )
     return _pixels(work.real), _pixels(work.fake)
 
 
-def _pixels(images: ImageStream) -> np.ndarray:
-    return np.concatenate(list(images.chunks()))
+def _pixels(images: ImageStream, chosen: np.ndarray | None = None) -> np.ndarray:
+    return np.concatenate(list(images.chunks(chosen)))
 
 
 def _of_pairs(measure_pairs: Callable[..., MetricResult]) -> Callable[[_Work], MetricResult]:
@@ -307,13 +312,34 @@ def _of_pairs(measure_pairs: Callable[..., MetricResult]) -> Callable[[_Work], M
 
 
 def _cas(work: _Work) -> MetricResult:
-    if work.held_out is None or work.held_out.labels is None or work.fake.labels is None:
+    """Return the classification accuracy score of the images that are scored."""
+    fake, held_out = work.fake, work.held_out
+    if held_out is None or held_out.labels is None or fake.labels is None:
         return undefined("needs labels of the generated and of the held-out images")
+    names = _class_numbers(fake, held_out)
+    if isinstance(names, MetricResult):
+        return names
+    chosen = choose(len(fake.labels), work.protocol.num_images, seed=SELECTION_SEED)
     return classification_accuracy_score(
-        LabelledImages(_pixels(work.fake), work.fake.labels),
-        LabelledImages(_pixels(work.held_out), work.held_out.labels),
+        LabelledImages(_pixels(fake, chosen), names[fake.labels[chosen]]),
+        LabelledImages(_pixels(held_out), held_out.labels),
         should_stop=work.stop,
     )
+
+
+def _class_numbers(fake: ImageStream, held_out: ImageStream) -> np.ndarray | MetricResult:
+    """Return the held-out images' number of each class of the generated ones.
+
+    Classes are the same by name; names that are numbers, as arrays have, are the numbers.
+    """
+    assert fake.labels is not None, "the caller looked"
+    if not fake.classes:
+        return np.arange(int(fake.labels.max()) + 1)
+    if all(name.isdecimal() for name in fake.classes):
+        return np.array([int(name) for name in fake.classes])
+    if unknown := sorted(set(fake.classes) - set(held_out.classes)):
+        return undefined(f"the held-out images have no class {', '.join(unknown)}")
+    return np.array([held_out.classes.index(name) for name in fake.classes])
 
 
 _OF_IMAGES: dict[str, Callable[[_Work], MetricResult]] = {

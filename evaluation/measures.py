@@ -25,7 +25,7 @@ from evaluation.pairwise import Kernel, Neighbours, measure_pairs
 from evaluation.protocol import Protocol
 from evaluation.sliced_wasserstein import sliced_wasserstein
 from evaluation.specs import METRICS, OF_STATISTICS
-from evaluation.uncertainty import MetricResult, choose, undefined
+from evaluation.uncertainty import MetricResult, choose, interval_around, undefined
 from evaluation.vendi import vendi_score
 
 SELECTION_SEED = 0  # as the protocol's selection rule says
@@ -88,8 +88,8 @@ def all_finite(found: FeatureSet) -> bool:
     return logits and bool(found.features.isfinite().all())
 
 
-def averaged(results: Sequence[MetricResult]) -> MetricResult:
-    """Return the mean of one metric over several extractors of a kind.
+def averaged(name: str, results: Sequence[MetricResult]) -> MetricResult:
+    """Return the mean of one metric over several networks of a kind.
 
     Errors are averaged too: that bounds the error of the mean whatever their correlation.
     """
@@ -99,11 +99,15 @@ def averaged(results: Sequence[MetricResult]) -> MetricResult:
     if absent:
         return absent[0]
     bare = next((found.reason for found in results if found.interval is None), "")
+    value = _mean([found.value for found in results])
+    corrected = _mean([found.corrected for found in results])
+    estimate = value if corrected is None else corrected
+    assert estimate is not None, "absent values were sorted out"
     return MetricResult(
-        value=_mean([found.value for found in results]),
-        corrected=_mean([found.corrected for found in results]),
+        value=value,
+        corrected=corrected,
         standard_error=_mean([found.standard_error for found in results]),
-        interval=None if bare else _mean_interval(results),
+        interval=None if bare else _mean_interval(name, estimate, results),
         reason=bare,
         details={"each": [found.value for found in results]},
     )
@@ -114,11 +118,22 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if len(known) == len(values) else None
 
 
-def _mean_interval(results: Sequence[MetricResult]) -> tuple[float, float] | None:
-    intervals = [found.interval for found in results if found.interval is not None]
-    if len(intervals) < len(results):
-        return None
-    return fmean(low for low, _ in intervals), fmean(high for _, high in intervals)
+def _mean_interval(
+    name: str, estimate: float, results: Sequence[MetricResult]
+) -> tuple[float, float]:
+    """Return the interval of the mean half-width; clipped once, not for each network."""
+    spec = METRICS[name]
+    return interval_around(
+        estimate, fmean(map(_half_width, results)), minimum=spec.minimum, maximum=spec.maximum
+    )
+
+
+def _half_width(found: MetricResult) -> float:
+    """Return the longer arm of an interval: the other one may have been clipped."""
+    assert found.interval is not None, "results without intervals were sorted out"
+    assert found.value is not None, "absent values were sorted out"
+    estimate = found.value if found.corrected is None else found.corrected
+    return max(estimate - found.interval[0], found.interval[1] - estimate)
 
 
 def _inputs(name: str, scored: Scored) -> _Inputs:
@@ -147,42 +162,61 @@ def chosen(features: Tensor, parameters: Mapping[str, Any]) -> Tensor:
 
 # --- Kernel distance and neighbours: one sweep where they compare the same images -------------
 
-_NEIGHBOUR_METRICS = ("precision", "density", "recall", "coverage", "authenticity")
-_PAIRWISE = ("kd", *_NEIGHBOUR_METRICS)
+_BALLS = ("precision", "density", "recall", "coverage")
+_PAIRWISE = ("kd", *_BALLS, "authenticity")
 
 
 def _pairwise(name: str, scored: Scored) -> dict[str, MetricResult]:
-    """Return all metrics of pairs that can share the blocks of ``name``."""
+    """Return all metrics of pairs that share the blocks of ``name``."""
     protocol = scored.protocol
     assert scored.real is not None, "statistics have no pairs"
-    shared = [other for other in _PAIRWISE if _shares_blocks(protocol, name, other)]
-    with_neighbours = [other for other in shared if other != "kd"]
-    first = with_neighbours[0] if with_neighbours else ""
-    real, train = chosen(scored.real.features, protocol.metrics[name]), scored.real.features
+    group = next(group for group in _groups(protocol) if name in group)
+    first = group[0]
+    real, train = chosen(scored.real.features, protocol.metrics[first]), scored.real.features
     found = measure_pairs(
         real,
         scored.fake.features,
-        kernel=_kernel(protocol) if "kd" in shared else None,
-        neighbours=_neighbours(protocol, first) if first else None,
-        train=None if "authenticity" not in shared or train is real else train,
+        kernel=_kernel(protocol) if "kd" in group else None,
+        neighbours=None if first == "kd" else _neighbours(protocol, first),
+        train=None if "authenticity" not in group or train is real else train,
         level=scored.level,
         keep_going=scored.keep_going,
     )
-    return {other: found[other] for other in shared}
+    return {other: found[other] for other in group}
 
 
-def _shares_blocks(protocol: Protocol, name: str, other: str) -> bool:
-    if other not in protocol.metrics:
-        return False
-    if name == other:
-        return True
-    a, b = dict(protocol.metrics[name]), dict(protocol.metrics[other])
-    counts = {a.pop("reference_count", None), b.pop("reference_count", None)} - {None}
-    if len(counts) > 1:  # authenticity has none: it looks at all training images anyway
-        return False
-    if "kd" in (name, other):
-        return True
-    return a == b and protocol.uncertainty[name] == protocol.uncertainty[other]
+def _groups(protocol: Protocol) -> list[list[str]]:
+    """Return the metrics of pairs in groups that compare the same images by the same rules.
+
+    Authenticity looks at all training images and joins any group of its rules; the kernel distance
+    has no rules of neighbours and joins any group of its images.
+    """
+    groups: list[list[str]] = []
+    for name in _BALLS:
+        _join(groups, name, protocol, lambda first: _rules(protocol, first, "reference_count"))
+    _join(groups, "authenticity", protocol, lambda first: _rules(protocol, first))
+    _join(groups, "kd", protocol, lambda first: protocol.metrics[first].get("reference_count"))
+    return groups
+
+
+def _rules(protocol: Protocol, name: str, *more: str) -> tuple[Any, ...]:
+    """Return what decides neighbours, with further parameters of the metric."""
+    parameters = protocol.metrics[name]
+    names = ("neighbours", "rule", "normalisation", *more)
+    return *(parameters.get(each) for each in names), protocol.uncertainty[name]
+
+
+def _join(
+    groups: list[list[str]], name: str, protocol: Protocol, key: Callable[[str], Any]
+) -> None:
+    """Add a metric of the protocol to the first group of its key, or to one of its own."""
+    if name not in protocol.metrics:
+        return
+    group = next((group for group in groups if key(group[0]) == key(name)), None)
+    if group is None:
+        groups.append([name])
+    else:
+        group.append(name)
 
 
 def _kernel(protocol: Protocol) -> Kernel:

@@ -85,7 +85,7 @@ def _projected(sets: list[Features], components: int) -> list[Tensor]:
     if len(widths) > 1:
         raise ValueError(f"expected features of equal width, got {sorted(widths)}")
     if rows[0].shape[1] <= components or len(rows[0]) < 2:
-        return [each.double() for each in rows]
+        return [each.double().to(rows[0].device) for each in rows]
     moments = Moments.from_features(rows[0])
     _, vectors = torch.linalg.eigh(moments.covariance)
     axes = vectors[:, -components:].to(rows[0].device)

@@ -311,7 +311,7 @@ def _parameters(metric: str, reference_count: int, num_images: int) -> dict[str,
         parameters["reference_count"] = min(reference_count, MAX_IMAGES)
     if metric in ("precision", "recall", "density", "coverage"):
         # As many real as generated images: unequal sets shrink the radii of one side.
-        parameters["reference_count"] = min(reference_count, num_images)
+        parameters["reference_count"] = min(reference_count, max(num_images, 2))
     return parameters
 
 

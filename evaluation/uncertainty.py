@@ -37,7 +37,8 @@ class MetricResult:
     def to_record(self) -> dict[str, Any]:
         """Return plain JSON values: the numbers, or ``absent`` with the reason."""
         if self.value is None:
-            return {"absent": True, "reason": self.reason}
+            absent: dict[str, Any] = {"absent": True, "reason": self.reason}
+            return absent | ({"details": dict(self.details)} if self.details else {})
         record: dict[str, Any] = {
             "value": self.value,
             "corrected": self.corrected,

@@ -49,7 +49,7 @@ class RandomProjection(Extractor):
     name = "dataset-classifier"
     layer = "penultimate"
     dim = 64
-    recipe: Mapping[str, Any] = {}
+    recipe: Mapping[str, Any] = {"version": 1}
     device = torch.device("cpu")
 
     def __init__(self, *, channels: int = 1, side: int = 8, scale: float = 1.0) -> None:

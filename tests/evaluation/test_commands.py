@@ -52,7 +52,7 @@ def test_a_metric_that_is_not_defined_is_absent_with_its_reason(files: Path) -> 
         "label": "PSNR",
         "absent": True,
         "reason": "needs a reconstruction of every reference image: 1297 originals, "
-        "500 reconstructions",
+        "500 of 500 images scored",
     }
 
 
@@ -154,7 +154,7 @@ def test_published_statistics_are_a_reference_for_the_frechet_distance_alone(
 def test_a_saved_reference_scores_as_its_images_do(files: Path, capsys: Output) -> None:
     saved = ["--extractor", "random-convolution"]
     build = ["reference", "build", str(files / "train.npz"), "--name", "digits", *saved]
-    by_name = ["score", str(files / "test.npz"), "--reference", "digits", *saved]
+    by_name = ["score", str(files / "test.npz"), "--reference", "digits"]
     by_file = ["score", str(files / "test.npz"), "--reference", str(files / "train.npz"), *saved]
 
     assert main(build) == 0
@@ -218,13 +218,15 @@ def test_every_preset_is_offered(capsys: Output) -> None:
         (["--preset", "classifier-test"], "expected --preset or --extractor, got both"),
         (["--metrics", "class_kl"], "metrics.class_kl: needs a classifier of the dataset"),
         (["--metrics", "ct"], "metrics.ct: needs held-out real images"),
+        (["--protocol", "p.json", "--metrics", "fd"], "expected --protocol or --metrics, got both"),
+        (["--json", "nowhere/a.json"], "--json: the folder {cwd}/nowhere does not exist"),
     ],
 )
 def test_wishes_that_do_not_go_together_are_refused(
     files: Path, capsys: Output, options: list[str], message: str
 ) -> None:
     assert main(score(files, "test.npz", *options)) == 2
-    assert capsys.readouterr().err == f"error: {message}\n"
+    assert capsys.readouterr().err == f"error: {message.format(cwd=Path.cwd())}\n"
 
 
 def test_an_unknown_metric_is_answered_with_the_known_ones(files: Path, capsys: Output) -> None:

@@ -439,7 +439,7 @@ def test_every_metric_that_has_a_name_can_be_measured() -> None:
         DatasetFacts("noise", 8, 1, splits),
         extractor=CLASSIFIER,
         weights_sha256=extractor.weights_sha256,
-        recipe={},
+        recipe=extractor.recipe,
         metrics=METRICS,
     )
     generated, held_out = (open_images(images) for images in (make_images(1200, seed=3), test))
@@ -452,3 +452,87 @@ def test_every_metric_that_has_a_name_can_be_measured() -> None:
     assert absent == {"ssim", "class_fd", "class_kl"}  # too small images; classes with too few
     assert found.values["ssim"].reason == "images of 8x8 are smaller than the window of 11x11"
     assert all(result.interval or result.reason for result in found.values.values())
+
+
+def neighbour_values(changes: dict[str, Any], *, turned: bool = False) -> dict[str, float]:
+    """Return what is measured under a protocol, its metrics perhaps in another order."""
+    extractor = RandomProjection()
+    record = protocol_for(extractor, **changes).to_record()
+    if turned:
+        record["metrics"] = dict(reversed(record["metrics"].items()))
+    protocol = Protocol.from_record(record)
+    found = evaluate_images(
+        protocol, make_images(100, seed=5), make_images(120, seed=1), extractor=extractor
+    )
+    return {name: value(found, name) for name in found.values}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"metrics__recall__neighbours": 8},
+        {"metrics__authenticity__normalisation": "unit length"},
+        {"uncertainty__coverage__draws": 10},
+        {"metrics__kd__reference_count": 100, "metrics__density__reference_count": 120},
+    ],
+)
+def test_every_metric_of_neighbours_has_its_own_parameters_in_any_order(
+    changes: dict[str, Any],
+) -> None:
+    together = neighbour_values(changes)
+
+    assert neighbour_values(changes, turned=True) == together
+    for name in ("recall", "authenticity"):
+        record = protocol_for(RandomProjection(), **changes).to_record()
+        alone = {"metrics": {name: record["metrics"][name]}}
+        assert neighbour_values({**alone}) == {name: together[name]}
+
+
+def test_the_accuracy_score_is_of_the_scored_images_and_of_classes_by_name(
+    digits: Digits,
+) -> None:
+    (train, test), extractor = digits, RandomProjection()
+    splits = {
+        name: SplitFacts(images_digest(split.pixels), len(split.pixels))
+        for name, split in (("train", train), ("test", test))
+    }
+    protocol = build_protocol(
+        DatasetFacts("digits", 8, 1, splits),
+        extractor=CLASSIFIER,
+        weights_sha256=extractor.weights_sha256,
+        recipe=extractor.recipe,
+        metrics=["cas"],
+        num_images=400,
+    )
+
+    def cas(labels: np.ndarray, classes: tuple[str, ...]) -> MetricResult:
+        generated, held_out = open_images(train.pixels), open_images(test.pixels)
+        generated.labels, generated.classes = labels, classes
+        held_out.labels, held_out.classes = test.labels, tuple("abcdefghij")
+        return evaluate_images(
+            protocol, generated, train.pixels, extractor=extractor, held_out=held_out
+        ).values["cas"]
+
+    by_number = cas(train.labels, tuple("0123456789"))
+    turned = cas(9 - train.labels, tuple("jihgfedcba"))
+
+    assert by_number.value is not None and by_number.value > 0.8
+    assert turned.value == by_number.value
+    assert cas(train.labels, tuple("abcdefghix")).reason == "the held-out images have no class x"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"numerics__features": "float16"}, "numerics features: this version computes"),
+        ({"images__resize": "lanczos"}, "images resize: this version computes 'none'"),
+        ({"images__lossy": "whatever"}, "images lossy: expected"),
+        ({"extractor__recipe": {}}, "extractor recipe: the protocol says {}"),
+    ],
+)
+def test_rules_that_are_not_followed_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(EvaluationError) as caught:
+        neighbour_values(changes)
+
+    assert str(caught.value).startswith(message)
