@@ -22,6 +22,9 @@ from evaluation.uncertainty import (
 
 SUM_TOLERANCE = 1e-3  # of the probabilities of one image, which may be float16's
 
+MIN_IMAGES = 50  # fewer: the mean is not near enough to normal for an interval
+ROUNDING = 1e-12
+
 
 def inception_score(
     probabilities: Features,
@@ -108,6 +111,9 @@ def _of_all(x: Tensor, predict: Predict, *, level: float) -> MetricResult:
     corrected = min(log_score + found.bias, math.log(classes))
     z = normal_quantile(level)
     low, high = METRICS["is"].minimum, float(classes)
+    if reason := _why_no_interval(count, log_error):
+        error = math.exp(corrected) * log_error
+        return MetricResult(math.exp(log_score), math.exp(corrected), error, reason=reason)
     return MetricResult(
         value=math.exp(log_score),
         corrected=math.exp(corrected),
@@ -117,6 +123,14 @@ def _of_all(x: Tensor, predict: Predict, *, level: float) -> MetricResult:
             clipped(math.exp(corrected + z * log_error), low, high),
         ),
     )
+
+
+def _why_no_interval(count: int, log_error: float) -> str:
+    if count < MIN_IMAGES:
+        return f"no interval: {count} images are fewer than {MIN_IMAGES}"
+    if log_error < ROUNDING:
+        return "no interval: every image tells as much, so the spread is unknown"
+    return ""
 
 
 def _of_splits(x: Tensor, predict: Predict, *, splits: int, seed: int | None) -> MetricResult:

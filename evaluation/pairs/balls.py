@@ -104,11 +104,12 @@ class BallCounts:
         size = 1 if halves is None else halves.size
         return Estimated(self._total / int(self._queries.copies.sum()), self._totals / size)
 
-    @property
-    def limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """The squared distances of rows and of columns within which a pair may count."""
-        others = np.full(len(self._queries.copies), -np.inf)
-        return (others, self._reach) if self._in_columns else (self._reach, others)
+    def limits(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+        """Return the squared distances of a tile's rows and columns within which a pair counts."""
+        rows, columns = (np.full(size, -np.inf) for size in tile.products.shape)
+        if self._in_columns:
+            return rows, self._reach[tile.columns]
+        return self._reach[tile.rows], columns
 
     def take(self, pairs: Pairs, tile: Tile | None = None) -> None:
         """Count pairs, of one tile if it is given."""
@@ -132,7 +133,7 @@ class BallCounts:
         deep = squared < (depth if self._in_columns else depth[:, None])
         self._count_deep(deep if self._in_columns else deep.T, tile)
         rest = squared.masked_fill(deep, torch.inf)
-        self.take(self._distances.pairs_nearer(rest, tile, *self.limits), tile)
+        self.take(self._distances.pairs_nearer(rest, tile, *self.limits(tile)), tile)
 
     def _turned(self, pairs: Pairs) -> Pairs:
         """Return the pairs with queries as rows and centres as columns."""

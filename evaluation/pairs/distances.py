@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.pairs.points import BLOCK, Points, packed
+from evaluation.pairs.points import Points, packed
 from evaluation.pairs.tiles import Tile, products
 
 DOUBLE = 2.0**-53  # the rounding unit of float64
@@ -27,6 +27,10 @@ class Pairs:
     def where(self, chosen: np.ndarray | slice) -> "Pairs":
         """Return the chosen ones, by mask, by index or in a row."""
         return Pairs(self.rows[chosen], self.columns[chosen], self.squared[chosen])
+
+    def nearer(self, limits: np.ndarray, part: slice = slice(0, None)) -> "Pairs":
+        """Return the pairs nearer than the squared limits of their rows, which are in ``part``."""
+        return self.where(self.squared < limits[self.rows - part.start])
 
     def swapped(self) -> "Pairs":
         """Return the pairs seen from the other side."""
@@ -58,14 +62,13 @@ class SquaredDistances:
         dtype, device = a.centres.dtype, a.centres.device
         self._row_terms = _unless_copy(a, self._rows).to(device, dtype)[:, None]
         self._column_terms = _unless_copy(b, self._columns).to(device, dtype)
-        self._buffers = torch.empty((2, BLOCK * BLOCK), dtype=dtype, device=device)
         dim = a.centres.shape[1]
         # Rounding errors of a product of D terms grow as √D (Higham and Mary, 2019).
         self._growth = min(dim, 4 * dim**0.5) + 2
 
     def of(self, tile: Tile) -> Tensor:
-        """Return the squared distances (n, m) of a tile, in a buffer that the next call reuses."""
-        out = self._buffers[0, : tile.products.numel()].view(tile.products.shape)
+        """Return the squared distances (n, m) of a tile, in the tile's space."""
+        out, _ = tile.space.like(tile.products)
         torch.add(self._row_terms[tile.rows], tile.products, alpha=-2, out=out)
         out += self._column_terms[tile.columns]
         return out.fill_diagonal_(torch.inf) if tile.diagonal else out
@@ -73,12 +76,10 @@ class SquaredDistances:
     def pairs_nearer(
         self, squared: Tensor, tile: Tile, row_limits: np.ndarray, column_limits: np.ndarray
     ) -> Pairs:
-        """Return the pairs nearer than the squared limit of their row or of their column."""
-        limit = self._buffers[1, : squared.numel()].view(squared.shape)
-        rows = torch.from_numpy(row_limits[tile.rows]).to(limit)
-        torch.maximum(
-            rows[:, None], torch.from_numpy(column_limits[tile.columns]).to(limit), out=limit
-        )
+        """Return the pairs nearer than the squared limit of their row (n,) or their column (m,)."""
+        _, limit = tile.space.like(squared)
+        rows, columns = (torch.from_numpy(each).to(limit) for each in (row_limits, column_limits))
+        torch.maximum(rows[:, None], columns, out=limit)
         limit.gt_(squared)  # in place and as floats: several times faster than into booleans
         places = _true_places(limit.to(torch.bool))
         row, column = np.divmod(places, squared.shape[1])

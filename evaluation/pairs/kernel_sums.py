@@ -7,9 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.pairs.points import BLOCK, Points
+from evaluation.pairs.points import Points
 from evaluation.pairs.tiles import Tile
 from evaluation.uncertainty import MetricResult, normal_quantile
+
+MIN_IMAGES = 50  # fewer on a side: the statistic is not near enough to normal for an interval
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,17 @@ class Kernel:
     def scale(self, dim: int) -> float:
         """Return gamma for features of width ``dim``."""
         return 1 / dim if self.gamma is None else self.gamma
+
+
+@dataclass(frozen=True)
+class TileSums:
+    """Sums of the kernel of a tile's pairs: by row (n,), by column (m,), and of squares."""
+
+    rows: slice
+    columns: slice
+    by_row: Tensor
+    by_column: Tensor
+    squares: Tensor
 
 
 class KernelSums:
@@ -50,25 +64,27 @@ class KernelSums:
         rows, columns = a.projections[:, b.own], b.projections[:, a.own]
         self._row_terms = torch.from_numpy(self._gamma * rows).to(device, dtype)[:, None]
         self._column_terms = torch.from_numpy(self._gamma * columns).to(device, dtype)
-        self._buffers = torch.empty((2, BLOCK * BLOCK), dtype=dtype, device=device)
         self._rows = torch.zeros(a.count, dtype=torch.float64, device=device)
         self._columns = self._rows if a is b else self._rows.new_zeros(b.count)
         self._squares = self._rows.new_zeros(())
 
-    def take(self, tile: Tile) -> None:
-        """Add the kernel of a tile's pairs."""
-        kernel = self._of(tile)
-        twice = tile.symmetric and not tile.diagonal
-        self._rows[tile.rows] += kernel.sum(1)
-        if twice or not tile.symmetric:
-            self._columns[tile.columns] += kernel.sum(0)
+    def of(self, tile: Tile) -> "TileSums":
+        """Return the sums of a tile's pairs."""
+        kernel = self._kernel(tile)
         norms = torch.linalg.vector_norm(kernel, dim=1).double()
-        self._squares += (norms @ norms) * (2 if twice else 1)
+        return TileSums(tile.rows, tile.columns, kernel.sum(1), kernel.sum(0), norms @ norms)
 
-    def _of(self, tile: Tile) -> Tensor:
+    def add(self, tile: "TileSums") -> None:
+        """Add the sums of a tile, twice if it stands for the one that mirrors it, too."""
+        self._rows[tile.rows] += tile.by_row
+        twice = self._symmetric and tile.rows != tile.columns
+        if twice or not self._symmetric:
+            self._columns[tile.columns] += tile.by_column
+        self._squares += tile.squares * (2 if twice else 1)
+
+    def _kernel(self, tile: Tile) -> Tensor:
         """Return (middle + w)^degree - middle^degree of a tile's pairs by Horner's rule in w."""
-        shape = tile.products.shape
-        w, out = self._buffers[:, : shape.numel()].view(2, *shape).unbind()
+        w, out = tile.space.like(tile.products)
         torch.add(self._row_terms[tile.rows], tile.products, alpha=self._gamma, out=w)
         w += self._column_terms[tile.columns]
         if not self._coefficients:
@@ -127,6 +143,13 @@ def squared_mmd(
     """Return the unbiased MMD² of x and y from their kernel matrices over all pairs."""
     value = x.mean + y.mean - 2 * between.mean + (x.middle + y.middle - 2 * between.middle)
     error = _variance(x, y, between) ** 0.5
+    few = min(len(x.rows), len(y.rows))
+    if few < MIN_IMAGES:
+        reason = f"no interval: {few} images on one side are fewer than {MIN_IMAGES}"
+        return MetricResult(value, value, error, reason=reason)
+    if error <= ROUNDING * abs(value):
+        reason = "no interval: all images are alike, so the spread is unknown"
+        return MetricResult(value, value, error, reason=reason)
     half_width = normal_quantile(level) * error
     return MetricResult(
         value=value,

@@ -26,6 +26,16 @@ class NeighbourLists:
     positions: np.ndarray
 
 
+@dataclass(frozen=True)
+class Near:
+    """What a tile tells of its rows: how far to look (n,), and the pairs nearer than that."""
+
+    rows: slice
+    columns: slice
+    limits: np.ndarray
+    kept: Pairs
+
+
 class NeighbourSearch:
     """Collects the ``length`` nearest columns of every row while a sweep goes by.
 
@@ -39,22 +49,33 @@ class NeighbourSearch:
         rows, columns = distances.a, distances.b
         self._itself = rows is columns
         self._length = min(length, len(columns.single) - self._itself)
-        self.limits = np.full(rows.count, np.inf)
+        self.limits = np.full(rows.count, np.inf)  # squared distances
         self._seen = 0  # columns, when the limits were last lowered
         self._found: list[Pairs] = []
 
-    def learn(self, squared: Tensor, tile: Tile) -> None:
-        """Take the first limits of the tile's rows from the first column block."""
+    def row_limits(self, squared: Tensor, tile: Tile) -> np.ndarray:
+        """Return the limits (n,) of a tile's rows, which the first column block tells."""
         rank = self._rank(tile.columns.stop)
         if tile.columns.start == 0 and rank < squared.shape[1]:
-            self.limits[tile.rows] = _ranked(squared, rank)
+            return _ranked(squared, rank)
+        return self.limits[tile.rows]
 
-    def take(self, pairs: Pairs, tile: Tile) -> None:
-        """Keep those of the tile's pairs that are within the limits of their rows."""
-        self._lower_limits(tile.columns.start)
-        self._keep(pairs)
-        if tile.symmetric and not tile.diagonal:
-            self._keep(pairs.swapped())
+    def within(self, squared: Tensor, tile: Tile) -> "Near":
+        """Return the pairs of a tile of a set with itself that are near for one of the two."""
+        rows = self.row_limits(squared, tile)
+        columns = rows if tile.diagonal else self.limits[tile.columns]
+        pairs = self._distances.pairs_nearer(squared, tile, rows, columns)
+        kept = [pairs.nearer(rows, tile.rows)]
+        if not tile.diagonal:
+            kept.append(pairs.swapped().nearer(columns, tile.columns))
+        return Near(tile.rows, tile.columns, rows, join(kept))
+
+    def add(self, near: "Near") -> None:
+        """Keep what a tile told; tiles come in their order."""
+        if near.columns.start == 0:
+            self.limits[near.rows] = near.limits
+        self._lower_limits(near.columns.start)
+        self._found.append(near.kept)
 
     def lists(self) -> NeighbourLists:
         """Return the lists, complete for every row that is the first of its copies."""
@@ -63,9 +84,6 @@ class NeighbourSearch:
         short = ~np.isfinite(lists.squared).all(1) & (self._distances.a.copies > 0)
         _search_anew(self._distances, np.flatnonzero(short), lists)
         return lists
-
-    def _keep(self, pairs: Pairs) -> None:
-        self._found.append(pairs.where(pairs.squared < self.limits[pairs.rows]))
 
     def _lower_limits(self, seen: int) -> None:
         """Drop what more columns have shown to be too far, each time four times as many are."""
@@ -78,7 +96,7 @@ class NeighbourSearch:
         lists = _nearest_of(found, count, max(rank, self._length))
         known = np.where(done, lists.squared[:, self._length - 1], lists.squared[:, rank - 1])
         np.minimum(self.limits, known * (1 + 1e-6), out=self.limits)
-        self._found = [found.where(found.squared < self.limits[found.rows])]
+        self._found = [found.nearer(self.limits)]
 
     def _rank(self, seen: int) -> int:
         """Return the rank among columns seen that is hardly ever within the nearest of all."""

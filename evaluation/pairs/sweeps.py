@@ -1,5 +1,6 @@
 """One pass over the pairs within a set or across two, for all that is gathered from them."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,10 +9,10 @@ from torch import Tensor
 
 from evaluation.pairs.balls import BallCounts, Side
 from evaluation.pairs.distances import Pairs, SquaredDistances, join
-from evaluation.pairs.kernel_sums import Kernel, KernelMatrix, KernelSums
-from evaluation.pairs.nearest import NeighbourLists, NeighbourSearch
+from evaluation.pairs.kernel_sums import Kernel, KernelMatrix, KernelSums, TileSums
+from evaluation.pairs.nearest import Near, NeighbourLists, NeighbourSearch
 from evaluation.pairs.points import Points
-from evaluation.pairs.tiles import Tile, tiles
+from evaluation.pairs.tiles import Tile, each_tile
 
 TOGETHER = 50_000  # pairs that are counted at once
 DENSE = 0.05  # share of near pairs in a tile, from which the next tiles are counted densely
@@ -35,13 +36,18 @@ def sweep_within(
     distances = SquaredDistances(points, points)
     sums = None if kernel is None else KernelSums(kernel, points, points)
     search = NeighbourSearch(distances, listed) if listed else None
-    for tile in tiles(points, points, keep_going) if sums or search else ():
-        if sums is not None:
-            sums.take(tile)
-        if search is not None:
-            squared = distances.of(tile)
-            search.learn(squared, tile)
-            search.take(distances.pairs_nearer(squared, tile, search.limits, search.limits), tile)
+
+    def work(tile: Tile) -> tuple[TileSums | None, Near | None]:
+        return (
+            None if sums is None else sums.of(tile),
+            None if search is None else search.within(distances.of(tile), tile),
+        )
+
+    for tile_sums, near in each_tile(points, points, work, keep_going) if sums or search else ():
+        if sums is not None and tile_sums is not None:
+            sums.add(tile_sums)
+        if search is not None and near is not None:
+            search.add(near)
     return Within(
         distances=distances,
         kernel=None if sums is None else sums.matrix(),
@@ -78,11 +84,21 @@ def sweep_across(
     sums = None if kernel is None else KernelSums(kernel, generated, others)
     search = NeighbourSearch(distances, listed) if listed else None
     counter = None if sides is None else _PairCounter(distances, *sides, strict=strict)
-    for tile in tiles(generated, others, keep_going) if sums or search or counter else ():
-        if sums is not None:
-            sums.take(tile)
-        if search is not None or counter is not None:
-            _take_near(distances, tile, search, counter)
+
+    def work(tile: Tile) -> tuple[TileSums | None, _Found | None]:
+        return (
+            None if sums is None else sums.of(tile),
+            _find(distances, tile, search, counter) if search or counter else None,
+        )
+
+    wanted = sums or search or counter
+    for tile_sums, found in each_tile(generated, others, work, keep_going) if wanted else ():
+        if sums is not None and tile_sums is not None:
+            sums.add(tile_sums)
+        if search is not None and found is not None and found.near is not None:
+            search.add(found.near)
+        if counter is not None and found is not None and found.uncounted is not None:
+            counter.take(found.uncounted, found.tile)
     if counter is not None:
         counter.finish()
     return Across(
@@ -94,28 +110,35 @@ def sweep_across(
     )
 
 
-def _take_near(
+@dataclass(frozen=True)
+class _Found:
+    """The near pairs of a tile: those for the search, and those that are still to be counted."""
+
+    tile: Tile
+    near: Near | None
+    uncounted: Pairs | None
+
+
+def _find(
     distances: SquaredDistances,
     tile: Tile,
     search: NeighbourSearch | None,
     counter: "_PairCounter | None",
-) -> None:
-    """Find the tile's near pairs, once for the search and the counter, unless they are many."""
+) -> _Found:
+    """Find a tile's near pairs, once for both; where they are many, count them right here."""
     squared = distances.of(tile)
-    rows, columns = np.full(distances.a.count, -np.inf), np.full(distances.b.count, -np.inf)
-    count_near = counter is not None and not counter.dense
-    if counter is not None and count_near:
-        rows, columns = counter.row_limits, counter.column_limits
+    rows, columns = (np.full(size, -np.inf) for size in squared.shape)
+    dense = counter is not None and counter.dense
+    if counter is not None and not dense:
+        rows, columns = counter.limits(tile)
+    limits = rows if search is None else search.row_limits(squared, tile)
+    pairs = distances.pairs_nearer(squared, tile, np.maximum(rows, limits), columns)
+    near = None
     if search is not None:
-        search.learn(squared, tile)
-        rows = np.maximum(rows, search.limits)
-    pairs = distances.pairs_nearer(squared, tile, rows, columns)
-    if search is not None:
-        search.take(pairs, tile)
-    if counter is not None and count_near:
-        counter.take(pairs, tile)
-    elif counter is not None:
+        near = Near(tile.rows, tile.columns, limits, pairs.nearer(limits, tile.rows))
+    if counter is not None and dense:
         counter.take_dense(squared, tile)
+    return _Found(tile, near, None if dense else pairs)
 
 
 class _PairCounter:
@@ -128,16 +151,20 @@ class _PairCounter:
         self.of_generated = BallCounts(
             distances, others, generated, in_columns=False, strict=strict
         )
-        self.row_limits, self.column_limits = (
-            np.maximum(*limits)
-            for limits in zip(self.of_others.limits, self.of_generated.limits, strict=True)
-        )
         self.dense = False
         self._pending: list[Pairs] = []
+        self._lock = threading.Lock()  # counting changes what threads share
+
+    def limits(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+        """Return the squared distances of a tile's rows and columns within which a pair counts."""
+        rows, _ = self.of_generated.limits(tile)
+        _, columns = self.of_others.limits(tile)
+        return rows, columns
 
     def take(self, pairs: Pairs, tile: Tile) -> None:
         """Count a tile's near pairs, few together with those of other tiles."""
-        self.dense = len(pairs) > DENSE * tile.products.numel()
+        if len(pairs) > DENSE * tile.products.numel():
+            self.dense = True
         if len(pairs) > TOGETHER:
             self._count(pairs, tile)
             return
@@ -147,8 +174,9 @@ class _PairCounter:
 
     def take_dense(self, squared: Tensor, tile: Tile) -> None:
         """Count a tile of which many pairs are near."""
-        for counts in (self.of_others, self.of_generated):
-            counts.take_dense(squared, tile)
+        with self._lock:
+            for counts in (self.of_others, self.of_generated):
+                counts.take_dense(squared, tile)
 
     def finish(self) -> None:
         """Count all pairs that are left."""
@@ -157,5 +185,6 @@ class _PairCounter:
         self._count(pairs)
 
     def _count(self, pairs: Pairs, tile: Tile | None = None) -> None:
-        for counts in (self.of_others, self.of_generated):
-            counts.take(pairs, tile)
+        with self._lock:
+            for counts in (self.of_others, self.of_generated):
+                counts.take(pairs, tile)

@@ -1,14 +1,37 @@
 """The products of the rows of two sets, tile by tile, as fast as the device multiplies."""
 
-from collections.abc import Callable, Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.functional import linear
 
 from evaluation.pairs.points import Points
+
+T = TypeVar("T")
+
+
+class Space(threading.local):
+    """Memory of a thread's own, in which it works on one tile after another."""
+
+    def __init__(self) -> None:
+        self._buffers: Tensor | None = None
+
+    def like(self, products: Tensor) -> tuple[Tensor, Tensor]:
+        """Return two tensors like the products; all calls of a thread return the same memory."""
+        size = products.numel()
+        if self._buffers is None or self._buffers.shape[1] < size:
+            self._buffers = products.new_empty((2, size))
+        first, second = self._buffers[:, :size].view(2, *products.shape).unbind()
+        return first, second
 
 
 @dataclass(frozen=True)
@@ -19,6 +42,7 @@ class Tile:
     columns: slice
     products: Tensor
     symmetric: bool  # of a set with itself: the tile on the other side of the diagonal is left out
+    space: Space
 
     @property
     def diagonal(self) -> bool:
@@ -26,17 +50,88 @@ class Tile:
         return self.symmetric and self.rows == self.columns
 
 
-def tiles(a: Points, b: Points, keep_going: Callable[[], None]) -> Iterator[Tile]:
-    """Yield the products of all rows of ``a`` with all of ``b``, column blocks one by one.
+@dataclass(frozen=True)
+class _Place:
+    """Where a tile is, and the blocks that it comes from."""
 
-    Of a set with itself the tiles on and below the diagonal are yielded; the others mirror them.
+    rows: slice
+    columns: slice
+    left: Tensor
+    right: Tensor
+    symmetric: bool
+    space: Space
+
+    @property
+    def turn(self) -> int:
+        """Which tiles must be done before: the first column block tells how far to look in others.
+
+        Within one set, its first tile tells so of its columns, too.
+        """
+        first = self.symmetric and self.rows.start == 0
+        return (0 if first else 1) if self.columns.start == 0 else 2
+
+    def tile(self) -> Tile:
+        """Return the tile, with its products."""
+        dots = products(self.left, self.right)
+        return Tile(self.rows, self.columns, dots, self.symmetric, self.space)
+
+
+def each_tile(
+    a: Points, b: Points, work: Callable[[Tile], T], keep_going: Callable[[], None]
+) -> Iterator[T]:
+    """Yield what ``work`` makes of each tile of ``a`` and ``b``, column blocks one by one.
+
+    Of a set with itself only the tiles on and below the diagonal are there; the others mirror
+    them. Several threads may be at work on some of the next tiles, so ``work`` must change nothing
+    that is shared; what it makes comes in the order of the tiles.
     """
+    space = Space()
+    places = (
+        _Place(rows, columns, left, right, symmetric=a is b, space=space)
+        for columns, right in b.blocks
+        for rows, left in a.blocks
+        if a is not b or rows.start >= columns.start
+    )
     with _full_precision():
-        for columns, right in b.blocks:
-            for rows, left in a.blocks:
-                if a is not b or rows.start >= columns.start:
-                    keep_going()
-                    yield Tile(rows, columns, products(left, right), symmetric=a is b)
+        if cores(a) > 1 and len(a.blocks) > 1:
+            yield from _in_threads(places, work, keep_going, cores(a))
+        else:
+            for place in places:
+                keep_going()
+                yield _made(work, place)
+
+
+def cores(points: Points) -> int:
+    """Return how many tiles to work on at once.
+
+    Many small steps on each tile leave the cores waiting for each other unless each has its own.
+    """
+    return torch.get_num_threads() if points.blocks[0][1].is_mkldnn else 1
+
+
+def _in_threads(
+    places: Iterable[_Place], work: Callable[[Tile], T], keep_going: Callable[[], None], count: int
+) -> Iterator[T]:
+    with ThreadPoolExecutor(count, initializer=_use_one_core) as pool:
+        for _, together in groupby(places, key=lambda place: place.turn):
+            ahead: deque[Future[T]] = deque()
+            for place in together:
+                keep_going()
+                ahead.append(pool.submit(_made, work, place))
+                if len(ahead) > 2 * count:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+
+def _made(work: Callable[[Tile], T], place: _Place) -> T:
+    return work(place.tile())
+
+
+def _use_one_core() -> None:
+    """Let this thread, and no other, compute on one core."""
+    torch.get_num_threads()  # PyTorch sets a thread's number of cores when it first asks for it
+    threadpool_limits(1, user_api="openmp")
 
 
 def products(a: Tensor, b: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def test_equal_predictions_score_one() -> None:
     result = inception_score_from_logits(np.tile([0.3, -1, 2], (50, 1)))
 
-    assert [result.value, *(result.interval or ())] == pytest.approx([1, 1, 1], abs=1e-12)
+    assert result.value == pytest.approx(1, abs=1e-12)
+    assert result.interval is None
+    assert "so the spread is unknown" in result.reason
     assert result.value is not None and result.value >= 1
 
 
@@ -34,7 +36,7 @@ def test_certain_and_balanced_predictions_score_the_number_of_classes() -> None:
     result = inception_score_from_logits(logits_of(np.repeat(np.eye(10), 100, axis=0)))
 
     assert result.value == pytest.approx(10, abs=1e-9)
-    assert result.interval is not None and result.interval[1] == 10
+    assert result.interval is None  # the spread of such predictions is not known from them
 
 
 @settings(deadline=None, max_examples=25)
@@ -57,9 +59,12 @@ def test_the_score_is_from_one_to_the_number_of_classes(
 ) -> None:
     result = inception_score_from_logits(random_logits(count, classes, seed=seed) * 10)
 
-    assert result.value is not None and result.interval is not None
+    assert result.value is not None
     assert 1 <= result.value <= classes * (1 + 1e-12)
-    assert 1 <= result.interval[0] <= result.interval[1] <= classes
+    assert (result.interval is None) == bool(result.reason)
+    if result.interval is not None:
+        assert count >= 50
+        assert 1 <= result.interval[0] <= result.interval[1] <= classes
 
 
 @settings(deadline=None, max_examples=25)

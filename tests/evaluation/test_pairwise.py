@@ -11,7 +11,7 @@ from evaluation.kid import kernel_distance
 from evaluation.neighbours import neighbour_metrics
 from evaluation.pairs.distances import SquaredDistances
 from evaluation.pairs.points import Rows, prepare, unit_rows
-from evaluation.pairs.tiles import tiles
+from evaluation.pairs.tiles import each_tile
 from evaluation.pairwise import Kernel, Neighbours, measure_pairs
 from evaluation.uncertainty import Features, MetricResult
 
@@ -84,6 +84,21 @@ def test_neither_blocks_nor_the_way_of_counting_change_a_number(scale: float, dt
             assert error_of(result) == pytest.approx(error_of(whole[name]), rel=1e-9)
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.2])
+def test_several_threads_give_what_one_gives(scale: float) -> None:
+    real = normal(0, 700, 24).astype(np.float32)
+    generated = normal(1, 600, 24, scale=scale).astype(np.float32)
+    threads = torch.get_num_threads()
+
+    with patch("evaluation.pairs.points.BLOCK", 64):
+        one = all_of(real, generated)
+        with patch("evaluation.pairs.tiles.cores", return_value=3):
+            several = [all_of(real, generated) for _ in range(3)]
+
+    assert several == [one] * 3
+    assert torch.get_num_threads() == threads
+
+
 def test_float32_features_give_the_counts_of_their_float64_values() -> None:
     real, generated = (
         normal(0, 1500, 128).astype(np.float32),
@@ -140,7 +155,8 @@ def test_the_global_random_state_is_neither_used_nor_changed() -> None:
     assert all_of(normal(0, 100, 8), normal(1, 90, 8)) == first
 
 
-def test_work_ends_between_tiles_when_it_is_told_to() -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_work_ends_between_tiles_when_it_is_told_to(threads: int) -> None:
     calls = 0
 
     def stop_at_the_fifth() -> None:
@@ -149,7 +165,11 @@ def test_work_ends_between_tiles_when_it_is_told_to() -> None:
         if calls == 5:
             raise InterruptedError
 
-    with patch("evaluation.pairs.points.BLOCK", 32), pytest.raises(InterruptedError):
+    with (
+        patch("evaluation.pairs.points.BLOCK", 32),
+        patch("evaluation.pairs.tiles.cores", return_value=threads),
+        pytest.raises(InterruptedError),
+    ):
         measure_pairs(
             normal(0, 100, 8), normal(1, 90, 8), kernel=Kernel(), keep_going=stop_at_the_fifth
         )
@@ -186,8 +206,8 @@ def test_squared_distances_from_products_are_within_their_bound(
     exact = distances.exact(rows, columns).reshape(300, 250)
     bound = distances.error(rows, columns).reshape(300, 250)
 
-    (tile,) = tiles(a, b, lambda: None)
-    assert (np.abs(distances.of(tile).numpy() - exact) <= bound).all()
+    (squared,) = each_tile(a, b, distances.of, lambda: None)
+    assert (np.abs(squared.numpy() - exact) <= bound).all()
     assert (np.abs(distances.strip(np.arange(300), precise=False) - exact) <= bound).all()
     finer = distances.error(rows, columns, unit=2.0**-53).reshape(300, 250)
     assert (np.abs(distances.strip(np.arange(300), precise=True) - exact) <= finer).all()
