@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from generators.configs import FieldSpec, describe
-from generators.registry import ALGORITHMS, FAMILIES, AlgorithmSpec, algorithm_names, get_spec
+from generators.registry import ALGORITHMS, FAMILIES, algorithm_names, get_spec
+from generators.specs import AlgorithmSpec
 
 EXIT_ERROR = 2
 

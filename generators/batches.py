@@ -1,6 +1,7 @@
 """Training images as an endless stream whose order is a function of the seed."""
 
 import hashlib
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from generators.base import LARGEST_NUM_CLASSES, Batch, check_shape
 from generators.images import to_float
 from generators.noise import generator_for
+from generators.numerics import memory_format
 
 
 class ImageStream:
@@ -36,7 +38,15 @@ class ImageStream:
         images = to_float(self._images[chosen])
         if self._horizontal_flip:
             images = self._flip_some(images, start)
+        images = images.contiguous(memory_format=memory_format(images.device))
         return Batch(images, None if self._labels is None else self._labels[chosen])
+
+    def epoch(self, size: int) -> Iterator[Batch]:
+        """Yield every image once, as it is and in the data's order, in batches."""
+        for part in range(0, len(self._images), size):
+            chosen = slice(part, part + size)
+            labels = None if self._labels is None else self._labels[chosen]
+            yield Batch(to_float(self._images[chosen]), labels)
 
     def _indices(self, start: int, count: int) -> Tensor:
         """Return places in the data set, (count,) int64; a batch may reach into the next epoch."""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from generators.files import flush_file, flush_folder, sha256_of
 
-FORMAT = 1  # raised when the manifest changes its meaning
+FORMAT = 2  # raised when the manifest changes its meaning
 WEIGHTS = "weights.safetensors"
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 4 * 2**20  # bytes
@@ -73,12 +73,17 @@ def save_checkpoint(
         }
         _write_manifest(temporary / MANIFEST, record)
         flush_folder(temporary)
-        path = directory / f"ckpt-{images_seen}"
+        path = checkpoint_path(directory, images_seen)
         _put_in_place(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return describe_checkpoint(path)
+
+
+def checkpoint_path(directory: Path, images_seen: int) -> Path:
+    """Return the folder of the checkpoint after this many images."""
+    return directory / f"ckpt-{images_seen}"
 
 
 def describe_checkpoint(path: Path) -> SavedCheckpoint:
@@ -148,9 +153,13 @@ def list_checkpoints(directory: Path) -> list[Path]:
 
 
 def prune_checkpoints(directory: Path, *, keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints, and what interrupted writes left behind."""
+    """Delete all but the newest `keep` checkpoints, and what interrupted writes left behind.
+
+    Checkpoints whose manifest says `kept` stay.
+    """
     for path in list_checkpoints(directory)[keep:]:
-        shutil.rmtree(path, ignore_errors=True)
+        if not _is_kept(path):
+            shutil.rmtree(path, ignore_errors=True)
     for path in filter(_is_stale, directory.glob(".tmp-*")):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -201,6 +210,13 @@ def _put_in_place(temporary: Path, path: Path) -> None:
             return
     temporary.rename(path)
     flush_folder(path.parent)
+
+
+def _is_kept(path: Path) -> bool:
+    try:
+        return bool(read_manifest(path).get("kept"))
+    except CheckpointError:
+        return False
 
 
 def _is_stale(path: Path) -> bool:

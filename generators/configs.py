@@ -40,7 +40,7 @@ class FieldSpec:
     choices: tuple[str, ...] | None = None
 
 
-def _option(
+def option(
     default: Value,
     help_text: str,
     *,
@@ -48,6 +48,10 @@ def _option(
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
+    """Return a configuration's field with a default, a help text and its limits.
+
+    Numbers have a minimum and a maximum; text has choices, or is checked by `problems`.
+    """
     metadata = {"help": help_text, "min": minimum, "max": maximum, "choices": choices}
     return field(default=default, metadata=metadata)
 
@@ -59,107 +63,56 @@ def _option(
 class TrainingConfig:
     """What every algorithm's training has in common."""
 
-    batch_size: int = _option(64, "images per step", minimum=1, maximum=65536)
-    learning_rate: float = _option(1e-3, "Adam step size at its peak", minimum=1e-8, maximum=1.0)
-    warmup: float = _option(
+    batch_size: int = option(64, "images per step", minimum=1, maximum=65536)
+    microbatch: int = option(
+        0,
+        "images per forward pass, gradients are summed up to the batch (0 = the whole batch)",
+        minimum=0,
+        maximum=65536,
+    )
+    learning_rate: float = option(1e-3, "Adam step size at its peak", minimum=1e-8, maximum=1.0)
+    warmup: float = option(
         0.02, "part of the budget over which the learning rate rises from 0", minimum=0, maximum=0.5
     )
-    decay: str = _option(
+    decay: str = option(
         "cosine",
         "how the learning rate falls over the budget",
         choices=("constant", "linear", "cosine"),
     )
-    ema_halflife: float = _option(
+    ema_halflife: float = option(
         0.05,
         "half-life of the averaged weights, as a part of the images seen so far (0 = no averaging)",
         minimum=0,
         maximum=1,
     )
-    clip_norm: float = _option(
+    ema_halflife_kimg: float = option(
+        0.0,
+        "longest half-life of the averaged weights, in thousands of images (0 = no limit)",
+        minimum=0,
+        maximum=1e9,
+    )
+    clip_norm: float = option(
         0.0, "largest gradient norm, per phase (0 = no clipping)", minimum=0, maximum=1e6
     )
-    horizontal_flip: bool = _option(False, "mirror half of the training images at random")
-    conditional: bool = _option(True, "use the labels where the dataset has them")
-
-
-@dataclass(frozen=True)
-class SNGANConfig(TrainingConfig):
-    """Spectrally normalised GAN with the hinge loss and a DCGAN-size backbone."""
-
-    learning_rate: float = _option(
-        4e-4, "generator's Adam step size at its peak", minimum=1e-8, maximum=1.0
-    )
-    discriminator_learning_rate: float = _option(
-        4e-4, "discriminator's Adam step size at its peak", minimum=1e-8, maximum=1.0
-    )
-    beta1: float = _option(0.0, "Adam's first decay rate", minimum=0, maximum=0.999)
-    beta2: float = _option(0.9, "Adam's second decay rate", minimum=0, maximum=0.99999)
-    decay: str = _option(
-        "linear",
-        "how the learning rate falls over the budget",
-        choices=("constant", "linear", "cosine"),
-    )
-    discriminator_steps: int = _option(
-        2, "discriminator steps for each generator step", minimum=1, maximum=20
-    )
-    latent_dim: int = _option(64, "size of the latent vector", minimum=1, maximum=4096)
-    generator_channels: int = _option(
-        0, "generator channels at full resolution (0 = by resolution)", minimum=0, maximum=1024
-    )
-    discriminator_channels: int = _option(
-        0, "discriminator channels at full resolution (0 = by resolution)", minimum=0, maximum=1024
-    )
-
-
-@dataclass(frozen=True)
-class ConvVAEConfig(TrainingConfig):
-    """Convolutional variational autoencoder, beta or sigma variant."""
-
-    learning_rate: float = _option(2e-3, "Adam step size at its peak", minimum=1e-8, maximum=1.0)
-    variant: str = _option(
-        "sigma",
-        "beta: unit-variance Gaussian likelihood with weighted KL; "
-        "sigma: likelihood with the optimal variance, computed analytically",
-        choices=("beta", "sigma"),
-    )
-    beta: float = _option(1.0, "weight of the KL term", minimum=0, maximum=1000)
-    latent_dim: int = _option(
-        0, "size of the latent vector (0 = by resolution)", minimum=0, maximum=4096
-    )
-    base_channels: int = _option(
-        0, "channels at full resolution (0 = by resolution)", minimum=0, maximum=1024
-    )
-
-
-@dataclass(frozen=True)
-class DDPMConfig(TrainingConfig):
-    """Denoising diffusion with a U-Net."""
-
-    learning_rate: float = _option(2e-3, "Adam step size at its peak", minimum=1e-8, maximum=1.0)
-    clip_norm: float = _option(
-        1.0, "largest gradient norm (0 = no clipping)", minimum=0, maximum=1e6
-    )
-    timesteps: int = _option(1000, "noise levels T", minimum=2, maximum=10000)
-    schedule: str = _option("cosine", "noise schedule", choices=("cosine", "linear"))
-    prediction: str = _option(
-        "v", "what the network predicts: the velocity or the noise", choices=("v", "epsilon")
-    )
-    base_channels: int = _option(
-        0,
-        "channels at full resolution (0 = by resolution)",
+    skip_norm: float = option(
+        0.0,
+        "skip a step whose gradient norm is larger (0 = only if it is not finite)",
         minimum=0,
-        maximum=1024,
+        maximum=1e9,
     )
-    residual_blocks: int = _option(
-        0, "residual blocks per resolution (0 = by resolution)", minimum=0, maximum=8
+    precision: str = option(
+        "auto",
+        "of forward passes in training; auto is bfloat16 where the device gains by it",
+        choices=("auto", "float32", "bfloat16"),
     )
-    dropout: float = _option(0.0, "dropout in residual blocks", minimum=0, maximum=0.9)
-    label_dropout: float = _option(
-        0.1,
-        "part of the labels hidden in training, for classifier-free guidance",
-        minimum=0,
-        maximum=0.9,
-    )
+    horizontal_flip: bool = option(False, "mirror half of the training images at random")
+    conditional: bool = option(True, "use the labels where the dataset has them")
+
+    def problems(self) -> dict[str, str]:
+        """Return what is wrong with the fields together: field to what was expected of it."""
+        if self.microbatch > self.batch_size:
+            return {"microbatch": f"expected at most the batch size, {self.batch_size}"}
+        return {}
 
 
 # --- samplers -----------------------------------------------------------------------------------
@@ -167,9 +120,22 @@ class DDPMConfig(TrainingConfig):
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """What every sampler has in common: a name."""
+    """What every sampler has in common: a name, a short label and a check against the model."""
 
     name: ClassVar[str]
+
+    def label(self) -> str:
+        """Return a short name for tables, with what differs from the defaults: `DDIM 50`."""
+        return self.name
+
+    def problems(self, config: TrainingConfig) -> dict[str, str]:
+        """Return why a model trained with this configuration cannot be sampled this way."""
+        return {}
+
+
+def named(label: str, value: float, default: float) -> list[str]:
+    """Return `["η=0.5"]` where the value is not the default, else nothing; for labels."""
+    return [] if value == default else [f"{label}={value:g}"]
 
 
 @dataclass(frozen=True)
@@ -177,52 +143,13 @@ class DirectSampler(SamplerConfig):
     """One pass from a latent vector to an image."""
 
     name: ClassVar[str] = "direct"
-    temperature: float = _option(
+    temperature: float = option(
         1.0, "standard deviation of the latent vectors", minimum=0.01, maximum=2
     )
 
-
-@dataclass(frozen=True)
-class DiffusionSampler(SamplerConfig):
-    """What the samplers of diffusion models have in common."""
-
-    steps: int = _option(50, "steps", minimum=1, maximum=10000)
-    guidance: float = _option(
-        1.0,
-        "classifier-free guidance scale (1 = off; otherwise twice the network evaluations)",
-        minimum=0,
-        maximum=30,
-    )
-
-
-@dataclass(frozen=True)
-class DDPMSampler(DiffusionSampler):
-    """Ancestral sampling."""
-
-    name: ClassVar[str] = "ddpm"
-    steps: int = _option(0, "steps (0 = one for each training timestep)", minimum=0, maximum=10000)
-    variance: str = _option(
-        "small",
-        "variance of the reverse step: the posterior's (small) or beta (large)",
-        choices=("small", "large"),
-    )
-
-
-@dataclass(frozen=True)
-class DDIMSampler(DiffusionSampler):
-    """Denoising diffusion implicit models."""
-
-    name: ClassVar[str] = "ddim"
-    eta: float = _option(0.0, "part of the ancestral noise that is kept", minimum=0, maximum=1)
-
-
-@dataclass(frozen=True)
-class DPMSolverSampler(DiffusionSampler):
-    """DPM-Solver++, multistep."""
-
-    name: ClassVar[str] = "dpmsolver++"
-    steps: int = _option(20, "steps", minimum=2, maximum=1000)
-    order: int = _option(2, "order of the solver", minimum=1, maximum=3)
+    def label(self) -> str:
+        """Return `direct`, with the temperature if it is not 1."""
+        return " ".join(["direct", *named("T", self.temperature, 1)])
 
 
 # --- reading and writing ------------------------------------------------------------------------
@@ -255,7 +182,10 @@ def parse(config_class: type[ConfigT], mapping: Mapping[str, Any]) -> ConfigT:
             errors[name] = str(error)
     if errors:
         raise ConfigError(errors)
-    return config_class(**values)
+    config = config_class(**values)
+    if isinstance(config, TrainingConfig) and (found := config.problems()):
+        raise ConfigError(found)
+    return config
 
 
 def to_dict(config: object) -> dict[str, Value]:

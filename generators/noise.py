@@ -41,3 +41,38 @@ class NoiseSource:
         """Return the next noise of every image, (N, *shape) float32."""
         rows = [torch.randn(shape, generator=generator) for generator in self._generators]
         return torch.stack(rows).to(self.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Return the next uniform numbers in (0, 1) of every image, (N, *shape) float32."""
+        uniform: Tensor = torch.special.ndtr(self.normal(*shape))
+        return uniform.clamp(1e-7, 1 - 1e-7)
+
+
+class InterpolatedNoise(NoiseSource):
+    """Noise between that of two seeds, on the great circle through both: image i at weight i.
+
+    Shoemake, 1985, "Animating rotation with quaternion curves" (slerp). Where both streams are
+    standard normal, so is each point between them.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        second: int,
+        weights: Sequence[float],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__((first, second), device)
+        self._weights = torch.tensor(weights, dtype=torch.float32, device=device)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Return the next noise of every image, (N, *shape) float32."""
+        a, b = super().normal(*shape)
+        cosine = torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0)
+        omega = torch.acos(cosine.clamp(-0.9999, 0.9999))
+        w = self._weights.view(-1, *(1 for _ in shape))
+        between: Tensor = torch.sin((1 - w) * omega) * a + torch.sin(w * omega) * b
+        return between / torch.sin(omega)

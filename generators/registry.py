@@ -1,49 +1,30 @@
-"""Names, labels and families of every algorithm and its samplers (torch-free rim)."""
+"""Names, labels and families of every algorithm and its samplers (torch-free rim).
 
+Algorithms of other packages are found by their entry points: in the group `trilemma.algorithms`,
+each names an `AlgorithmSpec`.
+"""
+
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Any
 
 from generators.configs import (
     ConfigError,
-    ConvVAEConfig,
-    DDIMSampler,
-    DDPMConfig,
-    DDPMSampler,
-    DiffusionSampler,
-    DirectSampler,
-    DPMSolverSampler,
     SamplerConfig,
-    SNGANConfig,
     TrainingConfig,
     Value,
     parse,
     to_dict,
 )
+from generators.diffusion import configs as diffusion
+from generators.gan import configs as gan
+from generators.specs import AlgorithmSpec, Family
+from generators.vae import configs as vae
 
+ENTRY_POINTS = "trilemma.algorithms"
 
-@dataclass(frozen=True)
-class Family:
-    """A family of generative models, one corner-seeker of the trilemma."""
-
-    name: str
-    label: str
-    description: str
-
-
-@dataclass(frozen=True)
-class AlgorithmSpec:
-    """One published model: what it is called, how it is configured and where its code is."""
-
-    name: str
-    family: str  # key of FAMILIES
-    label: str
-    config: type[TrainingConfig]
-    samplers: dict[str, type[SamplerConfig]]
-    default_sampler: str  # key of samplers
-    implementation: str  # "module:class", loaded only where torch is wanted
-    source: str
-
+logger = logging.getLogger(__name__)
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -54,50 +35,28 @@ FAMILIES: dict[str, Family] = {
     )
 }
 
-_DIRECT: dict[str, type[SamplerConfig]] = {"direct": DirectSampler}
-_DENOISING: dict[str, type[SamplerConfig]] = {
-    "ddpm": DDPMSampler,
-    "ddim": DDIMSampler,
-    "dpmsolver++": DPMSolverSampler,
-}
+
+def _installed_specs() -> list[AlgorithmSpec]:
+    """Return the algorithms of other packages; one that cannot be loaded is only logged."""
+    found = []
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            spec = point.load()
+        except Exception:
+            logger.exception("algorithm %s of %s cannot be loaded", point.name, point.value)
+            continue
+        if isinstance(spec, AlgorithmSpec) and spec.family in FAMILIES:
+            found.append(spec)
+        else:
+            logger.error("entry point %s names no AlgorithmSpec of a known family", point.value)
+    return found
+
 
 ALGORITHMS: dict[str, AlgorithmSpec] = {
-    spec.name: spec
-    for spec in (
-        AlgorithmSpec(
-            name="gan.sngan",
-            family="gan",
-            label="SNGAN",
-            config=SNGANConfig,
-            samplers=_DIRECT,
-            default_sampler="direct",
-            implementation="generators.gan.sngan:SNGAN",
-            source="Miyato et al., 2018, Spectral normalization for generative adversarial networks",
-        ),
-        AlgorithmSpec(
-            name="vae.conv",
-            family="vae",
-            label="Conv VAE",
-            config=ConvVAEConfig,
-            samplers=_DIRECT,
-            default_sampler="direct",
-            implementation="generators.vae.conv:ConvVAE",
-            source="Kingma and Welling, 2014, Auto-encoding variational Bayes; "
-            "Rybkin et al., 2021, Simple and effective VAE training with calibrated decoders",
-        ),
-        AlgorithmSpec(
-            name="diffusion.ddpm",
-            family="diffusion",
-            label="DDPM",
-            config=DDPMConfig,
-            samplers=_DENOISING,
-            default_sampler="ddim",
-            implementation="generators.diffusion.ddpm:DDPM",
-            source="Ho et al., 2020, Denoising diffusion probabilistic models; "
-            "Nichol and Dhariwal, 2021, Improved denoising diffusion probabilistic models",
-        ),
-    )
+    spec.name: spec for spec in (*gan.SPECS, *vae.SPECS, *diffusion.SPECS)
 }
+for _spec in _installed_specs():
+    ALGORITHMS.setdefault(_spec.name, _spec)
 
 
 def algorithm_names() -> list[str]:
@@ -114,6 +73,21 @@ def get_spec(name: str) -> AlgorithmSpec:
     if name not in ALGORITHMS:
         raise ValueError(f"unknown algorithm {name!r}, expected one of: {', '.join(ALGORITHMS)}")
     return ALGORITHMS[name]
+
+
+def parse_config(
+    algorithm: str, mapping: Mapping[str, Any], *, preset: str | None = None
+) -> TrainingConfig:
+    """Return the algorithm's configuration: the defaults, the preset's values, the mapping's.
+
+    Raises:
+        ConfigError: if there is no such preset, or a field is wrong.
+    """
+    spec = get_spec(algorithm)
+    if preset is not None and preset not in spec.presets:
+        raise ConfigError({"preset": f"expected one of {', '.join(spec.presets)}, got {preset!r}"})
+    values = spec.presets[preset].config if preset is not None else {}
+    return parse(spec.config, {**values, **mapping})
 
 
 def parse_sampler(
@@ -139,62 +113,29 @@ def parse_sampler(
     return sampler
 
 
+def preview_sampler(algorithm: str, config: TrainingConfig) -> SamplerConfig:
+    """Return a fast sampler for a look at a training: the spec's, or the default where it fits not.
+
+    A model of fewer timesteps than the preview's steps is walked with all it has.
+    """
+    spec = get_spec(algorithm)
+    values = dict(spec.preview)
+    steps, timesteps = values.get("steps"), getattr(config, "timesteps", None)
+    if isinstance(steps, int) and isinstance(timesteps, int):
+        values["steps"] = min(steps, timesteps)
+    return parse_sampler(algorithm, values)
+
+
 def check_sampler(sampler: SamplerConfig, config: TrainingConfig) -> None:
     """Check that a model trained with this configuration can be sampled this way.
 
     Raises:
-        ConfigError: if the sampler takes more steps than there are timesteps, or wants guidance
-            from a model that was never trained without labels.
+        ConfigError: if it cannot.
     """
-    if not isinstance(sampler, DiffusionSampler) or not isinstance(config, DDPMConfig):
-        return
-    errors = {}
-    if sampler.steps > config.timesteps:
-        errors["steps"] = f"expected at most the model's {config.timesteps} timesteps"
-        errors["steps"] += f", got {sampler.steps}"
-    if sampler.guidance != 1 and not (config.label_dropout > 0 and config.conditional):
-        errors["guidance"] = "expected 1: the model was trained without label dropout"
-    if errors:
+    if errors := sampler.problems(config):
         raise ConfigError(errors)
 
 
 def sampler_to_dict(sampler: SamplerConfig) -> dict[str, Value]:
     """Return the sampler's name and every field; `parse_sampler` reads it back."""
     return {"name": sampler.name, **to_dict(sampler)}
-
-
-def sampler_label(sampler: SamplerConfig) -> str:
-    """Return a short name for tables: `DDIM 50`, `DPM-Solver++ 20`, `direct`."""
-    if isinstance(sampler, DirectSampler):
-        return "direct" if sampler.temperature == 1 else f"direct T={sampler.temperature:g}"
-    parts = [_SAMPLER_LABELS.get(sampler.name, sampler.name)]
-    if isinstance(sampler, DiffusionSampler):
-        parts += [str(sampler.steps)] if sampler.steps else []
-        parts += _unusual(sampler)
-    return " ".join(parts)
-
-
-def sampler_nfe(sampler: SamplerConfig, config: TrainingConfig) -> int:
-    """Return how many network evaluations one image costs."""
-    if not isinstance(sampler, DiffusionSampler) or not isinstance(config, DDPMConfig):
-        return 1
-    steps = sampler.steps or config.timesteps
-    guided = sampler.guidance != 1
-    return 2 * steps if guided else steps
-
-
-_SAMPLER_LABELS = {"ddpm": "DDPM", "ddim": "DDIM", "dpmsolver++": "DPM-Solver++"}
-
-
-def _unusual(sampler: DiffusionSampler) -> list[str]:
-    """Return the settings a label must name because they differ from the sampler's defaults."""
-    parts = []
-    if isinstance(sampler, DDIMSampler) and sampler.eta:
-        parts.append(f"η={sampler.eta:g}")
-    if isinstance(sampler, DDPMSampler) and sampler.variance != "small":
-        parts.append(f"{sampler.variance} variance")
-    if isinstance(sampler, DPMSolverSampler) and sampler.order != 2:
-        parts.append(f"order {sampler.order}")
-    if sampler.guidance != 1:
-        parts.append(f"w={sampler.guidance:g}")
-    return parts

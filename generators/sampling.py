@@ -1,6 +1,5 @@
 """From a checkpoint to images: one seed per image, and what drawing them costs."""
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,16 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from generators.base import Algorithm, Shape, build_algorithm, count_parameters
+from generators.base import Algorithm, OnStep, Shape, build_algorithm, count_parameters
 from generators.checkpoints import CheckpointError, load_checkpoint
 from generators.configs import ConfigError, SamplerConfig, TrainingConfig, parse
 from generators.images import to_uint8
 from generators.noise import NoiseSource
-from generators.numerics import flushing_denormals
+from generators.numerics import flushing_denormals, memory_format
 from generators.registry import check_sampler, get_spec
 from generators.state import with_prefix
 
-LATENCY_REPEATS = 3
+LATENCY_REPEATS = 20  # of one image drawn alone, after one that does not count
+LATENCY_SECONDS = 3.0  # after which it is not repeated again
+LARGEST_BATCH = 1024  # images at once on a GPU, where they fit
+CPU_BATCH = 100
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class LoadedGenerator:
     device: torch.device
     model: Algorithm = field(repr=False)
 
+    @property
+    def averages(self) -> dict[str, nn.Module]:
+        """Return every averaged network by name."""
+        return self.model.networks
+
 
 @dataclass(frozen=True)
 class SamplingStats:
@@ -46,6 +53,8 @@ class SamplingStats:
     nfe: int  # network evaluations per image, counted
     images_per_second: float
     latency_seconds: float  # of one image drawn alone, median
+    latency_p95_seconds: float  # its 95th percentile
+    batch_size: int  # images drawn at once for `images_per_second`
     peak_memory_bytes: int | None  # of tensors on a GPU; not measured on the CPU
 
 
@@ -78,14 +87,14 @@ def load_generator(
     manifest, tensors = load_checkpoint(checkpoint_path, sha256=sha256)
     try:
         model, config = _build(manifest)
-        for name in model.sampling_networks:
+        for name in (*model.sampling_networks, *model.other_networks):
             model.networks[name].load_state_dict(with_prefix(tensors, f"ema/{name}/"))
     except (ConfigError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{checkpoint_path}: {error}") from error
     place = torch.device(device)
     model.networks = {
-        name: model.networks[name].to(place).eval().requires_grad_(False)
-        for name in model.sampling_networks
+        name: _for_inference(model.networks[name], place)
+        for name in (*model.sampling_networks, *model.other_networks)
     }
     return LoadedGenerator(
         algorithm=manifest["algorithm"],
@@ -98,6 +107,11 @@ def load_generator(
         device=place,
         model=model,
     )
+
+
+def _for_inference(network: nn.Module, device: torch.device) -> nn.Module:
+    placed: nn.Module = network.to(device).to(memory_format=memory_format(device))
+    return placed.eval().requires_grad_(False)
 
 
 def _build(manifest: dict[str, Any]) -> tuple[Algorithm, TrainingConfig]:
@@ -128,6 +142,7 @@ def draw(
     batch_size: int,
     on_batch: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    on_step: OnStep | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield images batch by batch, (n, C, H, W) uint8.
 
@@ -142,6 +157,7 @@ def draw(
         batch_size: images per batch.
         on_batch: told the number of images drawn so far.
         should_stop: asked before each batch.
+        on_step: told of each step of each batch's walk, where the sampler walks in steps.
 
     Raises:
         ConfigError: if the model cannot be sampled this way.
@@ -149,33 +165,46 @@ def draw(
         Stopped: if should_stop says so.
     """
     check_sampler(sampler, generator.config)
-    wanted = _check_labels(generator, labels, len(seeds))
+    wanted = as_labels(generator, labels, len(seeds))
     for start in range(0, len(seeds), batch_size):
         if should_stop is not None and should_stop():
             raise Stopped(f"stopped after {start} of {len(seeds)} images")
         part = slice(start, start + batch_size)
-        yield _draw_batch(generator, sampler, seeds[part], None if wanted is None else wanted[part])
+        noise = NoiseSource(seeds[part], generator.device)
+        yield draw_from(
+            generator, sampler, noise, None if wanted is None else wanted[part], on_step=on_step
+        )
         if on_batch is not None:
             on_batch(min(start + batch_size, len(seeds)))
 
 
 @torch.inference_mode()
-def _draw_batch(
+def draw_from(
     generator: LoadedGenerator,
     sampler: SamplerConfig,
-    seeds: Sequence[int],
+    noise: NoiseSource,
     labels: Tensor | None,
+    *,
+    on_step: OnStep | None = None,
 ) -> np.ndarray:
-    noise = NoiseSource(seeds, generator.device)
+    """Return one image per stream of noise, (n, C, H, W) uint8; labels: (n,) int64, on the device.
+
+    Raises:
+        ConfigError: if the model cannot be sampled this way.
+    """
+    check_sampler(sampler, generator.config)
     with flushing_denormals():
-        images = generator.model.sample(generator.model.networks, labels, noise, sampler)
+        images = generator.model.sample(generator.averages, labels, noise, sampler, on_step)
     pixels: np.ndarray = to_uint8(images).cpu().numpy()
     return pixels
 
 
-def _check_labels(
-    generator: LoadedGenerator, labels: np.ndarray | None, count: int
-) -> Tensor | None:
+def as_labels(generator: LoadedGenerator, labels: np.ndarray | None, count: int) -> Tensor | None:
+    """Return the labels as the generator takes them: (count,) int64 on its device, or None.
+
+    Raises:
+        ValueError: if they do not fit the generator.
+    """
     if not generator.num_classes:
         if labels is not None:
             raise ValueError("expected no labels: the generator is unconditional")
@@ -196,13 +225,19 @@ def draw_all(
     *,
     seeds: Sequence[int],
     labels: np.ndarray | None,
-    batch_size: int,
+    batch_size: int | None = None,
     on_batch: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Samples:
-    """Return all images at once, with what they cost; arguments and errors as for `draw`."""
+    """Return all images at once, with what they cost; arguments and errors as for `draw`.
+
+    Without a batch size it is the largest that fits. A batch that is not counted comes first:
+    a device's first one chooses kernels and allocates memory.
+    """
     if not seeds:
         raise ValueError("expected at least one seed")
+    if batch_size is None:
+        batch_size = _fitting_batch_size(generator, sampler, seeds, labels)
     _reset_peak_memory(generator.device)
     with _counting_evaluations(generator) as evaluations:
         began = time.perf_counter()
@@ -218,11 +253,15 @@ def draw_all(
             )
         )
         seconds = time.perf_counter() - began
+    peak = _peak_memory(generator.device)
+    latencies = _latencies(generator, sampler, labels)
     stats = SamplingStats(
         nfe=round(evaluations.rows / len(seeds)),
         images_per_second=len(seeds) / seconds,
-        latency_seconds=_latency(generator, sampler, labels),
-        peak_memory_bytes=_peak_memory(generator.device),
+        latency_seconds=float(np.median(latencies)),
+        latency_p95_seconds=float(np.percentile(latencies, 95)),
+        batch_size=min(batch_size, len(seeds)),
+        peak_memory_bytes=peak,
     )
     kept = labels.astype(np.int64) if labels is not None else None
     return Samples(np.concatenate(batches), kept, stats)
@@ -248,7 +287,8 @@ def _counting_evaluations(generator: LoadedGenerator) -> Iterator[_Evaluations]:
     def count(_module: nn.Module, _inputs: object, output: Tensor) -> None:
         evaluations.rows += len(output)
 
-    hooks = [network.register_forward_hook(count) for network in generator.model.networks.values()]
+    names = generator.model.sampling_networks
+    hooks = [generator.averages[name].register_forward_hook(count) for name in names]
     try:
         yield evaluations
     finally:
@@ -256,24 +296,42 @@ def _counting_evaluations(generator: LoadedGenerator) -> Iterator[_Evaluations]:
             hook.remove()
 
 
-def _latency(
+def _fitting_batch_size(
+    generator: LoadedGenerator,
+    sampler: SamplerConfig,
+    seeds: Sequence[int],
+    labels: np.ndarray | None,
+) -> int:
+    """Return the largest batch that fits in the device's memory, after having drawn one."""
+    on_gpu = generator.device.type == "cuda"
+    size = min(LARGEST_BATCH if on_gpu else CPU_BATCH, len(seeds))
+    while on_gpu:
+        wanted = None if labels is None else labels[:size]
+        try:
+            list(draw(generator, sampler, seeds=seeds[:size], labels=wanted, batch_size=size))
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if size == 1:
+                raise
+            size = max(1, size // 2)
+        else:
+            break
+    return size
+
+
+def _latencies(
     generator: LoadedGenerator, sampler: SamplerConfig, labels: np.ndarray | None
-) -> float:
-    """Return the median seconds of drawing one image alone, copied to the CPU."""
-    seconds = []
-    for seed in range(LATENCY_REPEATS):
+) -> list[float]:
+    """Return the seconds of drawing one image alone, copied to the CPU, several times over."""
+    label = None if labels is None else labels[:1]
+    seconds: list[float] = []
+    for seed in range(1 + LATENCY_REPEATS):
         began = time.perf_counter()
-        list(
-            draw(
-                generator,
-                sampler,
-                seeds=[seed],
-                labels=None if labels is None else labels[:1],
-                batch_size=1,
-            )
-        )
+        list(draw(generator, sampler, seeds=[seed], labels=label, batch_size=1))
         seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+        if sum(seconds) > LATENCY_SECONDS and seed >= 1:
+            break
+    return seconds[1:]
 
 
 def _reset_peak_memory(device: torch.device) -> None:

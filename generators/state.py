@@ -7,25 +7,37 @@ from torch import Tensor, nn
 
 from generators import ema
 from generators.base import Algorithm, Phase
+from generators.numerics import memory_format
 
 Optimisers = dict[str, torch.optim.Optimizer]
 
 
 class TrainingState:
-    """An algorithm's networks on a device, with averages and one Adam per phase."""
+    """An algorithm's networks on a device, with averages and one AdamW per phase."""
 
-    def __init__(self, algorithm: Algorithm, device: torch.device) -> None:
-        self.networks = {name: net.to(device) for name, net in algorithm.networks.items()}
-        self.averages = {
-            name: ema.averaged_copy(self.networks[name]) for name in algorithm.sampling_networks
+    def __init__(
+        self, algorithm: Algorithm, device: torch.device, *, compiled: bool = False
+    ) -> None:
+        layout = memory_format(device)
+        self.networks = {
+            name: net.to(device).to(memory_format=layout)
+            for name, net in algorithm.networks.items()
         }
+        averaged = (*algorithm.sampling_networks, *algorithm.other_networks)
+        self.averages = {name: ema.averaged_copy(self.networks[name]) for name in averaged}
         self.phases = algorithm.phases()
         self.optimisers: Optimisers = {
-            phase.name: torch.optim.Adam(
-                self.parameters(phase), lr=phase.learning_rate, betas=phase.betas, fused=True
+            phase.name: torch.optim.AdamW(
+                self.parameters(phase),
+                lr=phase.learning_rate,
+                betas=phase.betas,
+                weight_decay=phase.weight_decay,
+                fused=True,
             )
             for phase in self.phases
         }
+        for name in algorithm.compilable if compiled else ():
+            self.networks[name].compile()  # in place: names of weights stay as they are
 
     def parameters(self, phase: Phase) -> list[nn.Parameter]:
         """Return the parameters a phase moves."""
@@ -80,3 +92,8 @@ def _load_moments(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor
         state.setdefault(int(index), {})[key] = tensor
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, moments in optimiser.state.items():
+        for key, value in moments.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                # files hold contiguous tensors; other strides than the weight's cost the fast path
+                moments[key] = torch.empty_like(parameter).copy_(value)

@@ -292,7 +292,7 @@ def _sample_set_of(run: Run, sampler: Mapping[str, Any] | None) -> SampleSet:
     parsed = registry.parse_sampler(entry.algorithm, sampler or entry.samplers[0])
     sample_set, _ = SampleSet.objects.get_or_create(
         run=run,
-        sampler_label=registry.sampler_label(parsed),
+        sampler_label=parsed.label(),
         defaults={
             "entry": entry,
             "sampler": registry.sampler_to_dict(parsed),

@@ -12,15 +12,16 @@ import math
 from collections.abc import Mapping
 
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.base import Algorithm, Batch, Phase, Shape, expect_sampler
-from generators.configs import DDPMConfig, DiffusionSampler, SamplerConfig
+from generators.base import Algorithm, Batch, Context, OnStep, Phase, Shape, expect_sampler
+from generators.configs import SamplerConfig
+from generators.diffusion.configs import DDPMConfig, DiffusionSampler
+from generators.diffusion.denoiser import Denoiser
 from generators.diffusion.samplers import sample_path
 from generators.diffusion.schedules import make_schedule
-from generators.layers import halvings, labels_or_zeros
+from generators.layers import labels_or_zeros
 from generators.noise import NoiseSource
 
 
@@ -40,15 +41,15 @@ class DDPM(Algorithm):
         """Return the one phase."""
         return [Phase("denoising", ("denoiser",), self.config.learning_rate)]
 
-    def loss(
-        self, phase: str, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, phase: str, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean squared error of the predicted noise (or velocity)."""
         x_0 = batch.images
         count, device = len(x_0), x_0.device
-        t = torch.randint(self.config.timesteps, (count,), generator=generator, device=device)
-        epsilon = torch.randn(x_0.shape, generator=generator, device=device)
-        labels = self._hide_some(labels_or_zeros(batch.labels, count, device), generator)
+        t = torch.randint(
+            self.config.timesteps, (count,), generator=context.generator, device=device
+        )
+        epsilon = torch.randn(x_0.shape, generator=context.generator, device=device)
+        labels = self._hide_some(labels_or_zeros(batch.labels, count, device), context.generator)
         self._alpha_bars = self._alpha_bars.to(device)
         alpha_bar = self._alpha_bars[t].view(-1, 1, 1, 1)  # (batch, channels, height, width)
         signal, noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
@@ -70,6 +71,7 @@ class DDPM(Algorithm):
         labels: Tensor | None,
         noise: NoiseSource,
         sampler: SamplerConfig,
+        on_step: OnStep | None = None,
     ) -> Tensor:
         """Return images from the sampler's walk through the noise levels."""
         sampler = expect_sampler(sampler, DiffusionSampler)
@@ -102,47 +104,3 @@ class DDPM(Algorithm):
         times = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
         prediction: Tensor = denoiser(x, times, labels)
         return prediction
-
-
-class Denoiser(nn.Module):
-    """diffusers' U-Net with a narrower call and a zero start."""
-
-    def __init__(self, config: DDPMConfig, shape: Shape, num_classes: int) -> None:
-        super().__init__()
-        channels, height, width = shape
-        levels = 1 + halvings(height, width, most=3)
-        narrowest = config.base_channels or (32 if max(height, width) < 32 else 64)
-        widths = tuple(narrowest * (1 if level == 0 else 2) for level in range(levels))
-        self.unet = UNet2DModel(
-            in_channels=channels,
-            out_channels=channels,
-            down_block_types=("DownBlock2D",) * levels,
-            up_block_types=("UpBlock2D",) * levels,
-            block_out_channels=widths,
-            layers_per_block=config.residual_blocks or (1 if max(height, width) < 32 else 2),
-            norm_num_groups=math.gcd(narrowest, 32),
-            attention_head_dim=math.gcd(widths[-1], 32),
-            dropout=config.dropout,
-            time_embedding_type="positional",  # fourier divides the output by t
-            num_class_embeds=num_classes + 1 if num_classes else None,  # the last: no label
-        )
-        self._conditional = bool(num_classes)
-        _start_at_zero(self.unet)
-
-    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        """Return the prediction, (N, C, H, W); x likewise, t and labels: (N,) int64."""
-        prediction: Tensor = self.unet(
-            x, t, class_labels=labels if self._conditional else None, return_dict=False
-        )[0]
-        return prediction
-
-
-def _start_at_zero(unet: nn.Module) -> None:
-    """Set to zero the last layer of each residual branch and of the network, as DDPM's code does.
-
-    diffusers leaves them random (its issue 639).
-    """
-    for name, module in unet.named_modules():
-        if name.endswith(("conv2", "conv_out", "to_out.0")):
-            nn.init.zeros_(module.weight)
-            nn.init.zeros_(module.bias)

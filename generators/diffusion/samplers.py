@@ -14,7 +14,12 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 from torch import Tensor
 
 from generators.base import Shape
-from generators.configs import DDIMSampler, DDPMSampler, DiffusionSampler, DPMSolverSampler
+from generators.diffusion.configs import (
+    DDIMSampler,
+    DDPMSampler,
+    DiffusionSampler,
+    DPMSolverSampler,
+)
 from generators.diffusion.schedules import Schedule
 from generators.noise import NoiseSource
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 from torch.nn.utils.parametrizations import spectral_norm
 
-from generators.base import Algorithm, Batch, Phase, Shape, expect_sampler
-from generators.configs import DirectSampler, SamplerConfig, SNGANConfig
+from generators.base import Algorithm, Batch, Context, OnStep, Phase, Shape, expect_sampler
+from generators.configs import DirectSampler, SamplerConfig
+from generators.gan.configs import SNGANConfig
 from generators.layers import ConditionalBatchNorm2d, halvings, labels_or_zeros
 from generators.noise import NoiseSource
 
@@ -60,14 +61,12 @@ class SNGAN(Algorithm):
             ),
         ]
 
-    def loss(
-        self, phase: str, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, phase: str, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the hinge loss of the discriminator or the generator."""
         count = len(batch.images)
         device = batch.images.device
         labels = labels_or_zeros(batch.labels, count, device)
-        z = torch.randn(count, self.config.latent_dim, generator=generator, device=device)
+        z = torch.randn(count, self.config.latent_dim, generator=context.generator, device=device)
         if phase == "discriminator":
             return self._discriminator_loss(batch.images, z, labels)
         return self._generator_loss(z, labels)
@@ -97,6 +96,7 @@ class SNGAN(Algorithm):
         labels: Tensor | None,
         noise: NoiseSource,
         sampler: SamplerConfig,
+        on_step: OnStep | None = None,
     ) -> Tensor:
         """Return the generator's images of latent vectors at the sampler's temperature."""
         z = (

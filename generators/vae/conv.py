@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.base import Algorithm, Batch, Phase, Shape, expect_sampler
-from generators.configs import ConvVAEConfig, DirectSampler, SamplerConfig
+from generators.base import Algorithm, Batch, Context, OnStep, Phase, Shape, expect_sampler
+from generators.configs import DirectSampler, SamplerConfig
 from generators.layers import halvings, labels_or_zeros
 from generators.noise import NoiseSource
+from generators.vae.configs import ConvVAEConfig
 
 MOST_CHANNELS = 512
 LABEL_DIM = 32  # size of the class embedding
@@ -44,14 +45,12 @@ class ConvVAE(Algorithm):
         """Return the one phase that moves both networks."""
         return [Phase("elbo", ("encoder", "decoder"), self.config.learning_rate)]
 
-    def loss(
-        self, phase: str, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, phase: str, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the negative evidence lower bound, in nats per pixel value."""
         x = batch.images
         labels = labels_or_zeros(batch.labels, len(x), x.device)
         mu, log_variance = self.networks["encoder"](x, labels).chunk(2, dim=1)
-        epsilon = torch.randn(mu.shape, generator=generator, device=x.device)
+        epsilon = torch.randn(mu.shape, generator=context.generator, device=x.device)
         z = mu + torch.exp(0.5 * log_variance) * epsilon
         x_hat = self.networks["decoder"](z, labels)
         mse = F.mse_loss(x_hat, x)
@@ -72,6 +71,7 @@ class ConvVAE(Algorithm):
         labels: Tensor | None,
         noise: NoiseSource,
         sampler: SamplerConfig,
+        on_step: OnStep | None = None,
     ) -> Tensor:
         """Return the decoder's means of latent vectors at the sampler's temperature."""
         z = noise.normal(self.latent_dim) * expect_sampler(sampler, DirectSampler).temperature

@@ -284,6 +284,8 @@ class SampleSetSerializer(JobSerializer):
             "nfe",
             "images_per_second",
             "latency_seconds",
+            "latency_p95_seconds",
+            "batch_size",
             "peak_memory_bytes",
             "sha256",
             "file",

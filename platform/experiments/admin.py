@@ -264,6 +264,8 @@ class SampleSetAdmin(JobAdmin):
         "first_seed",
         "nfe",
         "latency_seconds",
+        "latency_p95_seconds",
+        "batch_size",
         "peak_memory_bytes",
         "sha256",
     ]

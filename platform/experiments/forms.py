@@ -21,6 +21,7 @@ from experiments.models import Experiment
 from experiments.specification import MAX_ENTRIES, SpecificationError, read_experiment
 from generators import registry
 from generators.configs import FieldSpec, describe
+from generators.specs import AlgorithmSpec
 
 Block = dict[str, str]  # what was typed in an entry's block, by field
 CONFIG = "config-"  # a block's fields whose names begin so are those of the configuration
@@ -157,7 +158,7 @@ def config_field(spec: FieldSpec) -> forms.Field:
     return forms.CharField(label=label, help_text=words, required=False, widget=widget)
 
 
-def sampler_words(algorithm: registry.AlgorithmSpec) -> Iterator[str]:
+def sampler_words(algorithm: AlgorithmSpec) -> Iterator[str]:
     """Yield each sampler with its defaults, as it may be typed: `ddim steps=50 eta=0.0`."""
     for name, config in algorithm.samplers.items():
         yield " ".join([name, *(f"{spec.name}={spec.default}" for spec in describe(config))])
@@ -258,7 +259,7 @@ class Submission:
         return cls(SharedForm(data, initial={}), blocks)
 
     @property
-    def algorithms(self) -> list[registry.AlgorithmSpec]:
+    def algorithms(self) -> list[AlgorithmSpec]:
         return list(registry.ALGORITHMS.values())
 
     @property

@@ -139,8 +139,7 @@ class Entry(models.Model):
         if not self.algorithm:
             return []
         return [
-            registry.sampler_label(registry.parse_sampler(self.algorithm, sampler))
-            for sampler in self.samplers
+            registry.parse_sampler(self.algorithm, sampler).label() for sampler in self.samplers
         ]
 
     @property
@@ -258,6 +257,8 @@ class SampleSet(Job):
     nfe = models.PositiveIntegerField(null=True, blank=True)  # network evaluations per image
     images_per_second = models.FloatField(null=True, blank=True)
     latency_seconds = models.FloatField(null=True, blank=True)  # one image, median
+    latency_p95_seconds = models.FloatField(null=True, blank=True)
+    batch_size = models.PositiveIntegerField(null=True, blank=True)  # images drawn at once
     peak_memory_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     sha256 = models.CharField(max_length=64, blank=True)
 

@@ -25,17 +25,14 @@ from evaluation.streams import ImageStream, open_images
 from experiments import services
 from experiments.models import Evaluation, Run, SampleSet
 from generators import images, registry, sampling, training
-from generators.configs import DDPMConfig, SamplerConfig
 from jobs.execution import Heartbeat, Stopped
 from jobs.lifecycle import JobError
 
 PREVIEW_IMAGES = 40
-PREVIEW_STEPS = 15
 GRID_IMAGES = 100
 GRID_COLUMNS = 10
 POINTS_KEPT = 100  # loss points between two beats
 PREVIEWS = 6  # of a training with a budget in images; others have one per checkpoint in time
-SAMPLE_BATCH = 100  # images between two looks at whether to stop
 FEATURE_BYTES = 20 * 2**30  # of kept features; the least recently used go first
 CONTROL_SEED = 0  # of noise, and of which images a control holds where there are more than needed
 
@@ -179,19 +176,12 @@ def _draw_preview(checkpoint: Path, path: Path) -> None:
     generator = sampling.load_generator(checkpoint, device=device())
     drawn = sampling.draw(
         generator,
-        _fast_sampler(generator),
+        registry.preview_sampler(generator.algorithm, generator.config),
         seeds=range(PREVIEW_IMAGES),
         labels=_labels(generator, PREVIEW_IMAGES),
         batch_size=PREVIEW_IMAGES,
     )
     images.grid_png(np.concatenate(list(drawn)), GRID_COLUMNS, path)
-
-
-def _fast_sampler(generator: sampling.LoadedGenerator) -> SamplerConfig:
-    if not isinstance(generator.config, DDPMConfig):
-        return registry.parse_sampler(generator.algorithm, {})
-    steps = min(PREVIEW_STEPS, generator.config.timesteps)
-    return registry.parse_sampler(generator.algorithm, {"name": "dpmsolver++", "steps": steps})
 
 
 # --- sampling -----------------------------------------------------------------------------------
@@ -241,7 +231,6 @@ def _draw(sample_set: SampleSet, heartbeat: Heartbeat) -> sampling.Samples:
             registry.parse_sampler(sample_set.entry.algorithm, sample_set.sampler),
             seeds=range(sample_set.first_seed, sample_set.first_seed + sample_set.count),
             labels=_labels(generator, sample_set.count),
-            batch_size=SAMPLE_BATCH,
             on_batch=lambda drawn: heartbeat.report(drawn=drawn),
             should_stop=heartbeat.should_stop,
         )

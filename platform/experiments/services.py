@@ -183,7 +183,7 @@ def finish_training(run: Run, checkpoint: Checkpoint, **facts: Any) -> None:
         parsed = registry.parse_sampler(entry.algorithm, sampler)
         sample_set, created = SampleSet.objects.get_or_create(
             run=run,
-            sampler_label=registry.sampler_label(parsed),
+            sampler_label=parsed.label(),
             defaults={
                 "entry": entry,
                 "sampler": sampler,

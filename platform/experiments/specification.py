@@ -257,7 +257,7 @@ def _read_samplers(
             for name, message in error.errors.items():
                 reader.wrong(f"{path}.{index}.{name}", message[:300])
             continue
-        label = registry.sampler_label(parsed)
+        label = parsed.label()
         if label in found:
             reader.wrong(f"{path}.{index}", f"{label} is there already")
         found[label] = registry.sampler_to_dict(parsed)

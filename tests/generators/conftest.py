@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from generators.configs import ConvVAEConfig, DDPMConfig, SNGANConfig, TrainingConfig
+from generators.configs import TrainingConfig
+from generators.diffusion.configs import DDPMConfig
+from generators.gan.configs import SNGANConfig
 from generators.training import Budget, TrainingResult, train
+from generators.vae.configs import ConvVAEConfig
 
 TINY: dict[str, TrainingConfig] = {
     "gan.sngan": SNGANConfig(

@@ -162,9 +162,9 @@ def test_another_manifest_than_the_recorded_one_is_refused(tmp_path: Path) -> No
     [
         ("[" * 100_000, "cannot be read"),
         ("not json", "cannot be read"),
-        ("[]", "expected a manifest of format 1"),
-        ('{"format": 2}', "expected a manifest of format 1"),
-        ('{"format": 1}', "'images_seen' is missing or has the wrong type"),
+        ("[]", "expected a manifest of format 2"),
+        ('{"format": 1}', "expected a manifest of format 2"),
+        ('{"format": 2}', "'images_seen' is missing or has the wrong type"),
         (" " * (checkpoints.LARGEST_MANIFEST + 1), "larger than 4194304 bytes"),
     ],
 )

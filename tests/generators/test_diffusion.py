@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from generators.configs import (
+from generators.diffusion.configs import (
     DDIMSampler,
     DDPMConfig,
     DDPMSampler,
     DiffusionSampler,
     DPMSolverSampler,
 )
-from generators.diffusion.ddpm import DDPM, Denoiser
+from generators.diffusion.ddpm import DDPM
+from generators.diffusion.denoiser import Denoiser
 from generators.diffusion.samplers import PredictX0, log_snr_grid, sample_path, timestep_grid
 from generators.diffusion.schedules import Schedule, make_schedule
 from generators.noise import NoiseSource

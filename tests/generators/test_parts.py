@@ -8,12 +8,15 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from generators import ema
-from generators.base import Batch, expect_sampler
-from generators.configs import ConvVAEConfig, DDIMSampler, DirectSampler, SNGANConfig
+from generators.base import Batch, Context, expect_sampler
+from generators.configs import DirectSampler
+from generators.diffusion.configs import DDIMSampler
+from generators.gan.configs import SNGANConfig
 from generators.gan.sngan import SNGAN
 from generators.layers import ConditionalBatchNorm2d, halvings
 from generators.noise import NoiseSource, derive_seed
 from generators.numerics import flushing_denormals
+from generators.vae.configs import ConvVAEConfig
 from generators.vae.conv import ConvVAE, kl_to_standard_normal
 
 # --- noise --------------------------------------------------------------------------------------
@@ -140,7 +143,7 @@ def test_the_hinge_loss_is_two_at_logits_of_zero() -> None:
                 parameter.zero_()
     batch = Batch(torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]))
 
-    _, values = model.loss("discriminator", batch, torch.Generator())
+    _, values = model.loss("discriminator", batch, Context(torch.Generator()))
 
     expected = 2 - values["logit_real"] + values["logit_fake"]
     assert values["discriminator"].item() == pytest.approx(expected.item(), abs=0.05)

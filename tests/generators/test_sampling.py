@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from generators.configs import ConfigError, DDIMSampler, DirectSampler
+from generators.configs import ConfigError, DirectSampler
+from generators.diffusion.configs import DDIMSampler
 from generators.sampling import Stopped, balanced_labels, draw, draw_all, load_generator
 from generators.training import TrainingResult
 from tests.generators.conftest import exactly
