@@ -15,31 +15,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.base import Algorithm, Batch, Context, OnStep, Phase, Shape, expect_sampler
+from generators.base import Batch, Context, OnStep, Shape, expect_sampler
 from generators.configs import SamplerConfig
+from generators.diffusion.base import DiffusionModel
 from generators.diffusion.configs import DDPMConfig, DiffusionSampler
-from generators.diffusion.denoiser import Denoiser
 from generators.diffusion.samplers import sample_path
 from generators.diffusion.schedules import make_schedule
 from generators.layers import labels_or_zeros
 from generators.noise import NoiseSource
 
 
-class DDPM(Algorithm):
+class DDPM(DiffusionModel):
     """One denoiser, trained on all noise levels alike (the simple loss)."""
 
-    sampling_networks = ("denoiser",)
+    config: DDPMConfig
 
     def __init__(self, config: DDPMConfig, *, shape: Shape, num_classes: int) -> None:
-        super().__init__(shape=shape, num_classes=num_classes)
-        self.config = config
+        super().__init__(config, shape=shape, num_classes=num_classes)
         self.schedule = make_schedule(config.schedule, config.timesteps)
-        self.networks = {"denoiser": Denoiser(config, shape, num_classes)}
         self._alpha_bars = self.schedule.alpha_bars.float()
-
-    def phases(self) -> list[Phase]:
-        """Return the one phase."""
-        return [Phase("denoising", ("denoiser",), self.config.learning_rate)]
 
     def loss(self, phase: str, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean squared error of the predicted noise (or velocity)."""
@@ -49,7 +43,7 @@ class DDPM(Algorithm):
             self.config.timesteps, (count,), generator=context.generator, device=device
         )
         epsilon = torch.randn(x_0.shape, generator=context.generator, device=device)
-        labels = self._hide_some(labels_or_zeros(batch.labels, count, device), context.generator)
+        labels = self.training_labels(batch.labels, x_0, context.generator)
         self._alpha_bars = self._alpha_bars.to(device)
         alpha_bar = self._alpha_bars[t].view(-1, 1, 1, 1)  # (batch, channels, height, width)
         signal, noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
@@ -57,13 +51,6 @@ class DDPM(Algorithm):
         prediction = self.networks["denoiser"](signal * x_0 + noise * epsilon, t, labels)
         loss = F.mse_loss(prediction, target)
         return loss, {"denoising": loss}
-
-    def _hide_some(self, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the labels, each replaced by the null class with probability `label_dropout`."""
-        if not self.num_classes or not self.config.label_dropout:
-            return labels
-        chance = torch.rand(labels.shape, generator=generator, device=labels.device)
-        return torch.where(chance < self.config.label_dropout, self.num_classes, labels)
 
     def sample(
         self,

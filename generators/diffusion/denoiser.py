@@ -1,46 +1,118 @@
-"""The network of every diffusion model: diffusers' U-Net, sized by resolution."""
+"""The network of every diffusion model: diffusers' U-Net or a transformer, sized by resolution."""
 
 import math
 
 from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from generators.base import Shape
-from generators.diffusion.configs import DenoiserConfig
+from generators.diffusion.configs import DenoiserConfig, multipliers
+from generators.diffusion.dit import DiT
 from generators.layers import halvings
+
+LARGEST_DEPTH = 4  # resolutions of the U-Net by default
 
 
 class Denoiser(nn.Module):
-    """diffusers' U-Net with a narrower call and a zero start."""
+    """A U-Net or a transformer on patches of pixels, both with a zero start.
+
+    Each patch of p x p pixels becomes one place with p^2 times the channels (p = 1: a pixel). Where
+    sides are no multiples of what the network needs, zeros are added below and to the right, and
+    cut off again.
+    """
 
     def __init__(self, config: DenoiserConfig, shape: Shape, num_classes: int) -> None:
         super().__init__()
         channels, height, width = shape
-        levels = 1 + halvings(height, width, most=3)
-        narrowest = config.base_channels or (32 if max(height, width) < 32 else 64)
-        widths = tuple(narrowest * (1 if level == 0 else 2) for level in range(levels))
-        self.unet = UNet2DModel(
-            in_channels=channels,
-            out_channels=channels,
-            down_block_types=("DownBlock2D",) * levels,
-            up_block_types=("UpBlock2D",) * levels,
-            block_out_channels=widths,
-            layers_per_block=config.residual_blocks or (1 if max(height, width) < 32 else 2),
-            norm_num_groups=math.gcd(narrowest, 32),
-            attention_head_dim=math.gcd(widths[-1], 32),
-            dropout=config.dropout,
-            time_embedding_type="positional",  # fourier divides the output by t
-            num_class_embeds=num_classes + 1 if num_classes else None,  # the last: no label
-        )
+        self.patch = config.patch or _patch(config.backbone, max(height, width))
+        rows, columns = (_places(side, self.patch, config.backbone) for side in (height, width))
+        inner = (channels * self.patch**2, rows, columns)
+        self.unet, self.dit = None, None
+        if config.backbone == "unet":
+            self.unet = make_unet(config, inner, num_classes)
+        else:
+            self.dit = make_dit(config, inner, num_classes)
+        self._margins = (rows * self.patch - height, columns * self.patch - width)
         self._conditional = bool(num_classes)
-        _start_at_zero(self.unet)
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        """Return the prediction, (N, C, H, W); x likewise, t: (N,) timesteps on DDPM's scale 0..1000, labels: (N,) int64."""
-        prediction: Tensor = self.unet(
-            x, t, class_labels=labels if self._conditional else None, return_dict=False
-        )[0]
+        """Return the prediction, (N, C, H, W).
+
+        Args:
+            x: (N, C, H, W), of about unit variance.
+            t: (N,) times on DDPM's scale 0..1000, whole or not.
+            labels: (N,) int64, of which `num_classes` means none; ignored when unconditional.
+        """
+        below, right = self._margins
+        height, width = x.shape[2:]
+        if below or right:
+            x = F.pad(x, (0, right, 0, below))
+        places = F.pixel_unshuffle(x, self.patch) if self.patch > 1 else x
+        prediction = self._predict(places, t, labels if self._conditional else None)
+        if self.patch > 1:
+            prediction = F.pixel_shuffle(prediction, self.patch)
+        return prediction[:, :, :height, :width] if below or right else prediction
+
+    def _predict(self, places: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        if self.unet is None:
+            assert self.dit is not None, "there is one or the other"
+            transformed: Tensor = self.dit(places, t, labels)
+            return transformed
+        prediction: Tensor = self.unet(places, t, class_labels=labels, return_dict=False)[0]
         return prediction
+
+
+def make_unet(config: DenoiserConfig, shape: Shape, num_classes: int) -> UNet2DModel:
+    """Return diffusers' U-Net for inputs of this shape, at its start predicting zeros."""
+    channels, height, width = shape
+    side = max(height, width)
+    narrowest = config.base_channels or (32 if side < 32 else 64)
+    multiples = multipliers(config.channel_multipliers) or (1, *(2,) * (LARGEST_DEPTH - 1))
+    levels = 1 + halvings(height, width, most=len(multiples) - 1)
+    small = [side / 2**level <= config.attention_side for level in range(levels)]
+    attends = [is_small and not any(small[:level]) for level, is_small in enumerate(small)]
+    unet: UNet2DModel = UNet2DModel(
+        in_channels=channels,
+        out_channels=channels,
+        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
+        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in attends[::-1]),
+        block_out_channels=tuple(narrowest * multiple for multiple in multiples[:levels]),
+        layers_per_block=config.residual_blocks or (1 if side < 32 else 2),
+        norm_num_groups=math.gcd(narrowest, 32),
+        attention_head_dim=math.gcd(narrowest, 32),
+        dropout=config.dropout,
+        time_embedding_type="positional",  # fourier divides the output by t
+        num_class_embeds=num_classes + 1 if num_classes else None,  # the last: no label
+    )
+    _start_at_zero(unet)
+    return unet
+
+
+def make_dit(config: DenoiserConfig, shape: Shape, num_classes: int) -> DiT:
+    """Return a transformer for inputs of this shape: DiT-S from 16 x 16 places on, else smaller."""
+    large = max(shape[1:]) >= 16
+    return DiT(
+        shape,
+        num_classes=num_classes,
+        width=config.base_channels or (384 if large else 128),
+        depth=config.residual_blocks or (12 if large else 6),
+        dropout=config.dropout,
+    )
+
+
+def _patch(backbone: str, side: int) -> int:
+    """Return the side of a patch: a pixel for U-Nets, at most 16 x 16 patches for transformers."""
+    return 1 if backbone == "unet" else math.ceil(side / 16)
+
+
+def _places(side: int, patch: int, backbone: str) -> int:
+    """Return how many patches cover a side; for U-Nets an odd number is raised to a multiple of 4.
+
+    An odd side can never be halved, and attention among all its places would be slow.
+    """
+    places = math.ceil(side / patch)
+    return 4 * math.ceil(places / 4) if backbone == "unet" and places % 2 else places
 
 
 def _start_at_zero(unet: nn.Module) -> None:

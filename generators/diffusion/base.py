@@ -1,0 +1,74 @@
+"""What all diffusion models share: the denoiser, labels hidden in training, and guidance."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from generators.base import Algorithm, Phase, Shape
+from generators.diffusion.configs import DenoiserConfig
+from generators.diffusion.denoiser import Denoiser
+from generators.layers import labels_or_zeros
+
+
+class DiffusionModel(Algorithm):
+    """A model whose one network is the denoiser; the label `num_classes` means none."""
+
+    sampling_networks = ("denoiser",)
+    compilable = ("denoiser",)
+    config: DenoiserConfig
+
+    def __init__(self, config: DenoiserConfig, *, shape: Shape, num_classes: int) -> None:
+        super().__init__(shape=shape, num_classes=num_classes)
+        self.config = config
+        self.networks = {"denoiser": Denoiser(config, shape, num_classes)}
+
+    def phases(self) -> list[Phase]:
+        """Return the one phase."""
+        return [Phase("denoising", ("denoiser",), self.config.learning_rate)]
+
+    def training_labels(
+        self, labels: Tensor | None, images: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return the labels that the denoiser is told, (B,) int64: some are hidden at random."""
+        known = labels_or_zeros(labels, len(images), images.device)
+        if not self.num_classes:
+            return known
+        return hide_some(
+            known, null=self.num_classes, share=self.config.label_dropout, generator=generator
+        )
+
+    def guided(
+        self,
+        predict_x_0: Callable[[Tensor, Tensor], Tensor],
+        x: Tensor,
+        labels: Tensor | None,
+        guidance: float,
+    ) -> Tensor:
+        """Return the guided expectation of the clean images, (N, C, H, W), not clipped.
+
+        Ho and Salimans, 2022, "Classifier-free diffusion guidance", eq. 6, for the clean image
+        (equal to theirs, as it is linear in the noise) and with w + 1 called w: 1 is no guidance.
+
+        Args:
+            predict_x_0: from noisy images and labels, (M,) int64, to the expectation.
+            x: (N, C, H, W) noisy images.
+            labels: (N,) int64, None when unconditional.
+            guidance: w; other than 1 it takes two evaluations.
+        """
+        known = labels_or_zeros(labels, len(x), x.device)
+        if guidance == 1:
+            return predict_x_0(x, known)
+        if labels is None:
+            raise ValueError("expected guidance 1: the model is unconditional")
+        none = torch.full_like(known, self.num_classes)
+        told, free = predict_x_0(torch.cat([x, x]), torch.cat([known, none])).chunk(2)
+        return free + guidance * (told - free)
+
+
+def hide_some(labels: Tensor, *, null: int, share: float, generator: torch.Generator) -> Tensor:
+    """Return the labels, each on its own replaced by `null` with probability `share`."""
+    if not share:
+        return labels
+    chance = torch.rand(labels.shape, generator=generator, device=labels.device)
+    return torch.where(chance < share, null, labels)
