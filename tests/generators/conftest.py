@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from generators.configs import TrainingConfig
-from generators.diffusion.configs import DDPMConfig
+from generators.diffusion.configs import DDPMConfig, ECTConfig, EDMConfig, FlowConfig
 from generators.gan.configs import SNGANConfig
 from generators.training import Budget, TrainingResult, train
 from generators.vae.configs import ConvVAEConfig
@@ -19,6 +19,9 @@ TINY: dict[str, TrainingConfig] = {
     ),
     "vae.conv": ConvVAEConfig(batch_size=16, latent_dim=4, base_channels=8),
     "diffusion.ddpm": DDPMConfig(batch_size=16, base_channels=8, timesteps=40, dropout=0.1),
+    "diffusion.edm": EDMConfig(batch_size=16, base_channels=8, dropout=0.1),
+    "diffusion.flow": FlowConfig(batch_size=16, base_channels=8, dropout=0.1),
+    "diffusion.ect": ECTConfig(batch_size=16, base_channels=8, dropout=0.1, stages=2),
 }
 
 

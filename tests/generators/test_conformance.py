@@ -27,6 +27,9 @@ FAST: dict[str, dict[str, float]] = {
     "ddpm": {},
     "ddim": {"steps": 5, "eta": 0.5},
     "dpmsolver++": {"steps": 5},
+    "heun": {"steps": 3},
+    "euler": {"steps": 4},
+    "consistency": {"steps": 3},
     "direct": {},
 }
 NFE = {
@@ -35,6 +38,12 @@ NFE = {
     ("diffusion.ddpm", "ddpm"): 40,
     ("diffusion.ddpm", "ddim"): 5,
     ("diffusion.ddpm", "dpmsolver++"): 5,
+    ("diffusion.edm", "heun"): 5,
+    ("diffusion.edm", "euler"): 4,
+    ("diffusion.edm", "dpmsolver++"): 5,
+    ("diffusion.flow", "heun"): 5,
+    ("diffusion.flow", "euler"): 4,
+    ("diffusion.ect", "consistency"): 3,
 }
 DRAWS = [(name, sampler) for name, spec in ALGORITHMS.items() for sampler in spec.samplers]
 

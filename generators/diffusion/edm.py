@@ -1,0 +1,142 @@
+"""EDM: a preconditioned denoiser of every noise level, and the probability flow to walk down.
+
+Karras et al., 2022, "Elucidating the design space of diffusion-based generative models": table 1
+(preconditioning, loss, noise levels), algorithms 1 and 2 (Heun's steps, churn).
+
+Deviations: the only augmentation is a flip. The network is told TIME_SCALE * ln(sigma) / 4, since
+its sinusoids are made for larger numbers. It is diffusers' U-Net, which DDPM++ exceeds by scale and
+shift in its normalisations, by skips scaled with sqrt(1/2) and by blocks that change resolution.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from generators.base import Batch, Context, OnStep, Shape, expect_sampler
+from generators.configs import SamplerConfig
+from generators.diffusion.base import DiffusionModel
+from generators.diffusion.configs import (
+    EDMConfig,
+    EDMHeunSampler,
+    EDMSampler,
+    EDMSolverSampler,
+)
+from generators.diffusion.losses import by_noise
+from generators.diffusion.walks import (
+    Churn,
+    PredictX0,
+    karras_level,
+    karras_levels,
+    walk_dpmsolver,
+    walk_euler,
+    walk_heun,
+)
+from generators.noise import NoiseSource
+
+TIME_SCALE = 100.0
+
+
+class EDM(DiffusionModel):
+    """One denoiser D(x; sigma), trained on noise levels that are drawn log-normally."""
+
+    config: EDMConfig
+
+    def __init__(self, config: EDMConfig, *, shape: Shape, num_classes: int) -> None:
+        super().__init__(config, shape=shape, num_classes=num_classes)
+
+    def loss(self, phase: str, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the denoising error, weighted to be about 1 at every noise level at first."""
+        x_0, generator = batch.images, context.generator
+        labels = self.training_labels(batch.labels, x_0, generator)
+        z = torch.randn(len(x_0), generator=generator, device=x_0.device)
+        sigma = torch.exp(self.config.p_mean + self.config.p_std * z)
+        epsilon = torch.randn(x_0.shape, generator=generator, device=x_0.device)
+        x = x_0 + per_image(sigma) * epsilon
+        x_0_hat = self.denoise(self.networks["denoiser"], x, sigma, labels)
+        weight = 1 / sigma**2 + 1 / self.config.sigma_data**2
+        losses = weight * (x_0_hat - x_0).square().mean(dim=(1, 2, 3))
+        loss = losses.mean()
+        return loss, {"denoising": loss, **by_noise(losses, torch.special.ndtr(z))}
+
+    def denoise(self, network: nn.Module, x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+        """Return D(x; sigma), the expected clean images, in x's precision; x where sigma is 0.
+
+        Karras et al., 2022, eq. 7 with table 1's preconditioning.
+
+        Args:
+            network: F, of float32 images and times.
+            x: (N, C, H, W) float32 or float64, images with noise.
+            sigma: (N,) standard deviation of the noise, in x's precision.
+            labels: (N,) int64, of which `num_classes` means none.
+        """
+        data, level = self.config.sigma_data, per_image(sigma)
+        c_skip = data**2 / (level**2 + data**2)
+        c_out = level * data / (level**2 + data**2).sqrt()
+        c_in = 1 / (level**2 + data**2).sqrt()
+        c_noise = sigma.clamp_min(self.config.sigma_min).log() / 4
+        prediction: Tensor = network((c_in * x).float(), TIME_SCALE * c_noise.float(), labels)
+        return c_skip * x + c_out * prediction.to(x.dtype)
+
+    def sample(
+        self,
+        networks: Mapping[str, nn.Module],
+        labels: Tensor | None,
+        noise: NoiseSource,
+        sampler: SamplerConfig,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Return images from the walk down the noise levels, whose state is float64."""
+        sampler = expect_sampler(sampler, EDMSampler)
+
+        def predict_x_0(x: Tensor, sigma: float) -> Tensor:
+            return self.predict_x_0(networks["denoiser"], x, sigma, labels, sampler.guidance)
+
+        x = self.config.sigma_max * noise.normal(*self.shape).double()
+        return self._walk(predict_x_0, x, noise, sampler, on_step).float().clamp(-1, 1)
+
+    def predict_x_0(
+        self, denoiser: nn.Module, x: Tensor, sigma: float, labels: Tensor | None, guidance: float
+    ) -> Tensor:
+        """Return the expected clean images of x, (N, C, H, W), all of one noise level."""
+
+        def predict(x: Tensor, labels: Tensor) -> Tensor:
+            return self.denoise(denoiser, x, x.new_full((len(x),), sigma), labels)
+
+        return self.guided(predict, x, labels, guidance)
+
+    def _walk(
+        self,
+        predict_x_0: PredictX0,
+        x: Tensor,
+        noise: NoiseSource,
+        sampler: EDMSampler,
+        on_step: OnStep | None,
+    ) -> Tensor:
+        config = self.config
+        levels = karras_levels(sampler.steps, config.sigma_min, config.sigma_max, sampler.rho)
+        if isinstance(sampler, EDMSolverSampler):
+            return walk_dpmsolver(predict_x_0, x, levels, on_step)
+        slope = partial(_slope, predict_x_0)
+        if isinstance(sampler, EDMHeunSampler):
+            churn = Churn(sampler.s_churn, sampler.s_min, sampler.s_max, sampler.s_noise)
+            return walk_heun(slope, x, levels, on_step, churn=churn, noise=noise)
+        return walk_euler(slope, x, levels, on_step)
+
+    def add_noise(self, images: Tensor, time: float, noise: NoiseSource) -> Tensor:
+        """Return images with noise of the level at which the walk has this part still to go."""
+        if time == 0:
+            return images
+        sigma = karras_level(1 - time, self.config.sigma_min, self.config.sigma_max)
+        return images + sigma * noise.normal(*images.shape[1:])
+
+
+def _slope(predict_x_0: PredictX0, x: Tensor, sigma: float) -> Tensor:
+    """Return dx/dsigma of the probability flow; Karras et al., 2022, eq. 1 and 3."""
+    return (x - predict_x_0(x, sigma)) / sigma
+
+
+def per_image(values: Tensor) -> Tensor:
+    """Return (N,) values as (N, 1, 1, 1), to multiply images with."""
+    return values.view(-1, 1, 1, 1)

@@ -1,0 +1,98 @@
+"""Flow matching: a velocity field carries noise to images along lines as straight as can be.
+
+Lipman et al., 2023, "Flow matching for generative modeling", with the conditional paths of Liu et
+al., 2023, "Flow straight and fast: learning to generate and transfer data with rectified flow":
+x_t = (1 - t) x_0 + t epsilon, whose velocity is epsilon - x_0. Times: Esser et al., 2024, "Scaling
+rectified flow transformers for high-resolution image synthesis", eq. 19 (logit-normal), and Karras
+et al., 2022, as noise levels t / (1 - t) (edm).
+
+Deviations: time runs from images (0) to noise (1), as in Esser et al.; Lipman et al. have it the
+other way round, and leave a noise of 1e-5 where ours is 0. The network is told 1000 t, as its
+sinusoids tell times in 0..1 hardly apart. Heun's last step is Euler's.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.special import ndtr
+
+from generators.base import Batch, Context, OnStep, Shape, expect_sampler
+from generators.configs import SamplerConfig
+from generators.diffusion.base import DiffusionModel
+from generators.diffusion.configs import DiffusionSampler, FlowConfig, HeunSampler
+from generators.diffusion.edm import per_image
+from generators.diffusion.losses import by_noise
+from generators.diffusion.walks import even_levels, walk_euler, walk_heun
+from generators.noise import NoiseSource
+
+TIME_SCALE = 1000.0
+LOGITS = {"logit-normal": (0.0, 1.0), "edm": (-1.2, 1.2)}  # mean and deviation of t's logit
+
+
+class Flow(DiffusionModel):
+    """One network v(x; t), trained to be the mean velocity of the lines through x at t."""
+
+    config: FlowConfig
+
+    def __init__(self, config: FlowConfig, *, shape: Shape, num_classes: int) -> None:
+        super().__init__(config, shape=shape, num_classes=num_classes)
+
+    def loss(self, phase: str, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean squared error of the velocity."""
+        x_0, generator = batch.images, context.generator
+        labels = self.training_labels(batch.labels, x_0, generator)
+        z = torch.randn(len(x_0), generator=generator, device=x_0.device)
+        t = draw_times(z, self.config.time_sampling)
+        epsilon = torch.randn(x_0.shape, generator=generator, device=x_0.device)
+        x = x_0.lerp(epsilon, per_image(t))
+        velocity = self.networks["denoiser"](x, TIME_SCALE * t, labels).float()
+        losses = (velocity - (epsilon - x_0)).square().mean(dim=(1, 2, 3))
+        loss = losses.mean()
+        return loss, {"velocity": loss, **by_noise(losses, ndtr(z))}
+
+    def sample(
+        self,
+        networks: Mapping[str, nn.Module],
+        labels: Tensor | None,
+        noise: NoiseSource,
+        sampler: SamplerConfig,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Return images at the end of the walk from time 1 to time 0."""
+        sampler = expect_sampler(sampler, DiffusionSampler)
+
+        def slope(x: Tensor, t: float) -> Tensor:
+            return self.velocity(networks["denoiser"], x, t, labels, sampler.guidance)
+
+        walk = walk_heun if isinstance(sampler, HeunSampler) else walk_euler
+        return walk(slope, noise.normal(*self.shape), even_levels(sampler.steps), on_step).clamp(
+            -1, 1
+        )
+
+    def velocity(
+        self, denoiser: nn.Module, x: Tensor, t: float, labels: Tensor | None, guidance: float
+    ) -> Tensor:
+        """Return the guided velocity of x, (N, C, H, W), all at time t; x_0 is x - t * velocity.
+
+        Guiding the velocity is guiding x_0, as one is linear in the other.
+        """
+
+        def predict(x: Tensor, labels: Tensor) -> Tensor:
+            velocity: Tensor = denoiser(x, x.new_full((len(x),), TIME_SCALE * t), labels)
+            return velocity
+
+        return self.guided(predict, x, labels, guidance)
+
+    def add_noise(self, images: Tensor, time: float, noise: NoiseSource) -> Tensor:
+        """Return images with their part in the mixture at a time."""
+        return images.lerp(noise.normal(*images.shape[1:]), time)
+
+
+def draw_times(z: Tensor, time_sampling: str) -> Tensor:
+    """Return times in 0..1 of the named distribution from standard normal numbers, rising in z."""
+    if time_sampling == "uniform":
+        uniform: Tensor = ndtr(z)
+        return uniform
+    mean, deviation = LOGITS[time_sampling]
+    return torch.sigmoid(mean + deviation * z)
