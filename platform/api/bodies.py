@@ -2,18 +2,42 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from api.options import config_schema, samplers_schema
 from api.serializers import BudgetSerializer
+from generators import registry
+from generators.specs import PRESETS
+
+
+@extend_schema_field(config_schema())
+class ConfigField(serializers.DictField):
+    """What differs from the preset, or from the defaults."""
+
+
+@extend_schema_field(samplers_schema())
+class SamplersField(serializers.ListField):
+    """Ways to sample; by default the algorithm's own."""
 
 
 class EntrySubmissionSerializer(serializers.Serializer[Any]):
-    """A contender; fields of `config` and `samplers` are those of `python -m generators list`."""
+    """A contender; fields of `config` and `samplers` are those of `python -m generators list`.
 
-    algorithm = serializers.CharField()
+    Its configuration is the algorithm's defaults, then the preset's values, then those of `config`.
+    The entry keeps it whole: a preset that changes later changes no experiment.
+    """
+
+    algorithm = serializers.ChoiceField(choices=registry.algorithm_names())
     label = serializers.CharField(required=False, max_length=100)  # type: ignore[assignment]  # a field of the data
-    config = serializers.DictField(required=False)
-    samplers = serializers.ListField(child=serializers.DictField(), required=False, max_length=20)
+    preset = serializers.ChoiceField(
+        required=False,
+        allow_null=True,
+        choices=PRESETS,
+        help_text="a named setting of the algorithm that takes the place of its defaults",
+    )
+    config = ConfigField(required=False)
+    samplers = SamplersField(child=serializers.DictField(), required=False, max_length=20)
 
 
 class SubmissionSerializer(serializers.Serializer[Any]):

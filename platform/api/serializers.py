@@ -239,9 +239,13 @@ class RunSerializer(JobSerializer):
             "device_seconds",
             "images_per_second",
             "losses",
+            "skipped_steps",
             "parameters",
             "environment",
         ]
+        extra_kwargs = {
+            "skipped_steps": {"help_text": "steps whose gradients were not finite"},
+        }
 
 
 class LossPointSerializer(serializers.ModelSerializer[LossPoint]):
@@ -291,6 +295,14 @@ class SampleSetSerializer(JobSerializer):
             "file",
             "grid",
         ]
+        extra_kwargs = {
+            "nfe": {"help_text": "network evaluations per image"},
+            "images_per_second": {"help_text": "drawn `batch_size` at once"},
+            "latency_seconds": {"help_text": "of one image drawn alone, the median of several"},
+            "latency_p95_seconds": {"help_text": "of one image drawn alone, the 95th percentile"},
+            "batch_size": {"help_text": "images drawn at once for `images_per_second`"},
+            "peak_memory_bytes": {"help_text": "of tensors on a GPU; null on the CPU"},
+        }
 
     @extend_schema_field(serializers.URLField(allow_null=True))
     def get_file(self, sample_set: SampleSet) -> str | None:

@@ -74,7 +74,9 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
 
     `{"name", "dataset": slug, "protocols": [fingerprint or its beginning], "budget": {"images": n}
     or {"device_seconds": s}, "seeds": [0, 1] or a count, "entries": [{"algorithm", "label",
-    "config": {}, "samplers": [{"name", …}]}]}`
+    "preset", "config": {}, "samplers": [{"name", …}]}]}`
+
+    A configuration is the algorithm's defaults, then the preset's values, then those of "config".
 
     Raises:
         SpecificationError: with every wrong field.
@@ -206,7 +208,7 @@ def _read_entry(reader: _Reader, path: str, entry: object) -> EntrySpec | None:
     if not isinstance(entry, Mapping):
         reader.wrong(path, f"expected an entry with an algorithm, got {entry!r}"[:300])
         return None
-    known = {"label", "algorithm", "config", "samplers"}
+    known = {"label", "algorithm", "preset", "config", "samplers"}
     for extra in sorted(set(map(str, entry)) - known):
         message = f"unknown field, expected one of: {', '.join(sorted(known))}"
         reader.wrong(f"{path}.{extra}", message)
@@ -216,7 +218,10 @@ def _read_entry(reader: _Reader, path: str, entry: object) -> EntrySpec | None:
         reader.wrong(f"{path}.algorithm", f"expected one of {known_names}, got {algorithm!r}"[:300])
         return None
     errors_before = len(reader.errors)
-    config = _read_config(reader, f"{path}.config", algorithm, entry.get("config") or {})
+    preset = _read_preset(reader, f"{path}.preset", algorithm, entry.get("preset"))
+    config = _read_config(
+        reader, f"{path}.config", algorithm, entry.get("config") or {}, preset=preset
+    )
     samplers = _read_samplers(
         reader, f"{path}.samplers", algorithm, config, entry.get("samplers") or [{}]
     )
@@ -228,12 +233,25 @@ def _read_entry(reader: _Reader, path: str, entry: object) -> EntrySpec | None:
     return EntrySpec(str(label).strip(), algorithm, config, samplers)
 
 
-def _read_config(reader: _Reader, path: str, algorithm: str, config: object) -> dict[str, Value]:
+def _read_preset(reader: _Reader, path: str, algorithm: str, preset: object) -> str | None:
+    """Return the preset's name, None where none is wanted: null or an empty text."""
+    if preset is None or preset == "":
+        return None
+    known = registry.get_spec(algorithm).presets
+    if isinstance(preset, str) and preset in known:
+        return preset
+    reader.wrong(path, f"expected one of {', '.join(known)}, got {preset!r}"[:300])
+    return None
+
+
+def _read_config(
+    reader: _Reader, path: str, algorithm: str, config: object, *, preset: str | None
+) -> dict[str, Value]:
     if not isinstance(config, Mapping):
         reader.wrong(path, f"expected field: value pairs, got {config!r}"[:300])
         return {}
     try:
-        return to_dict(parse(registry.get_spec(algorithm).config, config))
+        return to_dict(registry.parse_config(algorithm, config, preset=preset))
     except ConfigError as error:
         for name, message in error.errors.items():
             reader.wrong(f"{path}.{name}", message)

@@ -22,6 +22,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from generators import registry
+from generators.configs import describe
+from generators.specs import PRESETS
 from jobs.models import Status
 from tests import factories
 
@@ -58,6 +61,23 @@ def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> N
     assert "409" in paths["/api/runs/{id}/retry/"]["post"]["responses"]
     board = paths["/api/leaderboards/{fingerprint}/"]["get"]["responses"]["200"]["content"]
     assert board.keys() == {"application/json", "text/csv"}
+
+
+def test_the_description_holds_every_algorithms_options_and_presets(anyone: APIClient) -> None:
+    schemas = anyone.get("/api/schema/", {"format": "json"}).json()["components"]["schemas"]
+
+    assert schemas["AlgorithmEnum"]["enum"] == registry.algorithm_names()
+    assert schemas["PresetEnum"]["enum"] == list(PRESETS)
+    entry = schemas["EntrySubmission"]["properties"]
+    configs = {config["title"]: config for config in entry["config"]["anyOf"]}
+    for name, spec in registry.ALGORITHMS.items():
+        fields = configs[name]["properties"]
+        assert list(fields) == [field.name for field in describe(spec.config)]
+        assert all(preset in configs[name]["description"] for preset in PRESETS)
+    assert configs["vae.conv"]["properties"]["variant"]["enum"] == ["beta", "sigma"]
+    samplers = {sampler["title"]: sampler for sampler in entry["samplers"]["items"]["anyOf"]}
+    steps = samplers["ddim"]["properties"]["steps"]
+    assert (steps["type"], steps["default"], steps["minimum"]) == ("integer", 50, 1)
 
 
 def test_the_description_says_who_is_shown_a_traceback(anyone: APIClient) -> None:

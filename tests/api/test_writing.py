@@ -1,5 +1,6 @@
 """Submitting, cancelling and retrying, and who may."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,11 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from catalog.models import Protocol
+from experiments.comparison import config_tables
 from experiments.models import Experiment, Run
+from generators import registry
+from generators.configs import to_dict
+from generators.specs import Preset
 from jobs.models import Status
 from tests import factories
 
@@ -80,6 +85,53 @@ def test_every_wrong_field_is_named_by_its_path_and_nothing_is_written(
     assert errors["entries.0.config.beta"] == "expected a number in 0..1000, got -1"
     assert errors["entries.0.config.bata"] == "unknown field, did you mean 'beta'?"
     assert not Experiment.objects.exists()
+
+
+@pytest.fixture
+def tiny_vae(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Give the VAE a preset that is known here, and return what it says."""
+    values = {"base_channels": 7, "latent_dim": 5}
+    spec = registry.get_spec("vae.conv")
+    presets = {**spec.presets, "tiny": Preset(images=1000, config=values)}
+    monkeypatch.setitem(registry.ALGORITHMS, "vae.conv", replace(spec, presets=presets))
+    return values
+
+
+def test_a_preset_takes_the_place_of_the_defaults_and_the_config_that_of_the_preset(
+    writer: APIClient, protocol: Protocol, tiny_vae: dict[str, Any]
+) -> None:
+    entries = [
+        {"algorithm": "vae.conv", "label": "tiny", "preset": "tiny"},
+        {"algorithm": "vae.conv", "label": "mine", "preset": "tiny", "config": {"latent_dim": 6}},
+        {"algorithm": "vae.conv", "label": "none", "preset": None},
+    ]
+
+    assert (
+        writer.post("/api/experiments/", submission(protocol, entries=entries)).status_code == 201
+    )
+
+    tiny, mine, none = factories.contenders_of(Experiment.objects.get())
+    defaults = to_dict(registry.get_spec("vae.conv").config())
+    assert none.config == defaults
+    assert tiny.config == {**defaults, **tiny_vae}
+    assert mine.config == {**tiny.config, "latent_dim": 6}
+    (table,) = config_tables([tiny, mine])
+    assert [(row.name, row.values) for row in table.differing] == [("latent_dim", ("5", "6"))]
+
+
+@pytest.mark.parametrize("preset", ["huge", 1, ["tiny"]])
+def test_a_preset_that_the_algorithm_lacks_is_refused_with_those_it_has(
+    writer: APIClient, protocol: Protocol, preset: object
+) -> None:
+    entries = [{"algorithm": "vae.conv", "preset": preset, "config": {"beta": -1}}]
+
+    response = writer.post("/api/experiments/", submission(protocol, entries=entries))
+
+    errors = response.json()["errors"]
+    assert errors == {
+        "entries.0.preset": f"expected one of tiny, small, paper, got {preset!r}",
+        "entries.0.config.beta": "expected a number in 0..1000, got -1",
+    }
 
 
 def test_a_name_is_used_once(writer: APIClient, protocol: Protocol) -> None:

@@ -1,0 +1,57 @@
+"""JSON schemas of what an entry may configure, made from the configuration classes."""
+
+from typing import Any
+
+from generators import registry
+from generators.configs import FieldSpec, Value, describe
+from generators.specs import AlgorithmSpec
+
+JSON_TYPES = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"}
+Schema = dict[str, Any]
+
+
+def config_schema() -> Schema:
+    """Return the schema of an entry's `config`: one possibility for each algorithm."""
+    return {"anyOf": [_config_of(spec) for spec in registry.ALGORITHMS.values()]}
+
+
+def samplers_schema() -> Schema:
+    """Return the schema of an entry's `samplers`: each is one that some algorithm has."""
+    found = {
+        sampler: _object(name, describe(sampler), first={"name": {"enum": [name]}})
+        for spec in registry.ALGORITHMS.values()
+        for name, sampler in spec.samplers.items()
+    }
+    return {"type": "array", "maxItems": 20, "items": {"anyOf": list(found.values())}}
+
+
+def _config_of(spec: AlgorithmSpec) -> Schema:
+    schema = _object(spec.name, describe(spec.config))
+    presets = "; ".join(f"{name}: {_words(preset.config)}" for name, preset in spec.presets.items())
+    return schema | {"description": f"{spec.label}. {spec.source}. Presets: {presets}."}
+
+
+def _words(values: Any) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items()) or "the defaults"
+
+
+def _object(title: str, fields: list[FieldSpec], *, first: Schema | None = None) -> Schema:
+    properties = {**(first or {}), **{spec.name: _field(spec) for spec in fields}}
+    return {
+        "title": title,
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _field(spec: FieldSpec) -> Schema:
+    """Return the schema of one field, with its default, its limits and what it means."""
+    schema: Schema = {
+        "type": JSON_TYPES[spec.type],
+        "default": spec.default,
+        "description": spec.help,
+    }
+    limits: dict[str, Value | None] = {"minimum": spec.minimum, "maximum": spec.maximum}
+    schema |= {name: limit for name, limit in limits.items() if limit is not None}
+    return schema | ({"enum": list(spec.choices)} if spec.choices else {})
