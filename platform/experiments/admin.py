@@ -227,6 +227,7 @@ class RunAdmin(JobAdmin):
         *JobAdmin.job_fields,
         "device_seconds",
         "parameters",
+        "skipped_steps",
         "latest_losses",
         "machine",
     ]

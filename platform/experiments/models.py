@@ -159,8 +159,9 @@ class Run(Job):
     device_seconds = models.FloatField(default=0.0)
     images_per_second = models.FloatField(null=True, blank=True)
     losses = models.JSONField(default=dict)  # the latest, by name
+    skipped_steps = models.PositiveIntegerField(default=0)  # gradients were not finite
     parameters = models.PositiveBigIntegerField(null=True, blank=True)  # needed to sample
-    environment = models.JSONField(default=dict)  # versions, device, threads
+    environment = models.JSONField(default=dict)  # versions, device, threads, resumed
 
     class Meta(Job.Meta):
         ordering: ClassVar = ["entry_id", "seed"]

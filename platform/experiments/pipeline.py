@@ -93,28 +93,38 @@ def stopping() -> Iterator[None]:
         raise Stopped from error
 
 
+@contextmanager
+def diverging() -> Iterator[None]:
+    """Turn a training whose numbers are lost into a failure that says so in a sentence."""
+    try:
+        yield
+    except training.Diverged as error:
+        raise JobError(f"diverged: {error}") from error
+
+
 def train(run: Run, heartbeat: Heartbeat) -> None:
     """Train a run from its last checkpoint to its budget."""
     experiment = run.entry.experiment
     services.begin_training(run, environment())
     pixels, labels = load_split(experiment.dataset, "train")
-    result = training.train(
-        run.entry.algorithm,
-        registry.get_spec(run.entry.algorithm).config(**run.entry.config),
-        pixels,
-        labels,
-        num_classes=experiment.dataset.num_classes,
-        seed=run.seed,
-        budget=training.Budget(experiment.budget_images, experiment.budget_seconds),
-        device=device(),
-        directory=run.folder,
-        checkpoint_every_seconds=settings.CHECKPOINT_SECONDS,
-        checkpoint_every_images=_images_between_previews(experiment.budget_images),
-        classes=experiment.dataset.classes,
-        on_progress=_reporter(run, heartbeat),
-        on_checkpoint=lambda saved: _keep_checkpoint(run, saved),
-        should_stop=heartbeat.should_stop,
-    )
+    with diverging():
+        result = training.train(
+            run.entry.algorithm,
+            registry.get_spec(run.entry.algorithm).config(**run.entry.config),
+            pixels,
+            labels,
+            num_classes=experiment.dataset.num_classes,
+            seed=run.seed,
+            budget=training.Budget(experiment.budget_images, experiment.budget_seconds),
+            device=device(),
+            directory=run.folder,
+            checkpoint_every_seconds=settings.CHECKPOINT_SECONDS,
+            checkpoint_every_images=_images_between_previews(experiment.budget_images),
+            classes=experiment.dataset.classes,
+            on_progress=_reporter(run, heartbeat),
+            on_checkpoint=lambda saved: _keep_checkpoint(run, saved),
+            should_stop=heartbeat.should_stop,
+        )
     if result.stopped:
         raise Stopped
     heartbeat.end(flush=True)
@@ -124,6 +134,8 @@ def train(run: Run, heartbeat: Heartbeat) -> None:
         images_seen=result.images_seen,
         device_seconds=result.device_seconds,
         parameters=result.parameters,
+        skipped_steps=result.skipped,
+        resume=result.resume,
     )
 
 
@@ -145,6 +157,7 @@ def _reporter(run: Run, heartbeat: Heartbeat) -> Callable[[training.Progress], N
             budget_fraction=progress.budget_fraction,
             device_seconds=progress.device_seconds,
             images_per_second=progress.images_per_second,
+            skipped_steps=progress.skipped,
             losses=losses,
             points=tuple(points),
         )

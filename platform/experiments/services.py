@@ -25,6 +25,7 @@ from jobs.models import JobEvent, Queue
 
 MAX_LOSS_POINTS = 400  # per run; above that every second one is dropped
 LossFigures = tuple[int, float, dict[str, float]]  # images seen, wall seconds, losses
+RESUMED = {"exact": "exactly", "approximate": "approximately"}  # as an environment has it
 SEEDS_PER_RUN = 10_000_000  # sample seeds of different training seeds never overlap
 
 
@@ -118,21 +119,13 @@ def record_checkpoint(
 
 
 def begin_training(run: Run, environment: dict[str, Any]) -> None:
-    """Write what a training runs on, and whether going on from a checkpoint gives the same bits.
-
-    It does on the same machine, software and threads with a budget in images; else the run says
-    "approximately".
+    """Write what a training runs on.
 
     Raises:
         StaleAttempt: if the run no longer belongs to this attempt.
     """
-    before = dict(run.environment)
-    word = before.pop("resumed", "")
-    if run.checkpoints.exists():
-        same = before == environment and run.entry.experiment.budget_images is not None
-        word = "exactly" if same and word != "approximately" else "approximately"
-    run.environment = {**environment, "resumed": word} if word else environment
-    lifecycle.beat(run, environment=run.environment)
+    run.environment = environment
+    lifecycle.beat(run, environment=environment)
 
 
 @transaction.atomic
@@ -170,12 +163,19 @@ def _add_loss_points(run: Run, points: Iterable[LossFigures]) -> None:
 
 
 @transaction.atomic
-def finish_training(run: Run, checkpoint: Checkpoint, **facts: Any) -> None:
+def finish_training(
+    run: Run, checkpoint: Checkpoint, *, resume: str = "none", **facts: Any
+) -> None:
     """Complete a run and queue one sample set per sampler, in one transaction.
+
+    `resume` says whether a run that was interrupted has the bits of one that was not: "exact" or
+    "approximate"; "none" if it never was. The run's environment keeps it.
 
     Raises:
         StaleAttempt: if the run no longer belongs to this attempt; nothing is written.
     """
+    if word := RESUMED.get(resume):
+        facts["environment"] = {**run.environment, "resumed": word}
     lifecycle.complete(run, budget_fraction=1.0, **facts)
     entry = run.entry
     count = images_needed(list(entry.experiment.protocols.all()))

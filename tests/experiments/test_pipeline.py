@@ -1,15 +1,24 @@
 """The bridge to torch, one job after the other in this process."""
 
+import itertools
+import math
+import shutil
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from django.test import Client
 from pytest_django.fixtures import Settings
+from torch import Tensor
 
 from catalog.models import file_sha256
 from catalog.services import Scoring, register_protocol
-from experiments import tasks
+from experiments import services, tasks
 from experiments.models import Evaluation, Experiment, MetricValue, Run, SampleSet
+from generators.vae.conv import ConvVAE
+from jobs import lifecycle
 from jobs.models import Job, Status
 from tests.factories import control_of, make_dataset, make_experiment, make_protocol
 from tests.inception import write_random_weights
@@ -68,6 +77,92 @@ def test_each_algorithm_is_trained_and_sampled(algorithm: str, classes: tuple[st
         is_noise = sample_set.entry.control is not None and sample_set.entry.control.kind == "noise"
         assert (labels is not None) == (bool(classes) and not is_noise)
         assert sample_set.grid_path.is_file()
+
+
+def queue_a_tiny_run(*, images: int = 120) -> Run:
+    dataset = make_dataset(files=True, train_size=40, test_size=20)
+    entry = {"algorithm": "vae.conv", "config": {**TINY["vae.conv"], "batch_size": 20}}
+    protocol = make_protocol(dataset=dataset, num_images=20)
+    make_experiment(protocols=[protocol], entries=[entry], budget={"images": images})
+    return Run.objects.get()
+
+
+def break_losses(monkeypatch: pytest.MonkeyPatch, *, steps: Collection[int]) -> None:
+    """Let the losses of some training steps, counted from 0, be no numbers."""
+    original, calls = ConvVAE.loss, itertools.count()
+
+    def broken(self: ConvVAE, *args: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, values = original(self, *args)
+        return loss * (math.nan if next(calls) in steps else 1.0), values
+
+    monkeypatch.setattr(ConvVAE, "loss", broken)
+
+
+def test_a_training_that_diverges_fails_with_that_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = queue_a_tiny_run()
+    break_losses(monkeypatch, steps=range(1000))
+
+    tasks.train_run(run.pk)
+
+    run.refresh_from_db()
+    assert run.status == Status.FAILED
+    assert run.reason == (
+        "diverged: 3 of 3 steps were skipped: their gradients were not finite, after 60 images"
+    )
+    assert "Diverged" in run.error
+    assert run.reason in Client().get(run.get_absolute_url()).content.decode()
+    assert Client().get(f"/api/runs/{run.pk}/").json()["reason"] == run.reason
+
+
+def test_skipped_steps_are_counted_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = queue_a_tiny_run()
+    assert "Skipped steps" not in Client().get(run.get_absolute_url()).content.decode()
+    break_losses(monkeypatch, steps=[1, 3])
+
+    tasks.train_run(run.pk)
+
+    run.refresh_from_db()
+    assert (run.status, run.skipped_steps) == (Status.COMPLETED, 2)
+    assert "Skipped steps" in Client().get(run.get_absolute_url()).content.decode()
+    assert Client().get(f"/api/runs/{run.pk}/").json()["skipped_steps"] == 2
+
+
+def test_a_run_goes_on_from_its_checkpoint_and_says_how_exactly(
+    monkeypatch: pytest.MonkeyPatch, data_dir: Path
+) -> None:
+    run = queue_a_tiny_run()
+    monkeypatch.setattr(services, "finish_training", _power_cut)
+    tasks.train_run(run.pk)
+    monkeypatch.undo()
+    run.refresh_from_db()
+    assert run.status == Status.FAILED and "resumed" not in run.environment
+    last = run.checkpoints.get(images_seen=120)
+    shutil.rmtree(data_dir / last.path)
+    last.delete()
+    lifecycle.retry(run)
+
+    tasks.train_run(run.pk)
+
+    run.refresh_from_db()
+    assert (run.status, run.environment["resumed"]) == (Status.COMPLETED, "exactly")
+
+
+def _power_cut(*_: Any, **__: Any) -> None:
+    raise OSError("power cut")
+
+
+def test_a_sample_set_says_what_drawing_cost() -> None:
+    run = queue_a_tiny_run()
+    tasks.train_run(run.pk)
+    sample_set = run.sample_sets.get()
+
+    tasks.draw_samples(sample_set.pk)
+
+    found = Client().get(f"/api/samplesets/{sample_set.pk}/").json()
+    assert 0 < found["latency_seconds"] <= found["latency_p95_seconds"]
+    assert (found["batch_size"], found["nfe"], found["peak_memory_bytes"]) == (20, 1, None)
+    page = Client().get(run.get_absolute_url()).content.decode()
+    assert "20 at once" in page and "p95" in page
 
 
 def drawn(sample_set: SampleSet) -> tuple[np.ndarray, np.ndarray | None]:

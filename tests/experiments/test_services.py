@@ -277,26 +277,24 @@ def test_a_resumed_run_adds_no_point_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "second", "word"),
+    ("resume", "words"),
     [
-        ({"images": 1000}, {"torch": "2", "threads": 1}, "exactly"),
-        ({"images": 1000}, {"torch": "3", "threads": 1}, "approximately"),
-        ({"device_seconds": 10}, {"torch": "2", "threads": 1}, "approximately"),
+        ("none", {}),
+        ("exact", {"resumed": "exactly"}),
+        ("approximate", {"resumed": "approximately"}),
     ],
 )
-def test_a_resumed_run_says_whether_it_gives_the_same_bits(
-    budget: dict[str, float], second: dict[str, object], word: str
+def test_a_run_says_whether_it_was_resumed_to_the_same_bits(
+    resume: str, words: dict[str, str]
 ) -> None:
-    make_experiment(budget=budget)
+    make_experiment()
     run = Run.objects.get()
     claimed(run)
     services.begin_training(run, {"torch": "2", "threads": 1})
-    assert "resumed" not in Run.objects.get().environment
-    make_checkpoint(run=run)
 
-    services.begin_training(run, second)
+    services.finish_training(run, make_checkpoint(run=run), resume=resume)
 
-    assert Run.objects.get().environment["resumed"] == word
+    assert Run.objects.get().environment == {"torch": "2", "threads": 1, **words}
 
 
 def test_cancelling_an_experiment_ends_what_waits_and_asks_what_runs() -> None:

@@ -90,6 +90,7 @@ def test_a_killed_worker_loses_only_what_came_after_the_last_checkpoint(site: Si
 
     run = run_of(site, experiment)
     assert (run["attempt"], run["restarts"], run["images_seen"]) == (2, 1, 40_000)
+    assert run["environment"]["resumed"] == "exactly"
     after = checkpoints(site, run_id)
     assert after[: len(before)] == before
     assert len(set(after)) == len(after) > len(before)
