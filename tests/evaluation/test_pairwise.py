@@ -11,7 +11,7 @@ from evaluation.kid import kernel_distance
 from evaluation.neighbours import neighbour_metrics
 from evaluation.pairs.distances import SquaredDistances
 from evaluation.pairs.points import Rows, prepare, unit_rows
-from evaluation.pairs.tiles import each_tile
+from evaluation.pairs.tiles import each_tile, products
 from evaluation.pairwise import Kernel, Neighbours, measure_pairs
 from evaluation.uncertainty import Features, MetricResult
 
@@ -97,6 +97,27 @@ def test_several_threads_give_what_one_gives(scale: float) -> None:
 
     assert several == [one] * 3
     assert torch.get_num_threads() == threads
+
+
+def test_either_library_of_products_gives_the_same() -> None:
+    real, generated = (normal(seed, 600, 32).astype(np.float32) for seed in (0, 1))
+
+    with patch("torch.backends.cpu.get_cpu_capability", return_value="AVX2"):
+        plain = all_of(real, generated)
+    with patch("torch.backends.cpu.get_cpu_capability", return_value="AVX512"):
+        packed = all_of(real, generated)
+
+    for name in NAMES:
+        assert packed[name].value == pytest.approx(plain[name].value, abs=1e-6)
+
+
+def test_products_of_rows_with_each_other_mirror_themselves() -> None:
+    rows = torch.from_numpy(normal(0, 701, 20))
+
+    found = products(rows, rows)
+
+    assert torch.equal(found, found.T)
+    assert found.numpy() == pytest.approx((rows @ rows.T).numpy(), abs=1e-12)
 
 
 def test_float32_features_give_the_counts_of_their_float64_values() -> None:
