@@ -124,7 +124,7 @@ class ExperimentAdmin(FrozenAdmin):
         if request.method != "POST":
             return self._form(request, Submission.empty(request.GET))
         submission = Submission.typed(request.POST)
-        if "add_entry" in request.POST or "remove_entry" in request.POST:
+        if {"add_entry", "remove_entry", "refill"} & request.POST.keys():
             return self._form(request, submission)
         experiment = submission.submit(cast(User, request.user))
         if experiment is None:

@@ -1,17 +1,21 @@
 """The form that submits an experiment: one part for what all share, one block per entry.
 
-Blocks carry the fields of their algorithm's configuration class. Nothing is judged here: the text
-that was typed goes through `experiments.specification`, and what is wrong comes back to its field.
+Blocks carry the fields of their algorithm's configuration class, filled with its defaults or with a
+preset's values. Another preset fills in anew what nobody has changed. Nothing is judged here: the
+text that was typed goes through `experiments.specification`, and what is wrong comes back to its
+field.
 """
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from django import forms
 from django.core.exceptions import BadRequest
 from django.http import QueryDict
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold import widgets
 
 from accounts.models import User
@@ -20,11 +24,12 @@ from experiments import services
 from experiments.models import Experiment
 from experiments.specification import MAX_ENTRIES, SpecificationError, read_experiment
 from generators import registry
-from generators.configs import FieldSpec, describe
-from generators.specs import AlgorithmSpec
+from generators.configs import FieldSpec, describe, to_dict
+from generators.specs import PRESETS, AlgorithmSpec, Family
 
 Block = dict[str, str]  # what was typed in an entry's block, by field
 CONFIG = "config-"  # a block's fields whose names begin so are those of the configuration
+MOST_OPEN = 3  # entries; where there are more, only those are open that need somebody's eye
 
 
 def _text(label: str, help_text: str = "", **attrs: Any) -> forms.CharField:
@@ -76,17 +81,20 @@ class SharedForm(forms.Form):
 
 
 class EntryForm(forms.Form):
-    """One contender: label, configuration, samplers."""
+    """One contender: label, preset, configuration, samplers."""
 
     include = forms.BooleanField(required=False, widget=widgets.UnfoldBooleanWidget)
     label = _text("Label", "Its name on boards.", maxlength=100)
 
-    def __init__(self, block: Block, *, number: int) -> None:
+    def __init__(self, block: Block, *, number: int, opened: bool) -> None:
         """Make the fields of the block's algorithm and fill them with what was typed."""
         self.number = number
         self.algorithm = registry.get_spec(block["algorithm"])
+        self.filled = block.get("filled", "")  # the preset whose values the fields show
+        self._opened = opened
         prefix = f"entries-{number}"
         super().__init__({f"{prefix}-{name}": text for name, text in block.items()}, prefix=prefix)
+        self.fields["preset"] = preset_field(self.algorithm, number)
         for spec in describe(self.algorithm.config):
             self.fields[CONFIG + spec.name] = config_field(spec)
         self.fields["samplers"] = forms.CharField(
@@ -100,6 +108,24 @@ class EntryForm(forms.Form):
     @property
     def config_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in self.fields if name.startswith(CONFIG)]
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened or bool(self.errors)
+
+    @property
+    def anchor(self) -> SafeString:
+        """Return what a button needs so that the page comes back at this entry."""
+        return format_html('formaction="#entry-{}"', self.number)
+
+    @property
+    def preset_words(self) -> str:
+        """Return what the chosen preset changes and the budget it is meant for."""
+        preset = self.algorithm.presets.get(self.filled)
+        if preset is None:
+            return ""
+        changes = ", ".join(f"{name} {value}" for name, value in preset.config.items())
+        return f"{changes or 'the defaults'}; meant for {preset.images:,} images seen"
 
     @property
     def has_wrong_config(self) -> bool:
@@ -121,6 +147,7 @@ class EntryForm(forms.Form):
         return {
             "algorithm": self.algorithm.name,
             "label": self.cleaned_data.get("label", ""),
+            "preset": self.cleaned_data.get("preset", ""),
             "config": typed,
             "samplers": [read_sampler(line) for _, line in self.sampler_lines],
         }
@@ -136,6 +163,25 @@ class EntryForm(forms.Form):
             self.add_error("samplers", f"line {number}: " + (f"{name}: " if name else "") + message)
         else:
             self.add_error(part if part in self.fields else None, message)
+
+
+def preset_field(algorithm: AlgorithmSpec, number: int) -> forms.Field:
+    """Return the choice of a preset; with JavaScript a change fills in the block at once."""
+    choices = [("", "none: the defaults"), *((name, name) for name in algorithm.presets)]
+    attrs = {
+        "hx-post": "",
+        "hx-vals": f'{{"refill": "{number}"}}',
+        "hx-target": f"#entry-{number}",
+        "hx-select": f"#entry-{number}",
+        "hx-swap": "outerHTML",
+    }
+    widget = widgets.UnfoldAdminSelectWidget(attrs=attrs, choices=choices)
+    return forms.CharField(
+        required=False,
+        label="Preset",
+        widget=widget,
+        help_text="Its values take the place of the defaults; what you typed stays.",
+    )
 
 
 def config_field(spec: FieldSpec) -> forms.Field:
@@ -190,8 +236,8 @@ def read_amount(text: str) -> float | str:
     return number if math.isfinite(number) else text
 
 
-def new_block(algorithm: str, blocks: Sequence[Block] = ()) -> Block:
-    """Return a block filled with the algorithm's defaults, under a label that is not taken."""
+def new_block(algorithm: str, blocks: Sequence[Block] = (), *, preset: str = "") -> Block:
+    """Return a block filled with a preset's values, under a label that is not taken."""
     spec = registry.get_spec(algorithm)
     labels = {block.get("label") for block in blocks}
     label, number = spec.label, 1
@@ -199,12 +245,34 @@ def new_block(algorithm: str, blocks: Sequence[Block] = ()) -> Block:
         number += 1
         label = f"{spec.label} {number}"
     block = {"algorithm": algorithm, "label": label, "include": "on", "samplers": ""}
-    for field in describe(spec.config):
-        if field.type == "bool":
-            block |= {CONFIG + field.name: "on"} if field.default else {}
-        else:
-            block[CONFIG + field.name] = str(field.default)
-    return block
+    preset = preset if preset in spec.presets else ""
+    return {**block, "preset": preset, "filled": preset, **filling(algorithm, preset)}
+
+
+def filling(algorithm: str, preset: str) -> Block:
+    """Return the text of every field of a configuration; a box that is not ticked is absent."""
+    config = to_dict(registry.parse_config(algorithm, {}, preset=preset or None))
+    texts = {CONFIG + name: "on" if value is True else str(value) for name, value in config.items()}
+    return {name: text for name, text in texts.items() if text != "False"}
+
+
+def refilled(block: Block) -> Block:
+    """Return the block with the values of its preset, where it was filled with another's.
+
+    Fields that hold something else than they were filled with were typed, and stay.
+    """
+    algorithm = block["algorithm"]
+    before, now = block.get("filled", ""), block.get("preset", "")
+    known = {"", *registry.get_spec(algorithm).presets}
+    if before == now or not {before, now} <= known:
+        return block
+    old, new = filling(algorithm, before), filling(algorithm, now)
+    changed = dict(block) | {"filled": now}
+    for name in old.keys() | new.keys():
+        if block.get(name) == old.get(name):
+            changed.pop(name, None)
+            changed |= {name: new[name]} if name in new else {}
+    return changed
 
 
 def read_blocks(data: QueryDict) -> list[Block]:
@@ -226,17 +294,35 @@ def read_blocks(data: QueryDict) -> list[Block]:
     return blocks
 
 
+def offers() -> list[tuple[Family, list[AlgorithmSpec]]]:
+    """Return the algorithms of each family, in the order they are listed."""
+    found = [
+        (family, [spec for spec in registry.ALGORITHMS.values() if spec.family == family.name])
+        for family in registry.FAMILIES.values()
+    ]
+    return [(family, specs) for family, specs in found if specs]
+
+
 class Submission:
     """The whole form: what was typed, and what is wrong with it."""
 
-    def __init__(self, shared: SharedForm, blocks: list[Block]) -> None:
+    def __init__(
+        self, shared: SharedForm, blocks: list[Block], *, opened: Collection[int] = ()
+    ) -> None:
+        """Make the forms; of more than a few entries only the `opened` ones are unfolded."""
         self.shared = shared
         self.blocks = blocks
-        self.entries = [EntryForm(block, number=i) for i, block in enumerate(blocks)]
+        few = len(blocks) <= MOST_OPEN
+        self.entries = [
+            EntryForm(block, number=i, opened=few or i in opened) for i, block in enumerate(blocks)
+        ]
 
     @classmethod
-    def empty(cls, query: Mapping[str, str]) -> "Submission":
-        """Return the form before anything was typed: every algorithm, one protocol's dataset."""
+    def empty(cls, query: QueryDict) -> "Submission":
+        """Return the form before anything was typed: an algorithm of each family, or those asked for.
+
+        The address may name them and the dataset: `?dataset=digits&algorithm=vae.conv&preset=tiny`.
+        """
         chosen = Protocol.objects.select_related("dataset").order_by("-pk")
         if wanted := query.get("dataset"):
             chosen = chosen.filter(dataset__slug=wanted)
@@ -244,23 +330,38 @@ class Submission:
         initial: dict[str, Any] = {"budget_unit": "images", "budget_amount": "100000", "seeds": "1"}
         if first:
             initial |= {"dataset": first.dataset.slug, "protocols": [first.fingerprint]}
-        blocks = [new_block(name) for name in registry.algorithm_names()]
+        names = [n for n in query.getlist("algorithm") if n in registry.ALGORITHMS]
+        blocks: list[Block] = []
+        for name in names[:MAX_ENTRIES] or [specs[0].name for _, specs in offers()]:
+            blocks.append(new_block(name, blocks, preset=query.get("preset", "")))
         return cls(SharedForm(initial=initial), blocks)
 
     @classmethod
     def typed(cls, data: QueryDict) -> "Submission":
-        """Return the form as it was sent, with an entry added or removed where a button said so."""
-        blocks = read_blocks(data)
-        added, removed = data.get("add_entry"), data.get("remove_entry", "")
-        if added in registry.ALGORITHMS and len(blocks) < MAX_ENTRIES:
-            blocks.append(new_block(added, blocks))
+        """Return the form as it was sent, changed where a button said so.
+
+        Entries of the ticked algorithms are added, one is removed, one is filled in anew.
+        """
+        blocks = [refilled(block) for block in read_blocks(data)]
+        opened = {int(text) for text in data.getlist("refill") if text.isdecimal()}
+        if "add_entry" in data:
+            before = len(blocks)
+            for name in data.getlist("add_algorithm"):
+                if name in registry.ALGORITHMS and len(blocks) < MAX_ENTRIES:
+                    blocks.append(new_block(name, blocks, preset=data.get("add_preset", "")))
+            opened = set(range(before, len(blocks))) if len(blocks) - before == 1 else opened
+        removed = data.get("remove_entry", "")
         if removed.isdecimal() and int(removed) < len(blocks):
             del blocks[int(removed)]
-        return cls(SharedForm(data, initial={}), blocks)
+        return cls(SharedForm(data, initial={}), blocks, opened=opened)
 
     @property
-    def algorithms(self) -> list[AlgorithmSpec]:
-        return list(registry.ALGORITHMS.values())
+    def offers(self) -> list[tuple[Family, list[AlgorithmSpec]]]:
+        return offers()
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        return PRESETS
 
     @property
     def has_errors(self) -> bool:

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from django.test import Client
 
 ADD = "/admin/experiments/experiment/add/"
+THREE = "?algorithm=gan.sngan&algorithm=vae.conv&algorithm=diffusion.ddpm"
 Typed = dict[str, list[str]]
 
 
@@ -47,8 +48,8 @@ class Reader(HTMLParser):
             self.form.values[name] = [""]
         elif tag == "option" and self.select:
             self.form.choices.setdefault(self.select, []).append(value)
-            if "selected" in found:
-                self.form.values[self.select] = [value]
+            if "selected" in found or self.select not in self.form.values:
+                self.form.values[self.select] = [value]  # the first where none is selected
 
     def _input(self, found: dict[str, str | None], name: str, value: str) -> None:
         self.form.limits[name] = found
@@ -78,7 +79,8 @@ def read_form(html: str) -> Form:
     return reader.form
 
 
-def open_form(client: Client, query: str = "") -> Form:
+def open_form(client: Client, query: str = THREE) -> Form:
+    """Return the form, by default with a GAN, a VAE and a diffusion model."""
     return read_form(client.get(ADD + query).content.decode())
 
 

@@ -1,17 +1,24 @@
 """The submission form: real fields, errors at their field, nothing that was typed is lost."""
 
+import re
+from dataclasses import replace
+from urllib.parse import urlencode
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from accounts.models import User
 from catalog.models import Protocol
-from experiments.forms import read_sampler, read_seeds, sampler_words
+from experiments.forms import offers, read_sampler, read_seeds, sampler_words
 from experiments.models import Experiment, Run
 from generators import registry
-from generators.configs import describe
+from generators.configs import FieldSpec, describe, to_dict
+from generators.specs import Preset
 from tests import factories
-from tests.admin.pages import ADD, Typed, filled, open_form, read_form
+from tests.admin.pages import ADD, THREE, Form, Typed, filled, open_form, read_form
+
+DDPM = registry.get_spec("diffusion.ddpm")
 
 
 @pytest.fixture
@@ -27,43 +34,46 @@ def send(admin: Client, typed: Typed) -> str:
     return response.content.decode()
 
 
-def test_the_form_is_ready_to_send_with_every_algorithm(admin: Client, protocol: Protocol) -> None:
-    form = open_form(admin)
+def test_the_form_is_ready_to_send_with_an_algorithm_of_each_family(
+    admin: Client, protocol: Protocol
+) -> None:
+    form = open_form(admin, "")
 
     assert form.values["dataset"] == ["digits"]
     assert form.values["protocols"] == [protocol.fingerprint]
-    assert [form.values[f"entries-{i}-algorithm"] for i in range(3)] == [
-        [name] for name in registry.ALGORITHMS
-    ]
+    offered = [specs[0].name for _, specs in offers()]
+    assert [form.values[f"entries-{i}-algorithm"][0] for i in range(3)] == offered
     assert all(form.values[f"entries-{i}-include"] == ["on"] for i in range(3))
 
 
-@pytest.mark.parametrize("index", range(len(registry.ALGORITHMS)))
 def test_every_field_of_a_configuration_is_a_real_field_with_its_default_and_limits(
-    admin: Client, protocol: Protocol, index: int
-) -> None:
-    form = open_form(admin)
-    algorithm = list(registry.ALGORITHMS.values())[index]
-
-    for spec in describe(algorithm.config):
-        name = f"entries-{index}-config-{spec.name}"
-        if spec.type == "bool":
-            assert form.values.get(name, []) == (["on"] if spec.default else [])
-            continue
-        assert form.values[name] == [str(spec.default)]
-        if spec.choices:
-            assert form.choices[name] == list(spec.choices)
-        else:
-            control = form.limits[name]
-            assert control["type"] == "number"
-            assert float(control["min"] or "nan") == spec.minimum
-            assert float(control["max"] or "nan") == spec.maximum
-            assert control["step"] == ("1" if spec.type == "int" else "any")
-
-
-def test_the_form_as_it_is_submits_the_defaults_of_every_algorithm(
     admin: Client, protocol: Protocol
 ) -> None:
+    form = open_form(admin, "?" + urlencode({"algorithm": list(registry.ALGORITHMS)}, doseq=True))
+
+    for index, algorithm in enumerate(registry.ALGORITHMS.values()):
+        for spec in describe(algorithm.config):
+            check_field(form, f"entries-{index}-config-{spec.name}", spec)
+
+
+def check_field(form: Form, name: str, spec: FieldSpec) -> None:
+    if spec.type == "bool":
+        assert form.values.get(name, []) == (["on"] if spec.default else [])
+        return
+    assert form.values[name] == [str(spec.default)]
+    if spec.choices:
+        assert form.choices[name] == list(spec.choices)
+    elif spec.type == "str":
+        assert form.limits[name]["type"] == "text"
+    else:
+        control = form.limits[name]
+        assert control["type"] == "number"
+        assert float(control["min"] or "nan") == spec.minimum
+        assert float(control["max"] or "nan") == spec.maximum
+        assert control["step"] == ("1" if spec.type == "int" else "any")
+
+
+def test_the_form_as_it_is_submits_the_defaults(admin: Client, protocol: Protocol) -> None:
     response = admin.post(ADD, filled(open_form(admin), name="first"))
 
     experiment = Experiment.objects.get(name="first")
@@ -71,9 +81,8 @@ def test_the_form_as_it_is_submits_the_defaults_of_every_algorithm(
     assert response["Location"] == experiment.get_absolute_url()
     assert (experiment.budget_images, experiment.seeds) == (100_000, [0])
     assert list(experiment.protocols.all()) == [protocol]
-    for entry, spec in zip(
-        factories.contenders_of(experiment), registry.ALGORITHMS.values(), strict=True
-    ):
+    for entry in factories.contenders_of(experiment):
+        spec = registry.get_spec(entry.algorithm)
         assert entry.config == {field.name: field.default for field in describe(spec.config)}
         assert [sampler["name"] for sampler in entry.samplers] == [spec.default_sampler]
 
@@ -146,8 +155,8 @@ def test_what_was_typed_is_what_is_submitted(admin: Client, root: User, protocol
         ),
         (
             "entries-2-samplers",
-            "euler",
-            "line 1: name: expected one of ddpm, ddim, dpmsolver++, got &#x27;euler&#x27;",
+            "walk",
+            f"line 1: name: expected one of {', '.join(DDPM.samplers)}, got &#x27;walk&#x27;",
         ),
         (
             "entries-2-samplers",
@@ -169,11 +178,11 @@ def test_a_wrong_value_is_shown_at_its_field_and_stays_as_it_was_typed(
     control = page.index(f'name="{field}"')
     following = page.find('name="', control + 1)
     assert control < page.index(message) < (following if following > 0 else len(page))
-    shown = read_form(page)
+    form_shown = read_form(page)
     if field == "entries-1-config-variant":
-        typed.pop(field), shown.values.pop(field, None)  # a select cannot show what it lacks
-    typed.pop("csrfmiddlewaretoken"), shown.values.pop("csrfmiddlewaretoken")
-    assert shown.values == typed
+        typed.pop(field), form_shown.values.pop(field)  # a select cannot show what it lacks
+    typed.pop("csrfmiddlewaretoken"), form_shown.values.pop("csrfmiddlewaretoken")
+    assert form_shown.values == typed
 
 
 def test_everything_that_is_wrong_is_shown_at_once(admin: Client, protocol: Protocol) -> None:
@@ -190,7 +199,7 @@ def test_everything_that_is_wrong_is_shown_at_once(admin: Client, protocol: Prot
     assert page.count("expected a count of 1 to 100") == 1
     assert page.count("expected a number in 0..0.999") == 1
     assert page.count("expected a number in 0..1000") == 1
-    assert page.count("<details open") == 2
+    assert page.count("<details open") == 3 + 2  # of the entries, and of configurations in them
 
 
 def test_text_with_a_nul_is_refused_and_the_entry_is_not_left_out_silently(
@@ -234,20 +243,118 @@ def test_an_excluded_entry_is_not_judged(admin: Client, protocol: Protocol) -> N
     assert response.status_code == 302
 
 
-def test_an_entry_of_any_algorithm_can_be_added_without_losing_what_was_typed(
+def test_entries_can_be_added_without_losing_what_was_typed(
     admin: Client, protocol: Protocol
 ) -> None:
     typed = filled(open_form(admin), name="more", entries__1__config__beta="wrong")
 
-    page = send(admin, {**typed, "add_entry": ["vae.conv"]})
+    page = send(
+        admin, {**typed, "add_entry": ["1"], "add_algorithm": ["vae.conv", "gan.sngan", "gan.x"]}
+    )
 
     form = read_form(page)
-    assert form.values["entries-TOTAL"] == ["4"]
-    assert form.values["entries-3-algorithm"] == ["vae.conv"]
+    assert form.values["entries-TOTAL"] == ["5"]
+    added = [form.values[f"entries-{i}-algorithm"][0] for i in (3, 4)]
+    assert added == ["vae.conv", "gan.sngan"]
     assert form.values["entries-3-label"] == ["Conv VAE 2"]
     assert form.values["entries-1-config-beta"] == ["wrong"]
     assert form.values["name"] == ["more"]
     assert "expected a number" not in page
+
+
+def test_many_entries_are_folded_but_those_that_need_an_eye(
+    admin: Client, protocol: Protocol
+) -> None:
+    def unfolded(page: str) -> list[str]:
+        return re.findall(r'entries-(\d+)-filled" value="[^"]*">\s*<details open>', page)
+
+    four = admin.get(f"{ADD}{THREE}&algorithm=vae.conv").content.decode()
+    typed = filled(read_form(four), name="x")
+
+    assert unfolded(admin.get(ADD + THREE).content.decode()) == ["0", "1", "2"]
+    assert unfolded(four) == []
+    one_more = {**typed, "add_entry": ["1"], "add_algorithm": ["vae.conv"]}
+    assert unfolded(send(admin, one_more)) == ["4"]
+    assert unfolded(send(admin, {**typed, "entries-2-config-timesteps": ["x"]})) == ["2"]
+    assert unfolded(send(admin, {**typed, "refill": ["1"]})) == ["1"]
+
+
+@pytest.fixture
+def small_vae(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the VAE presets that are known here."""
+    spec = registry.get_spec("vae.conv")
+    tiny = Preset(images=12_345, config={"base_channels": 7, "latent_dim": 5, "conditional": False})
+    small = Preset(images=99_999, config={"base_channels": 9, "horizontal_flip": True})
+    presets = {**spec.presets, "tiny": tiny, "small": small}
+    monkeypatch.setitem(registry.ALGORITHMS, "vae.conv", replace(spec, presets=presets))
+
+
+def shown(form: Form, *fields: str) -> list[list[str]]:
+    return [form.values.get(f"entries-0-config-{field}", []) for field in fields]
+
+
+@pytest.mark.usefixtures("small_vae")
+def test_a_preset_fills_in_a_block_and_what_was_typed_stays(
+    admin: Client, protocol: Protocol
+) -> None:
+    form = open_form(admin, "?algorithm=vae.conv")
+    fields = ("base_channels", "latent_dim", "conditional", "horizontal_flip")
+    assert form.choices["entries-0-preset"] == ["", *registry.get_spec("vae.conv").presets]
+    assert shown(form, *fields) == [["0"], ["0"], ["on"], []]
+
+    typed = filled(form, entries__0__preset="tiny", entries__0__config__latent_dim="6")
+    page = send(admin, {**typed, "refill": ["0"]})
+
+    form = read_form(page)
+    assert "meant for 12,345 images seen" in page
+    assert form.values["entries-0-filled"] == form.values["entries-0-preset"] == ["tiny"]
+    assert shown(form, *fields) == [["7"], ["6"], [], []]
+
+    form = read_form(send(admin, {**filled(form, entries__0__preset="small"), "refill": ["0"]}))
+
+    assert shown(form, *fields) == [["9"], ["6"], ["on"], ["on"]]
+    del form.values["entries-0-config-horizontal_flip"]
+    form = read_form(send(admin, {**filled(form, entries__0__preset=""), "refill": ["0"]}))
+    assert shown(form, *fields) == [["0"], ["6"], ["on"], []]
+
+
+@pytest.mark.usefixtures("small_vae")
+def test_a_preset_that_was_chosen_and_not_filled_in_is_submitted(
+    admin: Client, protocol: Protocol
+) -> None:
+    form = open_form(admin, "?algorithm=vae.conv")
+    typed = filled(
+        form,
+        name="tiny",
+        entries__0__preset="tiny",
+        entries__0__config__latent_dim="",  # as the preset has it
+        entries__0__config__batch_size="20",
+    )
+
+    assert admin.post(ADD, typed).status_code == 302
+
+    (entry,) = factories.contenders_of(Experiment.objects.get())
+    wanted = {"base_channels": 7, "latent_dim": 5, "conditional": False, "batch_size": 20}
+    assert entry.config == to_dict(registry.parse_config("vae.conv", wanted))
+
+
+@pytest.mark.usefixtures("small_vae")
+def test_entries_are_added_with_a_preset(admin: Client, protocol: Protocol) -> None:
+    typed = filled(open_form(admin, "?algorithm=vae.conv&preset=tiny"), add_preset="tiny")
+
+    form = read_form(send(admin, {**typed, "add_entry": ["1"], "add_algorithm": ["vae.conv"]}))
+
+    for number in (0, 1):
+        assert form.values[f"entries-{number}-preset"] == ["tiny"]
+        assert form.values[f"entries-{number}-config-base_channels"] == ["7"]
+
+
+def test_a_preset_that_no_block_offers_is_refused_at_its_field(
+    admin: Client, protocol: Protocol
+) -> None:
+    page = send(admin, filled(open_form(admin), name="x", entries__1__preset="huge"))
+
+    assert page.count("expected one of tiny, small, paper, got &#x27;huge&#x27;") == 1
 
 
 def test_an_entry_can_be_removed_and_the_others_move_up(admin: Client, protocol: Protocol) -> None:
@@ -271,7 +378,7 @@ def test_enter_in_a_field_submits_and_does_not_remove_an_entry(
 def test_a_dataset_can_be_chosen_by_the_address(admin: Client, protocol: Protocol) -> None:
     factories.make_protocol(dataset=factories.make_dataset(slug="letters"))
 
-    form = open_form(admin, "?dataset=digits")
+    form = open_form(admin, THREE + "&dataset=digits")
 
     assert form.values["dataset"] == ["digits"]
     assert form.values["protocols"] == [protocol.fingerprint]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from sklearn.datasets import load_digits
 
+from tests.admin.pages import ADD, THREE
 from tests.browsers import CHROMIUM, chromium
 from tests.site import ROOT, Site
 
@@ -87,7 +89,7 @@ def test_a_comparison_is_submitted_in_the_admin_and_its_board_fills(
     fill_in(page)
 
     # A wrong value comes back at its field with everything else as it was typed.
-    page.locator("summary").nth(1).click()
+    page.locator("#entry-1 summary", has_text="Configuration").click()
     page.locator("[name=entries-1-config-beta]").fill("-1")
     page.get_by_role("button", name="Submit experiment").click()
     expect(page.locator("body")).to_contain_text("a number in 0..1000, got")
@@ -107,11 +109,11 @@ def test_a_comparison_is_submitted_in_the_admin_and_its_board_fills(
 
 
 def sign_in(page: Page) -> None:
-    page.goto("/login/?next=/admin/experiments/experiment/add/")
+    page.goto("/login/?next=" + quote(ADD + THREE))
     page.get_by_label("Username").fill("alice")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/admin/experiments/experiment/add/")
+    page.wait_for_url(re.compile(re.escape(ADD + THREE) + "$"))
 
 
 def fill_in(page: Page) -> None:
