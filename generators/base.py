@@ -28,6 +28,7 @@ class Phase:
     learning_rate: float
     betas: tuple[float, float] = (0.9, 0.999)
     final_betas: tuple[float, float] | None = None  # reached by a cosine at the end, None = betas
+    final_rate: float = 0.0  # learning rate at the end of its decay, as a part of its peak
     weight_decay: float = 0.0
     every: int = 1  # runs in each n-th step
     begin: float = 0.0  # part of the budget after which it runs

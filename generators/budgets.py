@@ -30,9 +30,13 @@ class Budget:
         return min(device_seconds / (self.device_seconds or math.inf), 1.0)
 
 
-def schedule(fraction: float, *, warmup: float, decay: str) -> float:
-    """Return the learning rate's factor at a fraction of the budget, both 0..1."""
+def schedule(fraction: float, *, warmup: float, decay: str, final: float = 0.0) -> float:
+    """Return the learning rate's factor at a fraction of the budget, all 0..1.
+
+    After the warm-up it falls from 1 to `final`, unless it is constant.
+    """
     if fraction < warmup:
         return fraction / warmup
     left = (1 - fraction) / (1 - warmup)
-    return {"constant": 1.0, "linear": left, "cosine": 0.5 - 0.5 * math.cos(math.pi * left)}[decay]
+    fall = {"constant": 1.0, "linear": left, "cosine": 0.5 - 0.5 * math.cos(math.pi * left)}[decay]
+    return final + (1 - final) * fall

@@ -116,7 +116,10 @@ class Training:
         verdict = self._judge(parameters)
         for group in optimiser.param_groups:
             group["lr"] = phase.learning_rate * schedule(
-                fraction, warmup=self._config.warmup, decay=self._config.decay
+                fraction,
+                warmup=self._config.warmup,
+                decay=self._config.decay,
+                final=phase.final_rate,
             )
             group["betas"] = _betas(phase, fraction)
         optimiser.found_inf = verdict  # type: ignore[attr-defined]  # as torch's GradScaler sets it

@@ -9,13 +9,38 @@ import torch
 
 from generators.configs import TrainingConfig
 from generators.diffusion.configs import DDPMConfig, ECTConfig, EDMConfig, FlowConfig
-from generators.gan.configs import SNGANConfig
+from generators.gan.configs import DCGANConfig, R3GANConfig, SNGANConfig, WGANGPConfig
 from generators.training import Budget, TrainingResult, train
 from generators.vae.configs import ConvVAEConfig
 
 TINY: dict[str, TrainingConfig] = {
+    "gan.dcgan": DCGANConfig(
+        batch_size=16,
+        learning_rate=2e-2,  # its first weights are small, its first images grey
+        latent_dim=8,
+        generator_channels=8,
+        discriminator_channels=8,
+    ),
     "gan.sngan": SNGANConfig(
-        batch_size=16, latent_dim=8, generator_channels=8, discriminator_channels=8
+        batch_size=16,
+        latent_dim=8,
+        generator_channels=8,
+        discriminator_channels=8,
+        discriminator_steps=2,
+    ),
+    "gan.wgan_gp": WGANGPConfig(
+        batch_size=16,
+        latent_dim=8,
+        generator_channels=8,
+        discriminator_channels=8,
+        discriminator_steps=2,
+    ),
+    "gan.r3gan": R3GANConfig(
+        batch_size=16,
+        latent_dim=8,
+        generator_channels=8,
+        discriminator_channels=8,
+        diff_augment="color,translation,cutout",
     ),
     "vae.conv": ConvVAEConfig(batch_size=16, latent_dim=4, base_channels=8),
     "diffusion.ddpm": DDPMConfig(batch_size=16, base_channels=8, timesteps=40, dropout=0.1),

@@ -33,7 +33,10 @@ FAST: dict[str, dict[str, float]] = {
     "direct": {},
 }
 NFE = {
+    ("gan.dcgan", "direct"): 1,
     ("gan.sngan", "direct"): 1,
+    ("gan.wgan_gp", "direct"): 1,
+    ("gan.r3gan", "direct"): 1,
     ("vae.conv", "direct"): 1,
     ("diffusion.ddpm", "ddpm"): 40,
     ("diffusion.ddpm", "ddim"): 5,

@@ -8,11 +8,9 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from generators import ema
-from generators.base import Batch, Context, expect_sampler
+from generators.base import expect_sampler
 from generators.configs import DirectSampler
 from generators.diffusion.configs import DDIMSampler
-from generators.gan.configs import SNGANConfig
-from generators.gan.sngan import SNGAN
 from generators.layers import ConditionalBatchNorm2d, halvings
 from generators.noise import NoiseSource, derive_seed
 from generators.numerics import flushing_denormals
@@ -133,33 +131,3 @@ def test_the_sigma_variant_uses_the_optimal_variance() -> None:
     assert mse.grad is not None
     # a Gaussian of variance s has -log p = mse / 2s + log(s) / 2, whose slope at s = mse is 1 / 2s
     assert mse.grad.item() == pytest.approx(1 / (2 * 0.04))
-
-
-def test_the_hinge_loss_is_two_at_logits_of_zero() -> None:
-    model = SNGAN(SNGANConfig(), shape=(1, 8, 8), num_classes=3)
-    with torch.no_grad():
-        for parameter in model.networks["discriminator"].parameters():
-            if parameter.ndim == 1:
-                parameter.zero_()
-    batch = Batch(torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]))
-
-    _, values = model.loss("discriminator", batch, Context(torch.Generator()))
-
-    expected = 2 - values["logit_real"] + values["logit_fake"]
-    assert values["discriminator"].item() == pytest.approx(expected.item(), abs=0.05)
-
-
-def test_every_weight_of_the_discriminator_has_spectral_norm_one() -> None:
-    model = SNGAN(SNGANConfig(), shape=(1, 8, 8), num_classes=3)
-    discriminator = model.networks["discriminator"]
-    batch = torch.zeros(2, 1, 8, 8), torch.tensor([0, 1])
-    for _ in range(50):  # each call refines the estimate by one power iteration
-        discriminator(*batch)
-    discriminator.eval()
-
-    layers = [m for m in discriminator.modules() if hasattr(m, "parametrizations")]
-
-    assert len(layers) == 5
-    for layer in layers:
-        norm = torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2)  # type: ignore[operator]
-        assert norm.item() == pytest.approx(1, abs=0.02)

@@ -61,12 +61,13 @@ def test_all_three_families_have_an_algorithm() -> None:
 
 
 def test_an_unknown_algorithm_is_refused_with_those_that_exist() -> None:
-    message = "unknown algorithm 'gan.biggan', expected one of: gan.sngan, vae.conv, diffusion.ddpm"
+    message = f"unknown algorithm 'gan.biggan', expected one of: {', '.join(ALGORITHMS)}"
 
     with pytest.raises(ValueError, match=exactly(message)):
         get_spec("gan.biggan")
 
-    assert algorithm_names() == ["gan.sngan", "vae.conv", "diffusion.ddpm"]
+    assert algorithm_names() == list(ALGORITHMS)
+    assert algorithm_names()[:4] == ["gan.dcgan", "gan.sngan", "gan.wgan_gp", "gan.r3gan"]
 
 
 # --- configurations -----------------------------------------------------------------------------

@@ -1,0 +1,131 @@
+"""The convolutional networks that DCGAN, SNGAN and WGAN-GP have in common, at any resolution."""
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+from generators.base import Shape
+from generators.layers import halvings
+
+MOST_CHANNELS = 512
+
+Wrap = Callable[[nn.Module], nn.Module]
+
+
+def default_width(shape: Shape) -> int:
+    """Return the discriminator's channels at full resolution; the generator has twice as many."""
+    return 32 if max(shape[1:]) <= 32 else 64
+
+
+class PlainBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation that takes labels and leaves them."""
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]  # labels too
+        """Return x normalised, (N, C, H, W)."""
+        return super().forward(x)
+
+
+class Generator(nn.Module):
+    """Latent vector and class to image: a linear layer, transposed convolutions, tanh.
+
+    Radford et al., 2016 (DCGAN), figure 1, with as many doublings as the resolution has and a 3x3
+    convolution at the end, as Miyato et al., 2018 have it.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        norm: Callable[[int], nn.Module],  # of a number of channels, called with x and labels
+        *,
+        latent_dim: int,
+        channels: int,  # at full resolution
+        num_classes: int,
+    ) -> None:
+        super().__init__()
+        image_channels, height, width = shape
+        ups = halvings(height, width)
+        widths = _widths(channels, ups)[::-1]
+        self.start = (widths[0], height >> ups, width >> ups)
+        self.embed = nn.Embedding(num_classes, latent_dim)
+        self.project = nn.Linear(2 * latent_dim, widths[0] * self.start[1] * self.start[2])
+        self.norms = nn.ModuleList(norm(w) for w in widths)
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)
+            for wide, narrow in itertools.pairwise(widths)
+        )
+        self.to_image = nn.Conv2d(widths[-1], image_channels, 3, padding=1)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Return images (N, C, H, W) in [-1, 1]; z: (N, latent_dim), labels: (N,) int64."""
+        x = self.project(torch.cat([z, self.embed(labels)], dim=1))
+        x = x.view(-1, *self.start)  # (batch, channels, height, width)
+        x = F.relu(self.norms[0](x, labels))
+        for up, norm in zip(self.ups, self.norms[1:], strict=True):
+            x = F.relu(norm(up(x), labels))
+        return torch.tanh(self.to_image(x))
+
+
+class Discriminator(nn.Module):
+    """Image and class to logit: convolutions of stride 2 and a projection head.
+
+    Radford et al., 2016 (DCGAN), after a 3x3 convolution at full resolution; with `between`, the
+    standard network of Miyato et al., 2018, table 3, which has one at each other resolution too.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        channels: int,  # at full resolution
+        num_classes: int,
+        slope: float,  # of the leaky ReLU below 0
+        between: bool,
+        wrap: Wrap = lambda layer: layer,  # around each layer with weights
+        norm: Callable[[int], nn.Module] | None = None,  # after each convolution but the first
+    ) -> None:
+        super().__init__()
+        image_channels, height, width = shape
+        downs = halvings(height, width)
+        widths = _widths(channels, downs)
+        layers = [wrap(nn.Conv2d(image_channels, widths[0], 3, padding=1)), nn.LeakyReLU(slope)]
+        for narrow, wide in itertools.pairwise(widths):
+            convolutions: list[nn.Module] = [nn.Conv2d(narrow, wide, 4, stride=2, padding=1)]
+            if between:
+                convolutions.append(nn.Conv2d(wide, wide, 3, padding=1))
+            for convolution in convolutions:
+                layers += [wrap(convolution), *([norm(wide)] if norm else []), nn.LeakyReLU(slope)]
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        features = widths[-1] * (height >> downs) * (width >> downs)
+        self.head = ProjectionHead(features, num_classes, wrap)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return logits (N,); images: (N, C, H, W) in [-1, 1], labels: (N,) int64."""
+        logits: Tensor = self.head(self.layers(images), labels)
+        return logits
+
+
+class ProjectionHead(nn.Module):
+    """Features to a logit: a linear one, and the features' product with the class's embedding.
+
+    Miyato and Koyama, 2018, "cGANs with projection discriminator", eq. 3.
+    """
+
+    def __init__(self, features: int, num_classes: int, wrap: Wrap = lambda layer: layer) -> None:
+        super().__init__()
+        embed = nn.Embedding(num_classes, features)
+        nn.init.normal_(embed.weight, std=features**-0.5)  # logits of size 1, like the linear one's
+        self.logit = wrap(nn.Linear(features, 1))
+        self.embed = wrap(embed)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Return logits (N,); features: (N, D), labels: (N,) int64."""
+        projection = (self.embed(labels) * features).sum(1)
+        logits: Tensor = self.logit(features).squeeze(1) + projection
+        return logits
+
+
+def _widths(channels: int, levels: int) -> list[int]:
+    return [min(channels * 2**level, MOST_CHANNELS) for level in range(levels + 1)]
