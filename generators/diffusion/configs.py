@@ -92,10 +92,32 @@ class DDPMConfig(DenoiserConfig):
     """Denoising diffusion at discrete timesteps."""
 
     timesteps: int = option(1000, "noise levels T", minimum=2, maximum=10000)
-    schedule: str = option("cosine", "noise schedule", choices=("cosine", "linear"))
+    schedule: str = option("cosine", "noise schedule", choices=("cosine", "linear", "sigmoid"))
     prediction: str = option(
-        "v", "what the network predicts: the velocity or the noise", choices=("v", "epsilon")
+        "v",
+        "what the network predicts: the velocity, the noise or the clean image",
+        choices=("v", "epsilon", "x0"),
     )
+    zero_terminal_snr: bool = option(
+        False, "leave nothing of the image at the last timestep (not with epsilon)"
+    )
+    min_snr_gamma: float = option(
+        0.0,
+        "weight errors of the clean image by min(SNR, gamma) (0 = errors of the prediction alike)",
+        minimum=0,
+        maximum=1000,
+    )
+
+    def problems(self) -> dict[str, str]:
+        """Return what is wrong with the network's sizes or the noise levels."""
+        found = super().problems()
+        if self.zero_terminal_snr and self.prediction == "epsilon":
+            found["zero_terminal_snr"] = (
+                "expected false: pure noise tells a network nothing that predicts noise"
+            )
+        elif self.zero_terminal_snr and self.min_snr_gamma:
+            found["min_snr_gamma"] = "expected 0: the last timestep would have no weight"
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,56 +1,87 @@
-"""DDPM: a U-Net learns to undo noise, class-conditional, with classifier-free guidance.
+"""DDPM: a network learns to undo noise, class-conditional, with classifier-free guidance.
 
 Ho et al., 2020, "Denoising diffusion probabilistic models"; cosine schedule: Nichol and Dhariwal,
-2021; guidance: Ho and Salimans, 2022; velocity prediction: Salimans and Ho, 2022.
+2021; sigmoid schedule: Jabri et al., 2023; guidance: Ho and Salimans, 2022; velocity prediction:
+Salimans and Ho, 2022; no signal at the last timestep: Lin et al., 2024; weights: Hang et al., 2023,
+"Efficient diffusion training via min-SNR weighting strategy".
 The U-Net is diffusers' UNet2DModel, sized by resolution and with its last layers set to zero.
 
-Deviation: the velocity is the default, not DDPM's noise. On short trainings a network that
+Deviations: the velocity is the default, not DDPM's noise. On short trainings a network that
 predicts noise misses the images' mean: near pure noise an error in it is magnified without bound.
+The averaged weights' half-life begins as a part of the images seen (`ema_halflife`), not at its
+full length. The U-Net's attention has heads of 32 channels, not one of all.
 """
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from generators.base import Batch, Context, OnStep, Shape, expect_sampler
 from generators.configs import SamplerConfig
 from generators.diffusion.base import DiffusionModel
 from generators.diffusion.configs import DDPMConfig, DiffusionSampler
+from generators.diffusion.likelihood import discrete_vlb
 from generators.diffusion.samplers import sample_path
 from generators.diffusion.schedules import make_schedule
 from generators.layers import labels_or_zeros
 from generators.noise import NoiseSource
 
+QUARTILES = 4
+
 
 class DDPM(DiffusionModel):
-    """One denoiser, trained on all noise levels alike (the simple loss)."""
+    """One denoiser of T noise levels, trained on all alike (the simple loss) or by min-SNR."""
 
     config: DDPMConfig
 
     def __init__(self, config: DDPMConfig, *, shape: Shape, num_classes: int) -> None:
         super().__init__(config, shape=shape, num_classes=num_classes)
-        self.schedule = make_schedule(config.schedule, config.timesteps)
-        self._alpha_bars = self.schedule.alpha_bars.float()
+        self.schedule = make_schedule(
+            config.schedule, config.timesteps, zero_terminal_snr=config.zero_terminal_snr
+        )
+        alpha_bars = self.schedule.alpha_bars
+        self._scales = torch.stack([alpha_bars.sqrt(), (1 - alpha_bars).sqrt()]).float()
 
     def loss(self, phase: str, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean squared error of the predicted noise (or velocity)."""
-        x_0 = batch.images
+        """Return the weighted mean squared error of what the network predicts."""
+        x_0, generator = batch.images, context.generator
         count, device = len(x_0), x_0.device
-        t = torch.randint(
-            self.config.timesteps, (count,), generator=context.generator, device=device
-        )
-        epsilon = torch.randn(x_0.shape, generator=context.generator, device=device)
-        labels = self.training_labels(batch.labels, x_0, context.generator)
-        self._alpha_bars = self._alpha_bars.to(device)
-        alpha_bar = self._alpha_bars[t].view(-1, 1, 1, 1)  # (batch, channels, height, width)
-        signal, noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
-        target = epsilon if self.config.prediction == "epsilon" else signal * epsilon - noise * x_0
+        t = torch.randint(self.config.timesteps, (count,), generator=generator, device=device)
+        epsilon = torch.randn(x_0.shape, generator=generator, device=device)
+        labels = self.training_labels(batch.labels, x_0, generator)
+        signal, noise = self._signal_and_noise(t)
         prediction = self.networks["denoiser"](signal * x_0 + noise * epsilon, t, labels)
-        loss = F.mse_loss(prediction, target)
-        return loss, {"denoising": loss}
+        target = self._target(x_0, epsilon, signal, noise)
+        errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
+        loss = (self._weights(t) * errors).mean()
+        return loss, {"denoising": loss, **by_quartile(errors, t, self.config.timesteps)}
+
+    def _signal_and_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return sqrt(alpha_bar) and sqrt(1 - alpha_bar) at timesteps t, (N, 1, 1, 1) float32."""
+        self._scales = self._scales.to(t.device)
+        signal, noise = self._scales[:, t, None, None, None]  # (batch, channels, height, width)
+        return signal, noise
+
+    def _target(self, x_0: Tensor, epsilon: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+        if self.config.prediction == "epsilon":
+            return epsilon
+        return x_0 if self.config.prediction == "x0" else signal * epsilon - noise * x_0
+
+    def _weights(self, t: Tensor) -> Tensor:
+        """Return min(SNR, gamma) as the weight of errors of E[x_0], for what is predicted, (N,).
+
+        Hang et al., 2023, section 3.4: an error of epsilon is SNR times one of x_0, and one of
+        the velocity SNR + 1 times.
+        """
+        if not self.config.min_snr_gamma:
+            return torch.ones(len(t), device=t.device)
+        signal, noise = (part.flatten() for part in self._signal_and_noise(t))
+        snr = (signal / noise).square()
+        divisor = {"x0": torch.ones_like(snr), "epsilon": snr, "v": snr + 1}
+        return snr.clamp_max(self.config.min_snr_gamma) / divisor[self.config.prediction]
 
     def sample(
         self,
@@ -67,27 +98,70 @@ class DDPM(DiffusionModel):
         def predict_x_0(x: Tensor, t: int) -> Tensor:
             return self._predict_x_0(denoiser, x, t, labels, sampler.guidance)
 
-        return sample_path(self.schedule, predict_x_0, noise, self.shape, sampler)
+        return sample_path(self.schedule, predict_x_0, noise, self.shape, sampler, on_step)
 
     def _predict_x_0(
         self, denoiser: nn.Module, x: Tensor, t: int, labels: Tensor | None, guidance: float
     ) -> Tensor:
         """Return the expected clean image, clipped to [-1, 1]; x: (N, C, H, W) at timestep t."""
-        known = labels_or_zeros(labels, len(x), x.device)
-        prediction = self._predict(denoiser, x, t, known)
-        if guidance != 1:
-            if labels is None:
-                raise ValueError("expected guidance 1: the model is unconditional")
-            free = self._predict(denoiser, x, t, torch.full_like(known, self.num_classes))
-            prediction = free + guidance * (prediction - free)
-        alpha_bar = float(self.schedule.alpha_bars[t])
-        signal, noise = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
-        if self.config.prediction == "epsilon":
-            return ((x - noise * prediction) / signal).clamp(-1, 1)
-        return (signal * x - noise * prediction).clamp(-1, 1)
 
-    @staticmethod
-    def _predict(denoiser: nn.Module, x: Tensor, t: int, labels: Tensor) -> Tensor:
-        times = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
-        prediction: Tensor = denoiser(x, times, labels)
-        return prediction
+        def predict(x: Tensor, labels: Tensor) -> Tensor:
+            times = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
+            return self._clean(denoiser, x, times, labels)
+
+        return self.guided(predict, x, labels, guidance).clamp(-1, 1)
+
+    def _clean(self, denoiser: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        """Return the expected clean images, not clipped; t: (N,) int64 timesteps."""
+        prediction: Tensor = denoiser(x, t, labels)
+        signal, noise = self._signal_and_noise(t)
+        if self.config.prediction == "epsilon":
+            return (x - noise * prediction) / signal
+        return prediction if self.config.prediction == "x0" else signal * x - noise * prediction
+
+    def add_noise(self, images: Tensor, time: float, noise: NoiseSource) -> Tensor:
+        """Return images with the noise of the nearest timestep; time 0 is none, 1 the last."""
+        steps_done = round(time * self.config.timesteps)
+        if steps_done == 0:
+            return images
+        alpha_bar = float(self.schedule.alpha_bars[steps_done - 1])
+        epsilon = noise.normal(*images.shape[1:])
+        return math.sqrt(alpha_bar) * images + math.sqrt(1 - alpha_bar) * epsilon
+
+    def bits_per_dimension(
+        self,
+        networks: Mapping[str, nn.Module],
+        images: Tensor,
+        labels: Tensor | None,
+        generator: torch.Generator,
+        *,
+        samples: int = 1,
+    ) -> dict[str, Tensor]:
+        """Return the variational bound of the chain of timesteps, (N,) float64, as `vlb`.
+
+        Besides the last step, `samples` of the chain's steps are looked at for each image.
+        """
+        known = labels_or_zeros(labels, len(images), images.device)
+
+        def predict_x_0(x: Tensor, t: Tensor) -> Tensor:
+            return self._clean(networks["denoiser"], x, t, known).clamp(-1, 1)
+
+        bound = discrete_vlb(
+            predict_x_0, images, schedule=self.schedule, generator=generator, samples=samples
+        )
+        return {"vlb": bound}
+
+
+def by_quartile(errors: Tensor, t: Tensor, timesteps: int) -> dict[str, Tensor]:
+    """Return the mean error in each quarter of the timesteps, `mse_q0` (little noise) to `mse_q3`.
+
+    Each is the batch's share divided by the quarter's chance: an estimate without bias that is
+    finite for any batch, so that means over many batches are the quarters' means.
+    """
+    quarter = t * QUARTILES // timesteps
+    begins = [math.ceil(index * timesteps / QUARTILES) for index in range(QUARTILES + 1)]
+    found = {}
+    for index, (first, end) in enumerate(pairwise(begins)):
+        within = torch.where(quarter == index, errors.detach(), 0.0)
+        found[f"mse_q{index}"] = within.mean() * (timesteps / max(end - first, 1))
+    return found
