@@ -370,6 +370,7 @@ def _import_reference(options: argparse.Namespace) -> int:
         name=options.name,
         extractor_name=options.extractor,
         folder=options.cache,
+        count=options.num_images or 0,
     )
     print_references([facts])
     return 0

@@ -56,7 +56,7 @@ def _add_score(commands: Commands) -> None:
         help="real images, a saved reference's name, or an .npz of published mu and sigma",
     )
     _add_data(score)
-    _add_choices(score)
+    _add_choices(score, else_scored="all generated ones")
     score.add_argument("--protocol", type=Path, help="score under this protocol (JSON) instead")
     score.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE")
     score.add_argument("--batch-size", type=_positive, help="images at a time")
@@ -79,7 +79,7 @@ def _add_protocol(commands: Commands) -> None:
     )
     protocol.add_argument("--reference", required=True, help="real images")
     _add_data(protocol)
-    _add_choices(protocol)
+    _add_choices(protocol, else_scored="as many as --held-out has")
     protocol.add_argument(
         "--admission-images",
         type=_whole,
@@ -133,6 +133,7 @@ def _add_reference(commands: Commands) -> None:
     imported.add_argument("statistics", type=Path, metavar="FILE")
     imported.add_argument("--name", required=True, help="what `score --reference` calls it")
     imported.add_argument("--extractor", type=_extractor, default=INCEPTION, help=_extractor_help())
+    imported.add_argument("--num-images", type=_positive, help="that were measured, if it is known")
     _add_cache(imported)
 
 
@@ -197,9 +198,15 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_choices(parser: argparse.ArgumentParser) -> None:
+def _add_choices(parser: argparse.ArgumentParser, *, else_scored: str) -> None:
     presets = "; ".join(f"{name}: {preset.help}" for name, preset in PRESETS.items())
-    parser.add_argument("--preset", choices=list(PRESETS), metavar="PRESET", help=presets)
+    parser.add_argument(
+        "--preset",
+        choices=list(PRESETS),
+        metavar="PRESET",
+        help=f"{presets}. The test split is what --held-out names; without it as many images are "
+        "scored as the reference has, at most 10,000",
+    )
     parser.add_argument("--extractor", type=_extractor, help=f"{_extractor_help()} ({INCEPTION})")
     parser.add_argument(
         "--metrics",
@@ -208,7 +215,9 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
         help=f"of {', '.join(METRICS)}; by default those that need nothing special",
     )
     parser.add_argument(
-        "--num-images", type=_positive, help="how many to score; by default all generated"
+        "--num-images",
+        type=_positive,
+        help=f"how many to score; by default what the preset says, else {else_scored}",
     )
 
 
@@ -221,6 +230,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument(
         "--device", type=_device, default=device, help="where features are computed"
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile Inception first, which saves time for many images on a cuda device; values "
+        "change by rounding alone, so the protocol is the same",
     )
 
 

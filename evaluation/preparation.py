@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,14 @@ from evaluation.reference import (
     load_reference,
     read_statistics,
 )
-from evaluation.specs import CLASSIFIER, INCEPTION, PIXELS, STACKED, has_known_weights
+from evaluation.specs import (
+    CLASSIFIER,
+    INCEPTION,
+    PIXELS,
+    RANDOM_CONVOLUTION,
+    STACKED,
+    has_known_weights,
+)
 from evaluation.streams import ImageStream, open_images
 
 
@@ -110,6 +118,7 @@ def prepare_extractor(
 
     ``keep`` copies a weights file into the cache, under its sha256.
     """
+    _refuse_unused(name, options)
     weights: Path | None = options.weights
     facts: dict[str, Any] = {}
     if name in (CLASSIFIER, STACKED) and weights is None:
@@ -123,6 +132,7 @@ def prepare_extractor(
         cache=options.cache,
         device=options.device,
         reference=_pixels(name, reference),
+        compile_backend=_compile_backend(name, options),
     )
     if name == INCEPTION and weights is not None:
         digest = extractor.weights_sha256
@@ -130,6 +140,30 @@ def prepare_extractor(
     if keep and weights is not None and weights.is_file() and name not in (CLASSIFIER, STACKED):
         weights = keep_weights(weights, options.cache, name, extractor.weights_sha256)
     return Prepared(extractor, weights, facts)
+
+
+def _refuse_unused(name: str, options: argparse.Namespace) -> None:
+    """Refuse files that the extractor would never look at."""
+    weights, data = options.weights, options.classifier_data
+    if weights is not None and name in (RANDOM_CONVOLUTION, PIXELS):
+        raise CommandError(f"--weights: expected none, as {name} has none; got {weights}")
+    if data is not None and name not in (CLASSIFIER, STACKED):
+        raise CommandError(f"--classifier-data: expected none, as {name} trains none; got {data}")
+    if weights is not None and data is not None:
+        raise CommandError("expected --weights or --classifier-data, got both")
+
+
+def _compile_backend(name: str, options: argparse.Namespace) -> str | None:
+    """Return what compiles the network, if that was asked for and saves time here."""
+    if not options.compile:
+        return None
+    if name != INCEPTION:
+        raise CommandError(f"--compile: expected {INCEPTION}, the only one compiled; got {name}")
+    if not options.device.startswith("cuda"):
+        raise CommandError(f"--compile: expected a cuda device, got {options.device}")
+    if find_spec("triton") is None:
+        raise CommandError("--compile: expected the package triton, got none")
+    return "inductor"
 
 
 def _pixels(name: str, reference: ImageStream | SavedReference) -> np.ndarray | None:
@@ -156,7 +190,8 @@ def _train_classifier(
         raise CommandError(f"{name} needs --weights or --classifier-data beside a saved reference")
     if name == STACKED and not options.classifier_data:
         raise CommandError(f"{name} needs --classifier-data: the labelled grey images it stacks")
-    held_out = None if name == STACKED else open_held_out(options)
+    # What is held out of a stacked dataset is stacked: its classifier is of single grey images.
+    held_out = _test_part(options.classifier_data) if name == STACKED else open_held_out(options)
     test = held_out if held_out is not None and held_out.labels is not None else None
     return trained_classifier(
         options.cache,
@@ -165,6 +200,11 @@ def _train_classifier(
         len(train.classes),
         progress,
     )
+
+
+def _test_part(path: Path) -> ImageStream | None:
+    """Return the test part of classifier data that has one."""
+    return open_set(path, "--classifier-data", part="test") if "test" in _parts(path) else None
 
 
 def trained_classifier(

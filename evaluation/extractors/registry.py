@@ -41,6 +41,7 @@ class _Request:
     device: torch.device
     reference: np.ndarray | None
     recipe: Mapping[str, Any] | None
+    compile_backend: str | None
 
 
 def build_extractor(
@@ -51,6 +52,7 @@ def build_extractor(
     device: str | torch.device = "cpu",
     reference: np.ndarray | None = None,  # uint8 (N, C, H, W): what principal components are of
     recipe: Mapping[str, Any] | None = None,  # None = the default one of a generated network
+    compile_backend: str | None = None,  # of torch.compile, for Inception; None = as it is
 ) -> Extractor:
     """Return the extractor called ``name``, ready on ``device``.
 
@@ -60,14 +62,18 @@ def build_extractor(
             message says which file goes where.
     """
     get_extractor(name)
-    request = _Request(name, weights, cache, torch.device(device), reference, recipe)
+    request = _Request(
+        name, weights, cache, torch.device(device), reference, recipe, compile_backend
+    )
     build = _fidelity if name.startswith(FIDELITY_PREFIX) else _BUILDERS[name]
     return build(request)
 
 
 def _inception(request: _Request) -> Extractor:
     weights = find_weights(request.cache) if request.weights is None else request.weights
-    return InceptionExtractor(weights, device=request.device)
+    return InceptionExtractor(
+        weights, device=request.device, compile_backend=request.compile_backend
+    )
 
 
 def _classifier(request: _Request) -> Extractor:

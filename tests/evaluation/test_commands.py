@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from evaluation.__main__ import main
+from evaluation.extractors import classifier_training
 from evaluation.extractors.classifier import LabelledImages, TrainedClassifier
 from evaluation.images import write_npz
 from evaluation.presets import PRESETS
@@ -176,8 +177,11 @@ def test_imported_statistics_are_listed_and_used(
     np.savez(files / "stats.npz", mu=np.zeros(64), sigma=np.eye(64))
     named = ["--extractor", "dataset-classifier"]
 
-    assert main(["reference", "import", str(files / "stats.npz"), "--name", "s", *named]) == 0
+    command = ["reference", "import", str(files / "stats.npz"), "--name", "s", *named]
+    assert main([*command, "--num-images", "60000"]) == 0
     assert "statistics" in capsys.readouterr().out
+    assert main(["reference", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["count"] == 60_000
     command = ["score", str(files / "test.npz"), "--reference", "s", *named]
     assert main([*command, "--weights", str(trained.folder)]) == 0
     assert "500 images against published statistics" in capsys.readouterr().out
@@ -220,6 +224,15 @@ def test_every_preset_is_offered(capsys: Output) -> None:
         (["--metrics", "ct"], "metrics.ct: needs held-out real images"),
         (["--protocol", "p.json", "--metrics", "fd"], "expected --protocol or --metrics, got both"),
         (["--json", "nowhere/a.json"], "--json: the folder {cwd}/nowhere does not exist"),
+        (["--weights", "w.pth"], "--weights: expected none, as pixels-pca64 has none; got w.pth"),
+        (
+            ["--classifier-data", "d.zip"],
+            "--classifier-data: expected none, as pixels-pca64 trains none; got d.zip",
+        ),
+        (
+            ["--compile"],
+            "--compile: expected inception-v3-compat, the only one compiled; got pixels-pca64",
+        ),
     ],
 )
 def test_wishes_that_do_not_go_together_are_refused(
@@ -227,6 +240,59 @@ def test_wishes_that_do_not_go_together_are_refused(
 ) -> None:
     assert main(score(files, "test.npz", *options)) == 2
     assert capsys.readouterr().err == f"error: {message.format(cwd=Path.cwd())}\n"
+
+
+def test_a_classifier_is_either_given_or_trained(
+    files: Path, trained: TrainedClassifier, capsys: Output
+) -> None:
+    command = ["score", str(files / "test.npz"), "--reference", str(files / "train.npz")]
+    command += ["--extractor", "dataset-classifier", "--weights", str(trained.folder)]
+
+    assert main([*command, "--classifier-data", str(files / "train.npz")]) == 2
+
+    assert capsys.readouterr().err == "error: expected --weights or --classifier-data, got both\n"
+
+
+def test_compiling_is_refused_where_it_saves_no_time(
+    files: Path, tmp_path: Path, capsys: Output
+) -> None:
+    command = ["score", str(files / "test.npz"), "--reference", str(files / "train.npz")]
+    command += ["--weights", str(tmp_path / "inception.pth"), "--device", "cpu"]
+
+    assert main([*command, "--compile"]) == 2
+
+    assert capsys.readouterr().err == "error: --compile: expected a cuda device, got cpu\n"
+
+
+def test_a_preset_without_held_out_images_scores_as_many_as_the_reference_has(
+    files: Path, trained: TrainedClassifier, capsys: Output
+) -> None:
+    command = ["protocol", "--preset", "classifier-test", "--weights", str(trained.folder)]
+    command += ["--reference", str(files / "train.npz")]
+
+    counts = []
+    for held_out in ([], ["--held-out", str(files / "test.npz")]):
+        assert main([*command, *held_out]) == 0
+        counts.append(json.loads(capsys.readouterr().out)["protocol"]["num_images"])
+
+    assert counts == [1297, 500]
+
+
+def test_the_test_part_of_classifier_data_tells_the_accuracy_for_stacked_images(
+    files: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setattr(classifier_training, "MIN_IMAGES_SEEN", 12_800)
+    monkeypatch.setattr(classifier_training, "PASSES", 1)
+    for part, split in zip(("train", "test"), digits, strict=True):
+        for label in range(10):
+            save_images(files / "grey" / part / str(label), split.pixels[split.labels == label])
+    stacked = digits[0].pixels[:300].reshape(100, 3, 8, 8)
+    write_npz(files / "stacked.npz", stacked, None)
+    command = ["protocol", "--preset", "stacked-modes", "--reference", str(files / "stacked.npz")]
+
+    assert main([*command, "--classifier-data", str(files / "grey")]) == 0
+
+    assert json.loads(capsys.readouterr().out)["facts"]["test_accuracy"] > 0.7
 
 
 def test_an_unknown_metric_is_answered_with_the_known_ones(files: Path, capsys: Output) -> None:

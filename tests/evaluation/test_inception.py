@@ -20,9 +20,10 @@ from evaluation.__main__ import main
 from evaluation.extractors.base import ExtractorError, FeatureSet, extract, file_sha256
 from evaluation.extractors.inception import FILE_NAME, URL, InceptionExtractor, find_weights
 from evaluation.extractors.inception_network import Convolution
+from evaluation.extractors.registry import build_extractor
 from evaluation.extractors.resize import resize_bilinear
 from evaluation.inception_score import inception_score_from_logits
-from evaluation.specs import INCEPTION_2015_SHA256, metric_label
+from evaluation.specs import INCEPTION, INCEPTION_2015_SHA256, metric_label
 from tests.inception import (
     fd,
     load_theirs,
@@ -106,7 +107,10 @@ def test_a_compiled_network_has_the_same_values(
     images = make_textures(2)
 
     # This backend traces the network as every backend does, and generates no code.
-    found = extract(InceptionExtractor(weights, compile_backend="eager"), images)
+    compiled = build_extractor(
+        INCEPTION, weights=weights, cache=weights.parent, compile_backend="eager"
+    )
+    found = extract(compiled, images)
 
     assert relative_difference(found.features, extract(extractor, images).features) < TOLERANCE
 
