@@ -80,8 +80,12 @@ def joined() -> Iterator[str | None]:
         yield None
         return
     on_gpu = torch.cuda.is_available()
-    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    device = torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if on_gpu else "cpu")
+    distributed.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        device_id=device if on_gpu else None,  # or barriers would guess which GPU is whose
+    )
     try:
-        yield f"cuda:{os.environ['LOCAL_RANK']}" if on_gpu else "cpu"
+        yield str(device)
     finally:
         distributed.destroy_process_group()

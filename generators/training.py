@@ -48,7 +48,7 @@ __all__ = ["Budget", "Diverged", "Progress", "SavedCheckpoint", "TrainingResult"
 REPORT_SECONDS = 1.0  # between two calls of on_progress
 POLL_SECONDS = 0.25  # between two calls of should_stop
 KEPT_CHECKPOINTS = 2
-TEAM_STEPS = 10  # between two calls of should_stop where several processes must agree
+TEAM_STEPS = 10  # between two votes (to stop, to save) where several processes must agree
 
 logger = logging.getLogger(__name__)
 
@@ -307,7 +307,14 @@ class _Keeper:
         saved = self.newest.images_seen if self.newest else 0
         crossed = training.images_seen // self._every_images > saved // self._every_images
         stated = any(saved < wanted <= training.images_seen for wanted in self._at)
-        return (training.team.size == 1 and self._timer.due()) or crossed or stated
+        return self._timed(training) or crossed or stated
+
+    def _timed(self, training: Training) -> bool:
+        """Return whether the interval has passed; of several processes' clocks any may say so."""
+        if training.team.size == 1:
+            return self._timer.due()
+        asked = training.steps % TEAM_STEPS == 0
+        return asked and training.team.any(self._timer.due(), training.device)
 
     def save(self, training: Training) -> SavedCheckpoint:
         """Save the training as it is, and delete what is older than the last but one.

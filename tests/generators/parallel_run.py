@@ -1,0 +1,103 @@
+"""What each process of `test_parallel` does; it writes what it found as JSON.
+
+Usage: python -m tests.generators.parallel_run FOLDER, with torchrun's variables set.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from generators import training
+from generators.checkpoints import WEIGHTS
+from generators.files import sha256_of
+from generators.parallel import Team, joined
+from generators.steps import Training
+from tests.generators.conftest import TINY, train_tiny
+
+ALGORITHMS = ("gan.sngan", "vae.conv", "diffusion.ddpm")
+IMAGES = 56  # 3.5 batches
+
+
+class Recorded(Training):
+    """A training that the test can look into."""
+
+    newest: "Recorded"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        Recorded.newest = self
+
+    def digest(self) -> str:
+        """Return the sha256 of every tensor of this process's training."""
+        found = hashlib.sha256()
+        for name, tensor in sorted(self.tensors().items()):
+            found.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        return found.hexdigest()
+
+
+def trained(algorithm: str, directory: Path, rank: int) -> dict[str, Any]:
+    """Train without an interruption, and with one that only the last process is asked for."""
+    whole = train_tiny(algorithm, directory / "whole", images=IMAGES, checkpoint_every_images=32)
+    found: dict[str, Any] = {"whole": Recorded.newest.digest()}
+    polls = iter(range(100))
+    stop: Callable[[], bool] = lambda: rank == 1 and next(polls) >= 2  # noqa: E731  # one line
+    stopped = train_tiny(algorithm, directory / "parts", images=IMAGES, should_stop=stop)
+    resumed = train_tiny(algorithm, directory / "parts", images=IMAGES)
+    return found | {
+        "parts": Recorded.newest.digest(),
+        "saved": sha256_of(whole.checkpoint.path / WEIGHTS),
+        "resumed": sha256_of(resumed.checkpoint.path / WEIGHTS),
+        "stopped": [stopped.stopped, stopped.images_seen],
+        "resume": resumed.resume,
+        "checkpoints": sorted(path.name for path in (directory / "whole").iterdir()),
+    }
+
+
+def shared(team: Team) -> dict[str, Any]:
+    """Share gradients, buffers and votes."""
+    network = nn.BatchNorm1d(2)
+    for parameter in network.parameters():
+        parameter.grad = torch.full_like(parameter, float(team.rank))
+    network.running_mean = torch.full((2,), 5.0 + team.rank)
+    team.average_gradients(network.parameters())
+    team.share_buffers([network])
+    cpu = torch.device("cpu")
+    return {
+        "gradients": [p.grad.tolist() for p in network.parameters() if p.grad is not None],
+        "buffer": network.running_mean.tolist(),
+        "votes": [team.any(team.rank == 1, cpu), team.any(False, cpu)],
+        "share": team.share(10, 6),
+    }
+
+
+def timed(directory: Path) -> list[str]:
+    """Train with a checkpoint after every so many seconds, and return the checkpoints."""
+    train_tiny("vae.conv", directory, images=64, checkpoint_every_seconds=1e-6)
+    return sorted(path.name for path in directory.iterdir())
+
+
+def main(folder: Path) -> None:
+    """Run everything, and write `rank-<rank>.json`."""
+    torch.set_num_threads(1)
+    training.TEAM_STEPS = 1
+    training.Training = Recorded  # type: ignore[attr-defined]  # to look into it
+    with joined():
+        team = Team.current()
+        found = {
+            "size": team.size,
+            "shared": shared(team),
+            "timed": timed(folder / "timed"),
+            **{name: trained(name, folder / name, team.rank) for name in ALGORITHMS},
+        }
+    assert set(ALGORITHMS) <= set(TINY), "the conformance suite's configurations are used"
+    (folder / f"rank-{team.rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
