@@ -29,9 +29,10 @@ def augment(images: Tensor, names: str, generator: torch.Generator) -> Tensor:
 
 
 def change_colors(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return images of another brightness (by -0.5..0.5), saturation (0..2) and contrast (0.5..1.5).
+    """Return images of another brightness, saturation and contrast, in this order.
 
-    A grey image has no saturation: the factor leaves it as it is.
+    A number in -0.5..0.5 is added, distances from a pixel's mean are multiplied by 0..2 (grey images
+    stay as they are), and those from the image's mean by 0.5..1.5.
     """
     brightness, saturation, contrast = _uniform(3, images, generator)
     images = images + (brightness - 0.5)

@@ -1,6 +1,7 @@
 """The convolutional networks that DCGAN, SNGAN and WGAN-GP have in common, at any resolution."""
 
 import itertools
+import math
 from collections.abc import Callable
 
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from generators.base import Shape
-from generators.layers import halvings
+from generators.gan.configs import GANConfig
+from generators.layers import ConditionalBatchNorm2d, halvings
 
 MOST_CHANNELS = 512
 
@@ -36,22 +38,20 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self,
-        shape: Shape,
-        norm: Callable[[int], nn.Module],  # of a number of channels, called with x and labels
-        *,
-        latent_dim: int,
-        channels: int,  # at full resolution
-        num_classes: int,
+        self, shape: Shape, config: GANConfig, num_classes: int, *, conditional_norm: bool
     ) -> None:
         super().__init__()
+        classes = max(num_classes, 1)
         image_channels, height, width = shape
         ups = halvings(height, width)
-        widths = _widths(channels, ups)[::-1]
+        widths = _widths(config.generator_channels or 2 * default_width(shape), ups)[::-1]
         self.start = (widths[0], height >> ups, width >> ups)
-        self.embed = nn.Embedding(num_classes, latent_dim)
-        self.project = nn.Linear(2 * latent_dim, widths[0] * self.start[1] * self.start[2])
-        self.norms = nn.ModuleList(norm(w) for w in widths)
+        self.embed = nn.Embedding(classes, config.latent_dim)
+        self.project = nn.Linear(2 * config.latent_dim, math.prod(self.start))
+        self.norms = nn.ModuleList(
+            ConditionalBatchNorm2d(w, classes) if conditional_norm else PlainBatchNorm2d(w)
+            for w in widths
+        )
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)
             for wide, narrow in itertools.pairwise(widths)
@@ -78,9 +78,9 @@ class Discriminator(nn.Module):
     def __init__(
         self,
         shape: Shape,
-        *,
-        channels: int,  # at full resolution
+        config: GANConfig,
         num_classes: int,
+        *,
         slope: float,  # of the leaky ReLU below 0
         between: bool,
         wrap: Wrap = lambda layer: layer,  # around each layer with weights
@@ -89,7 +89,7 @@ class Discriminator(nn.Module):
         super().__init__()
         image_channels, height, width = shape
         downs = halvings(height, width)
-        widths = _widths(channels, downs)
+        widths = _widths(config.discriminator_channels or default_width(shape), downs)
         layers = [wrap(nn.Conv2d(image_channels, widths[0], 3, padding=1)), nn.LeakyReLU(slope)]
         for narrow, wide in itertools.pairwise(widths):
             convolutions: list[nn.Module] = [nn.Conv2d(narrow, wide, 4, stride=2, padding=1)]
@@ -99,7 +99,7 @@ class Discriminator(nn.Module):
                 layers += [wrap(convolution), *([norm(wide)] if norm else []), nn.LeakyReLU(slope)]
         self.layers = nn.Sequential(*layers, nn.Flatten())
         features = widths[-1] * (height >> downs) * (width >> downs)
-        self.head = ProjectionHead(features, num_classes, wrap)
+        self.head = ProjectionHead(features, max(num_classes, 1), wrap)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return logits (N,); images: (N, C, H, W) in [-1, 1], labels: (N,) int64."""

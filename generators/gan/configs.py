@@ -121,109 +121,153 @@ class R3GANConfig(GANConfig):
         return found
 
 
+def _spec(
+    name: str,
+    label: str,
+    config: type[GANConfig],
+    implementation: str,
+    source: str,
+    **presets: Preset,
+) -> AlgorithmSpec:
+    return AlgorithmSpec(
+        name=name,
+        family="gan",
+        label=label,
+        config=config,
+        samplers=samplers_by_name(DirectSampler),
+        default_sampler="direct",
+        implementation=implementation,
+        source=source,
+        presets=presets,
+    )
+
+
 SPECS = (
-    AlgorithmSpec(
-        name="gan.dcgan",
-        family="gan",
-        label="DCGAN",
-        config=DCGANConfig,
-        samplers=samplers_by_name(DirectSampler),
-        default_sampler="direct",
-        implementation="generators.gan.dcgan:DCGAN",
-        source="Radford et al., 2016, Unsupervised representation learning with deep "
+    _spec(
+        "gan.dcgan",
+        "DCGAN",
+        DCGANConfig,
+        "generators.gan.dcgan:DCGAN",
+        "Radford et al., 2016, Unsupervised representation learning with deep "
         "convolutional generative adversarial networks",
-        presets={
-            "tiny": Preset(images=200_000),
-            "small": Preset(images=5_000_000),
-            "paper": Preset(
-                images=25_600_000,
-                config={
-                    "batch_size": 128,
-                    "decay": "constant",
-                    "warmup": 0,
-                    "latent_dim": 100,
-                    "generator_channels": 64,
-                    "discriminator_channels": 64,
-                },
-            ),
-        },
+        tiny=Preset(
+            images=120_000,
+            config={
+                "batch_size": 32,
+                "learning_rate": 4e-4,
+                "discriminator_learning_rate": 4e-4,
+                "latent_dim": 32,
+                "generator_channels": 32,
+                "discriminator_channels": 16,
+            },
+        ),
+        small=Preset(images=5_000_000),
+        paper=Preset(
+            images=25_600_000,
+            config={
+                "batch_size": 128,
+                "decay": "constant",
+                "warmup": 0,
+                "latent_dim": 100,
+                "generator_channels": 64,
+                "discriminator_channels": 64,
+            },
+        ),
     ),
-    AlgorithmSpec(
-        name="gan.sngan",
-        family="gan",
-        label="SNGAN",
-        config=SNGANConfig,
-        samplers=samplers_by_name(DirectSampler),
-        default_sampler="direct",
-        implementation="generators.gan.sngan:SNGAN",
-        source="Miyato et al., 2018, Spectral normalization for generative adversarial networks",
-        presets={
-            "tiny": Preset(images=200_000),
-            "small": Preset(images=5_000_000),
-            "paper": Preset(
-                images=32_000_000,
-                config={
-                    "learning_rate": 2e-4,
-                    "discriminator_learning_rate": 2e-4,
-                    "warmup": 0,
-                    "discriminator_steps": 5,
-                    "latent_dim": 128,
-                    "generator_channels": 64,
-                    "discriminator_channels": 64,
-                },
-            ),
-        },
+    _spec(
+        "gan.sngan",
+        "SNGAN",
+        SNGANConfig,
+        "generators.gan.sngan:SNGAN",
+        "Miyato et al., 2018, Spectral normalization for generative adversarial networks",
+        tiny=Preset(
+            images=120_000,
+            config={
+                "batch_size": 32,
+                "discriminator_steps": 1,
+                "latent_dim": 32,
+                "generator_channels": 32,
+                "discriminator_channels": 16,
+            },
+        ),
+        small=Preset(images=5_000_000),
+        paper=Preset(
+            images=32_000_000,
+            config={
+                "learning_rate": 2e-4,
+                "discriminator_learning_rate": 2e-4,
+                "warmup": 0,
+                "discriminator_steps": 5,
+                "latent_dim": 128,
+                "generator_channels": 64,
+                "discriminator_channels": 64,
+            },
+        ),
     ),
-    AlgorithmSpec(
-        name="gan.wgan_gp",
-        family="gan",
-        label="WGAN-GP",
-        config=WGANGPConfig,
-        samplers=samplers_by_name(DirectSampler),
-        default_sampler="direct",
-        implementation="generators.gan.wgan_gp:WGANGP",
-        source="Gulrajani et al., 2017, Improved training of Wasserstein GANs",
-        presets={
-            "tiny": Preset(images=200_000),
-            "small": Preset(images=5_000_000),
-            "paper": Preset(
-                images=32_000_000,
-                config={
-                    "warmup": 0,
-                    "latent_dim": 128,
-                    "generator_channels": 64,
-                    "discriminator_channels": 64,
-                },
-            ),
-        },
+    _spec(
+        "gan.wgan_gp",
+        "WGAN-GP",
+        WGANGPConfig,
+        "generators.gan.wgan_gp:WGANGP",
+        "Gulrajani et al., 2017, Improved training of Wasserstein GANs",
+        tiny=Preset(
+            images=120_000,
+            config={
+                "batch_size": 32,
+                "learning_rate": 4e-4,
+                "discriminator_learning_rate": 4e-4,
+                "discriminator_steps": 2,
+                "latent_dim": 32,
+                "generator_channels": 32,
+                "discriminator_channels": 16,
+            },
+        ),
+        small=Preset(images=5_000_000),
+        paper=Preset(
+            images=32_000_000,
+            config={
+                "warmup": 0,
+                "latent_dim": 128,
+                "generator_channels": 64,
+                "discriminator_channels": 64,
+            },
+        ),
     ),
-    AlgorithmSpec(
-        name="gan.r3gan",
-        family="gan",
-        label="R3GAN",
-        config=R3GANConfig,
-        samplers=samplers_by_name(DirectSampler),
-        default_sampler="direct",
-        implementation="generators.gan.r3gan:R3GAN",
-        source="Huang et al., 2024, The GAN is dead; long live the GAN! A modern GAN baseline",
-        presets={
-            "tiny": Preset(images=100_000),
-            "small": Preset(images=5_000_000),
-            "paper": Preset(
-                images=20_000_000,
-                config={
-                    "batch_size": 512,
-                    "warmup": 0,
-                    "ema_halflife": 0.25,
-                    "ema_halflife_kimg": 5000,
-                    "horizontal_flip": True,
-                    "generator_channels": 768,
-                    "discriminator_channels": 768,
-                    "most_channels": 768,
-                    "blocks": 2,
-                    "diff_augment": "color,translation,cutout",
-                },
-            ),
-        },
+    _spec(
+        "gan.r3gan",
+        "R3GAN",
+        R3GANConfig,
+        "generators.gan.r3gan:R3GAN",
+        "Huang et al., 2024, The GAN is dead; long live the GAN! A modern GAN baseline",
+        tiny=Preset(
+            images=50_000,
+            config={
+                "batch_size": 32,
+                "learning_rate": 1e-3,
+                "discriminator_learning_rate": 1e-3,
+                "gamma": 0.5,
+                "final_gamma": 0.05,
+                "latent_dim": 32,
+                "generator_channels": 16,
+                "discriminator_channels": 16,
+                "expansion": 1,
+            },
+        ),
+        small=Preset(images=5_000_000),
+        paper=Preset(
+            images=20_000_000,
+            config={
+                "batch_size": 512,
+                "warmup": 0,
+                "ema_halflife": 0.25,
+                "ema_halflife_kimg": 5000,
+                "horizontal_flip": True,
+                "generator_channels": 768,
+                "discriminator_channels": 768,
+                "most_channels": 768,
+                "blocks": 2,
+                "diff_augment": "color,translation,cutout",
+            },
+        ),
     ),
 )

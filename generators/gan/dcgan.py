@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from generators.base import Context, Shape
 from generators.gan.adversarial import GAN, Loss, verdicts
-from generators.gan.backbones import Discriminator, Generator, PlainBatchNorm2d, default_width
+from generators.gan.backbones import Discriminator, Generator
 from generators.gan.configs import DCGANConfig
 
 INITIAL_STD = 0.02  # of weights
@@ -26,21 +26,9 @@ class DCGAN(GAN):
     compilable = ("generator", "discriminator")
 
     def __init__(self, config: DCGANConfig, *, shape: Shape, num_classes: int) -> None:
-        width, classes = default_width(shape), max(num_classes, 1)
-        generator = Generator(
-            shape,
-            PlainBatchNorm2d,
-            latent_dim=config.latent_dim,
-            channels=config.generator_channels or 2 * width,
-            num_classes=classes,
-        )
+        generator = Generator(shape, config, num_classes, conditional_norm=False)
         discriminator = Discriminator(
-            shape,
-            channels=config.discriminator_channels or width,
-            num_classes=classes,
-            slope=0.2,
-            between=False,
-            norm=nn.BatchNorm2d,
+            shape, config, num_classes, slope=0.2, between=False, norm=nn.BatchNorm2d
         )
         super().__init__(config, generator, discriminator, shape=shape, num_classes=num_classes)
         for network in (generator, discriminator):
@@ -62,7 +50,7 @@ class DCGAN(GAN):
 
 
 def _initialise(layer: nn.Module) -> None:
-    """Draw weights from N(0, 0.02), as in section 4 of the paper; batch normalisation's from N(1, 0.02)."""
+    """Draw weights from N(0, 0.02), section 4; factors of batch normalisation from N(1, 0.02)."""
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(layer.weight, std=INITIAL_STD)
         if layer.bias is not None:

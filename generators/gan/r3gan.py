@@ -70,7 +70,8 @@ class R3GAN(GAN):
 
     def generator_loss(self, real: Tensor, fake: Tensor, labels: Tensor, context: Context) -> Loss:
         """Return softplus(D(x) - D(G(z)))."""
-        logits_real = self.logits(real, labels, context)
+        with torch.no_grad():
+            logits_real = self.logits(real, labels, context)
         loss = relativistic(self.logits(fake, labels, context), logits_real)
         return loss, {"generator": loss}
 

@@ -14,9 +14,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from generators.base import Context, Shape
 from generators.gan.adversarial import GAN, Loss, verdicts
-from generators.gan.backbones import Discriminator, Generator, default_width
+from generators.gan.backbones import Discriminator, Generator
 from generators.gan.configs import SNGANConfig
-from generators.layers import ConditionalBatchNorm2d
 
 
 class SNGAN(GAN):
@@ -25,21 +24,9 @@ class SNGAN(GAN):
     compilable = ("generator",)
 
     def __init__(self, config: SNGANConfig, *, shape: Shape, num_classes: int) -> None:
-        width, classes = default_width(shape), max(num_classes, 1)
-        generator = Generator(
-            shape,
-            lambda channels: ConditionalBatchNorm2d(channels, classes),
-            latent_dim=config.latent_dim,
-            channels=config.generator_channels or 2 * width,
-            num_classes=classes,
-        )
+        generator = Generator(shape, config, num_classes, conditional_norm=True)
         discriminator = Discriminator(
-            shape,
-            channels=config.discriminator_channels or width,
-            num_classes=classes,
-            slope=0.1,
-            between=True,
-            wrap=spectral_norm,
+            shape, config, num_classes, slope=0.1, between=True, wrap=spectral_norm
         )
         super().__init__(config, generator, discriminator, shape=shape, num_classes=num_classes)
 

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from generators.base import Context, Shape
 from generators.gan.adversarial import GAN, Loss, verdicts
-from generators.gan.backbones import Discriminator, Generator, default_width
+from generators.gan.backbones import Discriminator, Generator
 from generators.gan.configs import WGANGPConfig
-from generators.layers import ConditionalBatchNorm2d
 
 
 class WGANGP(GAN):
@@ -24,22 +23,9 @@ class WGANGP(GAN):
     penalised = True
 
     def __init__(self, config: WGANGPConfig, *, shape: Shape, num_classes: int) -> None:
-        width, classes = default_width(shape), max(num_classes, 1)
         self.config = config
-        generator = Generator(
-            shape,
-            lambda channels: ConditionalBatchNorm2d(channels, classes),
-            latent_dim=config.latent_dim,
-            channels=config.generator_channels or 2 * width,
-            num_classes=classes,
-        )
-        critic = Discriminator(
-            shape,
-            channels=config.discriminator_channels or width,
-            num_classes=classes,
-            slope=0.2,
-            between=True,
-        )
+        generator = Generator(shape, config, num_classes, conditional_norm=True)
+        critic = Discriminator(shape, config, num_classes, slope=0.2, between=True)
         super().__init__(config, generator, critic, shape=shape, num_classes=num_classes)
 
     def discriminator_loss(
