@@ -22,11 +22,14 @@ from generators.configs import SamplerConfig
 from generators.diffusion.base import DiffusionModel
 from generators.diffusion.configs import DiffusionSampler, FlowConfig, HeunSampler
 from generators.diffusion.edm import per_image
-from generators.diffusion.losses import by_noise
+from generators.diffusion.likelihood import continuous_vlb
+from generators.diffusion.losses import by_quarter
 from generators.diffusion.walks import even_levels, walk_euler, walk_heun
+from generators.layers import labels_or_zeros
 from generators.noise import NoiseSource
 
 TIME_SCALE = 1000.0
+EARLIEST, LATEST = 0.002, 0.999  # of the bound on the likelihood: log SNR is infinite at the ends
 LOGITS = {"logit-normal": (0.0, 1.0), "edm": (-1.2, 1.2)}  # mean and deviation of t's logit
 
 
@@ -49,7 +52,7 @@ class Flow(DiffusionModel):
         velocity = self.networks["denoiser"](x, TIME_SCALE * t, labels).float()
         losses = (velocity - (epsilon - x_0)).square().mean(dim=(1, 2, 3))
         loss = losses.mean()
-        return loss, {"velocity": loss, **by_noise(losses, ndtr(z))}
+        return loss, {"velocity": loss, **by_quarter("mse", losses, ndtr(z))}
 
     def sample(
         self,
@@ -87,6 +90,35 @@ class Flow(DiffusionModel):
     def add_noise(self, images: Tensor, time: float, noise: NoiseSource) -> Tensor:
         """Return images with their part in the mixture at a time."""
         return images.lerp(noise.normal(*images.shape[1:]), time)
+
+    def bits_per_dimension(
+        self,
+        networks: Mapping[str, nn.Module],
+        images: Tensor,
+        labels: Tensor | None,
+        generator: torch.Generator,
+        *,
+        samples: int = 1,
+    ) -> dict[str, Tensor]:
+        """Return the variational bound of infinitely many steps, (N,) float64, as `vlb`.
+
+        Between times EARLIEST and LATEST, at `samples` times for each image.
+        """
+        known = labels_or_zeros(labels, len(images), images.device)
+
+        def alpha_sigma(part: Tensor) -> tuple[Tensor, Tensor]:
+            t = EARLIEST + (LATEST - EARLIEST) * part
+            return 1 - t, t
+
+        def predict_x_0(x: Tensor, part: Tensor) -> Tensor:
+            t = alpha_sigma(part)[1].to(x.dtype)
+            velocity: Tensor = networks["denoiser"](x, TIME_SCALE * t, known)
+            return (x - per_image(t) * velocity).clamp(-1, 1)
+
+        bound = continuous_vlb(
+            predict_x_0, images, alpha_sigma=alpha_sigma, generator=generator, samples=samples
+        )
+        return {"vlb": bound}
 
 
 def draw_times(z: Tensor, time_sampling: str) -> Tensor:
