@@ -284,8 +284,8 @@ def _counting_evaluations(generator: LoadedGenerator) -> Iterator[_Evaluations]:
     """Count how many images go through the networks that sampling uses."""
     evaluations = _Evaluations()
 
-    def count(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        evaluations.rows += len(output)
+    def count(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, object]) -> None:
+        evaluations.rows += len(output[0] if isinstance(output, tuple) else output)
 
     names = generator.model.sampling_networks
     hooks = [generator.averages[name].register_forward_hook(count) for name in names]

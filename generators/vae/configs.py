@@ -1,8 +1,9 @@
 """Configurations of VAEs and their samplers (torch-free rim)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from generators.configs import DirectSampler, TrainingConfig, option
+from generators.configs import DirectSampler, SamplerConfig, TrainingConfig, named, option
 from generators.specs import AlgorithmSpec, Preset, samplers_by_name
 
 
@@ -26,6 +27,89 @@ class ConvVAEConfig(TrainingConfig):
     )
 
 
+@dataclass(frozen=True)
+class HierarchicalVAEConfig(TrainingConfig):
+    """Hierarchical variational autoencoder after VDVAE."""
+
+    learning_rate: float = option(2e-3, "AdamW step size at its peak", minimum=1e-8, maximum=1.0)
+    clip_norm: float = option(
+        200.0, "largest gradient norm (0 = no clipping)", minimum=0, maximum=1e6
+    )
+    skip_norm: float = option(
+        400.0,
+        "skip a step whose gradient norm is larger (0 = only if it is not finite)",
+        minimum=0,
+        maximum=1e9,
+    )
+    width: int = option(
+        0, "channels of the features on every grid (0 = by resolution)", minimum=0, maximum=2048
+    )
+    bottleneck: float = option(
+        0.25, "channels within a residual block, as a part of the width", minimum=0.01, maximum=1
+    )
+    latent_channels: int = option(
+        8, "channels of each stochastic layer's latent", minimum=1, maximum=256
+    )
+    stochastic_layers: str = option(
+        "",
+        "stochastic layers on the image's grid, on that of half its sides and so on to 1x1, "
+        "such as 1,2,2,1 (empty = by resolution)",
+    )
+    encoder_blocks: str = option(
+        "",
+        "residual blocks of the encoder on the same grids, and of the decoder on those without "
+        "stochastic layers (empty = as the stochastic layers)",
+    )
+    mixtures: int = option(
+        5, "logistics in the mixture of each pixel's likelihood", minimum=1, maximum=100
+    )
+    kl_warmup: float = option(
+        0.0, "part of the budget over which the KL term's weight rises from 0", minimum=0, maximum=1
+    )
+    weight_decay: float = option(
+        0.01, "decoupled weight decay, times the learning rate", minimum=0, maximum=1
+    )
+
+    def problems(self) -> dict[str, str]:
+        """Return what is wrong with the fields together."""
+        errors = super().problems()
+        for name in ("stochastic_layers", "encoder_blocks"):
+            if message := _wrong_counts(getattr(self, name)):
+                errors[name] = message
+        return errors
+
+
+def counts(text: str) -> list[int]:
+    """Return the whole numbers of `1,2,2`; none for an empty text."""
+    return [int(word) for word in text.split(",")] if text else []
+
+
+def _wrong_counts(text: str) -> str | None:
+    """Return what is wrong with a text of counts; None if nothing is."""
+    words = text.split(",") if text else ["1"]
+    if not all(word.isdecimal() and word.isascii() and len(word) <= 2 for word in words):
+        return f"expected whole numbers in 0..99 with commas between them, got {text!r}"[:300]
+    return None if any(map(int, words[:4])) else "expected at least 1 on one of the finest 4 grids"
+
+
+@dataclass(frozen=True)
+class HierarchicalSampler(SamplerConfig):
+    """One pass from the top of the hierarchy down to the pixels."""
+
+    name: ClassVar[str] = "hierarchical"
+    temperature: float = option(
+        1.0, "factor of the latents' standard deviations", minimum=0.01, maximum=2
+    )
+    pixels: str = option(
+        "mean", "what is shown of each pixel's distribution", choices=("mean", "sample")
+    )
+
+    def label(self) -> str:
+        """Return `hierarchical`, with what differs from the defaults."""
+        shown = [] if self.pixels == "mean" else [f"pixels={self.pixels}"]
+        return " ".join(["hierarchical", *named("T", self.temperature, 1), *shown])
+
+
 SPECS = (
     AlgorithmSpec(
         name="vae.conv",
@@ -41,6 +125,47 @@ SPECS = (
             "tiny": Preset(images=300_000),
             "small": Preset(images=5_000_000),
             "paper": Preset(images=5_000_000),
+        },
+    ),
+    AlgorithmSpec(
+        name="vae.hierarchical",
+        family="vae",
+        label="Hierarchical VAE",
+        config=HierarchicalVAEConfig,
+        samplers=samplers_by_name(HierarchicalSampler),
+        default_sampler="hierarchical",
+        implementation="generators.vae.hierarchical:HierarchicalVAE",
+        source="Child, 2021, Very deep VAEs generalize autoregressive models and can outperform "
+        "them on images",
+        presets={
+            "tiny": Preset(
+                images=60_000,
+                config={
+                    "batch_size": 32,
+                    "width": 64,
+                    "bottleneck": 0.5,
+                    "stochastic_layers": "0,0,2,2,0,1",
+                    "encoder_blocks": "0,2,2,2,0,1",
+                    "kl_warmup": 0.2,
+                },
+            ),
+            "small": Preset(images=5_000_000),
+            # 1.1 million iterations of 32 images; the average's decay is 0.9999
+            "paper": Preset(
+                images=35_200_000,
+                config={
+                    "batch_size": 32,
+                    "learning_rate": 2e-4,
+                    "warmup": 0.0001,
+                    "decay": "constant",
+                    "ema_halflife_kimg": 222,
+                    "width": 384,
+                    "latent_channels": 16,
+                    "stochastic_layers": "21,10,5,2,0,1",
+                    "encoder_blocks": "11,6,6,3,0,3",
+                    "mixtures": 10,
+                },
+            ),
         },
     ),
 )

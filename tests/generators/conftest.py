@@ -11,7 +11,7 @@ from generators.configs import TrainingConfig
 from generators.diffusion.configs import DDPMConfig, ECTConfig, EDMConfig, FlowConfig
 from generators.gan.configs import DCGANConfig, R3GANConfig, SNGANConfig, WGANGPConfig
 from generators.training import Budget, TrainingResult, train
-from generators.vae.configs import ConvVAEConfig
+from generators.vae.configs import ConvVAEConfig, HierarchicalVAEConfig
 
 TINY: dict[str, TrainingConfig] = {
     "gan.dcgan": DCGANConfig(
@@ -43,6 +43,9 @@ TINY: dict[str, TrainingConfig] = {
         diff_augment="color,translation,cutout",
     ),
     "vae.conv": ConvVAEConfig(batch_size=16, latent_dim=4, base_channels=8),
+    "vae.hierarchical": HierarchicalVAEConfig(
+        batch_size=16, width=8, latent_channels=2, stochastic_layers="1,1,0,1", mixtures=2
+    ),
     "diffusion.ddpm": DDPMConfig(batch_size=16, base_channels=8, timesteps=40, dropout=0.1),
     "diffusion.edm": EDMConfig(batch_size=16, base_channels=8, dropout=0.1),
     "diffusion.flow": FlowConfig(batch_size=16, base_channels=8, dropout=0.1),

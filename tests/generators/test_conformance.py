@@ -31,6 +31,7 @@ FAST: dict[str, dict[str, float]] = {
     "euler": {"steps": 4},
     "consistency": {"steps": 3},
     "direct": {},
+    "hierarchical": {},
 }
 NFE = {
     ("gan.dcgan", "direct"): 1,
@@ -38,6 +39,7 @@ NFE = {
     ("gan.wgan_gp", "direct"): 1,
     ("gan.r3gan", "direct"): 1,
     ("vae.conv", "direct"): 1,
+    ("vae.hierarchical", "hierarchical"): 1,
     ("diffusion.ddpm", "ddpm"): 40,
     ("diffusion.ddpm", "ddim"): 5,
     ("diffusion.ddpm", "dpmsolver++"): 5,

@@ -27,7 +27,8 @@ from generators.registry import (
 from generators.vae.configs import ConvVAEConfig
 from tests.generators.conftest import exactly
 
-CHECKED_TEXTS = {"channel_multipliers"}  # by their configuration's `problems`
+# by their configuration's `problems`
+CHECKED_TEXTS = {"channel_multipliers", "stochastic_layers", "encoder_blocks"}
 SAMPLERS = sorted({(a.name, s) for a in ALGORITHMS.values() for s in a.samplers})
 CONFIGS = sorted({a.config for a in ALGORITHMS.values()}, key=lambda config: config.__name__)
 
