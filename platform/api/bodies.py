@@ -48,7 +48,7 @@ class SubmissionSerializer(serializers.Serializer[Any]):
     protocols = serializers.ListField(
         child=serializers.CharField(min_length=8, max_length=64),
         min_length=1,
-        help_text="fingerprints of protocols of that dataset, or their beginnings",
+        help_text="protocols of that dataset: fingerprints, their beginnings, or names that only one has",
     )
     budget = BudgetSerializer()
     seeds = serializers.JSONField(

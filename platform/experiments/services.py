@@ -18,6 +18,7 @@ from experiments.models import (
     Run,
     SampleSet,
 )
+from experiments.resubmission import differences
 from experiments.specification import ExperimentSpec, SpecificationError, read_experiment
 from generators import registry
 from jobs import lifecycle
@@ -36,6 +37,22 @@ def submit_data(data: Mapping[str, Any], *, user: User | None) -> Experiment:
         SpecificationError: with every wrong field; nothing is written.
     """
     return submit_experiment(read_experiment(data), user=user)
+
+
+def submit_once(data: Mapping[str, Any], *, user: User | None) -> tuple[Experiment, bool]:
+    """Return the experiment that plain data describes, and whether it was submitted just now.
+
+    Raises:
+        SpecificationError: with every wrong field; or, if another experiment has the name, with
+            everything that differs.
+    """
+    spec = read_experiment(data)
+    found = Experiment.objects.filter(name=spec.name).first()
+    if found is None:
+        return submit_experiment(spec, user=user), True
+    if errors := differences(found, spec):
+        raise SpecificationError({"name": f"another experiment is named {spec.name!r}", **errors})
+    return found, False
 
 
 @transaction.atomic

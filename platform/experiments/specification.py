@@ -72,7 +72,7 @@ class _Reader:
 def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     """Return the experiment that plain data describes.
 
-    `{"name", "dataset": slug, "protocols": [fingerprint or its beginning], "budget": {"images": n}
+    `{"name", "dataset": slug, "protocols": [fingerprint, its beginning or a name], "budget": {"images": n}
     or {"device_seconds": s}, "seeds": [0, 1] or a count, "entries": [{"algorithm", "label",
     "preset", "config": {}, "samplers": [{"name", …}]}]}`
 
@@ -140,9 +140,9 @@ def _read_protocols(
         return []
     found = []
     for index, beginning in enumerate(fingerprints):
-        protocol = _find_protocol(beginning)
+        protocol = _find_protocol(beginning, dataset)
         if protocol is None:
-            message = f"expected the fingerprint of one protocol, got {beginning!r}"
+            message = f"expected the fingerprint or name of one protocol, got {beginning!r}"
             reader.wrong(f"protocols.{index}", message[:300])
         elif dataset is not None and protocol.dataset_id != dataset.pk:
             message = f"the protocol measures {protocol.dataset}, not {dataset}"
@@ -154,10 +154,14 @@ def _read_protocols(
     return found
 
 
-def _find_protocol(beginning: object) -> Protocol | None:
-    if not isinstance(beginning, str) or len(beginning) < 8:
+def _find_protocol(text: object, dataset: Dataset | None) -> Protocol | None:
+    """Return the protocol whose fingerprint begins so; else the dataset's only one of the name."""
+    if not isinstance(text, str) or len(text) < 8:
         return None
-    matches = list(Protocol.objects.filter(fingerprint__startswith=beginning)[:2])
+    matches = list(Protocol.objects.filter(fingerprint__startswith=text)[:2])
+    if not matches and dataset is not None:
+        named = Protocol.objects.filter(dataset=dataset, name=text)
+        matches = [protocol for protocol in named if not protocol.refusal]
     return matches[0] if len(matches) == 1 else None
 
 

@@ -1,4 +1,4 @@
-"""Child processes of the demo: started with a log file, ended together with it."""
+"""Child processes of a command: started with a log file, ended together with it."""
 
 import ctypes
 import os
@@ -71,10 +71,10 @@ class Child:
         self.process.wait()
 
 
-def worker(*, concurrency: int) -> Child:
-    """Start a Celery worker for both queues."""
+def worker(name: str, *, concurrency: int) -> Child:
+    """Start a Celery worker for both queues, `name` on this host."""
     threads = max(1, (os.cpu_count() or 1) // concurrency)
-    command = ["-m", "celery", "-A", "config", "worker", "-n", "demo@%h", "-Q", "gpu,default"]
+    command = ["-m", "celery", "-A", "config", "worker", "-n", f"{name}@%h", "-Q", "gpu,default"]
     command += ["-c", str(concurrency), "-l", "INFO", "--without-gossip", "--without-mingle"]
     env = environment(TORCH_THREADS=os.environ.get("TORCH_THREADS", str(threads)))
     return Child("worker", command, env=env)

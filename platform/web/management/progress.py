@@ -1,14 +1,21 @@
-"""An experiment's progress in the terminal: a bar per run, then sampling, then evaluation."""
+"""An experiment's progress in the terminal: a bar per run, then sampling, then evaluation.
+
+Of more jobs than the terminal has lines only those are shown that work or have failed.
+"""
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column as TableColumn, Table
 
+from experiments.comparison import ExperimentJobs
 from experiments.models import Evaluation, Experiment, Run, SampleSet
+from experiments.progress import progress
 from jobs.models import Job, Status
 from leaderboards import digits
 from leaderboards.ranking import Board, Cell, Column, shown
+
+LINES_LEFT = 4  # of the terminal, above the bars
 
 
 def duration(seconds: float) -> str:
@@ -73,26 +80,34 @@ class ProgressView:
             console=console,
             disable=not console.is_terminal,
         )
+        self.all = self.progress.add_task("completed", total=None, verb="jobs", detail="")
         self.bars: dict[tuple[str, int], TaskID] = {}
         self.told: set[tuple[str, int, int]] = set()
 
     def show(self, experiment: Experiment) -> bool:
         """Show the jobs as they are now; return whether all are finished."""
-        jobs = experiment.jobs()
+        jobs = ExperimentJobs.of(experiment).all
+        standing = progress([experiment])[experiment.pk]
+        self.progress.update(
+            self.all, completed=standing.completed, total=standing.total, detail=str(standing)
+        )
+        fit = len(jobs) < self.console.height - LINES_LEFT
         for job in jobs:
-            self._show_bar(job)
+            self._show_bar(job, visible=fit or job.is_active or job.status == Status.FAILED)
             if job.is_finished and not self.console.is_terminal:
                 self._tell(job)
         return all(job.is_finished for job in jobs)
 
-    def _show_bar(self, job: Job) -> None:
+    def _show_bar(self, job: Job, *, visible: bool) -> None:
         key = (job.type_name(), job.pk)
         if key not in self.bars:
             self.bars[key] = self.progress.add_task(
                 _name(job), total=100, verb=_verb(job), detail=""
             )
         percent = 100 if job.status == Status.COMPLETED else getattr(job, "percent", 0)
-        self.progress.update(self.bars[key], completed=percent, detail=describe(job))
+        self.progress.update(
+            self.bars[key], completed=percent, detail=describe(job), visible=visible
+        )
 
     def _tell(self, job: Job) -> None:
         key = (job.type_name(), job.pk, job.attempt)

@@ -1,22 +1,18 @@
 """The first comparison on one machine: `python manage.py demo`."""
 
-import fcntl
-import json
 import os
 import secrets
-import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
 from rich.console import Console
 
 from accounts.models import User
@@ -24,12 +20,7 @@ from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Experiment
 from experiments.specification import SpecificationError
-from jobs import lifecycle
-from jobs.models import Status, Worker
-from leaderboards import export
-from leaderboards.ranking import rank
-from web.management import processes
-from web.management.progress import ProgressView, board_table
+from web.management import following, processes
 
 NAME = "GAN vs VAE vs diffusion"
 BUDGET_IMAGES = 25_000  # digits read as asked, and no model so long in training that it copies
@@ -43,7 +34,6 @@ ENTRIES = [
         "samplers": [{"name": "ddim", "steps": 50}, {"name": "dpmsolver++", "steps": 15}],
     },
 ]
-RESTARTS = 5  # of a worker that died, before the demo gives up
 
 
 class Command(BaseCommand):
@@ -63,29 +53,26 @@ class Command(BaseCommand):
         check(options)
         if options["data"] is not None:
             go_to(options["data"].resolve())
-        for ending in (signal.SIGTERM, signal.SIGHUP):  # killed, or its terminal was closed
-            signal.signal(ending, signal.default_int_handler)
-        try:
-            complete = self.run(options)
-        except KeyboardInterrupt:
-            self.console.print("Stopped. The same command goes on where this one ended.")
-            raise SystemExit(130) from None
-        if not complete:
-            raise SystemExit(1)
+        with following.interruptible(self.console):
+            if not self.run(options):
+                raise SystemExit(1)
 
     def run(self, options: dict[str, Any]) -> bool:
         """Return whether every job of the comparison completed."""
         with ExitStack() as stack:
-            stack.enter_context(only_one())
+            lock = stack.enter_context(following.Lock("demo.lock"))
+            if not lock.take():
+                raise CommandError(f"another demo is running in {settings.DATA_DIR}")
             experiment = self.prepare(options)
             web = processes.web(port=options["port"])
             stack.callback(web.stop)
-            worker = processes.worker(concurrency=2 if (os.cpu_count() or 1) > 1 else 1)
-            stack.callback(stop_worker, worker)
+            concurrency = 2 if (os.cpu_count() or 1) > 1 else 1
+            own = stack.enter_context(following.OwnWorker("demo", concurrency=concurrency))
+            worker = own.start()
             address = f"http://127.0.0.1:{options['port']}{experiment.get_absolute_url()}"
             self.console.print(f"Serving [bold]{address}[/]  (logs in {worker.log.parent})")
-            self.follow(experiment, worker, web)
-            complete = self.report(experiment, options["json"])
+            following.follow(experiment, self.console, partial(look_after, web, own))
+            complete = following.report(experiment, self.console, options["json"])
             if not options["exit"]:
                 self.console.print(f"The site goes on at {address} until Ctrl-C.")
                 keep_alive(worker, web)
@@ -132,33 +119,6 @@ class Command(BaseCommand):
         except SpecificationError as error:
             raise CommandError(str(error)) from error
 
-    def follow(self, experiment: Experiment, worker: processes.Child, web: processes.Child) -> None:
-        """Show progress until every job is finished; start a worker that died again."""
-        restarts = 0
-        view = ProgressView(self.console)
-        with view.progress:
-            while not view.show(experiment):
-                if not web.is_alive():
-                    raise CommandError(f"the web server ended:\n{web.tail()}")
-                if not worker.is_alive():
-                    restarts += 1
-                    if restarts > RESTARTS:
-                        raise CommandError(f"the worker ended {restarts} times:\n{worker.tail()}")
-                    worker.start()
-                time.sleep(0.5)
-            view.show(experiment)
-
-    def report(self, experiment: Experiment, json_file: Path | None) -> bool:
-        """Print the board and what failed, write the rows, return whether all completed."""
-        board = rank(experiment.protocols.get(), experiment=experiment)
-        self.console.print(board_table(board))
-        if json_file is not None:
-            write_json(json_file, export.rows(board))
-        unfinished = [job for job in experiment.jobs() if job.status != Status.COMPLETED]
-        for job in unfinished:
-            self.console.print(f"[red]{job}: {job.status}: {job.reason}[/]")
-        return not unfinished
-
 
 def check(options: dict[str, Any]) -> None:
     """Refuse options that cannot work before anything is made."""
@@ -166,8 +126,7 @@ def check(options: dict[str, Any]) -> None:
         raise CommandError(f"--seeds: expected 1 to 100, got {options['seeds']}")
     if not 1 <= options["port"] <= 65535:
         raise CommandError(f"--port: expected 1 to 65535, got {options['port']}")
-    if options["json"] is not None and not options["json"].resolve().parent.is_dir():
-        raise CommandError(f"--json: the folder {options['json'].resolve().parent} does not exist")
+    following.check_json(options["json"])
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -191,24 +150,11 @@ def restart(**variables: str) -> NoReturn:
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **variables})  # noqa: S606  # ourselves
 
 
-@contextmanager
-def only_one() -> Iterator[None]:
-    """Hold the data folder for this demo alone."""
-    with (settings.DATA_DIR / "demo.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CommandError(f"another demo is running in {settings.DATA_DIR}") from error
-        yield
-
-
-def stop_worker(worker: processes.Child) -> None:
-    """End the worker; what it was doing goes back to the queue at once."""
-    worker.stop()
-    connections.close_all()
-    lifecycle.requeue_lost(
-        of=Worker.objects.filter(name__startswith="demo@", pid=worker.process.pid)
-    )
+def look_after(web: processes.Child, worker: following.OwnWorker) -> None:
+    """See that the site is still served and that the worker works."""
+    if not web.is_alive():
+        raise CommandError(f"the web server ended:\n{web.tail()}")
+    worker.look()
 
 
 def keep_alive(worker: processes.Child, web: processes.Child) -> None:
@@ -217,9 +163,3 @@ def keep_alive(worker: processes.Child, web: processes.Child) -> None:
         time.sleep(0.5)
     ended = web if worker.is_alive() else worker
     raise CommandError(f"the {ended.name} ended:\n{ended.tail()}")
-
-
-def write_json(path: Path, rows: list[dict[str, Any]]) -> None:
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    temporary.write_text(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    temporary.replace(path)

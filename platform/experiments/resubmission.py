@@ -1,0 +1,54 @@
+"""Whether an experiment is the one that a specification describes, and what differs if not."""
+
+from typing import Any
+
+from experiments.models import Entry, Experiment
+from experiments.specification import EntrySpec, ExperimentSpec
+
+ABSENT = "nothing"
+
+
+def differences(experiment: Experiment, spec: ExperimentSpec) -> dict[str, str]:
+    """Return each dotted path at which they differ with both values; empty if they are the same."""
+    before, after = _described(experiment), _specified(spec)
+    if before["entries"] == after["entries"]:
+        generators = experiment.entries.filter(kind=Entry.Kind.GENERATOR)
+        for index, (submitted, specified) in enumerate(zip(generators, spec.entries, strict=True)):
+            before |= _entry(f"entries.{index}", submitted)
+            after |= _entry(f"entries.{index}", specified)
+    return {
+        path: f"{before.get(path, ABSENT)} when it was submitted, {after.get(path, ABSENT)} now"
+        for path in before | after
+        if before.get(path, ABSENT) != after.get(path, ABSENT)
+    }
+
+
+def _described(experiment: Experiment) -> dict[str, Any]:
+    generators = experiment.entries.filter(kind=Entry.Kind.GENERATOR)
+    return {
+        "dataset": experiment.dataset.slug,
+        "protocols": sorted(protocol.label for protocol in experiment.protocols.all()),
+        "budget": experiment.budget,
+        "seeds": experiment.seeds,
+        "entries": [entry.label for entry in generators],
+    }
+
+
+def _specified(spec: ExperimentSpec) -> dict[str, Any]:
+    budget = Experiment(budget_images=spec.budget_images, budget_seconds=spec.budget_seconds).budget
+    return {
+        "dataset": spec.dataset.slug,
+        "protocols": sorted(protocol.label for protocol in spec.protocols),
+        "budget": budget,
+        "seeds": spec.seeds,
+        "entries": [entry.label for entry in spec.entries],
+    }
+
+
+def _entry(path: str, entry: Entry | EntrySpec) -> dict[str, Any]:
+    config = {f"{path}.config.{name}": value for name, value in entry.config.items()}
+    return {
+        f"{path}.algorithm": entry.algorithm,
+        **config,
+        f"{path}.samplers": entry.samplers,
+    }
