@@ -26,7 +26,10 @@ class ImageStream:
         device: torch.device,
         horizontal_flip: bool,
     ) -> None:
-        self._images = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+        # one image format has one layout: grey images that were stored channels last are contiguous
+        # with strides of their own, which choose other kernels and so other last bits
+        flat = torch.from_numpy(np.ascontiguousarray(images).reshape(-1))
+        self._images = flat.view(images.shape).to(device)
         self._labels = None if labels is None else torch.from_numpy(labels).long().to(device)
         self._seed = seed
         self._horizontal_flip = horizontal_flip

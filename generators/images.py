@@ -2,7 +2,8 @@
 
 On disk: `.npz` as `numpy.savez` writes it, `arr_0` (N, H, W, C) uint8 and, when labelled,
 `labels` (N,) int64. Read as well: folders and zip archives of PNG, JPEG and WebP, one folder per
-class. What is read is data from strangers: sizes are bounded before anything is decoded.
+class, and folders with `train.npz` and `test.npz`, as datasets are prepared. What is read is data
+from strangers: sizes are bounded before anything is decoded.
 """
 
 import io
@@ -10,7 +11,7 @@ import math
 import re
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -57,12 +58,14 @@ def read_images(path: Path, *, split: str = TRAIN) -> LabelledImages:
     """Return the images of an `.npz` file, a folder or a zip archive.
 
     In a folder or an archive an image's class is the folder it lies in. Where the top folders are
-    `train` and `test`, only `split` is read.
+    `train` and `test`, or the files `train.npz` and `test.npz`, only `split` is read.
 
     Raises:
         ImagesError: if the path or a file in it is not what it should be.
     """
     if path.is_dir():
+        if (path / f"{split}.npz").is_file():
+            return _read_npz(path / f"{split}.npz")
         return _read_encoded(_files_of_folder(path), path, split)
     if not path.is_file():
         raise ImagesError(f"{path}: there is no such file or folder")
@@ -74,21 +77,36 @@ def read_images(path: Path, *, split: str = TRAIN) -> LabelledImages:
         return _read_encoded(_files_of_archive(archive), path, split)
 
 
-def write_npz(path: Path, pixels: np.ndarray, labels: np.ndarray | None) -> str:
+def write_npz(
+    path: Path, pixels: np.ndarray, labels: np.ndarray | None, *, seeds: Sequence[int] | None = None
+) -> str:
     """Write images to `.npz`, whole or not at all, and return the sha256 of the file in hex.
 
     Args:
         path: where to.
         pixels: (N, C, H, W) uint8.
         labels: (N,) whole numbers, or None.
+        seeds: what each image was drawn from, as `seeds` (N,) int64; reading ignores them.
     """
     _check_pixels(pixels, path)
-    arrays = {"arr_0": np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))}  # NCHW -> NHWC
+    arrays = {"arr_0": channels_last(pixels)}
     if labels is not None:
         arrays["labels"] = np.asarray(labels, dtype=np.int64)
+    if seeds is not None:
+        arrays["seeds"] = np.asarray(seeds, dtype=np.int64)
+    return write_arrays(path, arrays)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
+    """Write arrays by name to `.npz`, whole or not at all, and return the sha256 of the file."""
     with replacing(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes allow_pickle there
     return sha256_of(path)
+
+
+def channels_last(pixels: np.ndarray) -> np.ndarray:
+    """Return images (…, C, H, W) as (…, H, W, C), contiguous."""
+    return np.ascontiguousarray(np.moveaxis(pixels, -3, -1))
 
 
 def grid_png(pixels: np.ndarray, columns: int, path: Path, *, side: int = 64) -> None:

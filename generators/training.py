@@ -382,7 +382,15 @@ class _Keeper:
                 raise ValueError(f"{path} belongs to no training: its manifest has no {name!r}")
         for name, expected in self._identity.items():
             if manifest.get(name) != expected:
+                wanted, found = _differing(expected, manifest.get(name))
                 raise ValueError(
-                    f"{path} belongs to another training: "
-                    f"expected {name} {expected}, found {manifest.get(name)}"
+                    f"{path} belongs to another training: expected {name} {wanted}, found {found}"
                 )
+
+
+def _differing(expected: Any, found: Any) -> tuple[Any, Any]:
+    """Return both as they are, or of two mappings only what differs."""
+    if not (isinstance(expected, dict) and isinstance(found, dict)):
+        return expected, found
+    names = [n for n in {**expected, **found} if expected.get(n) != found.get(n)]
+    return {n: expected.get(n) for n in names}, {n: found.get(n) for n in names}

@@ -1,0 +1,455 @@
+"""The arguments of `python -m generators`; options are generated from configuration classes.
+
+Torch-free: `--help` and `list` are instant.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from generators.configs import FieldSpec, describe
+from generators.registry import ALGORITHMS, algorithm_names
+from generators.specs import PRESETS, AlgorithmSpec
+
+EXAMPLES = """examples:
+  python -m generators list
+  python -m generators train vae.conv --data digits --preset tiny --out runs/vae
+  python -m generators sample runs/vae --num 1000 --out vae.npz --grid vae.png
+  python -m generators measure runs/vae --data digits
+
+exit status: 0 done, 2 an error, 3 a training diverged, 130 stopped by Ctrl-C, 143 by SIGTERM"""
+DATA = (
+    "digits (packaged: 8x8, 1,297 to train on), or the path of a folder or zip archive of images "
+    "(one folder per class, or train/CLASS and test/CLASS), of an .npz file, or of a folder with "
+    "train.npz and test.npz"
+)
+CHECKPOINT = "a checkpoint's folder, or the folder of a training (its newest good checkpoint)"
+
+
+class UsageError(ValueError):
+    """Arguments that make no command."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what the command line prints in one line."""
+        raise UsageError(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults where there are any, and leaves line breaks as they are."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False or action.default == []:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command; `options.command` names what was asked for."""
+    parser = _Parser(
+        prog="python -m generators",
+        description="Train generative models, draw images from them and look into them.",
+        epilog=EXAMPLES,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (
+        _add_list,
+        _add_train,
+        _add_sample,
+        _add_reconstruct,
+        _add_trajectory,
+        _add_interpolate,
+        _add_noise,
+        _add_measure,
+        _add_export,
+    ):
+        add(commands)
+    return parser
+
+
+# --- the commands -------------------------------------------------------------------------------
+
+
+def _add_list(commands: Any) -> None:
+    command = commands.add_parser(
+        "list",
+        help="list algorithms, their options, presets and samplers",
+        description="List algorithms; with names, their options, presets and samplers as well.",
+    )
+    command.add_argument("algorithms", nargs="*", metavar="ALGORITHM", help="such as gan.sngan")
+    command.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def _add_train(commands: Any) -> None:
+    command = commands.add_parser(
+        "train",
+        help="train an algorithm on images",
+        description="Train an algorithm on images. The same command again goes on from the newest "
+        "good checkpoint, to the same bits; a folder that holds another training is refused. "
+        "Ctrl-C and SIGTERM save a checkpoint and leave (exit status 130 and 143). Losses are "
+        "written to losses.jsonl. `torchrun --nproc-per-node N -m generators train …` trains in N "
+        "processes.",
+        epilog="options of --set, and presets:\n"
+        + "\n".join(f"{options_text(s)}\n{presets_text(s)}" for s in ALGORITHMS.values()),
+    )
+    command.add_argument("algorithm", metavar="ALGORITHM", help=", ".join(algorithm_names()))
+    command.add_argument("--data", required=True, metavar="X", help=DATA)
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for checkpoints and losses"
+    )
+    command.add_argument(
+        "--preset", metavar="P", help=f"{', '.join(PRESETS)}: options and a budget, see below"
+    )
+    _add_budget(command)
+    command.add_argument(
+        "--seed", type=natural, default=0, metavar="S", help="all randomness follows from it"
+    )
+    _add_set(command, "an option of the algorithm, see below; goes before the preset's")
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="refuse to begin: there must be a checkpoint in DIR to go on from",
+    )
+    command.add_argument(
+        "--initial", type=Path, metavar="CKPT", help="begin with a checkpoint's averaged weights"
+    )
+    command.add_argument(
+        "--checkpoint-seconds",
+        type=above_zero,
+        default=60,
+        metavar="S",
+        help="seconds between two checkpoints; the newest two are kept",
+    )
+    command.add_argument(
+        "--checkpoint-at",
+        type=positives,
+        default=[],
+        metavar="N,N,…",
+        help="images seen after which a checkpoint is saved and kept",
+    )
+    command.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile networks where that is safe; faster on GPUs, after minutes of compiling",
+    )
+    _add_machine(command)
+
+
+def _add_budget(command: argparse.ArgumentParser) -> None:
+    budget = command.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--budget-images", type=positive, metavar="N", help="images seen (none: the preset's)"
+    )
+    budget.add_argument(
+        "--budget-seconds",
+        type=above_zero,
+        metavar="S",
+        help="device seconds; resuming is then approximate",
+    )
+    for old, new, kind in (
+        ("--images", "budget_images", positive),
+        ("--seconds", "budget_seconds", above_zero),
+    ):
+        budget.add_argument(
+            old, type=kind, dest=new, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+
+
+def _add_sample(commands: Any) -> None:
+    command = commands.add_parser(
+        "sample",
+        help="draw images from a checkpoint",
+        description="Draw images from a checkpoint; image i depends on seed i alone. The .npz file "
+        "has arr_0 (N, height, width, channels) uint8, labels where there are classes, and seeds.",
+        epilog=_samplers_epilog(),
+    )
+    _add_checkpoint(command)
+    _add_num(command, 100, "number of images")
+    command.add_argument(
+        "--count", type=positive, dest="num", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
+    command.add_argument(
+        "--seed", type=natural, default=0, metavar="S", help="seed of the first image"
+    )
+    _add_label(command, "class of all images (none: all classes in turn)")
+    _add_sampler(command)
+    command.add_argument("--out", type=Path, required=True, help="file (npz) or new folder (png)")
+    command.add_argument("--format", choices=("npz", "png"), default="npz", help="what to write")
+    command.add_argument(
+        "--batch-size", type=positive, metavar="N", help="images at once (none: all that fit)"
+    )
+    _add_grid(command, "also write a contact sheet, a PNG file")
+    _add_machine(command)
+
+
+def _add_reconstruct(commands: Any) -> None:
+    command = commands.add_parser(
+        "reconstruct",
+        help="encode and decode images",
+        description="Encode and decode real images, for algorithms with an encoder. The .npz file "
+        "has arr_0 (reconstructions), originals, and labels where there are classes.",
+    )
+    _add_checkpoint(command)
+    _add_images(command, 100)
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.npz", help="what to write"
+    )
+    _add_grid(command, "also write pairs side by side, the original first, a PNG file")
+    _add_machine(command)
+
+
+def _add_trajectory(commands: Any) -> None:
+    command = commands.add_parser(
+        "trajectory",
+        help="show how an image comes out of noise",
+        description="Show how an image comes out of noise, for samplers that walk in steps: x, and "
+        "the clean image that the model expects of it. A .png file has x above and the expected "
+        "images below; an .npz file has x and x_0 (moments, height, width, channels) float32, "
+        "times and steps, and arr_0, the image at the end.",
+        epilog=_samplers_epilog(),
+    )
+    _add_checkpoint(command)
+    command.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of the image")
+    _add_label(command, "class of the image (none: the first)")
+    _add_sampler(command)
+    command.add_argument(
+        "--moments", type=positive, default=10, metavar="N", help="steps to show, evenly spaced"
+    )
+    _add_picture(command)
+    _add_machine(command)
+
+
+def _add_interpolate(commands: Any) -> None:
+    command = commands.add_parser(
+        "interpolate",
+        help="draw the images between two seeds",
+        description="Draw images on the great circle from one seed's noise to another's, both ends "
+        "included.",
+        epilog=_samplers_epilog(),
+    )
+    _add_checkpoint(command)
+    command.add_argument(
+        "--seeds", type=natural, nargs=2, required=True, metavar=("A", "B"), help="the two ends"
+    )
+    _add_num(command, 10, "number of images, at least 2")
+    _add_label(command, "class of all images (none: the first)")
+    _add_sampler(command)
+    _add_picture(command)
+    _add_machine(command)
+
+
+def _add_noise(commands: Any) -> None:
+    command = commands.add_parser(
+        "noise",
+        help="add the forward process's noise to images",
+        description="Add noise to real images, for algorithms with a forward process. A .png file "
+        "has a row for each image; an .npz file has noisy (times, N, height, width, channels) "
+        "float32, times, seeds, and arr_0, the images.",
+    )
+    _add_checkpoint(command)
+    _add_images(command, 8)
+    command.add_argument(
+        "--times",
+        type=fractions,
+        default="0,0.25,0.5,0.75,1",
+        metavar="T,T,…",
+        help="0 (clean) to 1 (the noise that sampling begins with)",
+    )
+    command.add_argument(
+        "--seed", type=natural, default=0, metavar="S", help="seed of the first image's noise"
+    )
+    _add_picture(command)
+    _add_machine(command)
+
+
+def _add_measure(commands: Any) -> None:
+    command = commands.add_parser(
+        "measure",
+        help="measure likelihood, reconstruction and codes",
+        description="Measure on real images: bits per dimension (upper bounds), PSNR (dB) and SSIM "
+        "of reconstructions, active units and codebook usage. What an algorithm has no definition "
+        "of is N/A, with the reason.",
+    )
+    _add_checkpoint(command)
+    _add_images(command, 1000)
+    command.add_argument(
+        "--samples", type=positive, default=1, metavar="K", help="draws per image for each bound"
+    )
+    command.add_argument(
+        "--seed", type=natural, default=0, metavar="S", help="all randomness follows from it"
+    )
+    _add_machine(command)
+
+
+def _add_export(commands: Any) -> None:
+    command = commands.add_parser(
+        "export",
+        help="write a checkpoint for other programs",
+        description="Write a checkpoint's averaged weights to a new folder for other programs: as "
+        "one safetensors file with a config.json, or as a pipeline that diffusers loads and that "
+        "gives the same image from the same noise.",
+    )
+    _add_checkpoint(command)
+    command.add_argument(
+        "--format", choices=("diffusers", "safetensors"), required=True, help="what to write"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    _add_label(
+        command,
+        "for diffusers, the class its pipeline draws (none: any, if the model hid labels)",
+    )
+    command.add_argument(
+        "--steps",
+        type=positive,
+        metavar="K",
+        help="for diffusers and flow matching, the steps its pipeline walks (none: 50)",
+    )
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+# --- arguments that several commands have -------------------------------------------------------
+
+
+def _add_checkpoint(command: argparse.ArgumentParser) -> None:
+    command.add_argument("checkpoint", type=Path, metavar="CKPT", help=CHECKPOINT)
+
+
+def _add_images(command: argparse.ArgumentParser, count: int) -> None:
+    command.add_argument("--data", required=True, metavar="X", help=DATA)
+    command.add_argument(
+        "--part", choices=("train", "test"), default="test", help="of data that has these parts"
+    )
+    _add_num(command, count, "number of images, evenly spaced over the data")
+
+
+def _add_num(command: argparse.ArgumentParser, count: int, help_text: str) -> None:
+    command.add_argument("--num", type=positive, default=count, metavar="N", help=help_text)
+
+
+def _add_label(command: argparse.ArgumentParser, help_text: str) -> None:
+    command.add_argument("--label", type=natural, metavar="K", help=help_text)
+
+
+def _add_sampler(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--sampler", metavar="S", help="how to draw (none: the algorithm's default), see below"
+    )
+    command.add_argument("--steps", type=natural, metavar="K", help="short for --set steps=K")
+    _add_set(command, "an option of the sampler, see below")
+
+
+def _add_picture(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="an .npz or a .png file"
+    )
+
+
+def _add_grid(command: argparse.ArgumentParser, help_text: str) -> None:
+    command.add_argument("--grid", type=Path, metavar="FILE.png", help=help_text)
+
+
+def _add_set(command: argparse.ArgumentParser, help_text: str) -> None:
+    command.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="options", help=help_text
+    )
+
+
+def _add_machine(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    command.add_argument(
+        "--threads", type=positive, metavar="N", help="processor threads (none: torch decides)"
+    )
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+# --- kinds of values ----------------------------------------------------------------------------
+
+
+def natural(text: str) -> int:
+    """Return a whole number from 0."""
+    return _whole(text, 0)
+
+
+def positive(text: str) -> int:
+    """Return a whole number from 1; thousands may be set apart as in 60_000."""
+    return _whole(text, 1)
+
+
+def positives(text: str) -> list[int]:
+    """Return whole numbers from 1, as commas separate them."""
+    return [positive(part) for part in text.split(",")]
+
+
+def above_zero(text: str) -> float:
+    """Return a finite number above 0."""
+    return _number(text, lambda number: 0 < number < float("inf"), "a number above 0")
+
+
+def fractions(text: str) -> list[float]:
+    """Return numbers in 0..1, as commas separate them."""
+    return [_number(part, lambda n: 0 <= n <= 1, "numbers in 0..1") for part in text.split(",")]
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number < 2**62:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
+    return number
+
+
+def _number(text: str, allowed: Callable[[float], bool], expected: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not allowed(number):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    return number
+
+
+# --- what configuration classes say -------------------------------------------------------------
+
+
+def options_text(spec: AlgorithmSpec) -> str:
+    """Return the algorithm's options, one per line, with defaults and limits."""
+    return "\n".join([f"  {spec.name}", *map(_field_text, describe(spec.config))])
+
+
+def presets_text(spec: AlgorithmSpec) -> str:
+    """Return the algorithm's presets, one per line: budget and what differs from the defaults."""
+    lines = []
+    for name, preset in spec.presets.items():
+        values = [f"{key}={value}" for key, value in preset.config.items()]
+        text = ", ".join([f"{preset.images:,} images", *values])
+        lines.append(f"    --preset {name:<19} {text}")
+    return "\n".join(lines)
+
+
+def samplers_text(spec: AlgorithmSpec) -> str:
+    """Return the algorithm's samplers with their options, one per line."""
+    lines = []
+    for name, sampler in spec.samplers.items():
+        default = " (default)" if name == spec.default_sampler else ""
+        lines += [f"  {spec.name} --sampler {name}{default}"]
+        lines += map(_field_text, describe(sampler))
+    return "\n".join(lines)
+
+
+def _samplers_epilog() -> str:
+    return "samplers, and options of --set:\n" + "\n".join(map(samplers_text, ALGORITHMS.values()))
+
+
+def _field_text(field: FieldSpec) -> str:
+    limits = f"; one of {', '.join(field.choices)}" if field.choices else ""
+    if field.minimum is not None and field.maximum is not None:
+        limits = f"; {field.minimum:g}..{field.maximum:g}"
+    default = "empty" if field.default == "" else field.default
+    return f"    {field.name:<28} {field.help} (default: {default}{limits})"

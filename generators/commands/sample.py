@@ -1,0 +1,123 @@
+"""`python -m generators sample`: images from a checkpoint, and what drawing them costs."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from generators.commands.shared import (
+    check_file,
+    check_parent,
+    chosen_sampler,
+    open_generator,
+    progress_bar,
+    say,
+    stop_on_signal,
+    wanted_labels,
+)
+from generators.configs import SamplerConfig
+from generators.files import replacing_folder
+from generators.images import grid_png, to_pil, write_npz
+from generators.registry import sampler_to_dict
+from generators.sampling import LoadedGenerator, Samples, SamplingStats, Stopped, draw_all
+
+GRID_IMAGES = 100
+
+
+def sample(options: argparse.Namespace) -> int:
+    """Draw images as the command line says, and print where they are."""
+    _check_places(options)
+    generator = open_generator(options)
+    sampler = chosen_sampler(options, generator)
+    with stop_on_signal() as request:
+        try:
+            samples = _draw(options, generator, sampler, request.made)
+        except Stopped as error:
+            sys.stderr.write(f"{error}, nothing was written\n")
+            return request.exit_status()
+        except torch.OutOfMemoryError as error:
+            raise ValueError("out of memory: a smaller --batch-size takes less of it") from error
+    record = {
+        "algorithm": generator.algorithm,
+        "images_seen": generator.images_seen,
+        "sampler": sampler_to_dict(sampler),
+        "out": str(options.out),
+        "num": options.num,
+        **asdict(samples.stats),
+        **_write(options, samples.pixels, samples.labels),
+    }
+    say(options, record, f"{options.out}: {options.num:,} images; {_cost(samples.stats)}")
+    return 0
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """Refuse what cannot be written before anything is drawn."""
+    out: Path = options.out
+    if options.format == "npz":
+        check_file(out, "--out", ".npz")
+    else:
+        check_parent(out, "--out")
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise ValueError(f"--out: {out} exists already, expected a new or an empty folder")
+    if options.grid is not None:
+        check_file(options.grid, "--grid", ".png")
+
+
+def _draw(
+    options: argparse.Namespace,
+    generator: LoadedGenerator,
+    sampler: SamplerConfig,
+    should_stop: Callable[[], bool],
+) -> Samples:
+    count = options.num
+    with progress_bar(generator.algorithm) as show:
+        return draw_all(
+            generator,
+            sampler,
+            seeds=range(options.seed, options.seed + count),
+            labels=wanted_labels(options, generator, count),
+            batch_size=options.batch_size,
+            on_batch=lambda drawn: show(drawn / count, f"{drawn:,} images"),
+            should_stop=should_stop,
+        )
+
+
+def _cost(stats: SamplingStats) -> str:
+    memory = stats.peak_memory_bytes
+    return (
+        f"NFE {stats.nfe}, {stats.images_per_second:,.1f} images/second in batches of "
+        f"{stats.batch_size}, one image alone in {1000 * stats.latency_seconds:.1f} ms "
+        f"(95 %: {1000 * stats.latency_p95_seconds:.1f} ms), peak memory "
+        + ("not measured on the CPU" if memory is None else f"{memory / 2**20:,.0f} MiB")
+    )
+
+
+def _write(
+    options: argparse.Namespace, pixels: np.ndarray, labels: np.ndarray | None
+) -> dict[str, Any]:
+    written: dict[str, Any] = {}
+    seeds = range(options.seed, options.seed + len(pixels))
+    if options.format == "npz":
+        written["sha256"] = write_npz(options.out, pixels, labels, seeds=seeds)
+    else:
+        with replacing_folder(options.out) as folder:
+            _write_pngs(folder, pixels, labels, seeds)
+    if options.grid is not None:
+        grid_png(pixels[:GRID_IMAGES], 10, options.grid)
+        written["grid"] = str(options.grid)
+    return written
+
+
+def _write_pngs(
+    folder: Path, pixels: np.ndarray, labels: np.ndarray | None, seeds: Sequence[int]
+) -> None:
+    """Write one PNG per image, named by its seed, in a folder per class."""
+    for index, (image, seed) in enumerate(zip(pixels, seeds, strict=True)):
+        place = folder if labels is None else folder / str(labels[index])
+        place.mkdir(exist_ok=True)
+        to_pil(image.transpose(1, 2, 0)).save(place / f"{seed:06d}.png", format="PNG")  # CHW -> HWC

@@ -1,0 +1,123 @@
+"""`python -m generators reconstruct|trajectory|interpolate|noise`: pictures of how a model works."""
+
+import argparse
+from collections.abc import Mapping
+
+import numpy as np
+
+from generators import hooks
+from generators.commands.shared import (
+    check_file,
+    chosen_sampler,
+    one_label,
+    open_generator,
+    real_images,
+    say,
+)
+from generators.images import channels_last, grid_png, write_arrays, write_npz
+from generators.registry import sampler_to_dict
+
+GRID_PAIRS = 50
+PAIRS_IN_A_ROW = 5
+
+
+def reconstruct(options: argparse.Namespace) -> int:
+    """Encode and decode images, and write what is left of them."""
+    check_file(options.out, "--out", ".npz")
+    if options.grid is not None:
+        check_file(options.grid, "--grid", ".png")
+    generator = open_generator(options)
+    data = real_images(options, generator)
+    found = hooks.as_pixels(hooks.reconstruct(generator, data.pixels, data.labels))
+    arrays = {"arr_0": channels_last(found), "originals": channels_last(data.pixels)}
+    if data.labels is not None:
+        arrays["labels"] = data.labels
+    digest = write_arrays(options.out, arrays)
+    if options.grid is not None:
+        pairs = np.stack([data.pixels, found], axis=1)[:GRID_PAIRS]  # (N, 2, C, H, W)
+        grid_png(pairs.reshape(-1, *generator.shape), 2 * PAIRS_IN_A_ROW, options.grid)
+    record = {"out": str(options.out), "num": options.num, "sha256": digest}
+    say(options, record, f"{options.out}: {options.num:,} reconstructions")
+    return 0
+
+
+def trajectory(options: argparse.Namespace) -> int:
+    """Draw one image, and write moments of its way out of noise."""
+    check_file(options.out, "--out", ".npz", ".png")
+    generator = open_generator(options)
+    sampler = chosen_sampler(options, generator)
+    label = one_label(options, generator)
+    labels = None if label is None else np.array([label])
+    path = hooks.trace(
+        generator, sampler, seeds=[options.seed], labels=labels, moments=options.moments
+    )
+    arrays = {
+        "arr_0": channels_last(path.pixels),
+        "x": channels_last(path.x[:, 0]),
+        "x_0": channels_last(path.x_0[:, 0]),
+        "times": path.times,
+        "steps": path.steps,
+    }
+    rows = hooks.as_pixels(np.concatenate([path.x[:, 0], path.x_0[:, 0]]))
+    _write(options, arrays, rows, columns=len(path.steps))
+    record = {
+        "out": str(options.out),
+        "sampler": sampler_to_dict(sampler),
+        "steps": path.steps.tolist(),
+        "times": path.times.tolist(),
+    }
+    say(options, record, f"{options.out}: {len(path.steps)} moments of {sampler.label()}")
+    return 0
+
+
+def interpolate(options: argparse.Namespace) -> int:
+    """Draw and write the images between two seeds."""
+    check_file(options.out, "--out", ".npz", ".png")
+    generator = open_generator(options)
+    sampler = chosen_sampler(options, generator)
+    first, second = options.seeds
+    label = one_label(options, generator)
+    pixels = hooks.interpolate(
+        generator, sampler, first=first, second=second, count=options.num, label=label
+    )
+    if options.out.suffix.lower() == ".png":
+        grid_png(pixels, len(pixels), options.out)
+    else:
+        write_npz(options.out, pixels, None if label is None else np.full(len(pixels), label))
+    record = {"out": str(options.out), "num": options.num, "seeds": options.seeds}
+    say(options, record, f"{options.out}: {options.num:,} images between {first} and {second}")
+    return 0
+
+
+def noise(options: argparse.Namespace) -> int:
+    """Add noise to images, and write them at each time."""
+    check_file(options.out, "--out", ".npz", ".png")
+    generator = open_generator(options)
+    data = real_images(options, generator)
+    seeds = range(options.seed, options.seed + options.num)
+    noisy = hooks.add_noise(generator, data.pixels, times=options.times, seeds=seeds)
+    arrays = {
+        "arr_0": channels_last(data.pixels),
+        "noisy": channels_last(noisy),
+        "times": np.array(options.times),
+        "seeds": np.array(seeds),
+    }
+    rows = hooks.as_pixels(noisy.swapaxes(0, 1).reshape(-1, *generator.shape))
+    _write(options, arrays, rows, columns=len(options.times))
+    record = {"out": str(options.out), "num": options.num, "times": options.times}
+    say(options, record, f"{options.out}: {options.num:,} images at {len(options.times)} times")
+    return 0
+
+
+def _write(
+    options: argparse.Namespace,
+    arrays: Mapping[str, np.ndarray],
+    pixels: np.ndarray,
+    *,
+    columns: int,
+) -> None:
+    """Write arrays to an .npz file, or images in rows to a .png file, as the name ends."""
+    if options.out.suffix.lower() == ".png":
+        grid_png(pixels, columns, options.out)
+    else:
+        write_arrays(options.out, arrays)

@@ -1,0 +1,145 @@
+"""`python -m generators train`: a training, from the newest checkpoint if there is one."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from generators.checkpoints import list_checkpoints
+from generators.commands.shared import (
+    StopRequest,
+    assignments,
+    check_parent,
+    machine,
+    newest_checkpoint,
+    progress_bar,
+    say,
+    stop_on_signal,
+)
+from generators.configs import TrainingConfig
+from generators.losses import LossLog
+from generators.packaged import read_data
+from generators.parallel import Team, joined
+from generators.registry import get_spec, parse_config
+from generators.specs import AlgorithmSpec
+from generators.steps import Progress
+from generators.training import Budget, Diverged, TrainingResult, train as run_training
+
+EXIT_DIVERGED = 3
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train as the command line says, and print where the checkpoint is."""
+    spec = get_spec(options.algorithm)
+    config = parse_config(spec.name, assignments(options.options), preset=options.preset)
+    budget = _budget(options, spec)
+    _check_folder(options)
+    device = machine(options)
+    with joined() as place, stop_on_signal() as request:
+        first = Team.current().rank == 0
+        try:
+            result = _run(options, config, budget, place or device, request)
+        except Diverged as error:
+            if first:
+                sys.stderr.write(f"diverged: {error}{_last_good(options.out)}\n")
+            return EXIT_DIVERGED
+        except torch.OutOfMemoryError as error:
+            raise ValueError("out of memory: --set microbatch=… takes less of it") from error
+    if first:
+        say(options, _record(result), _words(result))
+    return request.exit_status() if result.stopped else 0
+
+
+def _run(
+    options: argparse.Namespace,
+    config: TrainingConfig,
+    budget: Budget,
+    device: str,
+    request: StopRequest,
+) -> TrainingResult:
+    data = read_data(options.data)
+    first = Team.current().rank == 0
+    log = LossLog(options.out) if first else None
+    with ExitStack() as stack:
+        show = stack.enter_context(progress_bar(options.algorithm, shown=first))
+        return run_training(
+            options.algorithm,
+            config,
+            data.pixels,
+            data.labels,
+            num_classes=len(data.classes),
+            seed=options.seed,
+            budget=budget,
+            device=device,
+            directory=options.out,
+            classes=data.classes,
+            checkpoint_every_seconds=options.checkpoint_seconds,
+            checkpoints_at=options.checkpoint_at,
+            initial=None if options.initial is None else newest_checkpoint(options.initial),
+            compiled=options.compile,
+            on_progress=_report(log, show),
+            on_checkpoint=(lambda _: None) if log is None else log.cut,
+            should_stop=request.made,
+        )
+
+
+def _report(log: LossLog | None, show: Callable[[float, str], None]) -> Callable[[Progress], None]:
+    def report(progress: Progress) -> None:
+        if log is not None:
+            log.add(progress)
+        losses = " ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+        rate = f"{progress.images_per_second:,.0f}/s"
+        show(progress.budget_fraction, f"{progress.images_seen:,} images, {rate}, {losses}")
+
+    return report
+
+
+def _budget(options: argparse.Namespace, spec: AlgorithmSpec) -> Budget:
+    """Return the budget that is given, or the preset's."""
+    images, seconds = options.budget_images, options.budget_seconds
+    if images is None and seconds is None:
+        if options.preset is None:
+            raise ValueError(
+                "expected --budget-images, --budget-seconds or --preset (for its budget)"
+            )
+        images = spec.presets[options.preset].images
+    return Budget(images=images, device_seconds=seconds)
+
+
+def _check_folder(options: argparse.Namespace) -> None:
+    out: Path = options.out
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out: {out} is a file, expected a folder")
+    check_parent(out, "--out")
+    if options.resume and not list_checkpoints(out):
+        raise ValueError(f"--resume: {out} holds no checkpoint to go on from")
+    beyond = [n for n in options.checkpoint_at if n > (options.budget_images or n)]
+    if beyond:
+        raise ValueError(
+            f"--checkpoint-at: expected at most the budget's {options.budget_images} images, "
+            f"got {beyond[0]}"
+        )
+
+
+def _record(result: TrainingResult) -> dict[str, Any]:
+    saved = result.checkpoint
+    return {**asdict(result), "checkpoint": {**asdict(saved), "path": str(saved.path)}}
+
+
+def _words(result: TrainingResult) -> str:
+    state = "stopped, the same command goes on" if result.stopped else "done"
+    skipped = f", {result.skipped} steps skipped" if result.skipped else ""
+    return (
+        f"{result.checkpoint.path}: {state}; {result.images_seen:,} images seen, "
+        f"{result.device_seconds:.1f} device seconds, {result.parameters:,} parameters{skipped}"
+    )
+
+
+def _last_good(out: Path) -> str:
+    saved = list_checkpoints(out)
+    return f"; {saved[0]} is from before" if saved else ""
