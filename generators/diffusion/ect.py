@@ -9,8 +9,8 @@ with EDM's averaged weights. `tuning_share` 1 tunes weights that training begins
 
 Deviations: both phases have one batch size, dropout and average; AdamW in place of RAdam. The
 distance is per pixel value, the paper's norm divided by the root of the number of values. Geng et
-al. go back to one noise level between two steps; with more steps, ours are
-a constant ratio apart.
+al. go back to one noise level between two steps; those between more steps are a constant ratio
+apart.
 """
 
 from collections.abc import Mapping
@@ -34,9 +34,13 @@ class ECT(EDM):
     config: ECTConfig
 
     def phases(self) -> list[Phase]:
-        """Return EDM's phase and the tuning after it."""
+        """Return EDM's phase and the tuning after it.
+
+        The tuning is in float32: bfloat16 rounds away what differs between two near levels.
+        """
         config, begin = self.config, 1 - self.config.tuning_share
-        tuning = Phase("tuning", ("denoiser",), config.tuning_learning_rate, begin=begin)
+        rate = config.tuning_learning_rate
+        tuning = Phase("tuning", ("denoiser",), rate, begin=begin, autocast=False)
         if begin == 0:
             return [tuning]
         return [Phase("denoising", ("denoiser",), config.learning_rate, end=begin), tuning]
@@ -70,8 +74,7 @@ class ECT(EDM):
     ) -> tuple[Tensor, Tensor]:
         """Return f at both levels of the same noise, under the same dropout.
 
-        The second is the target and has no gradient. It comes second also for autocast's sake,
-        which keeps the weights it has cast: cast without gradients, they would have none.
+        The second is the target and has no gradient.
         """
         network, (t, r) = self.networks["denoiser"], levels
         with torch.random.fork_rng(devices=[x_0.device] if x_0.is_cuda else []):

@@ -110,7 +110,7 @@ def test_the_tuning_takes_its_share_of_the_budget() -> None:
 
     assert (first.name, first.begin, first.end) == ("denoising", 0, 0.75)
     assert (second.name, second.begin, second.end) == ("tuning", 0.75, 1)
-    assert second.learning_rate == 3e-4
+    assert second.learning_rate == 3e-4 and not second.autocast
     assert [phase.name for phase in make_ect(tuning_share=1).phases()] == ["tuning"]
 
 
