@@ -73,6 +73,20 @@ def test_the_example_of_the_readme_is_submitted(protocol: Protocol, tmp_path: Pa
     assert list(experiment.protocols.all()) == [protocol]
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / ".readme").glob("*.yaml")), ids=lambda p: p.name)
+def test_the_experiments_behind_the_readme_can_be_submitted(db: None, path: Path) -> None:
+    data = yaml.safe_load(path.read_text())
+    dataset = factories.make_dataset(slug=data["dataset"], resolution=28)
+    for name in data["protocols"]:
+        factories.make_protocol(dataset=dataset, name=name)
+
+    submit(str(path))
+
+    experiment = Experiment.objects.get(name=data["name"])
+    assert len(factories.contenders_of(experiment)) == len(data["entries"])
+    assert len(experiment.seeds) >= 2
+
+
 def test_errors_come_one_a_line_with_their_path_and_nothing_is_written(
     protocol: Protocol, tmp_path: Path
 ) -> None:

@@ -1,0 +1,84 @@
+"""An algorithm of another package runs through the whole platform: nothing here knows of it."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.experiments.test_demo import read_board
+from tests.site import ROOT, Site
+
+ENTRY_POINTS = "[trilemma.algorithms]\nvae.toy = toy_vae.spec:SPEC\n"
+WHAT_THE_SITE_SAYS = """
+import json, sys
+import django
+django.setup()
+from django.test import Client
+from accounts.models import User
+admin = Client(SERVER_NAME="localhost")
+admin.force_login(User.objects.create_superuser("root"))
+form = admin.get("/admin/experiments/experiment/add/?algorithm=vae.toy&preset=tiny")
+schema = admin.get("/api/schema/?format=json").json()["components"]["schemas"]
+print(json.dumps([form.content.decode(), schema, "torch" in sys.modules]))
+"""
+
+
+def install(folder: Path) -> Path:
+    """Lay out the toy as an installed distribution, and return the folder for the path."""
+    shutil.copytree(ROOT / "tests" / "toy_vae", folder / "toy_vae")
+    facts = folder / "toy_vae-0.1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-vae\nVersion: 0.1\n")
+    (facts / "entry_points.txt").write_text(ENTRY_POINTS)
+    return folder
+
+
+@pytest.fixture
+def toy_site(prepared_data: Path, tmp_path: Path) -> Iterator[Site]:
+    """Yield a prepared site in whose processes the toy's package is installed."""
+    data, packages = tmp_path / "site", install(tmp_path / "packages")
+    shutil.copytree(prepared_data, data)
+    path = [str(ROOT / "platform"), str(ROOT), str(packages)]
+    with closing(Site(data, PYTHONPATH=os.pathsep.join(path))) as site:
+        yield site
+
+
+def test_a_toy_is_listed_offered_trained_sampled_and_scored(toy_site: Site) -> None:
+    site = toy_site
+    assert "vae.toy" in site.run("-m", "generators", "list").stdout
+
+    site.env["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    form, schema, loaded_torch = json.loads(site.run("-c", WHAT_THE_SITE_SAYS).stdout)
+    assert 'name="entries-0-config-directions" value="5"' in form
+    assert '<input type="checkbox" name="add_algorithm" value="vae.toy"> Toy VAE' in form
+    assert "vae.toy" in schema["AlgorithmEnum"]["enum"]
+    configs = schema["EntrySubmission"]["properties"]["config"]["anyOf"]
+    (config,) = [found for found in configs if found["title"] == "vae.toy"]
+    assert config["properties"]["directions"]["maximum"] == 256
+    assert not loaded_torch
+
+    board = site.data / "board.json"
+    site.manage("run_experiment", str(experiment(site)), "--json", str(board))
+
+    (row,) = [row for row in read_board(board) if row["algorithm"] == "vae.toy"]
+    assert (row["entry"], row["sampler"], row["seeds_scored"]) == ("Toy VAE", "direct", 1)
+    assert row["FD[classifier]"] > 0
+    assert row["parameters"] == (5 + 1) * 64
+
+
+def experiment(site: Site) -> Path:
+    """Write an experiment with the toy, and return its file."""
+    path = site.data / "experiment.json"
+    data = {
+        "name": "toys",
+        "dataset": "digits",
+        "protocols": ["classifier-test"],
+        "budget": {"images": 2_000},
+        "entries": [{"algorithm": "vae.toy", "preset": "tiny", "config": {"conditional": False}}],
+    }
+    path.write_text(json.dumps(data))
+    return path
