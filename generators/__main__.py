@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from generators.arguments import build_parser, options_text, presets_text, samplers_text
+from generators.commands.arguments import build_parser
+from generators.commands.texts import options_text, presets_text, samplers_text
 from generators.configs import describe
 from generators.registry import FAMILIES, algorithm_names, get_spec
 from generators.specs import AlgorithmSpec

@@ -39,6 +39,7 @@ def train(options: argparse.Namespace) -> int:
     config = parse_config(spec.name, assignments(options.options), preset=options.preset)
     budget = _budget(options, spec)
     _check_folder(options)
+    _check_checkpoints(options.checkpoint_at, budget)
     device = machine(options)
     with joined() as place, stop_on_signal() as request:
         first = Team.current().rank == 0
@@ -118,11 +119,13 @@ def _check_folder(options: argparse.Namespace) -> None:
     check_parent(out, "--out")
     if options.resume and not list_checkpoints(out):
         raise ValueError(f"--resume: {out} holds no checkpoint to go on from")
-    beyond = [n for n in options.checkpoint_at if n > (options.budget_images or n)]
+
+
+def _check_checkpoints(at: list[int], budget: Budget) -> None:
+    beyond = [number for number in at if number > (budget.images or number)]
     if beyond:
         raise ValueError(
-            f"--checkpoint-at: expected at most the budget's {options.budget_images} images, "
-            f"got {beyond[0]}"
+            f"--checkpoint-at: expected at most the budget's {budget.images} images, got {beyond[0]}"
         )
 
 

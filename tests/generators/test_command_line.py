@@ -10,9 +10,9 @@ import pytest
 
 from generators import training
 from generators.__main__ import main
-from generators.arguments import build_parser
 from generators.checkpoints import WEIGHTS, list_checkpoints
 from generators.commands import train as train_command
+from generators.commands.arguments import build_parser
 from generators.configs import describe
 from generators.files import sha256_of
 from generators.images import read_images, write_npz

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -14,10 +16,12 @@ from generators.hooks import (
     trace,
 )
 from generators.images import to_float
+from generators.measure import measure
 from generators.noise import NoiseSource
+from generators.registry import ALGORITHMS, parse_sampler
 from generators.sampling import draw_all, load_generator
 from generators.training import TrainingResult
-from tests.generators.conftest import exactly
+from tests.generators.conftest import exactly, make_data
 from tests.generators.toy import SAMPLER, STEPS, toy_generator
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (130, 1, 8, 12)).astype(np.uint8)
@@ -160,3 +164,59 @@ def test_times_outside_0_to_1_are_refused(times: list[float]) -> None:
 
 def test_floats_become_pixels_by_the_one_rounding_rule() -> None:
     assert np.array_equal(as_pixels(to_float(torch.from_numpy(PIXELS)).numpy()), PIXELS)
+
+
+# --- every algorithm ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+def test_every_algorithm_shows_what_it_can_and_says_what_it_cannot(
+    algorithm: str, trained: dict[str, TrainingResult]
+) -> None:
+    generator = load_generator(trained[algorithm].checkpoint.path)
+    data = make_data(4)
+    labels = data.labels
+    sampler = parse_sampler(algorithm, {})
+    if hasattr(sampler, "steps"):
+        sampler = parse_sampler(algorithm, {"steps": 3})
+
+    reasons: list[str] = []
+
+    def shown(function: Callable[[], np.ndarray]) -> np.ndarray | None:
+        try:
+            return function()
+        except Undefined as error:
+            reasons.append(str(error))
+            return None
+
+    found = [
+        shown(lambda: reconstruct(generator, data.images, labels)),
+        shown(lambda: add_noise(generator, data.images, times=[0, 0.5, 1], seeds=range(4))),
+        shown(lambda: trace(generator, sampler, seeds=[1], labels=labels[:1], moments=3).x),
+        shown(lambda: interpolate(generator, sampler, first=1, second=2, count=3, label=0)),
+    ]
+    codes = shown(lambda: encode(generator, data.images, labels))
+
+    shapes = [(4, 1, 8, 8), (3, 4, 1, 8, 8), (3, 1, 1, 8, 8), (3, 1, 8, 8)]
+    for array, shape in zip(found, shapes, strict=True):
+        assert array is None or (array.shape == shape and np.isfinite(array).all())
+    assert found[-1] is not None and all(reasons)
+    assert (codes is None) == (found[0] is None)
+    if found[1] is not None:
+        assert np.abs(found[1][0] - (data.images / 127.5 - 1)).max() < 0.1
+
+
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+def test_every_algorithm_is_measured(algorithm: str, trained: dict[str, TrainingResult]) -> None:
+    generator = load_generator(trained[algorithm].checkpoint.path)
+    data = make_data(6)
+
+    found = measure(generator, data.images, data.labels)
+
+    assert found == measure(generator, data.images, data.labels)
+    for one in found:
+        assert (one.value is None) == bool(one.reason), one
+        if one.name.startswith("bits_per_dimension/"):
+            assert one.value is not None and one.value > 0
+        if one.name == "psnr" and one.value is not None:
+            assert 0 < one.value < 100

@@ -4,13 +4,13 @@ Torch-free: `--help` and `list` are instant.
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from generators.configs import FieldSpec, describe
+from generators.commands.texts import options_text, presets_text, samplers_text
+from generators.commands.values import above_zero, fractions, natural, positive, positives
 from generators.registry import ALGORITHMS, algorithm_names
-from generators.specs import PRESETS, AlgorithmSpec
+from generators.specs import PRESETS
 
 EXAMPLES = """examples:
   python -m generators list
@@ -367,89 +367,5 @@ def _add_machine(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-# --- kinds of values ----------------------------------------------------------------------------
-
-
-def natural(text: str) -> int:
-    """Return a whole number from 0."""
-    return _whole(text, 0)
-
-
-def positive(text: str) -> int:
-    """Return a whole number from 1; thousands may be set apart as in 60_000."""
-    return _whole(text, 1)
-
-
-def positives(text: str) -> list[int]:
-    """Return whole numbers from 1, as commas separate them."""
-    return [positive(part) for part in text.split(",")]
-
-
-def above_zero(text: str) -> float:
-    """Return a finite number above 0."""
-    return _number(text, lambda number: 0 < number < float("inf"), "a number above 0")
-
-
-def fractions(text: str) -> list[float]:
-    """Return numbers in 0..1, as commas separate them."""
-    return [_number(part, lambda n: 0 <= n <= 1, "numbers in 0..1") for part in text.split(",")]
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number < 2**62:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
-    return number
-
-
-def _number(text: str, allowed: Callable[[float], bool], expected: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not allowed(number):
-        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
-    return number
-
-
-# --- what configuration classes say -------------------------------------------------------------
-
-
-def options_text(spec: AlgorithmSpec) -> str:
-    """Return the algorithm's options, one per line, with defaults and limits."""
-    return "\n".join([f"  {spec.name}", *map(_field_text, describe(spec.config))])
-
-
-def presets_text(spec: AlgorithmSpec) -> str:
-    """Return the algorithm's presets, one per line: budget and what differs from the defaults."""
-    lines = []
-    for name, preset in spec.presets.items():
-        values = [f"{key}={value}" for key, value in preset.config.items()]
-        text = ", ".join([f"{preset.images:,} images", *values])
-        lines.append(f"    --preset {name:<19} {text}")
-    return "\n".join(lines)
-
-
-def samplers_text(spec: AlgorithmSpec) -> str:
-    """Return the algorithm's samplers with their options, one per line."""
-    lines = []
-    for name, sampler in spec.samplers.items():
-        default = " (default)" if name == spec.default_sampler else ""
-        lines += [f"  {spec.name} --sampler {name}{default}"]
-        lines += map(_field_text, describe(sampler))
-    return "\n".join(lines)
-
-
 def _samplers_epilog() -> str:
     return "samplers, and options of --set:\n" + "\n".join(map(samplers_text, ALGORITHMS.values()))
-
-
-def _field_text(field: FieldSpec) -> str:
-    limits = f"; one of {', '.join(field.choices)}" if field.choices else ""
-    if field.minimum is not None and field.maximum is not None:
-        limits = f"; {field.minimum:g}..{field.maximum:g}"
-    default = "empty" if field.default == "" else field.default
-    return f"    {field.name:<28} {field.help} (default: {default}{limits})"
