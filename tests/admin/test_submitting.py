@@ -19,6 +19,7 @@ from tests import factories
 from tests.admin.pages import ADD, THREE, Form, Typed, filled, open_form, read_form
 
 DDPM = registry.get_spec("diffusion.ddpm")
+DDIM_FIELDS = [field.name for field in describe(DDPM.samplers["ddim"])]
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_what_was_typed_is_what_is_submitted(admin: Client, root: User, protocol
         (
             "entries-2-samplers",
             "ddpm\n\nddim 50",
-            "line 3: 50: unknown field, expected one of: steps, guidance, eta",
+            f"line 3: 50: unknown field, expected one of: {', '.join(DDIM_FIELDS)}",
         ),
         ("entries-2-samplers", "ddim\nddim", "line 2: DDIM 50 is there already"),
     ],
