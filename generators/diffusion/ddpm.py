@@ -8,8 +8,8 @@ The U-Net is diffusers' UNet2DModel, sized by resolution and with its last layer
 
 Deviations: the velocity is the default, not DDPM's noise. On short trainings a network that
 predicts noise misses the images' mean: near pure noise an error in it is magnified without bound.
-The averaged weights' half-life begins as a part of the images seen (`ema_halflife`), not at its
-full length. The U-Net's attention has heads of 32 channels, not one of all.
+The averaged weights' half-life is at most the images seen. The U-Net's attention has heads of 32
+channels, not one of all. Labels are used where the dataset has them.
 """
 
 import math

@@ -12,6 +12,7 @@ from generators.diffusion.base import hide_some
 from generators.diffusion.configs import DDPMConfig, DenoiserConfig
 from generators.diffusion.denoiser import Denoiser
 from generators.diffusion.dit import DiT, grid_positions, time_waves
+from generators.registry import parse_config
 
 UNET = DenoiserConfig(base_channels=8)
 PATCHED = DenoiserConfig(base_channels=8, patch=2, attention_side=8, channel_multipliers="1,2,2,2")
@@ -81,9 +82,8 @@ def test_an_image_is_denoised_alone_as_it_is_among_others(config: DenoiserConfig
 
 
 def test_the_networks_have_the_papers_sizes() -> None:
-    ddpm = DDPMConfig(
-        base_channels=128, channel_multipliers="1,2,2,2", residual_blocks=2, attention_side=16
-    )
+    ddpm = parse_config("diffusion.ddpm", {}, preset="paper")
+    assert isinstance(ddpm, DDPMConfig)
     with torch.device("meta"):
         unet = Denoiser(ddpm, (3, 32, 32), 0)
         dit = DiT((16, 16, 16), num_classes=1000, width=384, depth=12)
