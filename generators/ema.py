@@ -37,6 +37,8 @@ def decay(images_seen: int, batch_size: int, *, halflife: float, most_images: fl
 @torch.no_grad()
 def update(average: nn.Module, network: nn.Module, beta: float) -> None:
     """Move the average's parameters towards the network's by 1 - beta; copy its buffers."""
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1.0 - beta)
+    mine_all: list[torch.Tensor] = list(average.parameters())
+    if mine_all:  # a codebook has buffers alone
+        torch._foreach_lerp_(mine_all, list(network.parameters()), 1.0 - beta)
     for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
         mine.copy_(theirs)

@@ -25,6 +25,69 @@ class ConvVAEConfig(TrainingConfig):
     base_channels: int = option(
         0, "channels at full resolution (0 = by resolution)", minimum=0, maximum=1024
     )
+    mixture_components: int = option(
+        10,
+        "Gaussians per class that are fitted to the codes after training, "
+        "for the sampler gmm (0 = none)",
+        minimum=0,
+        maximum=100,
+    )
+
+
+@dataclass(frozen=True)
+class VQVAEConfig(TrainingConfig):
+    """VQ-VAE with a causal transformer as the prior of its codes."""
+
+    batch_size: int = option(128, "images per step", minimum=1, maximum=65536)
+    learning_rate: float = option(
+        2e-3, "Adam step size of the autoencoder at its peak", minimum=1e-8, maximum=1.0
+    )
+    codebook_size: int = option(
+        0, "vectors in the codebook (0 = by resolution)", minimum=0, maximum=65536
+    )
+    code_dim: int = option(0, "size of its vectors (0 = by resolution)", minimum=0, maximum=1024)
+    halvings: int = option(
+        0, "how often the grid of codes halves the image (0 = by resolution)", minimum=0, maximum=4
+    )
+    base_channels: int = option(
+        0, "channels of the autoencoder (0 = by resolution)", minimum=0, maximum=1024
+    )
+    residual_blocks: int = option(
+        2, "residual blocks of the encoder and of the decoder", minimum=0, maximum=16
+    )
+    commitment: float = option(0.25, "weight of the commitment loss", minimum=0, maximum=10)
+    codebook_decay: float = option(
+        0.99, "part of the codebook's averages that a step keeps", minimum=0, maximum=0.9999
+    )
+    restart_below: float = option(
+        0.05,
+        "restart codes used less than this part of an even share (0 = never)",
+        minimum=0,
+        maximum=1,
+    )
+    prior_share: float = option(
+        0.6, "last part of the budget, which trains the prior", minimum=0.05, maximum=0.95
+    )
+    prior_learning_rate: float = option(
+        1e-3, "Adam step size of the prior at its peak", minimum=1e-8, maximum=1.0
+    )
+    prior_width: int = option(
+        0, "features per token of the prior (0 = by resolution)", minimum=0, maximum=2048
+    )
+    prior_depth: int = option(0, "blocks of the prior (0 = by resolution)", minimum=0, maximum=48)
+    prior_heads: int = option(4, "attention heads of the prior", minimum=1, maximum=64)
+    prior_dropout: float = option(
+        0.1, "part of the prior's features dropped in training", minimum=0, maximum=0.9
+    )
+
+    def problems(self) -> dict[str, str]:
+        """Return what is wrong with the fields together."""
+        errors = super().problems()
+        if self.prior_width % self.prior_heads:
+            errors["prior_width"] = f"expected a multiple of the {self.prior_heads} heads"
+        if self.codebook_size == 1:
+            errors["codebook_size"] = "expected 0 or at least 2"
+        return errors
 
 
 @dataclass(frozen=True)
@@ -110,21 +173,113 @@ class HierarchicalSampler(SamplerConfig):
         return " ".join(["hierarchical", *named("T", self.temperature, 1), *shown])
 
 
+@dataclass(frozen=True)
+class GMMSampler(SamplerConfig):
+    """One pass from a code drawn from the mixture that was fitted to the codes of real images."""
+
+    name: ClassVar[str] = "gmm"
+    temperature: float = option(
+        1.0, "scale of the distances from the Gaussians' means", minimum=0.01, maximum=2
+    )
+
+    def label(self) -> str:
+        """Return `GMM`, with the temperature if it is not 1."""
+        return " ".join(["GMM", *named("T", self.temperature, 1)])
+
+    def problems(self, config: TrainingConfig) -> dict[str, str]:
+        """Return why a model trained with this configuration cannot be sampled this way."""
+        if getattr(config, "mixture_components", 0):
+            return {}
+        return {
+            "name": "expected another sampler: the model was trained with no mixture_components"
+        }
+
+
+@dataclass(frozen=True)
+class AutoregressiveSampler(SamplerConfig):
+    """Codes drawn one after the other from the prior, then one pass of the decoder."""
+
+    name: ClassVar[str] = "autoregressive"
+    temperature: float = option(
+        1.0, "divides the prior's logits: below 1 likely codes win", minimum=0.01, maximum=2
+    )
+    top_k: int = option(0, "draw among the likeliest codes (0 = all)", minimum=0, maximum=65536)
+
+    def label(self) -> str:
+        """Return `autoregressive`, with what differs from the defaults."""
+        return " ".join(
+            [
+                "autoregressive",
+                *named("T", self.temperature, 1),
+                *named("k", self.top_k, 0),
+            ]
+        )
+
+    def problems(self, config: TrainingConfig) -> dict[str, str]:
+        """Return why a model trained with this configuration cannot be sampled this way."""
+        size = getattr(config, "codebook_size", 0)
+        if size and self.top_k > size:
+            return {"top_k": f"expected at most the codebook's {size} codes, got {self.top_k}"}
+        return {}
+
+
 SPECS = (
     AlgorithmSpec(
         name="vae.conv",
         family="vae",
         label="Conv VAE",
         config=ConvVAEConfig,
-        samplers=samplers_by_name(DirectSampler),
+        samplers=samplers_by_name(DirectSampler, GMMSampler),
         default_sampler="direct",
         implementation="generators.vae.conv:ConvVAE",
         source="Kingma and Welling, 2014, Auto-encoding variational Bayes; "
-        "Rybkin et al., 2021, Simple and effective VAE training with calibrated decoders",
+        "Rybkin et al., 2021, Simple and effective VAE training with calibrated decoders; "
+        "Ghosh et al., 2020, From variational to deterministic autoencoders (sampler gmm)",
         presets={
             "tiny": Preset(images=300_000),
             "small": Preset(images=5_000_000),
-            "paper": Preset(images=5_000_000),
+            # 100 epochs of 50,000 images with Ghosh et al.'s widths and latent size
+            "paper": Preset(
+                images=5_000_000,
+                config={
+                    "batch_size": 100,
+                    "learning_rate": 1e-3,
+                    "base_channels": 128,
+                    "latent_dim": 128,
+                },
+            ),
+        },
+    ),
+    AlgorithmSpec(
+        name="vae.vq",
+        family="vae",
+        label="VQ-VAE",
+        config=VQVAEConfig,
+        samplers=samplers_by_name(AutoregressiveSampler),
+        default_sampler="autoregressive",
+        implementation="generators.vae.vq:VQVAE",
+        source="van den Oord et al., 2017, Neural discrete representation learning",
+        presets={
+            "tiny": Preset(images=300_000),
+            "small": Preset(images=10_000_000),
+            # 250,000 steps of 128 images, and as many for the prior
+            "paper": Preset(
+                images=64_000_000,
+                config={
+                    "learning_rate": 2e-4,
+                    "warmup": 0.0,
+                    "decay": "constant",
+                    "codebook_size": 512,
+                    "code_dim": 64,
+                    "halvings": 2,
+                    "base_channels": 256,
+                    "prior_share": 0.5,
+                    "prior_learning_rate": 3e-4,
+                    "prior_width": 512,
+                    "prior_depth": 12,
+                    "prior_heads": 8,
+                },
+            ),
         },
     ),
     AlgorithmSpec(

@@ -11,7 +11,7 @@ from generators.configs import TrainingConfig
 from generators.diffusion.configs import DDPMConfig, ECTConfig, EDMConfig, FlowConfig
 from generators.gan.configs import DCGANConfig, R3GANConfig, SNGANConfig, WGANGPConfig
 from generators.training import Budget, TrainingResult, train
-from generators.vae.configs import ConvVAEConfig, HierarchicalVAEConfig
+from generators.vae.configs import ConvVAEConfig, HierarchicalVAEConfig, VQVAEConfig
 
 TINY: dict[str, TrainingConfig] = {
     "gan.dcgan": DCGANConfig(
@@ -42,7 +42,18 @@ TINY: dict[str, TrainingConfig] = {
         discriminator_channels=8,
         diff_augment="color,translation,cutout",
     ),
-    "vae.conv": ConvVAEConfig(batch_size=16, latent_dim=4, base_channels=8),
+    "vae.conv": ConvVAEConfig(batch_size=16, latent_dim=4, base_channels=8, mixture_components=2),
+    "vae.vq": VQVAEConfig(
+        batch_size=16,
+        codebook_size=16,
+        code_dim=8,
+        base_channels=8,
+        residual_blocks=1,
+        prior_share=0.5,
+        prior_width=16,
+        prior_depth=1,
+        prior_heads=2,
+    ),
     "vae.hierarchical": HierarchicalVAEConfig(
         batch_size=16, width=8, latent_channels=2, stochastic_layers="1,1,0,1", mixtures=2
     ),

@@ -31,6 +31,8 @@ FAST: dict[str, dict[str, float]] = {
     "euler": {"steps": 4},
     "consistency": {"steps": 3},
     "direct": {},
+    "gmm": {},
+    "autoregressive": {},
     "hierarchical": {},
 }
 NFE = {
@@ -39,6 +41,8 @@ NFE = {
     ("gan.wgan_gp", "direct"): 1,
     ("gan.r3gan", "direct"): 1,
     ("vae.conv", "direct"): 1,
+    ("vae.conv", "gmm"): 1,
+    ("vae.vq", "autoregressive"): 4 * 4 + 1,
     ("vae.hierarchical", "hierarchical"): 1,
     ("diffusion.ddpm", "ddpm"): 40,
     ("diffusion.ddpm", "ddim"): 5,
