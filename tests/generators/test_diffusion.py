@@ -1,9 +1,12 @@
 """DDPM against closed forms: schedules, walks, losses and what the network is told."""
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
@@ -29,6 +32,8 @@ from generators.diffusion.samplers import (
 )
 from generators.diffusion.schedules import Schedule, make_schedule
 from generators.noise import NoiseSource
+from generators.sampling import balanced_labels, draw_all, load_generator
+from tests.generators.conftest import train_tiny
 
 DATA_STD = 0.25
 NAMES = ["cosine", "linear", "sigmoid"]
@@ -459,3 +464,28 @@ def test_noise_levels_that_cannot_be_learnt_are_refused(
         parse(DDPMConfig, values)
 
     assert caught.value.errors == {field: message}
+
+
+@pytest.mark.parametrize(
+    ("config", "images"),
+    [
+        (DDPMConfig(base_channels=8, learning_rate=4e-3), 2400),
+        (DDPMConfig(backbone="dit", base_channels=64, residual_blocks=2, patch=2), 9600),
+    ],
+    ids=["unet", "dit"],
+)
+def test_labels_are_obeyed(config: DDPMConfig, images: int, tmp_path: Path) -> None:
+    """The three classes are bright above, bright below and dark."""
+    config = dataclasses.replace(config, batch_size=32, timesteps=40)
+    result = train_tiny("diffusion.ddpm", tmp_path, config=config, images=images)
+    generator = load_generator(result.checkpoint.path)
+    labels = balanced_labels(30, 3)
+
+    samples = draw_all(
+        generator, DPMSolverSampler(steps=10), seeds=range(30), labels=labels, batch_size=30
+    )
+
+    above = samples.pixels[:, :, :4].mean(axis=(1, 2, 3))
+    below = samples.pixels[:, :, 4:].mean(axis=(1, 2, 3))
+    seen = np.where(np.abs(above - below) < 90, 2, np.where(above > below, 0, 1))
+    assert (seen == labels).mean() >= 0.9

@@ -133,7 +133,7 @@ def test_all_wrong_fields_are_reported_at_once() -> None:
         "zebra": f"unknown field, expected one of: {known}",
         "learning_rate": "expected a number in 1e-08..1, got 'abc'",
         "timesteps": "expected a whole number in 2..10000, got 1.5",
-        "schedule": "expected one of cosine, linear, got 'sine'",
+        "schedule": "expected one of cosine, linear, sigmoid, got 'sine'",
         "dropout": "expected a number in 0..0.9, got 2",
         "conditional": "expected true or false, got 'maybe'",
         "label_dropout": "expected a number in 0..0.9, got nan",
