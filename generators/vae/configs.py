@@ -129,6 +129,9 @@ class HierarchicalVAEConfig(TrainingConfig):
     kl_warmup: float = option(
         0.0, "part of the budget over which the KL term's weight rises from 0", minimum=0, maximum=1
     )
+    free_nats: float = option(
+        0.0, "nats of each stochastic layer's KL that cost nothing", minimum=0, maximum=1000
+    )
     weight_decay: float = option(
         0.01, "decoupled weight decay, times the learning rate", minimum=0, maximum=1
     )
@@ -236,7 +239,7 @@ SPECS = (
         "Rybkin et al., 2021, Simple and effective VAE training with calibrated decoders; "
         "Ghosh et al., 2020, From variational to deterministic autoencoders (sampler gmm)",
         presets={
-            "tiny": Preset(images=300_000),
+            "tiny": Preset(images=250_000, config={"base_channels": 16}),
             "small": Preset(images=5_000_000),
             # 100 epochs of 50,000 images with Ghosh et al.'s widths and latent size
             "paper": Preset(
@@ -260,7 +263,18 @@ SPECS = (
         implementation="generators.vae.vq:VQVAE",
         source="van den Oord et al., 2017, Neural discrete representation learning",
         presets={
-            "tiny": Preset(images=300_000),
+            "tiny": Preset(
+                images=300_000,
+                config={
+                    "batch_size": 64,
+                    "codebook_size": 64,
+                    "base_channels": 32,
+                    "prior_share": 0.65,
+                    "prior_learning_rate": 2e-3,
+                    "prior_width": 64,
+                    "prior_depth": 3,
+                },
+            ),
             "small": Preset(images=10_000_000),
             # 250,000 steps of 128 images, and as many for the prior
             "paper": Preset(
@@ -294,17 +308,17 @@ SPECS = (
         "them on images",
         presets={
             "tiny": Preset(
-                images=60_000,
+                images=80_000,
                 config={
                     "batch_size": 32,
                     "width": 64,
                     "bottleneck": 0.5,
-                    "stochastic_layers": "0,0,2,2,0,1",
-                    "encoder_blocks": "0,2,2,2,0,1",
-                    "kl_warmup": 0.2,
+                    "stochastic_layers": "0,0,0,1,1,2",
+                    "encoder_blocks": "0,2,2,1,1,1",
+                    "free_nats": 8,
                 },
             ),
-            "small": Preset(images=5_000_000),
+            "small": Preset(images=5_000_000, config={"free_nats": 2}),
             # 1.1 million iterations of 32 images; the average's decay is 0.9999
             "paper": Preset(
                 images=35_200_000,

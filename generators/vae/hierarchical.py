@@ -9,7 +9,9 @@ Deviations: classes have an embedding that is added to each grid's bias; grids h
 from the image's to 1x1, so that any size works; on a grid without stochastic layers the decoder has
 as many residual blocks as the encoder, and one without either is passed over (where it is the
 image's own, each place of the finest grid describes a square of pixels); the posteriors' blocks belong to the encoder, as sampling needs none of them; the weight of the KL may
-rise over the first part of the budget (Sønderby et al., 2016, "Ladder variational autoencoders").
+rise over the first part of the budget (Sønderby et al., 2016, "Ladder variational autoencoders"),
+and a part of each layer's KL may be free (Kingma et al., 2016, "Improved variational inference with
+inverse autoregressive flow", eq. 15): at small budgets latents are abandoned before they are of use.
 """
 
 import math
@@ -117,11 +119,13 @@ class HierarchicalVAE(Algorithm):
         mixtures, latents = self._infer(self.networks, x, batch.labels, epsilons)
         size = math.prod(self.shape)
         distortion = -mixtures.log_probability(x).mean() / size
-        rate = sum_of(kl_divergence(latent) for latent in latents).mean() / size
+        rates = torch.stack([kl_divergence(latent).mean() for latent in latents])
+        priced = rates.clamp_min(self.config.free_nats).sum() / size
         weight = min(1.0, context.fraction / self.config.kl_warmup) if self.config.kl_warmup else 1
+        rate = rates.sum() / size
         elbo = distortion + rate
         values = {"elbo": elbo, "bpd": elbo / math.log(2), "distortion": distortion, "kl": rate}
-        return distortion + weight * rate, values
+        return distortion + weight * priced, values
 
     def _infer(
         self,

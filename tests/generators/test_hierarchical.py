@@ -281,6 +281,17 @@ def test_the_weight_of_the_kl_rises_over_the_warm_up() -> None:
         assert values["bpd"].item() == pytest.approx(values["elbo"].item() / math.log(2))
 
 
+def test_a_part_of_each_layers_kl_is_free() -> None:
+    model, batch = build(replace(CONFIG, free_nats=1e3)), batch_of(4)
+
+    loss, values = model.loss("elbo", batch, Context(torch.Generator().manual_seed(0)))
+
+    # all three layers cost what is free, whatever they hold
+    expected = values["distortion"].item() + 3 * 1e3 / 64
+    assert loss.item() == pytest.approx(expected)
+    assert 0 < values["kl"].item() < 1e3 / 64
+
+
 def test_what_was_seen_is_recognised_in_its_reconstruction(trained: HierarchicalVAE) -> None:
     images = checkers()
 
