@@ -151,14 +151,14 @@ SPECS = (
         "Radford et al., 2016, Unsupervised representation learning with deep "
         "convolutional generative adversarial networks",
         tiny=Preset(
-            images=120_000,
+            images=100_000,
             config={
                 "batch_size": 32,
                 "learning_rate": 4e-4,
-                "discriminator_learning_rate": 4e-4,
+                "discriminator_learning_rate": 2e-4,
                 "latent_dim": 32,
                 "generator_channels": 32,
-                "discriminator_channels": 16,
+                "discriminator_channels": 32,
             },
         ),
         small=Preset(images=5_000_000),

@@ -4,9 +4,8 @@ Radford et al., 2016, "Unsupervised representation learning with deep convolutio
 adversarial networks"; the loss is that of Goodfellow et al., 2014, section 3: the generator raises
 log D(G(z)) instead of lowering log(1 - D(G(z))). Deviations: widths and depth follow the
 resolution; a 3x3 convolution at full resolution begins the discriminator and ends the generator;
-where labels exist, the generator has the class's embedding beside the latent vector (Mirza and
-Osindero, 2014) and the discriminator a projection head (Miyato and Koyama, 2018). The `paper`
-preset's budget is that of StudioGAN's CIFAR-10 table, for the paper has no CIFAR-10 samples.
+where labels exist, the generator has conditional batch normalisation and the discriminator a
+projection head (Miyato and Koyama, 2018). The `paper` preset's budget is that of StudioGAN's CIFAR-10 table, for the paper has no CIFAR-10 samples.
 """
 
 from torch import Tensor, nn
@@ -26,7 +25,7 @@ class DCGAN(GAN):
     compilable = ("generator", "discriminator")
 
     def __init__(self, config: DCGANConfig, *, shape: Shape, num_classes: int) -> None:
-        generator = Generator(shape, config, num_classes, conditional_norm=False)
+        generator = Generator(shape, config, num_classes)
         discriminator = Discriminator(
             shape, config, num_classes, slope=0.2, between=False, norm=nn.BatchNorm2d
         )
@@ -50,10 +49,8 @@ class DCGAN(GAN):
 
 
 def _initialise(layer: nn.Module) -> None:
-    """Draw weights from N(0, 0.02), section 4; factors of batch normalisation from N(1, 0.02)."""
+    """Draw weights from N(0, 0.02), as in section 4 of the paper."""
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(layer.weight, std=INITIAL_STD)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-    elif isinstance(layer, nn.BatchNorm2d):
-        nn.init.normal_(layer.weight, mean=1.0, std=INITIAL_STD)

@@ -3,8 +3,7 @@
 Miyato et al., 2018, "Spectral normalization for generative adversarial networks", eqs. 16 and 17
 and the networks of table 3; the projection discriminator and conditional batch normalisation are
 Miyato and Koyama, 2018, "cGANs with projection discriminator". Deviations: widths and depth follow
-the resolution, the generator has the class's embedding beside the latent vector as well, and the
-discriminator sees real and generated images in one batch.
+the resolution, and the discriminator sees real and generated images in one batch.
 """
 
 import torch
@@ -24,7 +23,7 @@ class SNGAN(GAN):
     compilable = ("generator",)
 
     def __init__(self, config: SNGANConfig, *, shape: Shape, num_classes: int) -> None:
-        generator = Generator(shape, config, num_classes, conditional_norm=True)
+        generator = Generator(shape, config, num_classes)
         discriminator = Discriminator(
             shape, config, num_classes, slope=0.1, between=True, wrap=spectral_norm
         )

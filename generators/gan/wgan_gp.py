@@ -24,7 +24,7 @@ class WGANGP(GAN):
 
     def __init__(self, config: WGANGPConfig, *, shape: Shape, num_classes: int) -> None:
         self.config = config
-        generator = Generator(shape, config, num_classes, conditional_norm=True)
+        generator = Generator(shape, config, num_classes)
         critic = Discriminator(shape, config, num_classes, slope=0.2, between=True)
         super().__init__(config, generator, critic, shape=shape, num_classes=num_classes)
 
