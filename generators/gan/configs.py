@@ -181,13 +181,15 @@ SPECS = (
         "generators.gan.sngan:SNGAN",
         "Miyato et al., 2018, Spectral normalization for generative adversarial networks",
         tiny=Preset(
-            images=120_000,
+            images=100_000,
             config={
                 "batch_size": 32,
+                "learning_rate": 5e-4,
+                "discriminator_learning_rate": 1e-3,
                 "discriminator_steps": 1,
                 "latent_dim": 32,
                 "generator_channels": 32,
-                "discriminator_channels": 16,
+                "discriminator_channels": 32,
             },
         ),
         small=Preset(images=5_000_000),
