@@ -239,7 +239,10 @@ SPECS = (
         "Rybkin et al., 2021, Simple and effective VAE training with calibrated decoders; "
         "Ghosh et al., 2020, From variational to deterministic autoencoders (sampler gmm)",
         presets={
-            "tiny": Preset(images=250_000, config={"base_channels": 16}),
+            # few units and a heavy KL term: else the codes leave holes in the prior
+            "tiny": Preset(
+                images=250_000, config={"base_channels": 16, "latent_dim": 8, "beta": 6}
+            ),
             "small": Preset(images=5_000_000),
             # 100 epochs of 50,000 images with Ghosh et al.'s widths and latent size
             "paper": Preset(
