@@ -416,8 +416,8 @@ DDPM_PAPER: dict[str, Value] = {
     "schedule": "linear",
     "prediction": "epsilon",
 }
-# on MNIST: its pixel values have a root mean square of about 1, and the noise goes with it
-EDM_TINY: dict[str, Value] = {**DDPM_TINY, "sigma_data": 1.0, "p_mean": -0.5}
+# on MNIST: the root mean square of its pixel values is about 1, and shapes are told at high noise
+EDM_TINY: dict[str, Value] = {**DDPM_TINY, "sigma_data": 1.0, "p_mean": 0.0, "p_std": 1.6}
 ECT_TINY: dict[str, Value] = {**EDM_TINY, "tuning_learning_rate": 1e-3, "stages": 4, "q": 4.0}
 EDM_PAPER: dict[str, Value] = {
     "batch_size": 512,
