@@ -69,7 +69,7 @@ def test_the_example_of_the_readme_is_submitted(protocol: Protocol, tmp_path: Pa
 
     experiment = Experiment.objects.get()
     labels = [entry.label for entry in factories.contenders_of(experiment)]
-    assert labels == ["β = 1", "β = 4", "DDPM"]
+    assert labels == ["β = 1", "β = 4", "R3GAN", "DDPM"]
     assert list(experiment.protocols.all()) == [protocol]
 
 

@@ -215,7 +215,7 @@ def test_a_budget_in_seconds_goes_on_where_it_was(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"seed": 1}, "expected seed 1, found 0"),
-        ({"images": 80}, "expected budget {'images': 80, 'device_seconds': None}, found "),
+        ({"images": 80}, "expected budget {'images': 80}, found {'images': 64}"),
         ({"data": make_data(seed=1)}, "expected data_sha256 "),
         ({"config": dataclasses.replace(VAE, learning_rate=0.1)}, "expected config {"),
     ],
