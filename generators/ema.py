@@ -4,7 +4,7 @@ import copy
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def averaged_copy(network: nn.Module) -> nn.Module:
@@ -34,11 +34,24 @@ def decay(images_seen: int, batch_size: int, *, halflife: float, most_images: fl
     return float(0.5 ** (batch_size / images))
 
 
-@torch.no_grad()
-def update(average: nn.Module, network: nn.Module, beta: float) -> None:
-    """Move the average's parameters towards the network's by 1 - beta; copy its buffers."""
-    mine_all: list[torch.Tensor] = list(average.parameters())
-    if mine_all:  # a codebook has buffers alone
-        torch._foreach_lerp_(mine_all, list(network.parameters()), 1.0 - beta)
-    for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
-        mine.copy_(theirs)
+class Average:
+    """A network's average. What to average is looked up once: walking the modules costs a step 5 %."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = averaged_copy(network)
+        self._mine: list[Tensor] = list(self.network.parameters())
+        self._theirs: list[Tensor] = list(network.parameters())
+        modules = zip(self.network.modules(), network.modules(), strict=True)
+        self._buffers = [(mine._buffers, theirs._buffers) for mine, theirs in modules]
+        self._buffers = [pair for pair in self._buffers if pair[0]]
+
+    @torch.no_grad()
+    def update(self, beta: float) -> None:
+        """Move the average's parameters towards the network's by 1 - beta; copy its buffers."""
+        if self._mine:  # a codebook has buffers alone
+            torch._foreach_lerp_(self._mine, self._theirs, 1.0 - beta)
+        for mine, theirs in self._buffers:
+            for name, buffer in mine.items():
+                new = theirs[name]
+                if buffer is not None and new is not None:
+                    buffer.copy_(new)

@@ -51,8 +51,9 @@ class Team:
 
     def share_buffers(self, networks: Iterable[nn.Module]) -> None:
         """Replace every buffer (statistics of batches, codebooks) by the first process's."""
-        for buffer in (b for network in networks for b in network.buffers() if self.size > 1):
-            distributed.broadcast(buffer, src=0)
+        if self.size > 1:
+            for buffer in (b for network in networks for b in network.buffers()):
+                distributed.broadcast(buffer, src=0)
 
     def wait(self) -> None:
         """Wait until every process of the team has come here."""

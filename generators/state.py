@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from generators import ema
-from generators.base import Algorithm, Phase
+from generators.base import Algorithm
 from generators.numerics import memory_format
 
 Optimisers = dict[str, torch.optim.Optimizer]
@@ -24,11 +24,16 @@ class TrainingState:
             for name, net in algorithm.networks.items()
         }
         averaged = (*algorithm.sampling_networks, *algorithm.other_networks)
-        self.averages = {name: ema.averaged_copy(self.networks[name]) for name in averaged}
+        self._averages = [ema.Average(self.networks[name]) for name in averaged]
+        self.averages = {n: a.network for n, a in zip(averaged, self._averages, strict=True)}
         self.phases = algorithm.phases()
+        self.parameters = {
+            phase.name: [p for name in phase.networks for p in self.networks[name].parameters()]
+            for phase in self.phases
+        }  # that a phase moves
         self.optimisers: Optimisers = {
             phase.name: torch.optim.AdamW(
-                self.parameters(phase),
+                self.parameters[phase.name],
                 lr=phase.learning_rate,
                 betas=phase.betas,
                 weight_decay=phase.weight_decay,
@@ -39,14 +44,10 @@ class TrainingState:
         for name in algorithm.compilable if compiled else ():
             self.networks[name].compile()  # in place: names of weights stay as they are
 
-    def parameters(self, phase: Phase) -> list[nn.Parameter]:
-        """Return the parameters a phase moves."""
-        return [p for name in phase.networks for p in self.networks[name].parameters()]
-
     def average(self, beta: float) -> None:
         """Move every average towards its network by 1 - beta."""
-        for name, average in self.averages.items():
-            ema.update(average, self.networks[name], beta)
+        for average in self._averages:
+            average.update(beta)
 
     def finite(self) -> bool:
         """Return whether every weight is finite."""

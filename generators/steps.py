@@ -109,7 +109,10 @@ class Training:
         if phase.name not in self._begun:
             self.model.begin(phase.name, self._state.averages)
             self._begun.add(phase.name)
-        optimiser, parameters = self._state.optimisers[phase.name], self._state.parameters(phase)
+        optimiser, parameters = (
+            self._state.optimisers[phase.name],
+            self._state.parameters[phase.name],
+        )
         optimiser.zero_grad(set_to_none=True)
         values = self._backward(phase, batch, parameters, fraction)
         self.team.average_gradients(parameters)
@@ -247,17 +250,22 @@ class _Means:
     """Means of named values that stay on the device until they are asked for."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, Tensor] = {}
+        self._sums: dict[tuple[str, ...], Tensor] = {}  # of values that come together
+        self._counts: dict[tuple[str, ...], Tensor] = {}
 
     def add(self, values: dict[str, Tensor], skipped: Tensor) -> None:
         """Add one step's values, unless it was skipped (1, else 0)."""
-        for name, value in values.items():
-            counted = torch.where(skipped > 0, 0.0, value)
-            self._sums[name] = self._sums.get(name, 0) + counted
-            self._counts[name] = self._counts.get(name, 0) + (1 - skipped)
+        if not values:
+            return
+        names = tuple(values)
+        counted = torch.where(skipped > 0, 0.0, torch.stack([v.float() for v in values.values()]))
+        self._sums[names] = self._sums.get(names, 0) + counted
+        self._counts[names] = self._counts.get(names, 0) + (1 - skipped)
 
     def means(self) -> dict[str, float]:
         """Return the means of the values that any step had."""
-        counts = {name: float(count) for name, count in self._counts.items()}
-        return {name: float(self._sums[name]) / n for name, n in counts.items() if n}
+        found: dict[str, float] = {}
+        for names, count in self._counts.items():
+            if count:
+                found |= dict(zip(names, (self._sums[names] / count).tolist(), strict=True))
+        return found

@@ -196,7 +196,7 @@ def pythae_epochs(config: TrainingConfig, images: np.ndarray, epochs: int, folde
         ),
     )
     trainer.train()
-    return float(vae(BaseDataset(x[:BATCH], None)).loss) / x[0].numel()
+    return float(vae({"data": x[:BATCH]}).loss) / x[0].numel()
 
 
 VAE = parse_config("vae.conv", {"batch_size": BATCH, "variant": "beta"})

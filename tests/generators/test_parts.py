@@ -53,12 +53,13 @@ def test_denormals_are_flushed_within_the_block_only() -> None:
 
 def test_the_average_follows_its_formula_and_copies_buffers() -> None:
     network = nn.BatchNorm1d(3)
-    average = ema.averaged_copy(network)
+    kept = ema.Average(network)
+    average = kept.network
     with torch.no_grad():
         network.weight.fill_(3.0)
         network.running_mean.fill_(7.0)  # type: ignore[union-attr]  # it tracks statistics
 
-    ema.update(average, network, 0.75)
+    kept.update(0.75)
 
     averaged = average.state_dict()
     assert averaged["weight"].tolist() == [1.5] * 3
