@@ -3,7 +3,8 @@
 Miyato et al., 2018, "Spectral normalization for generative adversarial networks", eqs. 16 and 17
 and the networks of table 3; the projection discriminator and conditional batch normalisation are
 Miyato and Koyama, 2018, "cGANs with projection discriminator". Deviations: widths and depth follow
-the resolution, and the discriminator sees real and generated images in one batch.
+the resolution, the generator has the class's embedding beside the latent vector as well, and the
+discriminator sees real and generated images in one batch.
 """
 
 import torch
@@ -23,7 +24,7 @@ class SNGAN(GAN):
     compilable = ("generator",)
 
     def __init__(self, config: SNGANConfig, *, shape: Shape, num_classes: int) -> None:
-        generator = Generator(shape, config, num_classes)
+        generator = Generator(shape, config, num_classes, class_beside_latent=True)
         discriminator = Discriminator(
             shape, config, num_classes, slope=0.1, between=True, wrap=spectral_norm
         )
