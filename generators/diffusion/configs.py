@@ -398,10 +398,9 @@ DDPM_SMALL: dict[str, Value] = {
     "attention_side": 16,
     "dropout": 0.1,
 }
-DDPM_PAPER: dict[str, Value] = {
+CIFAR_UNET: dict[str, Value] = {
     "batch_size": 128,
     "learning_rate": 2e-4,
-    "warmup": 0.00625,  # 5,000 of 800,000 steps
     "decay": "constant",
     "ema_halflife": 1,
     "ema_halflife_kimg": 887,  # 0.9999 in each step
@@ -413,6 +412,10 @@ DDPM_PAPER: dict[str, Value] = {
     "attention_side": 16,
     "dropout": 0.1,
     "label_dropout": 0,
+}
+DDPM_PAPER: dict[str, Value] = {
+    **CIFAR_UNET,
+    "warmup": 0.00625,  # 5,000 of 800,000 steps
     "schedule": "linear",
     "prediction": "epsilon",
 }
@@ -438,22 +441,7 @@ EDM_PAPER: dict[str, Value] = {
 }
 # the network is Tong et al.'s, 2024, "Improving and generalizing flow-based generative models with
 # minibatch optimal transport", whose setting of flow matching is the one that is reproduced
-FLOW_PAPER: dict[str, Value] = {
-    "batch_size": 128,
-    "learning_rate": 2e-4,
-    "warmup": 0.0125,  # 5,000 of 400,000 steps
-    "decay": "constant",
-    "ema_halflife": 1,
-    "ema_halflife_kimg": 887,  # 0.9999 in each step
-    "clip_norm": 1,
-    "horizontal_flip": True,
-    "base_channels": 128,
-    "channel_multipliers": "1,2,2,2",
-    "residual_blocks": 2,
-    "attention_side": 16,
-    "dropout": 0.1,
-    "label_dropout": 0,
-}
+FLOW_PAPER: dict[str, Value] = {**CIFAR_UNET, "warmup": 0.0125}  # 5,000 of 400,000 steps
 ECT_PAPER: dict[str, Value] = {
     **EDM_PAPER,
     "tuning_share": 0.2038,  # 400,000 steps of 128 images after EDM's 200 million

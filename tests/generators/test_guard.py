@@ -362,7 +362,7 @@ def test_compiling_follows_the_networks_and_renames_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++ on the PATH")
 def test_a_compiled_network_trains_to_the_same_weights(toy: type[Toy], tmp_path: Path) -> None:
     plain = train_tiny(TOY.name, tmp_path / "plain", config=PLAIN, images=32)
     compiled = train_tiny(TOY.name, tmp_path / "compiled", config=PLAIN, images=32, compiled=True)
