@@ -11,7 +11,6 @@ from torch import Tensor
 from generators.base import LARGEST_NUM_CLASSES, Batch, check_shape
 from generators.images import to_float
 from generators.noise import generator_for
-from generators.numerics import memory_format
 
 
 class ImageStream:
@@ -37,11 +36,10 @@ class ImageStream:
 
     def batch(self, start: int, count: int) -> Batch:
         """Return images `start` to `start + count` of the stream."""
-        chosen = self._indices(start, count).to(self._images.device)
+        chosen = self._indices(start, count)
         images = to_float(self._images[chosen])
         if self._horizontal_flip:
             images = self._flip_some(images, start)
-        images = images.contiguous(memory_format=memory_format(images.device))
         return Batch(images, None if self._labels is None else self._labels[chosen])
 
     def epoch(self, size: int) -> Iterator[Batch]:
@@ -52,7 +50,10 @@ class ImageStream:
             yield Batch(to_float(self._images[chosen]), labels)
 
     def _indices(self, start: int, count: int) -> Tensor:
-        """Return places in the data set, (count,) int64; a batch may reach into the next epoch."""
+        """Return places in the data set, (count,) int64; a batch may reach into the next epoch.
+
+        They are on the device from the epoch's beginning on: a copy would wait for the device.
+        """
         parts = []
         while count > 0:
             epoch, offset = divmod(start, len(self._images))
@@ -62,12 +63,12 @@ class ImageStream:
 
     def _permutation_of(self, epoch: int) -> Tensor:
         generator = generator_for("cpu", self._seed, "epoch", epoch)
-        return torch.randperm(len(self._images), generator=generator)
+        return torch.randperm(len(self._images), generator=generator).to(self._images.device)
 
     def _flip_some(self, images: Tensor, start: int) -> Tensor:
-        generator = generator_for("cpu", self._seed, "flip", start)
-        chosen = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
-        return torch.where(chosen.to(images.device), images.flip(3), images)
+        generator = generator_for(images.device, self._seed, "flip", start)
+        uniform = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
+        return torch.where(uniform < 0.5, images.flip(3), images)
 
 
 def check_data(images: np.ndarray, labels: np.ndarray | None, num_classes: int) -> None:

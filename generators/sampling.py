@@ -110,7 +110,7 @@ def load_generator(
 
 
 def _for_inference(network: nn.Module, device: torch.device) -> nn.Module:
-    placed: nn.Module = network.to(device).to(memory_format=memory_format(device))
+    placed: nn.Module = network.to(device).to(memory_format=memory_format(device, [network]))
     return placed.eval().requires_grad_(False)
 
 

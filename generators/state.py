@@ -18,9 +18,9 @@ class TrainingState:
     def __init__(
         self, algorithm: Algorithm, device: torch.device, *, compiled: bool = False
     ) -> None:
-        layout = memory_format(device)
+        self.layout = memory_format(device, algorithm.networks.values())  # of images as well
         self.networks = {
-            name: net.to(device).to(memory_format=layout)
+            name: net.to(device).to(memory_format=self.layout)
             for name, net in algorithm.networks.items()
         }
         averaged = (*algorithm.sampling_networks, *algorithm.other_networks)

@@ -154,7 +154,7 @@ class Training:
         for start in range(0, count, size):
             part = slice(start, start + size)
             labels = None if batch.labels is None else batch.labels[part]
-            images = batch.images[part]
+            images = batch.images[part].contiguous(memory_format=self._state.layout)
             yield Batch(images, labels), len(images) / count
 
     def _judge(self, parameters: list[nn.Parameter]) -> Tensor:

@@ -260,6 +260,7 @@ SPECS = (
             images=20_000_000,
             config={
                 "batch_size": 512,
+                "microbatch": 64,  # a GPU's share of the authors' eight; 512 at once need 150 GiB
                 "warmup": 0,
                 "ema_halflife": 0.25,
                 "ema_halflife_kimg": 5000,

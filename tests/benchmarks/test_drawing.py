@@ -15,7 +15,7 @@ from generators.noise import NoiseSource
 from generators.sampling import draw_from, load_generator
 from generators.training import Budget, train
 from tests.benchmarks.conftest import Race
-from tests.benchmarks.test_training import pictures
+from tests.benchmarks.test_training import DEVICE, pictures
 
 STEPS = 20
 
@@ -36,11 +36,13 @@ def test_the_pipeline_of_diffusers_takes_no_less(
         device="cpu",
         directory=tmp_path,
     )
-    generator = load_generator(run.checkpoint.path)
+    generator = load_generator(run.checkpoint.path, device=DEVICE.type)
     seeds, sampler = range(count), DDIMSampler(steps=STEPS)
     model: Any = generator.model
+    unet = model.networks["denoiser"].unet
+    unet.register_to_config(sample_size=side)
     pipeline: Any = DDIMPipeline(
-        model.networks["denoiser"].unet,
+        unet,
         DDIMScheduler(
             trained_betas=model.schedule.betas.numpy(),
             prediction_type="v_prediction",
@@ -51,7 +53,7 @@ def test_the_pipeline_of_diffusers_takes_no_less(
     images: dict[str, np.ndarray] = {}
 
     def ours() -> float:
-        images["ours"] = draw_from(generator, sampler, NoiseSource(seeds), None)
+        images["ours"] = draw_from(generator, sampler, NoiseSource(seeds, DEVICE), None)
         return float(images["ours"].mean())
 
     def theirs() -> float:

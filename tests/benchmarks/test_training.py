@@ -33,7 +33,7 @@ from generators.registry import get_spec, parse_config
 from generators.steps import Training
 from tests.benchmarks.conftest import Race
 
-CPU = torch.device("cpu")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 BATCH = 64
 WARM_UP = 2  # steps before the clock runs, of everyone alike
 
@@ -54,14 +54,14 @@ def model_of(name: str, side: int, config: TrainingConfig) -> Algorithm:
 
 def our_steps(name: str, config: TrainingConfig, images: np.ndarray, steps: int) -> float:
     """Train with everything our loop does, and return the mean loss since the last report."""
-    stream = ImageStream(images, None, seed=0, device=CPU, horizontal_flip=False)
+    stream = ImageStream(images, None, seed=0, device=DEVICE, horizontal_flip=False)
     training = Training(
         model_of(name, images.shape[-1], config),
         config,
         stream,
         seed=0,
         budget=Budget(images=steps * BATCH),
-        device=CPU,
+        device=DEVICE,
     )
     with flushing_denormals(), torch.random.fork_rng():
         for _ in range(steps):
@@ -76,14 +76,15 @@ def bare_steps(name: str, config: TrainingConfig, images: np.ndarray, steps: int
 
     model = model_of(name, images.shape[-1], config)
     (phase,) = model.phases()
-    networks = [model.networks[network].train() for network in phase.networks]
+    networks = [model.networks[network].train().to(DEVICE) for network in phase.networks]
     parameters = [p for network in networks for p in network.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=phase.learning_rate, weight_decay=0, fused=True)
-    data, context = torch.from_numpy(images), Context(torch.Generator().manual_seed(0))
-    total = torch.zeros(())
+    data = torch.from_numpy(images).to(DEVICE)
+    context = Context(torch.Generator(DEVICE).manual_seed(0))
+    total = torch.zeros((), device=DEVICE)
     with flushing_denormals():
         for _ in range(steps):
-            chosen = torch.randint(len(data), (BATCH,), generator=context.generator)
+            chosen = torch.randint(len(data), (BATCH,), generator=context.generator, device=DEVICE)
             x = data[chosen].float() / 127.5 - 1
             optimiser.zero_grad(set_to_none=True)
             loss, _values = model.loss(phase.name, SimpleNamespace(images=x, labels=None), context)  # type: ignore[arg-type]  # as much of a batch as a loss looks at
@@ -128,7 +129,7 @@ def endless(images: np.ndarray) -> Iterator[Tensor]:
 def diffusers_steps(config: TrainingConfig, images: np.ndarray, steps: int) -> float:
     """Train as diffusers' unconditional example does: its data path, schedule, average, clipping."""
     model: Any = model_of("diffusion.ddpm", images.shape[-1], config)
-    unet = model.networks["denoiser"].unet
+    unet = model.networks["denoiser"].unet.to(DEVICE)
     scheduler = DDPMScheduler(1000, beta_schedule="linear", prediction_type="epsilon")
     average = EMAModel(
         unet.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75
@@ -137,9 +138,9 @@ def diffusers_steps(config: TrainingConfig, images: np.ndarray, steps: int) -> f
     rates = get_scheduler("cosine", optimiser, num_warmup_steps=5, num_training_steps=steps)
     total, batches = 0.0, endless(images)
     for _ in range(steps):
-        clean = next(batches)
-        noise = torch.randn(clean.shape)
-        t = torch.randint(0, 1000, (len(clean),))
+        clean = next(batches).to(DEVICE)
+        noise = torch.randn(clean.shape, device=DEVICE)
+        t = torch.randint(0, 1000, (len(clean),), device=DEVICE)
         noisy = scheduler.add_noise(clean, noise, t)
         loss = F.mse_loss(unet(noisy, t).sample, noise)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's
@@ -199,9 +200,15 @@ def pythae_epochs(config: TrainingConfig, images: np.ndarray, epochs: int, folde
     return float(vae({"data": x[:BATCH]}).loss) / x[0].numel()
 
 
-VAE = parse_config("vae.conv", {"batch_size": BATCH, "variant": "beta"})
+VAE = parse_config("vae.conv", {"batch_size": BATCH, "variant": "beta", "precision": "float32"})
 DDPM = parse_config(
-    "diffusion.ddpm", {"batch_size": BATCH, "prediction": "epsilon", "schedule": "linear"}
+    "diffusion.ddpm",
+    {
+        "batch_size": BATCH,
+        "prediction": "epsilon",
+        "schedule": "linear",
+        "precision": "float32",
+    },
 )
 
 

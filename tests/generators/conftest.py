@@ -104,9 +104,8 @@ def train_tiny(
         data.labels,
         num_classes=data.num_classes,
         seed=seed,
-        device="cpu",
         directory=directory,
-        **{"budget": Budget(images=images), **options},  # type: ignore[arg-type]  # tests' choice
+        **{"budget": Budget(images=images), "device": "cpu", **options},  # type: ignore[arg-type]  # tests' choice
     )
 
 
