@@ -14,7 +14,6 @@ channels, not one of all. Labels are used where the dataset has them.
 
 import math
 from collections.abc import Mapping
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +23,11 @@ from generators.configs import SamplerConfig
 from generators.diffusion.base import DiffusionModel
 from generators.diffusion.configs import DDPMConfig, DiffusionSampler
 from generators.diffusion.likelihood import discrete_vlb
+from generators.diffusion.losses import by_quarter, chances_of
 from generators.diffusion.samplers import sample_path
 from generators.diffusion.schedules import make_schedule
 from generators.layers import labels_or_zeros
 from generators.noise import NoiseSource
-
-QUARTILES = 4
 
 
 class DDPM(DiffusionModel):
@@ -57,7 +55,11 @@ class DDPM(DiffusionModel):
         target = self._target(x_0, epsilon, signal, noise)
         errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
         loss = (self._weights(t) * errors).mean()
-        return loss, {"denoising": loss, **by_quartile(errors, t, self.config.timesteps)}
+        return loss, {"denoising": loss, **self._by_quarter(errors, t)}
+
+    def _by_quarter(self, errors: Tensor, t: Tensor) -> dict[str, Tensor]:
+        timesteps = self.config.timesteps
+        return by_quarter("mse", errors, t / timesteps, chances=chances_of(timesteps))
 
     def _signal_and_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return sqrt(alpha_bar) and sqrt(1 - alpha_bar) at timesteps t, (N, 1, 1, 1) float32."""
@@ -150,18 +152,3 @@ class DDPM(DiffusionModel):
             predict_x_0, images, schedule=self.schedule, generator=generator, samples=samples
         )
         return {"vlb": bound}
-
-
-def by_quartile(errors: Tensor, t: Tensor, timesteps: int) -> dict[str, Tensor]:
-    """Return the mean error in each quarter of the timesteps, `mse_q0` (little noise) to `mse_q3`.
-
-    Each is the batch's share divided by the quarter's chance: an estimate without bias that is
-    finite for any batch, so that means over many batches are the quarters' means.
-    """
-    quarter = t * QUARTILES // timesteps
-    begins = [math.ceil(index * timesteps / QUARTILES) for index in range(QUARTILES + 1)]
-    found = {}
-    for index, (first, end) in enumerate(pairwise(begins)):
-        within = torch.where(quarter == index, errors.detach(), 0.0)
-        found[f"mse_q{index}"] = within.mean() * (timesteps / max(end - first, 1))
-    return found

@@ -151,14 +151,14 @@ SPECS = (
         "Radford et al., 2016, Unsupervised representation learning with deep "
         "convolutional generative adversarial networks",
         tiny=Preset(
-            images=100_000,
+            images=120_000,
             config={
                 "batch_size": 32,
                 "learning_rate": 4e-4,
                 "discriminator_learning_rate": 2e-4,
                 "latent_dim": 32,
-                "generator_channels": 32,
-                "discriminator_channels": 32,
+                "generator_channels": 16,
+                "discriminator_channels": 16,
             },
         ),
         small=Preset(images=5_000_000),
@@ -181,15 +181,15 @@ SPECS = (
         "generators.gan.sngan:SNGAN",
         "Miyato et al., 2018, Spectral normalization for generative adversarial networks",
         tiny=Preset(
-            images=100_000,
+            images=80_000,
             config={
                 "batch_size": 32,
                 "learning_rate": 5e-4,
                 "discriminator_learning_rate": 1e-3,
                 "discriminator_steps": 1,
                 "latent_dim": 32,
-                "generator_channels": 32,
-                "discriminator_channels": 32,
+                "generator_channels": 16,
+                "discriminator_channels": 16,
             },
         ),
         small=Preset(images=5_000_000),

@@ -556,7 +556,7 @@ main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("algorithm", ["gan.sngan", "vae.conv", "diffusion.ddpm"])
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
 def test_a_training_that_was_killed_ends_with_the_same_bits(
     algorithm: str, data: Path, tmp_path: Path
 ) -> None:

@@ -21,7 +21,8 @@ from generators.diffusion.configs import (
     DiffusionSampler,
     DPMSolverSampler,
 )
-from generators.diffusion.ddpm import DDPM, by_quartile
+from generators.diffusion.ddpm import DDPM
+from generators.diffusion.losses import by_quarter, chances_of
 from generators.diffusion.samplers import (
     PredictX0,
     log_snr_grid,
@@ -423,11 +424,12 @@ def test_errors_are_told_by_quarters_of_the_noise() -> None:
     t = torch.arange(1002).repeat(4)
     errors = (t >= 501).double() + 2.0 * (t >= 752)
 
-    told = by_quartile(errors, t, 1002)
+    told = by_quarter("mse", errors, t / 1002, chances=chances_of(1002))
 
     assert [float(value) for value in told.values()] == pytest.approx([0, 0, 1, 3], abs=0.02)
     assert list(told) == ["mse_q0", "mse_q1", "mse_q2", "mse_q3"]
-    of_one_quarter = by_quartile(torch.ones(3), torch.tensor([0, 1, 2]), 1002)
+    first = torch.tensor([0, 1, 2])
+    of_one_quarter = by_quarter("mse", torch.ones(3), first / 1002, chances=chances_of(1002))
     assert all(value.isfinite() for value in of_one_quarter.values())
 
 
