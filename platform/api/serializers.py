@@ -28,6 +28,7 @@ JOB_FIELDS = [
     "entry",
     "status",
     "reason",
+    "cause",
     "error",
     "queue",
     "worker",

@@ -164,6 +164,8 @@ if LEASE_SECONDS < 3 * BEAT_SECONDS:
         f"({BEAT_SECONDS}): a job that misses one beat is not lost"
     )
 MAX_RESTARTS = envint("MAX_RESTARTS", 3)  # lost this often, a job fails with "node lost"
+JOB_SECONDS = envint("JOB_SECONDS", 0)  # a job may take so long, 0 = as long as it needs
+STALL_SECONDS = envint("STALL_SECONDS", 3600, at_least=10)  # work without progress hangs
 CHECKPOINT_SECONDS = envint("CHECKPOINT_SECONDS", 60, at_least=1)  # at most this much is lost
 DEVICE = os.environ.get("DEVICE", "auto")  # auto = cuda where there is one, else cpu
 TORCH_THREADS = envint("TORCH_THREADS", 0)  # CPU threads of one job, 0 = torch's own choice

@@ -151,6 +151,7 @@ class Run(Job):
     """One training: an entry with a seed."""
 
     task_name = "experiments.tasks.train_run"
+    urgency = 0
 
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="runs")
     seed = models.PositiveIntegerField()
@@ -244,6 +245,7 @@ class SampleSet(Job):
     """Images drawn from a checkpoint with one sampler; or those of a control entry."""
 
     task_name = "experiments.tasks.draw_samples"
+    urgency = 1
 
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="sample_sets")
     run = models.ForeignKey(
@@ -302,6 +304,7 @@ class Evaluation(Job):
     """A sample set scored under a protocol."""
 
     task_name = "experiments.tasks.evaluate_samples"
+    urgency = 2  # minutes of work must not wait for hours of it
 
     sample_set = models.ForeignKey(SampleSet, on_delete=models.CASCADE, related_name="evaluations")
     protocol = models.ForeignKey(Protocol, on_delete=models.PROTECT, related_name="evaluations")

@@ -27,6 +27,7 @@ from experiments.models import Evaluation, Run, SampleSet
 from generators import images, registry, sampling, training
 from jobs.execution import Heartbeat, Stopped
 from jobs.lifecycle import JobError
+from jobs.models import Cause
 
 PREVIEW_IMAGES = 40
 GRID_IMAGES = 100
@@ -94,12 +95,16 @@ def stopping() -> Iterator[None]:
 
 
 @contextmanager
-def diverging() -> Iterator[None]:
-    """Turn a training whose numbers are lost into a failure that says so in a sentence."""
+def failing() -> Iterator[None]:
+    """Turn what torch and trainings fail by into failures that say it in a sentence."""
     try:
         yield
     except training.Diverged as error:
-        raise JobError(f"diverged: {error}") from error
+        raise JobError(f"diverged: {error}", Cause.DIVERGED) from error
+    except torch.OutOfMemoryError as error:
+        sentence = str(error).partition(". ")[0]
+        torch.cuda.empty_cache()  # the worker goes on
+        raise JobError(f"out of memory: {sentence}", Cause.MEMORY) from error
 
 
 def train(run: Run, heartbeat: Heartbeat) -> None:
@@ -107,7 +112,7 @@ def train(run: Run, heartbeat: Heartbeat) -> None:
     experiment = run.entry.experiment
     services.begin_training(run, environment())
     pixels, labels = load_split(experiment.dataset, "train")
-    with diverging():
+    with failing():
         result = training.train(
             run.entry.algorithm,
             registry.get_spec(run.entry.algorithm).config(**run.entry.config),
@@ -238,7 +243,7 @@ def _draw(sample_set: SampleSet, heartbeat: Heartbeat) -> sampling.Samples:
     generator = sampling.load_generator(
         settings.DATA_DIR / checkpoint.path, device=device(), sha256=checkpoint.sha256
     )
-    with stopping():
+    with stopping(), failing():
         return sampling.draw_all(
             generator,
             registry.parse_sampler(sample_set.entry.algorithm, sample_set.sampler),
@@ -283,7 +288,7 @@ def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
     def on_progress(stage: str, share: float) -> None:
         heartbeat.report(step=stage, fraction=(stages.index(stage) + share) / len(stages))
 
-    with stopping():
+    with stopping(), failing():
         result = scoring.evaluate_images(
             protocol,
             _open_samples(evaluation.sample_set),

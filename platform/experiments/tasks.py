@@ -1,27 +1,33 @@
-"""Celery's side of the work: a message names a row, the row says everything else."""
+"""Celery's side of the work: a message says that there is work, the rows say everything else."""
 
 from celery import shared_task
 
 from experiments.models import Evaluation, Run, SampleSet
-from jobs.execution import execute
+from jobs.execution import Work, execute
+from jobs.models import Job
+
+
+def _answer(kind: type[Job], pk: int) -> None:
+    from experiments import pipeline
+
+    works: dict[type[Job], Work] = {
+        Run: pipeline.train,
+        SampleSet: pipeline.sample,
+        Evaluation: pipeline.evaluate,
+    }
+    execute(kind, pk, works)
 
 
 @shared_task
 def train_run(pk: int) -> None:
-    from experiments import pipeline
-
-    execute(Run, pk, pipeline.train)
+    _answer(Run, pk)
 
 
 @shared_task
 def draw_samples(pk: int) -> None:
-    from experiments import pipeline
-
-    execute(SampleSet, pk, pipeline.sample)
+    _answer(SampleSet, pk)
 
 
 @shared_task
 def evaluate_samples(pk: int) -> None:
-    from experiments import pipeline
-
-    execute(Evaluation, pk, pipeline.evaluate)
+    _answer(Evaluation, pk)

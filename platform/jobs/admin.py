@@ -16,7 +16,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from jobs import lifecycle
-from jobs.models import ACTIVE, Job, Status, Worker
+from jobs.models import ACTIVE, Job, Order, Status, Worker
 
 COLOURS = {
     Status.QUEUED.value: "primary",
@@ -76,7 +76,7 @@ class JobAdmin(FrozenAdmin):
         "started_at",
         "finished_at",
     ]
-    list_filter: ClassVar[list[str]] = ["status", "queue", "worker"]
+    list_filter: ClassVar[list[str]] = ["status", "cause", "queue", "worker"]
     actions: ClassVar = ["cancel_jobs", "retry_jobs"]
     job_fields: ClassVar = [
         "experiment",
@@ -166,12 +166,32 @@ class WorkerAdmin(FrozenAdmin):
         "device",
         "memory",
         "alive",
+        "order",
         "current_jobs",
         "last_seen",
     ]
     list_filter: ClassVar = ["host"]
+    actions: ClassVar = ["drain", "stop", "take_jobs"]
     fields: ClassVar = [*list_display, "version", "pid", "started_at"]
     readonly_fields: ClassVar = ["queue_names", "memory", "alive", "current_jobs"]
+
+    @admin.action(description="Drain: finish the job, take no more", permissions=["operate"])
+    def drain(self, request: HttpRequest, workers: QuerySet[Worker]) -> None:
+        self._order(request, workers, Order.DRAIN, "finish their jobs and take no more")
+
+    @admin.action(description="Stop: hand the job back, end", permissions=["operate"])
+    def stop(self, request: HttpRequest, workers: QuerySet[Worker]) -> None:
+        self._order(request, workers, Order.STOP, "hand their jobs back and end")
+
+    @admin.action(description="Take jobs again", permissions=["operate"])
+    def take_jobs(self, request: HttpRequest, workers: QuerySet[Worker]) -> None:
+        self._order(request, workers, "", "take jobs")
+
+    def _order(
+        self, request: HttpRequest, workers: QuerySet[Worker], order: str, text: str
+    ) -> None:
+        count = workers.exclude(order=Order.STOP).update(order=order)
+        self.message_user(request, f"{count} of {len(workers)} workers {text}.")
 
     @admin.display(description="queues")
     def queue_names(self, worker: Worker) -> str:

@@ -4,21 +4,20 @@ import logging
 import os
 import signal
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import DatabaseError, connections
 
 from jobs import lifecycle
-from jobs.models import Job
+from jobs.models import Cause, Job, JobEvent
 from jobs.presence import this_worker
 
 logger = logging.getLogger(__name__)
-J = TypeVar("J", bound=Job)
-
 
 Write = Callable[..., bool]  # like lifecycle.beat: progress in, False when the job should stop
 
@@ -30,14 +29,19 @@ class Stopped(Exception):
 class Heartbeat:
     """A thread that renews the lease and writes the latest progress every BEAT_SECONDS.
 
-    `should_stop()` turns true when the job is being cancelled or no longer belongs to this
-    attempt; the work looks at it often and raises `Stopped`. `write` is how a beat is written:
-    `lifecycle.beat`, until the work sets a function of the same shape that writes more with it.
+    `should_stop()` turns true when the job is being cancelled, no longer belongs to this attempt,
+    took too long, or its worker was told to stop; the work looks at it often and raises `Stopped`.
+    `write` is how a beat is written: `lifecycle.beat`, until the work sets a function of the same
+    shape that writes more with it. Work that reports nothing for STALL_SECONDS hangs: the process
+    ends itself, so that its lease lapses and the job is queued again.
     """
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.write: Write = lifecycle.beat
+        self.released = False  # the worker was told to stop
+        self.overdue = False  # the job took longer than JOB_SECONDS
+        self._began = self._moved = time.monotonic()
         self._progress: dict[str, Any] = {}
         self._stop = threading.Event()
         self._ended = threading.Event()
@@ -65,7 +69,7 @@ class Heartbeat:
 
     def report(self, **progress: Any) -> None:
         """Remember progress for the next beat."""
-        self._progress = progress
+        self._progress, self._moved = progress, time.monotonic()
 
     def should_stop(self) -> bool:
         return self._stop.is_set()
@@ -80,12 +84,27 @@ class Heartbeat:
             if os.getppid() != self._parent:
                 # The worker was killed: nobody watches this child. Its lease will lapse.
                 os.kill(os.getpid(), signal.SIGKILL)
+            self._watch(time.monotonic())
             self._beat()
         connections.close_all()
+
+    def _watch(self, now: float) -> None:
+        """Stop work that takes too long, and end this process if its work hangs."""
+        if settings.JOB_SECONDS and now - self._began > settings.JOB_SECONDS:
+            self.overdue = True
+            self._stop.set()
+        if now - self._moved > settings.STALL_SECONDS:
+            message = f"no progress for {settings.STALL_SECONDS} s, its process was ended"
+            logger.error("%s %s: %s", self.job.type_name(), self.job.pk, message)
+            lifecycle.note(self.job, JobEvent.Kind.LOST, message)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _beat(self) -> None:
         try:
             if not self.write(self.job, **self._progress):
+                self._stop.set()
+            elif lifecycle.told_to_stop(self.job):
+                self.released = True
                 self._stop.set()
         except DatabaseError as error:
             logger.warning("%s %s: beat missed: %s", self.job.type_name(), self.job.pk, error)
@@ -96,35 +115,59 @@ class Heartbeat:
             self._stop.set()
 
 
-def execute(job_class: type[J], pk: int, work: Callable[[J, Heartbeat], None]) -> None:
-    """Claim a job, do the work, and write failed or cancelled where it did not complete.
+Work = Callable[[Any, Heartbeat], None]
 
-    1. Claim; return when there is nothing to claim (a doubled or late message).
-    2. Beat from here on, and call `work`, which completes the row, results and state together.
-    3. Stopped → cancelled. Any error → failed with its reason and traceback.
+
+def execute(kind: type[Job], pk: int, works: Mapping[type[Job], Work]) -> None:
+    """Answer the bell of a job: claim what is most urgent in its queue, and do it.
+
+    1. Claim; return when there is nothing to claim (a doubled or late message), or the worker was
+       told to take no more.
+    2. Beat from here on, and call the kind's work, which completes the row, results and state
+       together.
+    3. Stopped → cancelled, queued again or timed out. Any error → failed with its reason and
+       traceback.
     """
-    job = lifecycle.claim(job_class, pk, this_worker())
+    job = _claimed(kind, pk)
     if job is None:
-        logger.info("%s %s: nothing to claim", job_class.type_name(), pk)
+        logger.info("%s %s: nothing to claim", kind.type_name(), pk)
         return
-    logger.info("%s %s: attempt %d", job.type_name(), pk, job.attempt)
+    logger.info("%s %s: attempt %d", job.type_name(), job.pk, job.attempt)
+    heartbeat = Heartbeat(job)
     try:
-        with Heartbeat(job) as heartbeat:
-            work(job, heartbeat)
+        with heartbeat:
+            works[type(job)](job, heartbeat)
     except (Stopped, lifecycle.StaleAttempt) as error:
-        ended = lifecycle.confirm_cancel(job)
-        logger.info("%s %s: %s", job.type_name(), pk, "cancelled" if ended else error)
+        logger.info("%s %s: %s", job.type_name(), job.pk, _stopped(job, heartbeat) or error)
     except lifecycle.JobError as error:
-        _fail(job, str(error))
+        _fail(job, str(error), error.cause)
     except MemoryError:
-        _fail(job, "out of memory")
+        _fail(job, "out of memory", Cause.MEMORY)
     except Exception as error:  # noqa: BLE001  # the one boundary of all work: the row must say it
-        _fail(job, f"{type(error).__name__}: {error}")
+        _fail(job, f"{type(error).__name__}: {error}", Cause.ERROR)
 
 
-def _fail(job: Job, reason: str) -> None:
+def _claimed(kind: type[Job], pk: int) -> Job | None:
+    worker = this_worker()
+    queue = kind._default_manager.filter(pk=pk).values_list("queue", flat=True).first()
+    if queue is None or worker.order:
+        return None
+    return lifecycle.claim_next(queue, worker)
+
+
+def _stopped(job: Job, heartbeat: Heartbeat) -> str:
+    """Write how stopped work ended, and return it in words; empty if the attempt was stale."""
+    if heartbeat.released and lifecycle.release(job):
+        return "queued again"
+    limit = f"timed out: it took longer than {settings.JOB_SECONDS} s"
+    if heartbeat.overdue and lifecycle.fail(job, limit, cause=Cause.TIME):
+        return limit
+    return "cancelled" if lifecycle.confirm_cancel(job) else ""
+
+
+def _fail(job: Job, reason: str, cause: Cause) -> None:
     """Write failed, or cancelled if that was asked for in the meantime."""
     error = traceback.format_exc()
     logger.error("%s %s: failed: %s\n%s", job.type_name(), job.pk, reason, error)
-    if not lifecycle.fail(job, reason, error=error):
+    if not lifecycle.fail(job, reason, cause=cause, error=error):
         lifecycle.confirm_cancel(job)

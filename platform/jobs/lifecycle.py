@@ -4,6 +4,7 @@
       ▲                 │ │ └───fail───────▶ failed
       │   requeue_lost  │ └cancel▶ cancelling ─confirm_cancel▶ cancelled
       └──── lost ◀──────┘
+      ├──── release ◀───┘  its worker was told to stop
       └────────────── retry ◀── failed, cancelled
 
 A stale attempt can write nothing: every UPDATE of a worker names the attempt it was given.
@@ -21,7 +22,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from jobs.models import ACTIVE, Job, JobEvent, Status, Worker
+from jobs.models import ACTIVE, Cause, Job, JobEvent, Order, Status, Worker
 
 logger = logging.getLogger(__name__)
 J = TypeVar("J", bound=Job)
@@ -34,6 +35,10 @@ class StaleAttempt(Exception):
 
 class JobError(Exception):
     """A failure whose message is all that a person needs; no traceback is shown first."""
+
+    def __init__(self, message: str, cause: Cause = Cause.INPUT) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 def note(job: Job, kind: JobEvent.Kind, message: str = "", *, worker: str = "") -> None:
@@ -80,6 +85,7 @@ def claim(job_class: type[J], pk: int, worker: Worker) -> J | None:
     taken = job_class._default_manager.filter(pk=pk, status=Status.QUEUED).update(
         status=Status.RUNNING,
         reason="",
+        cause="",
         error="",
         attempt=F("attempt") + 1,
         worker=worker,
@@ -92,6 +98,24 @@ def claim(job_class: type[J], pk: int, worker: Worker) -> J | None:
     job = job_class._default_manager.get(pk=pk)
     note(job, Kind.CLAIMED)
     return job
+
+
+def claim_next(queue: str, worker: Worker) -> Job | None:
+    """Return the queue's most urgent job, then the oldest, claimed by this call; None if none is left.
+
+    Whoever was faster with one leaves the next: a bell says that there is work, not which.
+    """
+    for kind in Job.kinds():
+        queued = kind._default_manager.filter(status=Status.QUEUED, queue=queue)
+        for pk in queued.order_by("queued_at", "pk").values_list("pk", flat=True).iterator():
+            if job := claim(kind, pk, worker):
+                return job
+    return None
+
+
+def told_to_stop(job: Job) -> bool:
+    """Return whether the job's worker is to hand it back and end."""
+    return Worker.objects.filter(pk=job.worker_id or 0, order=Order.STOP).exists()
 
 
 def _update(job: Job, *statuses: Status, **fields: Any) -> bool:
@@ -134,13 +158,14 @@ def complete(job: Job, **results: Any) -> None:
 
 
 @transaction.atomic
-def fail(job: Job, reason: str, *, error: str = "") -> bool:
-    """Write failed(reason, traceback); return False if the attempt was stale."""
+def fail(job: Job, reason: str, *, cause: Cause = Cause.ERROR, error: str = "") -> bool:
+    """Write failed(reason, cause, traceback); return False if the attempt was stale."""
     failed = _update(
         job,
         Status.RUNNING,
         status=Status.FAILED,
         reason=reason[:500],
+        cause=cause,
         error=error,
         lease_until=None,
         finished_at=timezone.now(),
@@ -148,6 +173,25 @@ def fail(job: Job, reason: str, *, error: str = "") -> bool:
     if failed:
         note(job, Kind.FAILED, reason)
     return failed
+
+
+@transaction.atomic
+def release(job: Job) -> bool:
+    """Queue a job again whose worker was told to stop; return False if the attempt was stale.
+
+    Nobody is to blame: it does not count as lost.
+    """
+    released = _update(
+        job,
+        Status.RUNNING,
+        status=Status.QUEUED,
+        reason="its worker was stopped, continues from the last checkpoint",
+        lease_until=None,
+    )
+    if released:
+        note(job, Kind.REQUEUED, "its worker was stopped")
+        transaction.on_commit(partial(ring, job))
+    return released
 
 
 @transaction.atomic
@@ -193,6 +237,7 @@ def retry(job: Job) -> bool:
         .update(
             status=Status.QUEUED,
             reason="",
+            cause="",
             error="",
             restarts=0,
             finished_at=None,
@@ -236,7 +281,7 @@ def _take_back(job: Job, *, blame: bool) -> bool:
         message = Kind.CANCELLED
     elif blame and job.restarts >= settings.MAX_RESTARTS:
         reason = f"node lost {job.restarts + 1} times; {lost}"
-        changed = rows.update(status=Status.FAILED, reason=reason, **end)
+        changed = rows.update(status=Status.FAILED, reason=reason, cause=Cause.LOST, **end)
         message = Kind.FAILED
     else:
         changed = rows.update(

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.timesince import timesince
 
 
 class Status(models.TextChoices):
@@ -31,6 +32,24 @@ class Queue(models.TextChoices):
     DEFAULT = "default"
 
 
+class Cause(models.TextChoices):
+    """Why a job failed, for filters and scripts; its reason says it in a sentence."""
+
+    DIVERGED = "diverged"
+    MEMORY = "out of memory"
+    INPUT = "bad input"
+    LOST = "node lost"
+    TIME = "timed out"
+    ERROR = "error"
+
+
+class Order(models.TextChoices):
+    """What a worker was told to do; starting it again forgets it."""
+
+    DRAIN = "drain", "finish the current job, take no more"
+    STOP = "stop", "hand the current job back and end"
+
+
 class Worker(models.Model):
     """A Celery worker process, as it last presented itself."""
 
@@ -43,6 +62,7 @@ class Worker(models.Model):
     pid = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField()
     last_seen = models.DateTimeField()
+    order = models.CharField(max_length=10, choices=Order.choices, blank=True, default="")
 
     class Meta:
         ordering: ClassVar = ["name"]
@@ -55,6 +75,10 @@ class Worker(models.Model):
         """Whether the worker was seen within two beats (and a second of scheduling)."""
         patience = timedelta(seconds=2 * settings.BEAT_SECONDS + 1)
         return self.last_seen > timezone.now() - patience
+
+    def takes_from(self, queue: str) -> bool:
+        """Return whether the worker would take a job of this queue now."""
+        return queue in self.queues and self.is_alive and not self.order
 
 
 class JobEvent(models.Model):
@@ -95,9 +119,11 @@ class Job(models.Model):
 
     task_name: ClassVar[str]  # the Celery task that does this kind of job
     default_queue: ClassVar[Queue] = Queue.GPU
+    urgency: ClassVar[int]  # of all queued jobs a worker takes the most urgent, then the oldest
 
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.QUEUED)
     reason = models.CharField(max_length=500, blank=True)  # why it is as it is, for people
+    cause = models.CharField(max_length=20, choices=Cause.choices, blank=True)  # of a failure
     error = models.TextField(blank=True)  # traceback of the failure
     queue = models.CharField(max_length=20, choices=Queue.choices, default=Queue.GPU)
     worker = models.ForeignKey(
@@ -137,8 +163,9 @@ class Job(models.Model):
 
     @classmethod
     def kinds(cls) -> list[type["Job"]]:
-        """Return every concrete kind of job."""
-        return [model for model in cls.__subclasses__() if not model._meta.abstract]
+        """Return every concrete kind of job, the most urgent first."""
+        found = [model for model in cls.__subclasses__() if not model._meta.abstract]
+        return sorted(found, key=lambda kind: kind.urgency, reverse=True)
 
     @property
     def events(self) -> models.QuerySet[JobEvent]:
@@ -165,13 +192,34 @@ class Job(models.Model):
         """Return why a queued job is not running yet, for people; empty when it is not queued."""
         if self.status != Status.QUEUED:
             return ""
-        if not any(self.queue in w.queues and w.is_alive for w in Worker.objects.all()):
-            return f"no worker is online for the queue {self.queue}"
         ahead = self.ahead()
-        return f"waiting for a free worker, {ahead} ahead" if ahead else "next in the queue"
+        place = f"{ahead} ahead" if ahead else "next in the queue"
+        if absence := self._absence():
+            return f"{absence}; {place}"
+        return f"waiting for a free worker, {place}" if ahead else place
+
+    def _absence(self) -> str:
+        """Return that no worker would take the job, and for how long; empty if one would."""
+        able = [worker for worker in Worker.objects.all() if self.queue in worker.queues]
+        if any(worker.takes_from(self.queue) for worker in able):
+            return ""
+        if any(worker.is_alive for worker in able):
+            return f"every worker for the queue {self.queue} was told to take no more jobs"
+        absence = f"no worker is online for the queue {self.queue}"
+        if not able:
+            return absence
+        last = max(worker.last_seen for worker in able)
+        return f"{absence} for {timesince(last, depth=1)}"
 
     def ahead(self: Self) -> int:
-        """Return how many jobs of the same kind were queued earlier."""
-        queued = type(self)._default_manager.filter(status=Status.QUEUED, queue=self.queue)
+        """Return how many queued jobs a worker would take before this one."""
         earlier = Q(queued_at__lt=self.queued_at) | Q(queued_at=self.queued_at, pk__lt=self.pk)
-        return queued.filter(earlier).count()
+        return sum(
+            kind._default_manager.filter(
+                Q() if kind.urgency > self.urgency else earlier,
+                status=Status.QUEUED,
+                queue=self.queue,
+            ).count()
+            for kind in Job.kinds()
+            if kind.urgency >= self.urgency
+        )

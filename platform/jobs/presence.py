@@ -4,13 +4,14 @@ import logging
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import threading
 from datetime import timedelta
 from typing import Any
 
 from celery import current_app
-from celery.signals import worker_ready, worker_shutdown
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from celery.worker import state
 from django.conf import settings
 from django.db import DatabaseError, connections
@@ -18,11 +19,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from jobs import lifecycle
-from jobs.models import Job, Status, Worker
+from jobs.models import Job, Order, Status, Worker
 
 logger = logging.getLogger(__name__)
 RING_AGAIN = timedelta(seconds=10)  # a bell that nobody answered this long is rung again
 _stopping = threading.Event()
+_ending = threading.Event()  # a warm shutdown has begun
 
 
 def device() -> tuple[str, int]:
@@ -62,6 +64,7 @@ def present(name: str, *, queues: list[str]) -> Worker:
             "pid": os.getpid(),
             "started_at": now,
             "last_seen": now,
+            "order": "",
         },
     )
     return worker
@@ -77,10 +80,16 @@ def ring_forgotten(queues: list[str], *, at_most: int) -> None:
 
 
 def make_round(worker: Worker, *, idle: bool) -> None:
-    """Say that the worker is here, take back lost jobs; with room for more, look for forgotten."""
+    """Say that the worker is here, take back lost jobs; with room for more, look for forgotten.
+
+    A worker that was told to stop ends as if by SIGTERM; one that was told to drain stays.
+    """
     Worker.objects.filter(pk=worker.pk).update(last_seen=timezone.now())
     lifecycle.requeue_lost()
-    if idle:
+    worker.refresh_from_db(fields=["order"])
+    if worker.order == Order.STOP and not _ending.is_set():
+        os.kill(os.getpid(), signal.SIGTERM)
+    if idle and not worker.order:
         ring_forgotten(worker.queues, at_most=4)
 
 
@@ -100,6 +109,7 @@ def begin(sender: Any, **kwargs: Any) -> None:
     queues = sorted(sender.task_consumer.queues, key=str) if sender.task_consumer else []
     worker = present(sender.hostname, queues=[str(getattr(q, "name", q)) for q in queues])
     _stopping.clear()
+    _ending.clear()
     connections.close_all()  # children forked from here on open their own
     threading.Thread(
         target=_make_rounds,
@@ -107,6 +117,16 @@ def begin(sender: Any, **kwargs: Any) -> None:
         name="presence",
         daemon=True,
     ).start()
+
+
+@worker_shutting_down.connect
+def hand_back(sender: str, **kwargs: Any) -> None:
+    """Let the heartbeats of running jobs see that the worker is ending: they hand them back."""
+    _ending.set()
+    try:
+        Worker.objects.filter(name=sender).update(order=Order.STOP)
+    except DatabaseError as error:
+        logger.warning("worker %s: its jobs are not handed back: %s", sender, error)
 
 
 @worker_shutdown.connect

@@ -1,6 +1,7 @@
 """Real workers, killed and cancelled: each job runs once, nothing is lost, nothing doubled."""
 
 import json
+import signal
 import time
 from typing import Any
 
@@ -95,6 +96,50 @@ def test_a_killed_worker_loses_only_what_came_after_the_last_checkpoint(site: Si
     assert after[: len(before)] == before
     assert len(set(after)) == len(after) > len(before)
     assert {job["status"] for job in jobs(site, experiment)} == {"completed"}
+
+
+def test_a_worker_that_is_terminated_hands_its_training_back_at_once(site: Site) -> None:
+    site.start_web()
+    worker = site.start_worker()
+    experiment = submit(site, images=60_000, algorithms=["vae.conv"])
+    run = f"/api/runs/{run_of(site, experiment)['id']}/"
+    wait_until(lambda: site.get(run)["images_seen"] > 0, seconds=60, what="training")
+
+    worker.terminate()
+    worker.wait(timeout=60)
+    handed_back = site.get(run)
+    site.start_worker("two")
+    wait_for_status(site, experiment, "completed")
+
+    assert (handed_back["status"], handed_back["restarts"]) == ("queued", 0)
+    done = run_of(site, experiment)
+    assert (done["attempt"], done["restarts"], done["images_seen"]) == (2, 0, 60_000)
+    assert done["environment"]["resumed"] == "exactly"
+
+
+HANGS = """
+import time
+from experiments.models import Run
+from jobs.execution import execute
+execute(Run, {pk}, {{Run: lambda *_: time.sleep(600)}})
+"""
+
+
+def test_work_that_hangs_ends_its_process_and_is_queued_again(site: Site) -> None:
+    site.env |= {"STALL_SECONDS": "10", "LEASE_SECONDS": "6"}
+    site.start_web()
+    experiment = submit(site, images=600, algorithms=["vae.conv"])
+    run = run_of(site, experiment)["id"]
+
+    hung = site.run("manage.py", "shell", "-c", HANGS.format(pk=run), check=False)
+    site.start_worker()
+    wait_for_status(site, experiment, "completed")
+
+    assert hung.returncode == -signal.SIGKILL
+    done = run_of(site, experiment)
+    assert (done["attempt"], done["restarts"]) == (2, 1)
+    events = [event["message"] for event in site.get(f"/api/runs/{run}/events/")]
+    assert "no progress for 10 s, its process was ended" in events
 
 
 def test_a_cancelled_training_stops_within_seconds_and_can_be_retried(site: Site) -> None:

@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 
 from experiments.models import Run
 from jobs import lifecycle
-from jobs.models import ACTIVE, FINISHED, Job, JobEvent, Status
+from jobs.models import ACTIVE, FINISHED, Job, JobEvent, Order, Status, Worker
 from tests.factories import make_experiment, make_run, make_worker
 
 pytestmark = pytest.mark.django_db
@@ -231,10 +231,14 @@ def test_the_database_refuses_impossible_states(fields: dict[str, object], rule:
 def test_a_queued_run_says_why_it_waits() -> None:
     first, second = make_experiment(seeds=[0, 1]).entries.get(kind="generator").runs.all()
 
-    assert first.waiting_for == "no worker is online for the queue gpu"
+    nobody = "no worker is online for the queue gpu"
+    assert first.waiting_for == f"{nobody}; next in the queue"
     make_worker(alive=False)
-    assert first.waiting_for == "no worker is online for the queue gpu"
-    make_worker()
+    assert first.waiting_for == f"{nobody} for 1\xa0hour; next in the queue"
+    worker = make_worker(order=Order.DRAIN)
+    told = "every worker for the queue gpu was told to take no more jobs"
+    assert second.waiting_for == f"{told}; 1 ahead"
+    Worker.objects.filter(pk=worker.pk).update(order="")
     assert first.waiting_for == "next in the queue"
     assert second.waiting_for == "waiting for a free worker, 1 ahead"
 
