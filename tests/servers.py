@@ -2,13 +2,16 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+import redis
 
 
 def free_port() -> int:
@@ -30,18 +33,42 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+class Redis:
+    """An empty Redis that keeps nothing on disk."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.address = f"redis://127.0.0.1:{self.port}/0"
+        self._start()
+
+    def _start(self) -> None:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--save", "", "--appendonly", "no"]
+        self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_until(lambda: listens(self.port), seconds=20, what="redis-server")
+
+    def wipe(self) -> None:
+        """Forget everything, queued messages included."""
+        with closing(redis.Redis.from_url(self.address)) as client:
+            client.flushall()
+
+    def restart(self) -> None:
+        """End as by a power cut, stay away for a moment, and come back empty."""
+        self._server.kill()
+        self._server.wait()
+        time.sleep(2)
+        self._start()
+
+    def close(self) -> None:
+        self._server.kill()
+        self._server.wait()
+
+
 @contextmanager
 def redis_server() -> Iterator[str]:
     """Yield the address of an empty Redis."""
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1"]
-    command += ["--save", "", "--appendonly", "no"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        try:
-            wait_until(lambda: listens(port), seconds=20, what="redis-server")
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            server.terminate()
+    with closing(Redis()) as server:
+        yield server.address
 
 
 def postgres_program(name: str) -> str | None:
@@ -50,32 +77,58 @@ def postgres_program(name: str) -> str | None:
     return str(found[-1]) if found else shutil.which(name)
 
 
+class Postgres:
+    """An empty PostgreSQL in a folder of its own."""
+
+    def __init__(self) -> None:
+        self._user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+        self._folder = Path(tempfile.mkdtemp(prefix="trilemma-postgres-"))
+        self.port = free_port()
+        self.address = f"postgres://trilemma@127.0.0.1:{self.port}/postgres"
+        if self._user:
+            shutil.chown(self._folder, self._user, self._user)
+        self._make()
+        self._start()
+
+    def _make(self) -> None:
+        initdb = postgres_program("initdb")
+        assert initdb, "initdb is not installed"
+        subprocess.run(
+            [initdb, "-D", self._folder / "data", "-U", "trilemma", "--auth=trust", "-E", "UTF8"],
+            user=self._user,
+            cwd=self._folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def _start(self) -> None:
+        postgres = postgres_program("postgres")
+        assert postgres, "postgres is not installed"
+        command = [postgres, "-D", str(self._folder / "data"), "-p", str(self.port)]
+        command += ["-k", str(self._folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        with (self._folder / "log").open("a") as log:
+            self._server = subprocess.Popen(
+                command, user=self._user, cwd=self._folder, stdout=log, stderr=log
+            )
+        wait_until(lambda: listens(self.port), seconds=30, what="postgres")
+
+    def _stop(self) -> None:
+        self._server.send_signal(signal.SIGINT)  # at once, whoever is connected
+        self._server.wait()
+
+    def restart(self) -> None:
+        """End every connection, stay away for a moment, and come back."""
+        self._stop()
+        time.sleep(2)
+        self._start()
+
+    def close(self) -> None:
+        self._stop()
+        shutil.rmtree(self._folder)
+
+
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """Yield the address of an empty PostgreSQL database."""
-    user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-    folder = Path(tempfile.mkdtemp(prefix="trilemma-postgres-"))
-    port = free_port()
-    initdb, postgres = postgres_program("initdb"), postgres_program("postgres")
-    assert initdb, "initdb is not installed"
-    assert postgres, "postgres is not installed"
-    if user:
-        shutil.chown(folder, user, user)
-    subprocess.run(
-        [initdb, "-D", folder / "data", "-U", "trilemma", "--auth=trust", "-E", "UTF8"],
-        user=user,
-        cwd=folder,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    command = [postgres, "-D", str(folder / "data"), "-p", str(port), "-k", str(folder)]
-    command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, user=user, cwd=folder, stdout=log, stderr=log)
-    try:
-        wait_until(lambda: listens(port), seconds=30, what="postgres")
-        yield f"postgres://trilemma@127.0.0.1:{port}/postgres"
-    finally:
-        server.terminate()
-        server.wait()
-        shutil.rmtree(folder)
+    with closing(Postgres()) as server:
+        yield server.address

@@ -272,10 +272,11 @@ SPECS = (
                     "batch_size": 64,
                     "codebook_size": 64,
                     "base_channels": 32,
-                    "prior_share": 0.65,
+                    "prior_share": 0.75,
                     "prior_learning_rate": 2e-3,
                     "prior_width": 64,
                     "prior_depth": 3,
+                    "prior_dropout": 0,  # not every image is seen twice
                 },
             ),
             "small": Preset(images=10_000_000),

@@ -3,7 +3,7 @@
 import itertools
 import math
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,24 @@ def _no_beats(settings: Settings) -> None:
     settings.BEAT_SECONDS = 600  # nothing here takes so long
 
 
+TASKS: dict[type[Job], Callable[[int], None]] = {
+    Run: tasks.train_run,
+    SampleSet: tasks.draw_samples,
+    Evaluation: tasks.evaluate_samples,
+}
+
+
 def work_off() -> None:
     """Do every queued job, and those it queues, until none is left."""
-    kinds = ((Run, tasks.train_run), (SampleSet, tasks.draw_samples))
-    for kind, task in (*kinds, (Evaluation, tasks.evaluate_samples)):
-        for job in kind._default_manager.filter(status=Status.QUEUED):
-            assert isinstance(job, Job)
+    while bells := [
+        (TASKS[kind], job)
+        for kind in Job.kinds()
+        for job in kind._default_manager.filter(status=Status.QUEUED)
+    ]:
+        for task, job in bells:
             task(job.pk)
-            job.refresh_from_db()
+    for kind in TASKS:
+        for job in kind._default_manager.all():
             assert job.status == Status.COMPLETED, f"{job}: {job.reason}\n{job.error}"
 
 
@@ -173,8 +183,9 @@ def drawn(sample_set: SampleSet) -> tuple[np.ndarray, np.ndarray | None]:
 
 def draw_control(experiment: Experiment, kind: str) -> tuple[np.ndarray, np.ndarray | None]:
     sample_set = control_of(experiment, kind).sample_sets.get()
-    tasks.draw_samples(sample_set.pk)
-    sample_set.refresh_from_db()
+    while sample_set.status == Status.QUEUED:  # older ones of its queue come first
+        tasks.draw_samples(sample_set.pk)
+        sample_set.refresh_from_db()
     assert sample_set.status == Status.COMPLETED, sample_set.error
     return drawn(sample_set)
 
