@@ -60,6 +60,7 @@ SECRET_KEY = secret_key()
 ALLOWED_HOSTS = envlist("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = envlist("CSRF_TRUSTED_ORIGINS", "")
 PUBLIC_READ = envbool("PUBLIC_READ", True)  # pages and API readable without an account
+METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")  # reads /metrics; empty = staff alone
 
 INSTALLED_APPS = [
     "unfold",
@@ -88,6 +89,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "web.middleware.probes",
+    "web.middleware.measure",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
