@@ -6,13 +6,15 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, connections
 
-from jobs import lifecycle
+from jobs import lifecycle, logs
 from jobs.models import Job
 from jobs.presence import this_worker
 
@@ -42,7 +44,8 @@ class Heartbeat:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._parent = os.getppid()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        run = partial(copy_context().run, self._run)  # its lines are about the job as well
+        self._thread = threading.Thread(target=run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -107,13 +110,18 @@ def execute(job_class: type[J], pk: int, work: Callable[[J, Heartbeat], None]) -
     if job is None:
         logger.info("%s %s: nothing to claim", job_class.type_name(), pk)
         return
-    logger.info("%s %s: attempt %d", job.type_name(), pk, job.attempt)
+    with logs.about(job.type_name(), job.pk, job.attempt):
+        _work(job, work)
+
+
+def _work(job: J, work: Callable[[J, Heartbeat], None]) -> None:
+    logger.info("%s %s: attempt %d", job.type_name(), job.pk, job.attempt)
     try:
         with Heartbeat(job) as heartbeat:
             work(job, heartbeat)
     except (Stopped, lifecycle.StaleAttempt) as error:
         ended = lifecycle.confirm_cancel(job)
-        logger.info("%s %s: %s", job.type_name(), pk, "cancelled" if ended else error)
+        logger.info("%s %s: %s", job.type_name(), job.pk, "cancelled" if ended else error)
     except lifecycle.JobError as error:
         _fail(job, str(error))
     except MemoryError:
