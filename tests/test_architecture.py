@@ -131,8 +131,10 @@ def env_example() -> dict[str, str]:
     return {pair[1]: pair[2] for pair in pairs if pair}
 
 
-def test_every_setting_is_in_the_example_and_nothing_else() -> None:
-    assert list(env_example()) == sorted(settings_read())
+def test_every_setting_is_in_the_example_and_nothing_else_but_what_compose_asks_for() -> None:
+    compose = re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker" / "compose.yml").read_text())
+
+    assert list(env_example()) == sorted({*settings_read(), *compose})
 
 
 def test_every_setting_of_the_example_has_one_comment_above_it() -> None:

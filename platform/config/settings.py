@@ -60,6 +60,7 @@ SECRET_KEY = secret_key()
 ALLOWED_HOSTS = envlist("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = envlist("CSRF_TRUSTED_ORIGINS", "")
 PUBLIC_READ = envbool("PUBLIC_READ", True)  # pages and API readable without an account
+METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")  # reads /metrics; empty = staff alone
 
 INSTALLED_APPS = [
     "unfold",
@@ -87,6 +88,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "web.middleware.probes",
+    "web.middleware.measure",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -208,10 +211,19 @@ UNFOLD = {
     ],
 }
 
+LOG_FORMAT = os.environ.get("LOG_FORMAT", "line")
+if LOG_FORMAT not in {"line", "json"}:
+    raise ImproperlyConfigured(f"Unexpected value LOG_FORMAT={LOG_FORMAT}, use line or json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"job": {"()": "jobs.logs.AddJob"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s%(job)s: %(message)s"},
+        "json": {"()": "jobs.logs.JsonFormatter"},
+    },
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["job"]}
+    },
     "root": {"handlers": ["stderr"], "level": os.environ.get("LOG_LEVEL", "INFO")},
 }

@@ -7,13 +7,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from django.conf import settings
 from django.db import DatabaseError, connections
 
-from jobs import lifecycle
+from jobs import lifecycle, logs
 from jobs.models import Cause, Job, JobEvent
 from jobs.presence import this_worker
 
@@ -46,7 +48,8 @@ class Heartbeat:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._parent = os.getppid()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        run = partial(copy_context().run, self._run)  # its lines are about the job as well
+        self._thread = threading.Thread(target=run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -132,11 +135,16 @@ def execute(kind: type[Job], pk: int, works: Mapping[type[Job], Work]) -> None:
     if job is None:
         logger.info("%s %s: nothing to claim", kind.type_name(), pk)
         return
+    with logs.about(job.type_name(), job.pk, job.attempt):
+        _work(job, works[type(job)])
+
+
+def _work(job: Job, work: Work) -> None:
     logger.info("%s %s: attempt %d", job.type_name(), job.pk, job.attempt)
     heartbeat = Heartbeat(job)
     try:
         with heartbeat:
-            works[type(job)](job, heartbeat)
+            work(job, heartbeat)
     except (Stopped, lifecycle.StaleAttempt) as error:
         logger.info("%s %s: %s", job.type_name(), job.pk, _stopped(job, heartbeat) or error)
     except lifecycle.JobError as error:

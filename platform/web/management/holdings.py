@@ -1,0 +1,54 @@
+"""The files in the data folder that rows refer to; logs, messages and caches are not among them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef
+
+from catalog.models import Dataset, Protocol
+from experiments.models import Checkpoint, SampleSet
+from jobs.models import Status
+
+FOLDERS = ("datasets", "extractors", "runs", "samples")  # of the data folder, all files are in them
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Files that belong together: all of them are there, or none is of use."""
+
+    files: tuple[Path, ...]
+    needed: bool = True  # False: its row may outlive it, like a checkpoint with newer ones
+    size_bytes: int | None = None  # of all files, where the row says it
+
+
+def find() -> Iterator[Holding]:
+    """Return what rows refer to; what may soon be deleted comes first."""
+    yield from _checkpoints()
+    for dataset in Dataset.objects.all():
+        yield Holding((dataset.train_path, dataset.test_path))
+    for protocol in Protocol.objects.exclude(extractor_weights=""):
+        if (weights := protocol.weights_path) is not None:
+            yield Holding(_files(weights))
+    for sample_set in SampleSet.objects.filter(status=Status.COMPLETED):
+        yield Holding((sample_set.path, sample_set.grid_path))
+
+
+def _checkpoints() -> Iterator[Holding]:
+    """Return weights and pictures of checkpoints; of a running training's only the newest stay."""
+    drawn_from = Exists(SampleSet.objects.filter(checkpoint=OuterRef("pk")))
+    newest_first = Checkpoint.objects.annotate(is_needed=drawn_from).order_by("-created_at", "-pk")
+    for checkpoint in newest_first:
+        folder = Path(settings.DATA_DIR) / checkpoint.path
+        yield Holding(_files(folder), needed=checkpoint.is_needed, size_bytes=checkpoint.bytes)
+        if checkpoint.preview:
+            yield Holding((Path(settings.DATA_DIR) / checkpoint.preview,), needed=False)
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    """Return a folder's files, or the file itself, there or not."""
+    try:
+        return tuple(sorted(path.iterdir()))
+    except (FileNotFoundError, NotADirectoryError):
+        return (path,)

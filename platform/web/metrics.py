@@ -1,0 +1,152 @@
+"""What Prometheus asks for, `/metrics`: jobs and workers from the database, requests of this process.
+
+Every web process says the same of jobs and workers, for their rows are read at each scrape.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import product
+from typing import Any
+
+from django.conf import settings
+from django.db import Error
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Min, Q, Sum
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from jobs.models import FINISHED, Job, JobEvent, Queue, Status, Worker
+
+DURATIONS = (1, 10, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 72 * 3600)  # seconds
+REGISTRY = CollectorRegistry()
+REQUESTS = Histogram(
+    "trilemma_http_request_duration_seconds",
+    "Time to answer a request, by the view's name, of one web process.",
+    ["view", "status", "pid"],
+    registry=REGISTRY,
+)
+
+
+def observe_request(*, view: str, status: int, seconds: float) -> None:
+    """Count a request that was answered; `status` is shortened to its class, such as 2xx."""
+    # The pid keeps the series of gunicorn's processes apart: a scrape meets only one of them.
+    REQUESTS.labels(view=view, status=f"{status // 100}xx", pid=os.getpid()).observe(seconds)
+
+
+@require_safe
+@never_cache
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Return all metrics as text, to staff and to whoever has METRICS_TOKEN."""
+    if not _may_read(request):
+        return HttpResponse("for staff, or with METRICS_TOKEN\n", "text/plain", status=403)
+    try:
+        text = generate_latest(REGISTRY)
+    except Error:
+        return HttpResponse("the database does not answer\n", "text/plain", status=503)
+    return HttpResponse(text, CONTENT_TYPE_LATEST)
+
+
+def _may_read(request: HttpRequest) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if settings.METRICS_TOKEN and scheme.lower() == "bearer":
+        return constant_time_compare(token.strip(), settings.METRICS_TOKEN)
+    return bool(request.user.is_authenticated and request.user.is_staff)
+
+
+class _Rows(Collector):
+    """Metrics of jobs and workers, asked of the database."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _queues()
+        yield _jobs()
+        yield _durations()
+        yield _events()
+        yield from _workers()
+
+
+REGISTRY.register(_Rows())
+
+
+def _queues() -> Iterator[Metric]:
+    depth = GaugeMetricFamily("trilemma_queue_depth", "Jobs that wait.", labels=["queue", "kind"])
+    oldest = GaugeMetricFamily(
+        "trilemma_queue_oldest_seconds",
+        "Age of the job that waits longest, 0 when none waits.",
+        labels=["queue", "kind"],
+    )
+    now = timezone.now()
+    for kind in Job.kinds():
+        waiting = _waiting(kind)
+        for queue in Queue.values:
+            number, since = waiting.get(queue, (0, now))
+            depth.add_metric([queue, kind.type_name()], number)
+            oldest.add_metric([queue, kind.type_name()], (now - since).total_seconds())
+    yield from (depth, oldest)
+
+
+def _waiting(kind: type[Job]) -> dict[str, tuple[int, datetime]]:
+    """Return for each queue how many jobs wait in it and since when."""
+    queued = kind._default_manager.filter(status=Status.QUEUED).order_by().values_list("queue")
+    found = queued.annotate(number=Count("pk"), since=Min("queued_at"))
+    return {queue: (number, since) for queue, number, since in found}
+
+
+def _jobs() -> Metric:
+    family = GaugeMetricFamily("trilemma_jobs", "Jobs by status.", labels=["kind", "status"])
+    for kind in Job.kinds():
+        rows = kind._default_manager.order_by().values_list("status").annotate(Count("pk"))
+        numbers = dict(rows)
+        for status in Status.values:
+            family.add_metric([kind.type_name(), status], numbers.get(status, 0))
+    return family
+
+
+def _durations() -> Metric:
+    family = HistogramMetricFamily(
+        "trilemma_job_duration_seconds",
+        "Time from the last claim of a finished job to its end.",
+        labels=["kind", "outcome"],
+    )
+    duration = ExpressionWrapper(F("finished_at") - F("started_at"), DurationField())
+    buckets: dict[str, Any] = {
+        str(bound): Count("pk", filter=Q(duration__lte=timedelta(seconds=bound)))
+        for bound in DURATIONS
+    }
+    for kind in Job.kinds():
+        ended = kind._default_manager.filter(status__in=FINISHED, started_at__isnull=False)
+        by_status = ended.annotate(duration=duration).order_by().values("status")
+        rows: Any = by_status.annotate(**buckets, number=Count("pk"), total=Sum("duration"))
+        for row in rows:
+            counts = [*((bound, row[bound]) for bound in buckets), ("+Inf", row["number"])]
+            labels = [kind.type_name(), row["status"]]
+            family.add_metric(labels, counts, row["total"].total_seconds())
+    return family
+
+
+def _events() -> Metric:
+    """Return how often jobs came to each state; lines of timelines are only ever added."""
+    family = CounterMetricFamily(
+        "trilemma_job_events",
+        "Lines of the jobs' timelines: claimed, completed, failed, lost, requeued and so on.",
+        labels=["kind", "event"],
+    )
+    rows = JobEvent.objects.order_by().values_list("job_type", "kind").annotate(Count("pk"))
+    numbers = {(kind, event): number for kind, event, number in rows}
+    names = [kind.type_name() for kind in Job.kinds()]
+    for labels in product(names, JobEvent.Kind.values):
+        family.add_metric(labels, numbers.get(labels, 0))
+    return family
+
+
+def _workers() -> Iterator[Metric]:
+    known = list(Worker.objects.all())
+    alive = sum(worker.is_alive for worker in known)
+    yield GaugeMetricFamily("trilemma_workers_known", "Workers ever seen.", value=len(known))
+    yield GaugeMetricFamily("trilemma_workers_alive", "Workers seen just now.", value=alive)
