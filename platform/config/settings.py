@@ -4,6 +4,7 @@ import os
 import secrets
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -35,9 +36,44 @@ def envlist(name: str, default: str) -> list[str]:
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
 
 
+def envsecret(name: str, default: str) -> str:
+    """Return NAME, or what the file named by NAME_FILE holds; errors never show the value."""
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return os.environ.get(name) or default
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{name}_FILE={path} cannot be read") from error
+    if not text:
+        raise ImproperlyConfigured(f"{name}_FILE={path} is empty")
+    return text
+
+
+def envaddress(name: str, default: str) -> str:
+    """Return the address of a server, which may hold a password and so is never shown."""
+    text = envsecret(name, default)
+    if not all(is_address(part) for part in text.split(";")):  # of several brokers
+        raise ImproperlyConfigured(
+            f"Unexpected value of {name}, use scheme://user:password@host:port/name with special "
+            "characters of the password percent-encoded"
+        )
+    return text
+
+
+def is_address(text: str) -> bool:
+    """Whether the address ends where it seems to: no part of a password is taken for a name."""
+    try:
+        parts = urlsplit(text)
+        is_local = parts.port is None and not parts.hostname
+    except ValueError:
+        return False
+    return bool(parts.scheme) and (is_local or "@" not in parts.path + parts.query + parts.fragment)
+
+
 def secret_key() -> str:
     """Return SECRET_KEY, or the one kept in DATA_DIR/secret_key, made at the first start."""
-    if given := os.environ.get("SECRET_KEY"):
+    if given := envsecret("SECRET_KEY", ""):
         return given
     path = DATA_DIR / "secret_key"
     if not path.exists():
@@ -60,6 +96,20 @@ SECRET_KEY = secret_key()
 ALLOWED_HOSTS = envlist("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = envlist("CSRF_TRUSTED_ORIGINS", "")
 PUBLIC_READ = envbool("PUBLIC_READ", True)  # pages and API readable without an account
+
+# --- Security -------------------------------------------------------------------------------
+HTTPS = envbool("HTTPS", False)  # the site is reached by https:// alone
+HSTS_SECONDS = envint("HSTS_SECONDS", 31_536_000)  # browsers insist on HTTPS this long
+TRUST_PROXY = envbool("TRUST_PROXY", False)  # believe X-Forwarded-Proto and X-Forwarded-For
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = HSTS_SECONDS if HTTPS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUST_PROXY else None
+SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_REDIRECT_EXEMPT = ["^health/$"]  # asked by a container's own health check
+X_FRAME_OPTIONS = "DENY"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.ReportFilter"
+# Whether the other hosts of the domain have HTTPS is not ours to promise.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 INSTALLED_APPS = [
     "unfold",
@@ -116,12 +166,14 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
-    "default": dj_database_url.parse(
-        os.environ.get("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'db.sqlite3'}",
-        conn_health_checks=True,
-    )
-}
+database_url = envaddress("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
+try:
+    DATABASES = {"default": dj_database_url.parse(database_url, conn_health_checks=True)}
+except ValueError:
+    raise ImproperlyConfigured(
+        "Unexpected value of DATABASE_URL, use postgres://user:password@host:port/name or "
+        "sqlite:///path"
+    ) from None  # whose message may hold what should not be shown
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # WAL: pages are read while a worker writes. IMMEDIATE: a writer waits its turn at the
@@ -169,7 +221,7 @@ DEVICE = os.environ.get("DEVICE", "auto")  # auto = cuda where there is one, els
 TORCH_THREADS = envint("TORCH_THREADS", 0)  # CPU threads of one job, 0 = torch's own choice
 INCEPTION_WEIGHTS = os.environ.get("INCEPTION_WEIGHTS", "")  # file; empty = download or refuse
 
-BROKER_URL = os.environ.get("BROKER_URL", "filesystem://localhost")
+BROKER_URL = envaddress("BROKER_URL", "filesystem://localhost")
 
 # --- REST -----------------------------------------------------------------------------------
 REST_FRAMEWORK = {
