@@ -1,4 +1,4 @@
-"""Who may read pages."""
+"""Who may read pages, and what a browser may do with them."""
 
 from collections.abc import Callable
 
@@ -9,6 +9,55 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 View = Callable[[HttpRequest], HttpResponseBase]
+
+ERROR = 400  # and above
+POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data:",
+    "font-src": "'self'",
+    "connect-src": "'self'",
+    "form-action": "'self'",
+    "object-src": "'none'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
+INLINE_STYLE = {"style-src": "'self' 'unsafe-inline'"}  # never script
+# Plotly adds style elements of its own.
+CHARTS = POLICY | INLINE_STYLE
+CHART_PAGES = {"experiment", "run", "leaderboard"}  # those with web/_chart_scripts.html
+# Swagger UI writes style elements and attributes; its script comes from an address of its own.
+SWAGGER = POLICY | INLINE_STYLE
+# The admin's Alpine.js evaluates the expressions in attributes; its colours are a style element.
+ADMIN = POLICY | INLINE_STYLE | {"script-src": "'self' 'unsafe-eval'"}
+NO_FEATURES = ", ".join(
+    f"{feature}=()"
+    for feature in ("camera", "geolocation", "microphone", "payment", "serial", "usb")
+)
+
+
+def security_headers(get_response: View) -> View:
+    """Say with every answer what it may load and do; a view may have said something else."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        response.headers.setdefault("Permissions-Policy", NO_FEATURES)
+        if not (settings.DEBUG and response.status_code >= ERROR):  # Django's own debug pages
+            policy = "; ".join(f"{name} {allowed}" for name, allowed in _policy(request).items())
+            response.headers.setdefault("Content-Security-Policy", policy)
+        return response
+
+    return middleware
+
+
+def _policy(request: HttpRequest) -> dict[str, str]:
+    if request.path.startswith("/admin/"):
+        return ADMIN
+    match = request.resolver_match
+    if match and match.view_name == "api:docs":
+        return SWAGGER
+    return CHARTS if match and match.view_name in CHART_PAGES else POLICY
 
 
 def public_read(get_response: View) -> View:
