@@ -1,6 +1,7 @@
 """The site's settings, all from the environment; each appears in docker/.env.example."""
 
 import os
+import re
 import secrets
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +35,16 @@ def envint(name: str, default: int, *, at_least: int = 0) -> int:
 
 def envlist(name: str, default: str) -> list[str]:
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+def envrate(name: str, default: str) -> str:
+    text = os.environ.get(name, default).strip()
+    if text and not re.fullmatch(r"[1-9]\d*/(second|minute|hour|day)", text):
+        raise ImproperlyConfigured(
+            f"Unexpected value {name}={text}, use a number per second, minute, hour or day such as "
+            f"{default}, or nothing for no limit"
+        )
+    return text
 
 
 def envsecret(name: str, default: str) -> str:
@@ -101,6 +112,17 @@ PUBLIC_READ = envbool("PUBLIC_READ", True)  # pages and API readable without an 
 HTTPS = envbool("HTTPS", False)  # the site is reached by https:// alone
 HSTS_SECONDS = envint("HSTS_SECONDS", 31_536_000)  # browsers insist on HTTPS this long
 TRUST_PROXY = envbool("TRUST_PROXY", False)  # believe X-Forwarded-Proto and X-Forwarded-For
+LOGIN_LIMIT = envint("LOGIN_LIMIT", 10, at_least=1)  # wrong passwords for one name
+LOGIN_LIMIT_ADDRESS = envint("LOGIN_LIMIT_ADDRESS", 100, at_least=1)  # and from one address
+LOGIN_WINDOW_SECONDS = envint("LOGIN_WINDOW_SECONDS", 900, at_least=1)  # they count this long
+API_RATE_ACCOUNT = envrate("API_RATE_ACCOUNT", "3000/minute")  # requests, empty = no limit
+API_RATE_VISITOR = envrate("API_RATE_VISITOR", "1000/minute")
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},  # who asked the REST interface how often
+    }
+}
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = HSTS_SECONDS if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUST_PROXY else None
@@ -148,6 +170,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "web.middleware.public_read",
+    "web.middleware.LoginLimit",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -185,6 +208,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.AccountBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
@@ -231,6 +255,10 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.ReadOrAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": [
+        "api.throttles.VisitorThrottle",
+        "api.throttles.AccountThrottle",
+    ],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

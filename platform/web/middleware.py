@@ -1,12 +1,16 @@
 """Who may read pages, and what a browser may do with them."""
 
+import math
 from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
+
+from accounts.logins import TooManyLogins
 
 View = Callable[[HttpRequest], HttpResponseBase]
 
@@ -73,3 +77,21 @@ def public_read(get_response: View) -> View:
         return redirect_to_login(request.get_full_path())
 
     return middleware
+
+
+class LoginLimit:
+    """Answers 429 where a form was sent too often to sign somebody in."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, TooManyLogins):
+            return None
+        context = {"wait_minutes": math.ceil(error.wait_seconds / 60)}
+        response = render(request, "429.html", context, status=429)
+        response["Retry-After"] = str(error.wait_seconds)
+        return response
