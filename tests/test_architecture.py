@@ -109,6 +109,10 @@ def test_no_code_of_ours_can_unpickle() -> None:
     assert found == []
 
 
+SECRET_READERS = {"envsecret", "envaddress"}
+READERS = SECRET_READERS | {"envbool", "envint", "envlist", "envrate", "os.environ.get"}
+
+
 def settings_read() -> dict[str, ast.expr | None]:
     """Return the name of every variable that settings read, with the default it has there."""
     found: dict[str, ast.expr | None] = {}
@@ -116,12 +120,11 @@ def settings_read() -> dict[str, ast.expr | None]:
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
-        if called in {"envbool", "envint", "envlist", "os.environ.get"} and node.args:
-            name = node.args[0]
-            if isinstance(name, ast.Constant):
-                found[str(name.value)] = node.args[1] if len(node.args) > 1 else None
-        if called == "dj_database_url.config":
-            found["DATABASE_URL"] = None
+        if called in READERS and node.args and isinstance(node.args[0], ast.Constant):
+            name = str(node.args[0].value)
+            found[name] = node.args[1] if len(node.args) > 1 else None
+            if called in SECRET_READERS:
+                found[f"{name}_FILE"] = None
     return found
 
 

@@ -7,8 +7,8 @@ from rest_framework.permissions import SAFE_METHODS
 
 from api.bodies import DetailSerializer, ErrorsSerializer
 
-READING = ("401", "404")
-WRITING = ("400", "401", "403", "404", "415")
+READING = ("401", "404", "429")
+WRITING = ("400", "401", "403", "404", "415", "429")
 WHO_WRITES = "Any active account may do this; it needs no further permission."
 
 

@@ -1,9 +1,11 @@
 """The site's settings, all from the environment; each appears in docker/.env.example."""
 
 import os
+import re
 import secrets
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -35,9 +37,54 @@ def envlist(name: str, default: str) -> list[str]:
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
 
 
+def envrate(name: str, default: str) -> str:
+    text = os.environ.get(name, default).strip()
+    if text and not re.fullmatch(r"[1-9]\d*/(second|minute|hour|day)", text):
+        raise ImproperlyConfigured(
+            f"Unexpected value {name}={text}, use a number per second, minute, hour or day such as "
+            f"{default}, or nothing for no limit"
+        )
+    return text
+
+
+def envsecret(name: str, default: str) -> str:
+    """Return NAME, or what the file named by NAME_FILE holds; errors never show the value."""
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return os.environ.get(name) or default
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{name}_FILE={path} cannot be read") from error
+    if not text:
+        raise ImproperlyConfigured(f"{name}_FILE={path} is empty")
+    return text
+
+
+def envaddress(name: str, default: str) -> str:
+    """Return the address of a server, which may hold a password and so is never shown."""
+    text = envsecret(name, default)
+    if not all(is_address(part) for part in text.split(";")):  # of several brokers
+        raise ImproperlyConfigured(
+            f"Unexpected value of {name}, use scheme://user:password@host:port/name with special "
+            "characters of the password percent-encoded"
+        )
+    return text
+
+
+def is_address(text: str) -> bool:
+    """Whether the address ends where it seems to: no part of a password is taken for a name."""
+    try:
+        parts = urlsplit(text)
+        is_local = parts.port is None and not parts.hostname
+    except ValueError:
+        return False
+    return bool(parts.scheme) and (is_local or "@" not in parts.path + parts.query + parts.fragment)
+
+
 def secret_key() -> str:
     """Return SECRET_KEY, or the one kept in DATA_DIR/secret_key, made at the first start."""
-    if given := os.environ.get("SECRET_KEY"):
+    if given := envsecret("SECRET_KEY", ""):
         return given
     path = DATA_DIR / "secret_key"
     if not path.exists():
@@ -61,6 +108,31 @@ ALLOWED_HOSTS = envlist("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = envlist("CSRF_TRUSTED_ORIGINS", "")
 PUBLIC_READ = envbool("PUBLIC_READ", True)  # pages and API readable without an account
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")  # reads /metrics; empty = staff alone
+
+# --- Security -------------------------------------------------------------------------------
+HTTPS = envbool("HTTPS", False)  # the site is reached by https:// alone
+HSTS_SECONDS = envint("HSTS_SECONDS", 31_536_000)  # browsers insist on HTTPS this long
+TRUST_PROXY = envbool("TRUST_PROXY", False)  # believe X-Forwarded-Proto and X-Forwarded-For
+LOGIN_LIMIT = envint("LOGIN_LIMIT", 10, at_least=1)  # wrong passwords for one name
+LOGIN_LIMIT_ADDRESS = envint("LOGIN_LIMIT_ADDRESS", 100, at_least=1)  # and from one address
+LOGIN_WINDOW_SECONDS = envint("LOGIN_WINDOW_SECONDS", 900, at_least=1)  # they count this long
+API_RATE_ACCOUNT = envrate("API_RATE_ACCOUNT", "3000/minute")  # requests, empty = no limit
+API_RATE_VISITOR = envrate("API_RATE_VISITOR", "1000/minute")
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},  # who asked the REST interface how often
+    }
+}
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = HSTS_SECONDS if HTTPS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUST_PROXY else None
+SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_REDIRECT_EXEMPT = ["^health/$"]  # asked by a container's own health check
+X_FRAME_OPTIONS = "DENY"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.ReportFilter"
+# Whether the other hosts of the domain have HTTPS is not ours to promise.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 INSTALLED_APPS = [
     "unfold",
@@ -91,6 +163,7 @@ MIDDLEWARE = [
     "web.middleware.probes",
     "web.middleware.measure",
     "django.middleware.security.SecurityMiddleware",
+    "web.middleware.security_headers",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -100,6 +173,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "web.middleware.public_read",
+    "web.middleware.LoginLimit",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -119,12 +193,14 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
-    "default": dj_database_url.parse(
-        os.environ.get("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'db.sqlite3'}",
-        conn_health_checks=True,
-    )
-}
+database_url = envaddress("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
+try:
+    DATABASES = {"default": dj_database_url.parse(database_url, conn_health_checks=True)}
+except ValueError:
+    raise ImproperlyConfigured(
+        "Unexpected value of DATABASE_URL, use postgres://user:password@host:port/name or "
+        "sqlite:///path"
+    ) from None  # whose message may hold what should not be shown
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # WAL: pages are read while a worker writes. IMMEDIATE: a writer waits its turn at the
@@ -135,6 +211,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.AccountBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
@@ -174,7 +251,7 @@ DEVICE = os.environ.get("DEVICE", "auto")  # auto = cuda where there is one, els
 TORCH_THREADS = envint("TORCH_THREADS", 0)  # CPU threads of one job, 0 = torch's own choice
 INCEPTION_WEIGHTS = os.environ.get("INCEPTION_WEIGHTS", "")  # file; empty = download or refuse
 
-BROKER_URL = os.environ.get("BROKER_URL", "filesystem://localhost")
+BROKER_URL = envaddress("BROKER_URL", "filesystem://localhost")
 
 # --- REST -----------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -183,6 +260,10 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.ReadOrAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": [
+        "api.throttles.VisitorThrottle",
+        "api.throttles.AccountThrottle",
+    ],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

@@ -1,15 +1,18 @@
-"""Who may read pages, who is answered before that is asked, and how long answers take."""
+"""Who may read pages, who is answered before that is asked; what browsers may do with pages."""
 
+import math
 import time
 from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 from django.urls import resolve
 from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
+from accounts.logins import TooManyLogins
 from web.metrics import observe_request
 
 View = Callable[[HttpRequest], HttpResponseBase]
@@ -46,6 +49,56 @@ def measure(get_response: View) -> View:
     return middleware
 
 
+ERROR = 400  # and above
+POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data:",
+    "font-src": "'self'",
+    "connect-src": "'self'",
+    "form-action": "'self'",
+    "object-src": "'none'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
+INLINE_STYLE = {"style-src": "'self' 'unsafe-inline'"}  # never script
+# Plotly adds style elements of its own.
+CHARTS = POLICY | INLINE_STYLE
+CHART_PAGES = {"experiment", "run", "leaderboard"}  # those with web/_chart_scripts.html
+# Swagger UI writes style elements and attributes; its script comes from an address of its own.
+SWAGGER = POLICY | INLINE_STYLE
+# The admin's Alpine.js evaluates the expressions in attributes; its colours are a style element.
+ADMIN = POLICY | INLINE_STYLE | {"script-src": "'self' 'unsafe-eval'"}
+NO_FEATURES = ", ".join(
+    f"{feature}=()"
+    for feature in ("camera", "geolocation", "microphone", "payment", "serial", "usb")
+)
+
+
+def security_headers(get_response: View) -> View:
+    """Say with every answer what it may load and do; a view may have said something else."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        response.headers.setdefault("Permissions-Policy", NO_FEATURES)
+        if not (settings.DEBUG and response.status_code >= ERROR):  # Django's own debug pages
+            policy = "; ".join(f"{name} {allowed}" for name, allowed in _policy(request).items())
+            response.headers.setdefault("Content-Security-Policy", policy)
+        return response
+
+    return middleware
+
+
+def _policy(request: HttpRequest) -> dict[str, str]:
+    if request.path.startswith("/admin/"):
+        return ADMIN
+    match = request.resolver_match
+    if match and match.view_name == "api:docs":
+        return SWAGGER
+    return CHARTS if match and match.view_name in CHART_PAGES else POLICY
+
+
 def public_read(get_response: View) -> View:
     """Send visitors without an account to the login page when PUBLIC_READ is off."""
 
@@ -58,3 +111,21 @@ def public_read(get_response: View) -> View:
         return redirect_to_login(request.get_full_path())
 
     return middleware
+
+
+class LoginLimit:
+    """Answers 429 where a form was sent too often to sign somebody in."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, TooManyLogins):
+            return None
+        context = {"wait_minutes": math.ceil(error.wait_seconds / 60)}
+        response = render(request, "429.html", context, status=429)
+        response["Retry-After"] = str(error.wait_seconds)
+        return response

@@ -1,0 +1,33 @@
+"""Who somebody is: a name and a password, tried a limited number of times."""
+
+from typing import Any
+
+from django.contrib.auth.backends import ModelBackend
+from django.http import HttpRequest
+
+from accounts import logins
+from accounts.models import User
+
+
+class AccountBackend(ModelBackend):
+    """Django's accounts; every form that signs somebody in goes through here."""
+
+    def authenticate(
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **kwargs: Any,
+    ) -> User | None:
+        """Return the account, None if name or password are wrong.
+
+        Raises:
+            TooManyLogins: if there were too many attempts; the password is not looked at.
+        """
+        if request is None or username is None:  # the site's own code
+            return super().authenticate(request, username, password, **kwargs)
+        logins.begin(username, logins.address_of(request))
+        user = super().authenticate(request, username, password, **kwargs)
+        if user is not None:
+            logins.succeed(username)
+        return user
