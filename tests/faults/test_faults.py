@@ -29,7 +29,7 @@ pytestmark = [
 
 TRIALS = int(os.environ.get("FAULT_TRIALS", "4"))
 ALGORITHMS = ["gan.dcgan", "vae.conv", "diffusion.ddpm"]
-IMAGES = 8_000
+IMAGES = 3_000
 Tell = Callable[[Outcome], None]
 
 

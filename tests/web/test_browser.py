@@ -11,6 +11,7 @@ from experiments.models import LossPoint, Run
 from jobs.models import Status
 from tests import factories
 from tests.browsers import CHROMIUM, chromium
+from tests.servers import wait_until
 from tests.web import scenes
 
 PATIENCE_MS = 10_000
@@ -69,6 +70,11 @@ def page(browser: Browser, live_server: LiveServer, complaints: list[str]) -> It
     context.close()
 
 
+def wait_for(page: Page, expression: str) -> None:
+    """Wait until it is true; Playwright's own way polls by `eval`, which our pages forbid."""
+    wait_until(lambda: page.evaluate(expression), seconds=30, what=expression)
+
+
 def charts_drawn(page: Page) -> int:
     return page.locator(".chart[data-drawn] svg.main-svg:first-of-type").count()
 
@@ -88,7 +94,7 @@ def test_charts_are_drawn_and_follow_the_theme(page: Page, complaints: list[str]
     light, background = grid_colour(), page.evaluate(BACKGROUND)
     page.get_by_role("button", name="Use the other colour theme").click()
 
-    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    wait_for(page, "document.documentElement.dataset.theme === 'dark'")
     assert grid_colour() != light
     assert page.evaluate(BACKGROUND) != background
     page.reload()
@@ -110,7 +116,7 @@ def test_small_grids_keep_hard_pixels_and_large_ones_are_smoothed(page: Page) ->
     small, large = page.locator(".grid-image").all()
 
     expect(small).to_have_css("image-rendering", "pixelated")
-    page.wait_for_function("document.querySelectorAll('.grid-image')[1].naturalWidth === 720")
+    wait_for(page, "document.querySelectorAll('.grid-image')[1].naturalWidth === 720")
     assert large.evaluate(rendering) == "auto"
 
 
@@ -211,14 +217,14 @@ def test_a_runs_page_follows_its_status_samples_and_losses(
     run = factories.make_run(status=Status.RUNNING, loss_points=3)
     page.goto(run.get_absolute_url())
     points = "document.querySelector('.chart').data[0].x.length"
-    page.wait_for_function(f"document.querySelector('.chart[data-drawn]') && {points} === 3")
+    wait_for(page, f"document.querySelector('.chart[data-drawn]') && {points} === 3")
     assert page.locator(".strip-item").count() == 0
 
     LossPoint.objects.create(run=run, images_seen=900, wall_seconds=9, losses={"loss": 0.1})
     scenes.add_preview(run, images_seen=900)
-    page.wait_for_function(f"{points} === 4")
+    wait_for(page, f"{points} === 4")
     expect(page.locator(".strip-item figcaption")).to_have_text("900 images")
-    page.wait_for_function("document.querySelector('.strip-item img').naturalWidth === 36")
+    wait_for(page, "document.querySelector('.strip-item img').naturalWidth === 36")
 
     factories.make_run(entry=run.entry, status=Status.FAILED)
     expect(page.locator(".run-status .status")).to_have_text("failed")

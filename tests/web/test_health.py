@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from celery import current_app
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from pytest_django.fixtures import DjangoAssertNumQueries, Settings
@@ -128,7 +129,8 @@ def test_a_data_folder_that_is_gone_is_named(
 def test_a_database_without_this_versions_tables_is_not_ready(
     client: Client, message_folder: Path, db: None
 ) -> None:
-    MigrationRecorder(connection).record_unapplied("jobs", "0001_initial")
+    (newest,) = MigrationLoader(connection).graph.leaf_nodes("jobs")
+    MigrationRecorder(connection).record_unapplied(*newest)
 
     checks = client.get("/readyz").json()["checks"]
 

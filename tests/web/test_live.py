@@ -180,7 +180,7 @@ def test_the_overview_and_the_experiment_agree_on_its_status(status: str) -> Non
 def test_a_queued_run_says_what_it_waits_for(client: Client) -> None:
     run = factories.make_run()
     page = html.get(client, run.get_absolute_url()).one("div", class_name="run-status")
-    assert "No worker is online for the queue gpu." in page.text
+    assert "No worker is online for the queue gpu; next in the queue." in page.text
 
     factories.make_worker()
     page = html.get(client, run.get_absolute_url()).one("div", class_name="run-status")
