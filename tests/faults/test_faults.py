@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -46,7 +47,7 @@ def final_weights(site: Site, experiment: int) -> dict[str, str]:
 def check(site: Site, experiment: int, outcome: Outcome) -> None:
     """Count what is lost (not completed) and doubled (completed more than once)."""
     for job in jobs(site, experiment):
-        kinds = Counter(event["kind"] for event in site.get(f"{job['url']}events/"))
+        kinds = Counter(event["kind"] for event in site.get(f"{urlsplit(job['url']).path}events/"))
         outcome.lost += job["status"] != "completed"
         outcome.doubled += kinds["completed"] > 1
     assert (outcome.lost, outcome.doubled) == (0, 0), site.log()
