@@ -99,8 +99,10 @@ class Heartbeat:
         if now - self._moved > settings.STALL_SECONDS:
             message = f"no progress for {settings.STALL_SECONDS} s, its process was ended"
             logger.error("%s %s: %s", self.job.type_name(), self.job.pk, message)
-            lifecycle.note(self.job, JobEvent.Kind.LOST, message)
-            os.kill(os.getpid(), signal.SIGKILL)
+            try:
+                lifecycle.note(self.job, JobEvent.Kind.LOST, message)
+            finally:  # also where the database does not answer
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def _beat(self) -> None:
         try:

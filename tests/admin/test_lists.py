@@ -9,7 +9,7 @@ from django.test import Client
 
 from experiments.models import Evaluation, Experiment, Run, SampleSet
 from jobs import lifecycle
-from jobs.models import Job, Status
+from jobs.models import Job, Status, Worker
 from tests import factories
 from tests.admin.pages import read_form
 
@@ -230,3 +230,21 @@ def test_the_list_of_workers_says_who_lives_and_what_each_does(admin: Client) ->
     assert str(run) in text.partition("celery@here")[2]
     page = admin.get(f"/admin/jobs/worker/{here.pk}/change/")
     assert page.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "after"),
+    [("drain", "", "drain"), ("stop", "drain", "stop"), ("take_jobs", "drain", "")],
+)
+def test_a_worker_is_told_to_drain_stop_or_take_jobs(
+    admin: Client, action: str, before: str, after: str
+) -> None:
+    worker, ending = factories.make_worker(order=before), factories.make_worker(order="stop")
+    chosen = {"action": action, "_selected_action": [worker.pk, ending.pk]}
+
+    page = admin.post(address(Worker), chosen, follow=True).content.decode()
+
+    worker.refresh_from_db()
+    ending.refresh_from_db()
+    assert (worker.order, ending.order) == (after, "stop")  # whoever ends does not come back
+    assert "1 of 2 workers" in page
