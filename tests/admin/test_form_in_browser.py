@@ -1,6 +1,5 @@
 """The submission form in a real browser: presets fill in blocks, with and without JavaScript."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import quote
@@ -26,13 +25,8 @@ CHANNELS, LATENT = "[name=entries-1-config-base_channels]", "[name=entries-1-con
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's loop makes Django suspicious
     with chromium() as found:
         yield found
-    os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE")
-    if before is not None:
-        os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = before
 
 
 @pytest.fixture

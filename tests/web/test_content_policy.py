@@ -1,6 +1,5 @@
 """What a browser may load and do: a strict policy that no page of the site offends."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -95,13 +94,8 @@ def test_djangos_debug_pages_keep_their_styles(client: Client, settings: Setting
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's loop makes Django suspicious
     with chromium() as started:
         yield started
-    os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE")
-    if before is not None:
-        os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = before
 
 
 @pytest.fixture
