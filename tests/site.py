@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,13 @@ class Site:
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run("manage.py", *arguments, check=check)
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Start a Python command in a process group of its own, logging to the data folder."""
         with (self.data / f"process-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=ROOT,
-                env=self.env,
+                env=self.env | dict(env or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -66,14 +67,17 @@ class Site:
         self.processes.append(process)
         return process
 
-    def start_worker(self, name: str = "one", *, concurrency: int = 1) -> subprocess.Popen[bytes]:
+    def start_worker(
+        self, name: str = "one", *, concurrency: int = 1, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a worker with the README's command."""
         options = ["-A", "config", "worker", "-n", f"{name}@%h", "-Q", "gpu,default"]
-        return self.start("-m", "celery", *options, "-c", str(concurrency), "-l", "INFO")
+        options += ["-c", str(concurrency), "-l", "INFO"]
+        return self.start("-m", "celery", *options, env=env)
 
     def start_web(self) -> str:
         """Start the web server and return its address."""
-        self.start("manage.py", "runserver", "--noreload", f"127.0.0.1:{self.port}")
+        self.web = self.start("manage.py", "runserver", "--noreload", f"127.0.0.1:{self.port}")
         wait_until(lambda: listens(self.port), seconds=60, what="the web server")
         return self.address
 
@@ -86,10 +90,20 @@ class Site:
         with urllib.request.urlopen(f"{self.address}{path}", timeout=30) as answer:  # noqa: S310  # loopback
             return json.load(answer)
 
-    def post(self, path: str, *, token: str) -> Any:
-        """Send an empty POST with a token and return what the REST interface answers."""
+    def make_token(self) -> str:
+        """Return an API token of a new administrator."""
+        names = ["--username", "alice", "--email", "a@example.org"]
+        self.manage("createsuperuser", "--noinput", *names)
+        return self.manage("api_token", "alice").stdout.strip()
+
+    def post(self, path: str, *, token: str, body: dict[str, Any] | None = None) -> Any:
+        """Send a POST with a token and return what the REST interface answers."""
+        headers = {"Authorization": f"Token {token}", "Content-Type": "application/json"}
         request = urllib.request.Request(  # noqa: S310  # loopback
-            f"{self.address}{path}", method="POST", headers={"Authorization": f"Token {token}"}
+            f"{self.address}{path}",
+            method="POST",
+            headers=headers,
+            data=json.dumps(body).encode() if body else b"",
         )
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # loopback
             return json.load(answer)

@@ -7,11 +7,12 @@
       ├──── release ◀───┘  its worker was told to stop
       └────────────── retry ◀── failed, cancelled
 
-A stale attempt can write nothing: every UPDATE of a worker names the attempt it was given.
+A stale attempt can write nothing: every UPDATE of a worker names the attempt it was given. Leases
+begin and lapse by the database's clock: hosts need not agree on the time.
 """
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,7 +20,8 @@ from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
-from django.utils import timezone
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from jobs.models import ACTIVE, Cause, Job, JobEvent, Order, Status, Worker
@@ -50,12 +52,13 @@ def note(job: Job, kind: JobEvent.Kind, message: str = "", *, worker: str = "") 
         attempt=job.attempt,
         worker=worker or (job.worker.name if job.worker else ""),
         message=message,
+        at=Now(),
     )
 
 
 def ring(job: Job) -> None:
     """Wake a worker for a queued job. A bell that cannot ring loses nothing: rows wait."""
-    type(job)._default_manager.filter(pk=job.pk).update(rung_at=timezone.now())
+    type(job)._default_manager.filter(pk=job.pk).update(rung_at=Now())
     try:
         current_app.send_task(job.task_name, args=[job.pk], queue=job.queue, retry=False)
     except (OperationalError, OSError) as error:
@@ -70,8 +73,8 @@ def enqueue(job: Job) -> None:
     transaction.on_commit(partial(ring, job))
 
 
-def lease_end() -> datetime:
-    return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
+def lease_end() -> Combinable:
+    return Now() + timedelta(seconds=settings.LEASE_SECONDS)
 
 
 @transaction.atomic
@@ -81,7 +84,6 @@ def claim(job_class: type[J], pk: int, worker: Worker) -> J | None:
     1. UPDATE queued → running with a new attempt number, this worker and a lease.
     2. If no row changed, somebody else was first, or the job is finished: return None.
     """
-    now = timezone.now()
     taken = job_class._default_manager.filter(pk=pk, status=Status.QUEUED).update(
         status=Status.RUNNING,
         reason="",
@@ -90,8 +92,8 @@ def claim(job_class: type[J], pk: int, worker: Worker) -> J | None:
         attempt=F("attempt") + 1,
         worker=worker,
         lease_until=lease_end(),
-        started_at=now,
-        heartbeat_at=now,
+        started_at=Now(),
+        heartbeat_at=Now(),
     )
     if not taken:
         return None
@@ -129,7 +131,7 @@ def beat(job: Job, **progress: Any) -> bool:
     Raises:
         StaleAttempt: if the row no longer belongs to this attempt.
     """
-    alive = {"lease_until": lease_end(), "heartbeat_at": timezone.now()}
+    alive = {"lease_until": lease_end(), "heartbeat_at": Now()}
     if _update(job, Status.RUNNING, **alive, **progress):
         return True
     if _update(job, Status.CANCELLING, **alive, **progress):
@@ -149,7 +151,7 @@ def complete(job: Job, **results: Any) -> None:
         Status.RUNNING,
         status=Status.COMPLETED,
         lease_until=None,
-        finished_at=timezone.now(),
+        finished_at=Now(),
         **results,
     )
     if not done:
@@ -168,7 +170,7 @@ def fail(job: Job, reason: str, *, cause: Cause = Cause.ERROR, error: str = "") 
         cause=cause,
         error=error,
         lease_until=None,
-        finished_at=timezone.now(),
+        finished_at=Now(),
     )
     if failed:
         note(job, Kind.FAILED, reason)
@@ -199,7 +201,7 @@ def cancel(job: Job) -> bool:
     """Cancel a queued job at once, ask a running one to stop; return False if neither."""
     rows = type(job)._default_manager.filter(pk=job.pk)
     ended = rows.filter(status=Status.QUEUED).update(
-        status=Status.CANCELLED, reason="cancelled while queued", finished_at=timezone.now()
+        status=Status.CANCELLED, reason="cancelled while queued", finished_at=Now()
     )
     if ended:
         note(job, Kind.CANCELLED, "cancelled while queued")
@@ -221,7 +223,7 @@ def confirm_cancel(job: Job) -> bool:
         status=Status.CANCELLED,
         reason="cancelled while running",
         lease_until=None,
-        finished_at=timezone.now(),
+        finished_at=Now(),
     )
     if stopped:
         note(job, Kind.CANCELLED, "cancelled while running")
@@ -242,7 +244,7 @@ def retry(job: Job) -> bool:
             restarts=0,
             finished_at=None,
             lease_until=None,
-            queued_at=timezone.now(),
+            queued_at=Now(),
         )
     )
     if queued:
@@ -258,7 +260,7 @@ def requeue_lost(*, of: QuerySet[Worker] | None = None) -> int:
     Running: lost → queued from its last checkpoint, or failed when lost too often.
     Cancelling: cancelled. Everybody may call this at any time; each row changes once.
     """
-    gone = Q(lease_until__lt=timezone.now()) if of is None else Q(worker__in=of)
+    gone = Q(lease_until__lt=Now()) if of is None else Q(worker__in=of)
     held = [
         job
         for kind in Job.kinds()
@@ -275,7 +277,7 @@ def _take_back(job: Job, *, blame: bool) -> bool:
     )
     worker = job.worker.name if job.worker else "?"
     lost = f"{worker} has not been heard of since {job.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC"
-    end = {"lease_until": None, "finished_at": timezone.now()}
+    end = {"lease_until": None, "finished_at": Now()}
     if job.status == Status.CANCELLING:
         changed = rows.update(status=Status.CANCELLED, reason="cancelled; " + lost, **end)
         message = Kind.CANCELLED

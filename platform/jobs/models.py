@@ -5,7 +5,8 @@ from typing import ClassVar, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.timesince import timesince
 
@@ -50,8 +51,18 @@ class Order(models.TextChoices):
     STOP = "stop", "hand the current job back and end"
 
 
+class Workers(models.Manager["Worker"]):
+    """All workers, each with how long it has been silent by the database's clock."""
+
+    def get_queryset(self) -> models.QuerySet["Worker"]:
+        silence = models.ExpressionWrapper(Now() - F("last_seen"), models.DurationField())
+        return super().get_queryset().annotate(silence=silence)  # type: ignore[no-redef]  # stated below
+
+
 class Worker(models.Model):
     """A Celery worker process, as it last presented itself."""
+
+    silence: timedelta  # what `objects` adds: since it was last seen
 
     name = models.CharField(max_length=200, unique=True)  # Celery's node name, celery@host
     host = models.CharField(max_length=200)
@@ -64,6 +75,8 @@ class Worker(models.Model):
     last_seen = models.DateTimeField()
     order = models.CharField(max_length=10, choices=Order.choices, blank=True, default="")
 
+    objects: ClassVar[Workers] = Workers()
+
     class Meta:
         ordering: ClassVar = ["name"]
 
@@ -74,7 +87,7 @@ class Worker(models.Model):
     def is_alive(self) -> bool:
         """Whether the worker was seen within two beats (and a second of scheduling)."""
         patience = timedelta(seconds=2 * settings.BEAT_SECONDS + 1)
-        return self.last_seen > timezone.now() - patience
+        return self.silence < patience
 
     def takes_from(self, queue: str) -> bool:
         """Return whether the worker would take a job of this queue now."""
@@ -208,8 +221,8 @@ class Job(models.Model):
         absence = f"no worker is online for the queue {self.queue}"
         if not able:
             return absence
-        last = max(worker.last_seen for worker in able)
-        return f"{absence} for {timesince(last, depth=1)}"
+        silence = min(worker.silence for worker in able)
+        return f"{absence} for {timesince(timezone.now() - silence, depth=1)}"
 
     def ahead(self: Self) -> int:
         """Return how many queued jobs a worker would take before this one."""

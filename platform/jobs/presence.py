@@ -16,7 +16,7 @@ from celery.worker import state
 from django.conf import settings
 from django.db import DatabaseError, connections
 from django.db.models import Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from jobs import lifecycle
 from jobs.models import Job, Order, Status, Worker
@@ -48,12 +48,11 @@ def this_worker() -> Worker:
 
 def present(name: str, *, queues: list[str]) -> Worker:
     """Return the worker's row, made at the first call and seen now."""
-    now = timezone.now()
     found = Worker.objects.filter(name=name).first()
     if found and not queues:
         return found
     device_name, memory_bytes = device()
-    worker, _ = Worker.objects.update_or_create(
+    Worker.objects.update_or_create(
         name=name,
         defaults={
             "host": platform.node(),
@@ -62,17 +61,17 @@ def present(name: str, *, queues: list[str]) -> Worker:
             "memory_bytes": memory_bytes,
             "version": settings.VERSION,
             "pid": os.getpid(),
-            "started_at": now,
-            "last_seen": now,
+            "started_at": Now(),
+            "last_seen": Now(),
             "order": "",
         },
     )
-    return worker
+    return Worker.objects.get(name=name)
 
 
 def ring_forgotten(queues: list[str], *, at_most: int) -> None:
     """Ring for queued jobs whose bell nobody answered: the message was lost."""
-    silent = Q(rung_at__isnull=True) | Q(rung_at__lt=timezone.now() - RING_AGAIN)
+    silent = Q(rung_at__isnull=True) | Q(rung_at__lt=Now() - RING_AGAIN)
     for kind in Job.kinds():
         waiting = kind._default_manager.filter(silent, status=Status.QUEUED, queue__in=queues)
         for job in waiting.order_by("queued_at")[:at_most]:
@@ -84,7 +83,7 @@ def make_round(worker: Worker, *, idle: bool) -> None:
 
     A worker that was told to stop ends as if by SIGTERM; one that was told to drain stays.
     """
-    Worker.objects.filter(pk=worker.pk).update(last_seen=timezone.now())
+    Worker.objects.filter(pk=worker.pk).update(last_seen=Now())
     lifecycle.requeue_lost()
     worker.refresh_from_db(fields=["order"])
     if worker.order == Order.STOP and not _ending.is_set():

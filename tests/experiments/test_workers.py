@@ -146,8 +146,7 @@ def test_work_that_hangs_ends_its_process_and_is_queued_again(site: Site) -> Non
 def test_a_cancelled_training_stops_within_seconds_and_can_be_retried(site: Site) -> None:
     site.start_web()
     site.start_worker()
-    site.manage("createsuperuser", "--noinput", "--username", "alice", "--email", "a@example.org")
-    token = site.manage("api_token", "alice").stdout.strip()
+    token = site.make_token()
     experiment = submit(site, images=30_000_000, algorithms=["vae.conv"])
     run = f"/api/runs/{run_of(site, experiment)['id']}/"
     wait_until(lambda: site.get(run)["images_seen"] > 0, seconds=60, what="training")

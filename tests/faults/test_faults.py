@@ -4,14 +4,18 @@
 went on. FAULT_TRIALS says how often a fault is tried; each trial is at a random moment.
 """
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,7 +23,7 @@ import pytest
 from generators.checkpoints import WEIGHTS
 from generators.files import sha256_of
 from tests.experiments.test_workers import jobs, submit, wait_for_status
-from tests.faults.conftest import Outcome, Place, seconds_since
+from tests.faults.conftest import Fault, Outcome, Place
 from tests.servers import wait_until
 from tests.site import ROOT, Site
 
@@ -31,6 +35,7 @@ pytestmark = [
 TRIALS = int(os.environ.get("FAULT_TRIALS", "4"))
 ALGORITHMS = ["gan.dcgan", "vae.conv", "diffusion.ddpm"]
 IMAGES = 3_000
+LEASE_SECONDS = 6
 Tell = Callable[[Outcome], None]
 
 
@@ -53,117 +58,246 @@ def check(site: Site, experiment: int, outcome: Outcome) -> None:
     assert (outcome.lost, outcome.doubled) == (0, 0), site.log()
 
 
-def works(site: Site, experiment: int) -> bool:
-    return any(job["status"] == "running" for job in jobs(site, experiment))
+def is_done(site: Site, experiment: int) -> bool:
+    return bool(site.get(f"/api/experiments/{experiment}/")["status"] == "completed")
 
 
-def wait_for_work(site: Site, experiment: int, outcome: Outcome) -> None:
-    """Wait until a job runs again or all are done, and note how long that took."""
+def beats(site: Site, experiment: int) -> set[str]:
+    """Return the moments of all jobs' last beats: a new one comes from work that goes on."""
+    return {job["heartbeat_at"] or "" for job in jobs(site, experiment)}
+
+
+def wait_for_beat(site: Site, experiment: int, before: set[str]) -> float:
+    """Return the seconds until a job beats that had not before, or all are done."""
     begin = time.monotonic()
     wait_until(
-        lambda: (
-            works(site, experiment)
-            or site.get(f"/api/experiments/{experiment}/")["status"] == "completed"
-        ),
-        seconds=60,
+        lambda: beats(site, experiment) - before or is_done(site, experiment),
+        seconds=90,
         what="work to go on",
     )
-    outcome.recoveries.append(seconds_since(begin))
+    return time.monotonic() - begin
 
 
-@pytest.fixture
-def undisturbed(place: Place) -> dict[str, str]:
+@pytest.fixture(scope="session")
+def undisturbed(the_place: Place) -> dict[str, str]:
     """Return the final weights of a comparison that nothing disturbs."""
-    worker = place.site.start_worker()
-    experiment = submit(place.site, images=IMAGES, algorithms=ALGORITHMS)
-    wait_for_status(place.site, experiment, "completed", seconds=300)
-    place.site.kill(worker)
-    return final_weights(place.site, experiment)
+    worker = the_place.start_worker()
+    experiment = submit(the_place.site, images=IMAGES, algorithms=ALGORITHMS)
+    wait_for_status(the_place.site, experiment, "completed", seconds=300)
+    the_place.site.kill(worker)
+    return final_weights(the_place.site, experiment)
 
 
-def test_kill_9_of_the_worker_at_any_moment(
-    place: Place, undisturbed: dict[str, str], chance: random.Random, tell: Tell
-) -> None:
-    site, outcome = place.site, Outcome("kill -9 of the worker")
-    experiment = submit(site, images=IMAGES, algorithms=ALGORITHMS)
-    for trial in range(TRIALS):
-        worker = site.start_worker(f"worker{trial}")
-        wait_for_work(site, experiment, outcome)
-        time.sleep(chance.uniform(0, 6))
-        site.kill(worker)
-        outcome.trials += 1
-    site.start_worker("last")
-    wait_for_status(site, experiment, "completed", seconds=300)
-
-    check(site, experiment, outcome)
-    assert final_weights(site, experiment) == undisturbed
-    tell(outcome)
-
-
-def test_a_worker_that_sleeps_longer_than_its_lease_writes_nothing_when_it_wakes(
-    place: Place, undisturbed: dict[str, str], chance: random.Random, tell: Tell
-) -> None:
-    site, outcome = place.site, Outcome("SIGSTOP for longer than the lease, SIGCONT")
-    experiment = submit(site, images=IMAGES, algorithms=ALGORITHMS)
-    for trial in range(max(TRIALS // 2, 1)):
-        sleeper = site.start_worker(f"sleeper{trial}")
-        wait_for_work(site, experiment, outcome)
-        time.sleep(chance.uniform(0, 4))
-        os.killpg(sleeper.pid, signal.SIGSTOP)
-        other = site.start_worker(f"other{trial}")
-        time.sleep(9)  # the lease is 6 s
-        os.killpg(sleeper.pid, signal.SIGCONT)
-        time.sleep(3)
-        for worker in (sleeper, other):
-            site.kill(worker)
-        outcome.trials += 1
-    site.start_worker("last")
-    wait_for_status(site, experiment, "completed", seconds=300)
-
-    check(site, experiment, outcome)
-    assert final_weights(site, experiment) == undisturbed
-    tell(outcome)
-
-
-@pytest.mark.parametrize("fault", ["wiped", "restarted"])
-def test_redis_is_wiped_or_restarted_under_load(
-    place: Place, fault: str, chance: random.Random, tell: Tell
-) -> None:
-    if place.redis is None:
-        pytest.skip("needs redis-server and PostgreSQL")
-    site, outcome = place.site, Outcome(f"Redis {fault}")
-    worker = site.start_worker()
-    experiment = submit(site, images=2_000, algorithms=ALGORITHMS)
+def endure(place: Place, fault: Fault, outcome: Outcome, chance: random.Random) -> list[int]:
+    """Strike TRIALS times at random moments, in comparison after comparison; return them."""
+    site = place.site
+    fault.begin(place)
+    experiments = [submit(site, images=IMAGES, algorithms=ALGORITHMS)]
+    wait_for_beat(site, experiments[0], {""})
     for _ in range(TRIALS):
-        time.sleep(chance.uniform(0, 4))
-        place.redis.wipe() if fault == "wiped" else place.redis.restart()
+        time.sleep(chance.uniform(0, 5))
+        if is_done(site, experiments[-1]):
+            experiments.append(submit(site, images=IMAGES, algorithms=ALGORITHMS))
+            wait_for_beat(site, experiments[-1], {""})
+        before = beats(site, experiments[-1])
+        fault.strike(place)
         outcome.trials += 1
-        wait_for_work(site, experiment, outcome)
-    wait_for_status(site, experiment, "completed", seconds=300)
+        outcome.recoveries.append(wait_for_beat(site, experiments[-1], before))
+    return experiments
 
-    check(site, experiment, outcome)
-    assert worker.poll() is None
+
+class KillWorker(Fault):
+    name = "kill -9 of the worker"
+
+    def strike(self, place: Place) -> None:
+        place.site.kill(self.worker)
+        self.worker = place.start_worker()
+
+
+class Sleep(Fault):
+    name = "SIGSTOP for longer than the lease, SIGCONT"
+
+    def strike(self, place: Place) -> None:
+        """Let another worker take over, and the sleeper wake while that one works."""
+        sleeper, self.worker = self.worker, place.start_worker()
+        os.killpg(sleeper.pid, signal.SIGSTOP)
+        time.sleep(LEASE_SECONDS + 3)
+        os.killpg(sleeper.pid, signal.SIGCONT)
+        time.sleep(2)
+        place.site.kill(sleeper)
+
+
+class WipeRedis(Fault):
+    name = "Redis wiped (FLUSHALL)"
+    needs_servers = True
+
+    def strike(self, place: Place) -> None:
+        assert place.redis
+        place.redis.wipe()
+
+
+class RestartRedis(Fault):
+    name = "Redis restarted empty"
+    needs_servers = True
+
+    def strike(self, place: Place) -> None:
+        assert place.redis
+        place.redis.restart()
+
+
+class RestartPostgres(Fault):
+    name = "PostgreSQL restarted"
+    needs_servers = True
+
+    def strike(self, place: Place) -> None:
+        assert place.postgres
+        place.postgres.restart()
+
+
+class DamageCheckpoint(Fault):
+    name = "kill -9, newest checkpoint damaged"
+
+    def strike(self, place: Place) -> None:
+        place.site.kill(self.worker)
+        folders = (place.site.data / "runs").glob("*/ckpt-*")
+        newest = max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
+        if newest and newest.name != f"ckpt-{IMAGES}":  # whose training may have completed
+            with (newest / WEIGHTS).open("r+b") as file:
+                file.seek(-100, os.SEEK_END)
+                file.write(b"damaged" * 10)
+        self.worker = place.start_worker()
+
+
+class Redeliver(Fault):
+    name = "every message delivered five times"
+
+    def strike(self, place: Place) -> None:
+        place.site.manage("shell", "-v0", "-c", RING_FIVE_TIMES)
+
+
+RING_FIVE_TIMES = """
+from jobs import lifecycle
+from jobs.models import Job
+for _ in range(5):
+    for kind in Job.kinds():
+        for job in kind.objects.all():
+            lifecycle.ring(job)
+"""
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        KillWorker(),
+        Sleep(),
+        WipeRedis(),
+        RestartRedis(),
+        RestartPostgres(),
+        DamageCheckpoint(),
+        Redeliver(),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_every_job_is_done_once_and_trainings_end_with_the_same_weights(
+    place: Place, undisturbed: dict[str, str], fault: Fault, chance: random.Random, tell: Tell
+) -> None:
+    if fault.needs_servers and not (place.redis and place.postgres):
+        pytest.skip("needs redis-server and PostgreSQL")
+    outcome = Outcome(fault.name)
+
+    experiments = endure(place, fault, outcome, chance)
+
+    for experiment in experiments:
+        wait_for_status(place.site, experiment, "completed", seconds=300)
+        check(place.site, experiment, outcome)
+        assert final_weights(place.site, experiment) == undisturbed
     tell(outcome)
 
 
-def test_postgresql_is_restarted_under_load(
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime")
+def test_workers_whose_clocks_are_two_minutes_apart_leave_each_other_their_jobs(
+    place: Place, tell: Tell
+) -> None:
+    site, outcome = place.site, Outcome("clocks a minute early and a minute late")
+    clock = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    experiments = []
+    for skew in ("+60s", "-60s"):
+        place.start_worker(clock | {"FAKETIME": skew})
+    for _ in range(max(TRIALS // 2, 1)):
+        experiments.append(submit(site, images=IMAGES, algorithms=ALGORITHMS))
+        outcome.trials += 1
+    for experiment in experiments:
+        wait_for_status(site, experiment, "completed", seconds=300)
+        check(site, experiment, outcome)
+
+    done = [job for experiment in experiments for job in jobs(site, experiment)]
+    assert {job["attempt"] for job in done} == {1}
+    assert len({job["worker"] for job in done}) == 2
+    tell(outcome)
+
+
+def test_the_web_server_is_killed_while_people_submit(
     place: Place, chance: random.Random, tell: Tell
 ) -> None:
-    if place.postgres is None:
-        pytest.skip("needs redis-server and PostgreSQL")
-    site, outcome = place.site, Outcome("PostgreSQL restarted")
-    worker: subprocess.Popen[bytes] = site.start_worker()
-    experiment = submit(site, images=2_000, algorithms=ALGORITHMS)
-    for _ in range(TRIALS):
-        time.sleep(chance.uniform(0, 4))
-        place.postgres.restart()
-        outcome.trials += 1
-        wait_for_work(site, experiment, outcome)
-    wait_for_status(site, experiment, "completed", seconds=300)
+    site, outcome = place.site, Outcome("kill -9 of web while people submit")
+    token = site.make_token()
+    answered: list[str] = []
+    sent: list[str] = []
+    stop = threading.Event()
 
-    check(site, experiment, outcome)
-    assert worker.poll() is None
+    def keep_submitting() -> None:
+        while not stop.is_set():
+            name = f"submission {len(sent)}"
+            sent.append(name)
+            with suppress(OSError):  # also what urllib raises: nobody listens, or no longer
+                answered.append(
+                    site.post("/api/experiments/", token=token, body=body(name))["name"]
+                )
+
+    def body(name: str) -> dict[str, object]:
+        entries = [{"algorithm": algorithm} for algorithm in ALGORITHMS]
+        budget = {"images": 1_000}
+        return {
+            "name": name,
+            "dataset": "digits",
+            "budget": budget,
+            "entries": entries,
+            **protocols,
+        }
+
+    fingerprint = site.get("/api/protocols/")["results"][0]["fingerprint"]
+    protocols = {"protocols": [fingerprint], "seeds": 2}
+    people = threading.Thread(target=keep_submitting)
+    people.start()
+    for _ in range(TRIALS):
+        time.sleep(chance.uniform(0.5, 3))
+        site.kill(site.web)
+        begin = time.monotonic()
+        site.start_web()
+        outcome.recoveries.append(time.monotonic() - begin)
+        outcome.trials += 1
+    stop.set()
+    people.join()
+
+    stored = json.loads(site.manage("shell", "-v0", "-c", WHAT_IS_STORED).stdout)
+    assert answered
+    assert set(stored.values()) == {2 * len(ALGORITHMS)}  # runs: none is half-written
+    outcome.lost = len(set(answered) - set(stored))
+    outcome.doubled = len(stored) - len(set(stored) & set(sent))
+    assert (outcome.lost, outcome.doubled) == (0, 0)
     tell(outcome)
+
+
+WHAT_IS_STORED = """
+import json
+from django.db.models import Count
+from experiments.models import Experiment
+counted = Experiment.objects.annotate(runs=Count("entries__runs"))
+print(json.dumps(dict(counted.values_list("name", "runs"))))
+"""
 
 
 CLAIM = """

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from experiments.models import Run
 from jobs import lifecycle, presence
-from jobs.models import Job, Status
+from jobs.models import Job, Status, Worker
 from tests.factories import make_run, make_worker
 
 pytestmark = pytest.mark.django_db
@@ -43,8 +43,7 @@ def test_a_round_says_that_the_worker_is_here() -> None:
 
     presence.make_round(worker, idle=False)
 
-    worker.refresh_from_db()
-    assert worker.is_alive
+    assert Worker.objects.get(pk=worker.pk).is_alive
 
 
 def test_a_round_takes_back_lost_jobs() -> None:
