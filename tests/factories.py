@@ -14,7 +14,7 @@ from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 from PIL import Image
 
-from accounts.models import User
+from accounts.models import Role, User
 from catalog.models import Dataset, Protocol, file_sha256
 from evaluation import protocol as protocols
 from evaluation.specs import CLASSIFIER
@@ -49,13 +49,12 @@ def hashed_password() -> str:
     return make_password(PASSWORD)
 
 
-def make_user(*, username: str = "", superuser: bool = False) -> User:
+def make_user(*, username: str = "", role: Role = Role.SUBMITTER) -> User:
     """Return an account whose password is PASSWORD."""
     return User.objects.create(
         username=username or f"user-{next(_numbers)}",
         password=hashed_password(),
-        is_staff=superuser,
-        is_superuser=superuser,
+        role=role,
     )
 
 

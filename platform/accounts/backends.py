@@ -5,12 +5,20 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
-from accounts import logins
-from accounts.models import User
+from accounts import logins, permissions
+from accounts.models import Role, User
 
 
 class AccountBackend(ModelBackend):
-    """Django's accounts; every form that signs somebody in goes through here."""
+    """Django's accounts; every form that signs somebody in goes through here.
+
+    A role's permissions are those of `accounts.permissions`, beside what the account was given.
+    """
+
+    def get_user_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
+        own: set[str] = super().get_user_permissions(user_obj, obj)
+        role = user_obj.role if user_obj.is_active and isinstance(user_obj, User) else ""
+        return own | permissions.SUBMITTER_PERMISSIONS if role == Role.SUBMITTER else own
 
     def authenticate(
         self,

@@ -1,24 +1,51 @@
-"""Reading is public (unless PUBLIC_READ is off), writing needs an account or a token."""
+"""What each role may do; everything else is refused.
+
+A viewer reads. A submitter also submits, and cancels and retries what is its own. An admin does
+everything for everybody. Strangers read while PUBLIC_READ is on.
+"""
 
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
+
+from accounts.models import Role, User
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # imports the permissions itself
 
+# Django's permissions of a submitter in the admin; an admin has all, a viewer does not get in.
+SUBMITTER_PERMISSIONS = frozenset(
+    {
+        "experiments.add_experiment",
+        "experiments.change_experiment",  # cancel and retry its own: nothing else changes
+        *(f"experiments.view_{name}" for name in ("experiment", "run", "sampleset", "evaluation")),
+        *(f"experiments.change_{name}" for name in ("run", "sampleset", "evaluation")),
+        "experiments.view_entry",
+        "experiments.view_metricvalue",
+        "catalog.view_dataset",
+        "catalog.view_protocol",
+        "jobs.view_worker",
+    }
+)
 
-class ReadOrAuthenticated(BasePermission):
-    """Anyone may read while PUBLIC_READ is on; writing is for every active account.
 
-    The site belongs to one lab: whoever is signed in may submit, cancel and retry, their own work
-    and that of others, on the pages (by `login_required`) and over REST alike. Only the admin asks
-    for more: staff, with Django's permissions for each model.
-    """
+def is_admin(user: User | AnonymousUser) -> bool:
+    return isinstance(user, User) and user.is_active and user.role == Role.ADMIN
+
+
+def may_submit(user: User | AnonymousUser) -> bool:
+    return isinstance(user, User) and user.is_active and user.role != Role.VIEWER
+
+
+class ReadOrSubmit(BasePermission):
+    """Over REST: anyone reads while PUBLIC_READ is on, else every account; submitters write."""
+
+    message = "Your account may not do this."
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        if settings.PUBLIC_READ and request.method in SAFE_METHODS:
-            return True
-        return request.user.is_authenticated
+        if request.method not in SAFE_METHODS:
+            return may_submit(request.user)
+        return settings.PUBLIC_READ or request.user.is_authenticated

@@ -28,9 +28,9 @@ from api.schema import ApiSchema
 from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Evaluation, Experiment, LossPoint, MetricValue, Run, SampleSet
+from experiments.ownership import require_change
 from experiments.progress import loaded, progress
 from experiments.specification import SpecificationError
-from jobs import lifecycle
 from jobs.models import Job
 
 WHOLE_NUMBER = r"\d{1,18}"  # what a key can be
@@ -59,6 +59,12 @@ class Resource(GenericViewSet[Any]):
     def user(self) -> User | None:
         """Return the account that writes; permissions let nobody else write."""
         return self.request.user if self.request.user.is_authenticated else None
+
+    def changeable(self) -> Any:
+        """Return the asked row, for an account that may cancel and retry it."""
+        row = self.get_object()
+        require_change(self.request.user, row)
+        return row
 
 
 class DatasetViewSet(Resource, ReadOnlyModelViewSet[Dataset]):
@@ -136,12 +142,14 @@ class ExperimentViewSet(Resource, ReadOnlyModelViewSet[Experiment]):
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
         """Cancel every queued job and ask every running one to stop."""
-        return Response({"jobs": services.cancel_experiment(self.get_object())})
+        experiment = self.changeable()
+        return Response({"jobs": services.cancel_experiment(experiment, user=request.user)})
 
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
         """Queue every failed or cancelled job again."""
-        return Response({"jobs": services.retry_experiment(self.get_object())})
+        experiment = self.changeable()
+        return Response({"jobs": services.retry_experiment(experiment, user=request.user)})
 
 
 class JobViewSet(Resource, ReadOnlyModelViewSet[Any]):
@@ -150,16 +158,16 @@ class JobViewSet(Resource, ReadOnlyModelViewSet[Any]):
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
         """Cancel the job if it is queued, ask it to stop if it is running."""
-        job: Job = self.get_object()
-        if not lifecycle.cancel(job):
+        job: Job = self.changeable()
+        if not services.cancel_job(job, user=request.user):
             raise Conflict(f"the job is {job.status}, expected it to be queued or running")
         return Response(self.get_serializer(self.get_object()).data)
 
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
         """Queue the job again if it failed or was cancelled."""
-        job: Job = self.get_object()
-        if not lifecycle.retry(job):
+        job: Job = self.changeable()
+        if not services.retry_job(job, user=request.user):
             raise Conflict(f"the job is {job.status}, expected it to be failed or cancelled")
         return Response(self.get_serializer(self.get_object()).data)
 

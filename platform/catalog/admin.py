@@ -2,13 +2,13 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 
+from accounts.admin import AuditedAdmin
 from catalog.models import Dataset, Protocol
 
 
 @admin.register(Dataset)
-class DatasetAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class DatasetAdmin(AuditedAdmin):
     """Datasets are registered by `manage.py register_dataset`; here they are read and described."""
 
     list_display: ClassVar = ["slug", "name", "size", "kind", "images", "digest_short", "licence"]
@@ -43,7 +43,7 @@ class DatasetAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
 
 
 @admin.register(Protocol)
-class ProtocolAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class ProtocolAdmin(AuditedAdmin):
     """Protocols are registered by `manage.py register_protocol`; here they are read and named."""
 
     list_display: ClassVar = [

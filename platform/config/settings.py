@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -259,7 +260,7 @@ REST_FRAMEWORK = {
         "knox.auth.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.ReadOrAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.ReadOrSubmit"],
     "DEFAULT_THROTTLE_CLASSES": [
         "api.throttles.VisitorThrottle",
         "api.throttles.AccountThrottle",
@@ -271,13 +272,17 @@ REST_FRAMEWORK = {
     "PAGE_SIZE": 50,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
-REST_KNOX = {"TOKEN_TTL": None, "AUTH_HEADER_PREFIX": "Token"}
+API_TOKEN_DAYS = envint("API_TOKEN_DAYS", 90)  # a new token lives so long, 0 = until deleted
+REST_KNOX = {
+    "TOKEN_TTL": timedelta(days=API_TOKEN_DAYS) if API_TOKEN_DAYS else None,
+    "AUTH_HEADER_PREFIX": "Token",
+}
 SPECTACULAR_SETTINGS = {
     "TITLE": "Trilemma",
     "DESCRIPTION": "Compare GANs, VAEs and diffusion models: quality, coverage and cost.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["accounts.permissions.ReadOrAuthenticated"],
+    "SERVE_PERMISSIONS": ["accounts.permissions.ReadOrSubmit"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

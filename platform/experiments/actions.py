@@ -1,4 +1,4 @@
-"""Buttons that cancel and retry: POST only, for signed-in people, back to the page afterwards."""
+"""Buttons that cancel and retry: POST only, for those who may, back to the page afterwards."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST
 
 from experiments import overview, services
 from experiments.models import Experiment
-from jobs import lifecycle
+from experiments.ownership import require_change
 from jobs.models import Job
 
 
@@ -18,7 +18,8 @@ from jobs.models import Job
 @login_required
 def cancel_experiment(request: HttpRequest, pk: int) -> HttpResponse:
     experiment = get_object_or_404(Experiment, pk=pk)
-    count = services.cancel_experiment(experiment)
+    require_change(request.user, experiment)
+    count = services.cancel_experiment(experiment, user=request.user)
     _say(request, count, f"{_jobs(count)} cancelled or asked to stop.", "Nothing was left to stop.")
     return redirect(experiment)
 
@@ -27,7 +28,8 @@ def cancel_experiment(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 def retry_experiment(request: HttpRequest, pk: int) -> HttpResponse:
     experiment = get_object_or_404(Experiment, pk=pk)
-    count = services.retry_experiment(experiment)
+    require_change(request.user, experiment)
+    count = services.retry_experiment(experiment, user=request.user)
     _say(request, count, f"{_jobs(count)} queued again.", "Nothing had failed or been cancelled.")
     return redirect(experiment)
 
@@ -36,8 +38,10 @@ def retry_experiment(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 def cancel_job(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
     job = _find(kind, pk)
+    require_change(request.user, job)
     text = f"{job}: stops at its next beat." if job.is_active else f"{job}: cancelled."
-    _say(request, lifecycle.cancel(job), text, f"{job} had nothing left to stop.")
+    done = services.cancel_job(job, user=request.user)
+    _say(request, done, text, f"{job} had nothing left to stop.")
     return redirect(overview.page_of(job))
 
 
@@ -45,12 +49,9 @@ def cancel_job(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
 @login_required
 def retry_job(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
     job = _find(kind, pk)
-    _say(
-        request,
-        lifecycle.retry(job),
-        f"{job}: queued again.",
-        f"{job} had not failed or been cancelled.",
-    )
+    require_change(request.user, job)
+    done = services.retry_job(job, user=request.user)
+    _say(request, done, f"{job}: queued again.", f"{job} had not failed or been cancelled.")
     return redirect(overview.page_of(job))
 
 

@@ -18,6 +18,7 @@ from accounts.models import User
 from experiments import services
 from experiments.forms import Submission
 from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, SampleSet
+from experiments.ownership import changeable
 from experiments.progress import Progress, loaded, progress, with_status
 from jobs.admin import COLOURS, FrozenAdmin, JobAdmin, admin_link, as_json
 from jobs.models import Status
@@ -192,12 +193,14 @@ class ExperimentAdmin(FrozenAdmin):
 
     @admin.action(description="Cancel", permissions=["operate"])
     def cancel_experiments(self, request: HttpRequest, rows: QuerySet[Experiment]) -> None:
-        count = sum(services.cancel_experiment(experiment) for experiment in rows)
+        own, user = changeable(rows, request.user), request.user
+        count = sum(services.cancel_experiment(experiment, user=user) for experiment in own)
         self._say(request, count, f"{count} jobs cancelled or asked to stop.")
 
     @admin.action(description="Retry", permissions=["operate"])
     def retry_experiments(self, request: HttpRequest, rows: QuerySet[Experiment]) -> None:
-        count = sum(services.retry_experiment(experiment) for experiment in rows)
+        own, user = changeable(rows, request.user), request.user
+        count = sum(services.retry_experiment(experiment, user=user) for experiment in own)
         self._say(request, count, f"{count} jobs queued again.")
 
     def _say(self, request: HttpRequest, count: int, text: str) -> None:
@@ -210,8 +213,35 @@ def progress_of(experiment: Experiment) -> Progress:
     return found or progress([experiment])[experiment.pk]
 
 
+class ChangeableJobAdmin(JobAdmin):
+    """Cancel and retry what belongs to the account, or to anybody for an admin."""
+
+    actions: ClassVar = ["cancel_jobs", "retry_jobs"]
+
+    @admin.action(description="Cancel", permissions=["operate"])
+    def cancel_jobs(self, request: HttpRequest, jobs: QuerySet[Any]) -> None:
+        own, user = changeable(jobs, request.user), request.user
+        count = sum(services.cancel_job(job, user=user) for job in own)
+        text = f"{count} of {len(jobs)} cancelled or asked to stop; the others had finished"
+        self._say(request, count, jobs, text)
+
+    @admin.action(description="Retry", permissions=["operate"])
+    def retry_jobs(self, request: HttpRequest, jobs: QuerySet[Any]) -> None:
+        own, user = changeable(jobs, request.user), request.user
+        count = sum(services.retry_job(job, user=user) for job in own)
+        self._say(
+            request, count, jobs, f"{count} of {len(jobs)} queued again; the others had not failed"
+        )
+
+    def _say(self, request: HttpRequest, count: int, jobs: QuerySet[Any], text: str) -> None:
+        if count == len(jobs):
+            self.message_user(request, text.partition(";")[0] + ".", messages.SUCCESS)
+        else:
+            self.message_user(request, text + " or are not yours.", messages.WARNING)
+
+
 @admin.register(Run)
-class RunAdmin(JobAdmin):
+class RunAdmin(ChangeableJobAdmin):
     experiment_path = "entry.experiment"
     list_filter: ClassVar = [
         *JobAdmin.list_filter,
@@ -251,7 +281,7 @@ class RunAdmin(JobAdmin):
 
 
 @admin.register(SampleSet)
-class SampleSetAdmin(JobAdmin):
+class SampleSetAdmin(ChangeableJobAdmin):
     experiment_path = "entry.experiment"
     list_filter: ClassVar = [*JobAdmin.list_filter, "entry__algorithm", "entry__experiment"]
     list_select_related: ClassVar = ["entry__experiment", "run__entry", "worker"]
@@ -319,7 +349,7 @@ class ValueInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
 
 
 @admin.register(Evaluation)
-class EvaluationAdmin(JobAdmin):
+class EvaluationAdmin(ChangeableJobAdmin):
     experiment_path = "sample_set.entry.experiment"
     list_filter: ClassVar = [
         *JobAdmin.list_filter,

@@ -5,7 +5,9 @@ from typing import Any
 
 from django.db import transaction
 
-from accounts.models import User
+from accounts import audit
+from accounts.audit import Actor
+from accounts.models import AuditEvent, User
 from catalog.models import Protocol
 from experiments import controls
 from experiments.models import (
@@ -22,7 +24,7 @@ from experiments.resubmission import differences
 from experiments.specification import ExperimentSpec, SpecificationError, read_experiment
 from generators import registry
 from jobs import lifecycle
-from jobs.models import JobEvent, Queue
+from jobs.models import Job, JobEvent, Queue
 
 MAX_LOSS_POINTS = 400  # per run; above that every second one is dropped
 LossFigures = tuple[int, float, dict[str, float]]  # images seen, wall seconds, losses
@@ -88,6 +90,7 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
             lifecycle.enqueue(Run.objects.create(entry=entry, seed=seed))
     for position, control in enumerate(others, start=1 + len(spec.entries)):
         _add_control(experiment, control, position=position)
+    audit.record(user, AuditEvent.Action.SUBMITTED, experiment)
     return experiment
 
 
@@ -271,18 +274,42 @@ def finish_unscored(evaluation: Evaluation, reason: str) -> None:
     finish_evaluation(evaluation, absent)
 
 
-def cancel_experiment(experiment: Experiment) -> int:
+@transaction.atomic
+def cancel_job(job: Job, *, user: Actor) -> bool:
+    """Cancel a queued job at once, ask a running one to stop; return False if it is neither."""
+    done = lifecycle.cancel(job, by=audit.name_of(user))
+    if done:
+        audit.record(user, AuditEvent.Action.CANCELLED, job)
+    return done
+
+
+@transaction.atomic
+def retry_job(job: Job, *, user: Actor) -> bool:
+    """Queue a failed or cancelled job again; return False if it is neither."""
+    done = lifecycle.retry(job, by=audit.name_of(user))
+    if done:
+        audit.record(user, AuditEvent.Action.RETRIED, job)
+    return done
+
+
+def cancel_experiment(experiment: Experiment, *, user: Actor) -> int:
     """Return how many jobs were cancelled or asked to stop.
 
     A run that completes meanwhile queues new jobs, so look again until none is left.
     """
     cancelled = 0
     while waiting := [job for job in experiment.jobs() if job.can_cancel]:
-        cancelled += sum(lifecycle.cancel(job) for job in waiting)
+        cancelled += sum(lifecycle.cancel(job, by=audit.name_of(user)) for job in waiting)
+    if cancelled:
+        audit.record(user, AuditEvent.Action.CANCELLED, experiment, f"{cancelled} jobs")
     return cancelled
 
 
 @transaction.atomic
-def retry_experiment(experiment: Experiment) -> int:
+def retry_experiment(experiment: Experiment, *, user: Actor) -> int:
     """Return how many failed or cancelled jobs were queued again."""
-    return sum(lifecycle.retry(job) for job in experiment.jobs() if job.can_retry)
+    by = audit.name_of(user)
+    count = sum(lifecycle.retry(job, by=by) for job in experiment.jobs() if job.can_retry)
+    if count:
+        audit.record(user, AuditEvent.Action.RETRIED, experiment, f"{count} jobs")
+    return count

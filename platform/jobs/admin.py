@@ -4,7 +4,8 @@ import json
 from operator import attrgetter
 from typing import Any, ClassVar
 
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
@@ -15,7 +16,8 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from jobs import lifecycle
+from accounts import audit
+from accounts.models import AuditEvent
 from jobs.models import ACTIVE, Job, Order, Status, Worker
 
 COLOURS = {
@@ -60,7 +62,7 @@ class FrozenAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
 
 
 class JobAdmin(FrozenAdmin):
-    """One kind of job: status, where, how far; cancel and retry."""
+    """One kind of job: status, where, how far."""
 
     experiment_path: ClassVar[str]  # from a job to its experiment, "entry.experiment"
 
@@ -77,7 +79,6 @@ class JobAdmin(FrozenAdmin):
         "finished_at",
     ]
     list_filter: ClassVar[list[str]] = ["status", "cause", "queue", "worker"]
-    actions: ClassVar = ["cancel_jobs", "retry_jobs"]
     job_fields: ClassVar = [
         "experiment",
         "chip",
@@ -136,24 +137,6 @@ class JobAdmin(FrozenAdmin):
     def timeline(self, job: Job) -> str:
         return render_to_string("admin/jobs/timeline.html", {"events": job.events})
 
-    @admin.action(description="Cancel", permissions=["operate"])
-    def cancel_jobs(self, request: HttpRequest, jobs: QuerySet[Any]) -> None:
-        count = sum(lifecycle.cancel(job) for job in jobs)
-        text = f"{count} of {len(jobs)} cancelled or asked to stop; the others had finished."
-        self._say(request, count, len(jobs), text)
-
-    @admin.action(description="Retry", permissions=["operate"])
-    def retry_jobs(self, request: HttpRequest, jobs: QuerySet[Any]) -> None:
-        count = sum(lifecycle.retry(job) for job in jobs)
-        text = f"{count} of {len(jobs)} queued again; the others had not failed."
-        self._say(request, count, len(jobs), text)
-
-    def _say(self, request: HttpRequest, count: int, total: int, text: str) -> None:
-        if count == total:
-            self.message_user(request, text.partition(";")[0] + ".", messages.SUCCESS)
-        else:
-            self.message_user(request, text, messages.WARNING)
-
 
 @admin.register(Worker)
 class WorkerAdmin(FrozenAdmin):
@@ -187,10 +170,14 @@ class WorkerAdmin(FrozenAdmin):
     def take_jobs(self, request: HttpRequest, workers: QuerySet[Worker]) -> None:
         self._order(request, workers, "", "take jobs")
 
+    @transaction.atomic
     def _order(
         self, request: HttpRequest, workers: QuerySet[Worker], order: str, text: str
     ) -> None:
-        count = workers.exclude(order=Order.STOP).update(order=order)
+        chosen = list(workers.exclude(order=Order.STOP))
+        for worker in chosen:
+            audit.record(request.user, AuditEvent.Action.ORDERED, worker, f"to {text}")
+        count = workers.filter(pk__in=[worker.pk for worker in chosen]).update(order=order)
         self.message_user(request, f"{count} of {len(workers)} workers {text}.")
 
     @admin.display(description="queues")

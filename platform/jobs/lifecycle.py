@@ -197,20 +197,22 @@ def release(job: Job) -> bool:
 
 
 @transaction.atomic
-def cancel(job: Job) -> bool:
-    """Cancel a queued job at once, ask a running one to stop; return False if neither."""
+def cancel(job: Job, *, by: str) -> bool:
+    """Cancel a queued job at once, ask a running one to stop; return False if neither.
+
+    `by` is who wants it, for the reason and the timeline.
+    """
+    reason = f"cancelled by {by}"
     rows = type(job)._default_manager.filter(pk=job.pk)
     ended = rows.filter(status=Status.QUEUED).update(
-        status=Status.CANCELLED, reason="cancelled while queued", finished_at=Now()
+        status=Status.CANCELLED, reason=f"{reason} while queued", finished_at=Now()
     )
     if ended:
-        note(job, Kind.CANCELLED, "cancelled while queued")
+        note(job, Kind.CANCELLED, f"by {by} while queued")
         return True
-    asked = rows.filter(status=Status.RUNNING).update(
-        status=Status.CANCELLING, reason="stopping at the next beat"
-    )
+    asked = rows.filter(status=Status.RUNNING).update(status=Status.CANCELLING, reason=reason)
     if asked:
-        note(job, Kind.CANCELLING)
+        note(job, Kind.CANCELLING, f"by {by}")
     return bool(asked)
 
 
@@ -221,17 +223,16 @@ def confirm_cancel(job: Job) -> bool:
         job,
         Status.CANCELLING,
         status=Status.CANCELLED,
-        reason="cancelled while running",
         lease_until=None,
         finished_at=Now(),
     )
     if stopped:
-        note(job, Kind.CANCELLED, "cancelled while running")
+        note(job, Kind.CANCELLED, "while running")
     return stopped
 
 
 @transaction.atomic
-def retry(job: Job) -> bool:
+def retry(job: Job, *, by: str) -> bool:
     """Queue a failed or cancelled job again; return False if it is neither."""
     queued = (
         type(job)
@@ -248,7 +249,7 @@ def retry(job: Job) -> bool:
         )
     )
     if queued:
-        note(job, Kind.QUEUED, "retried")
+        note(job, Kind.QUEUED, f"retried by {by}")
         transaction.on_commit(partial(ring, job))
     return bool(queued)
 
@@ -279,7 +280,7 @@ def _take_back(job: Job, *, blame: bool) -> bool:
     lost = f"{worker} has not been heard of since {job.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC"
     end = {"lease_until": None, "finished_at": Now()}
     if job.status == Status.CANCELLING:
-        changed = rows.update(status=Status.CANCELLED, reason="cancelled; " + lost, **end)
+        changed = rows.update(status=Status.CANCELLED, reason=f"{job.reason}; {lost}"[:500], **end)
         message = Kind.CANCELLED
     elif blame and job.restarts >= settings.MAX_RESTARTS:
         reason = f"node lost {job.restarts + 1} times; {lost}"

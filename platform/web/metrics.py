@@ -22,6 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from accounts.permissions import is_admin
 from jobs.models import FINISHED, Job, JobEvent, Queue, Status, Worker
 
 DURATIONS = (1, 10, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 72 * 3600)  # seconds
@@ -43,9 +44,9 @@ def observe_request(*, view: str, status: int, seconds: float) -> None:
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Return all metrics as text, to staff and to whoever has METRICS_TOKEN."""
+    """Return all metrics as text, to admins and to whoever has METRICS_TOKEN."""
     if not _may_read(request):
-        return HttpResponse("for staff, or with METRICS_TOKEN\n", "text/plain", status=403)
+        return HttpResponse("for admins, or with METRICS_TOKEN\n", "text/plain", status=403)
     try:
         text = generate_latest(REGISTRY)
     except Error:
@@ -57,7 +58,7 @@ def _may_read(request: HttpRequest) -> bool:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if settings.METRICS_TOKEN and scheme.lower() == "bearer":
         return constant_time_compare(token.strip(), settings.METRICS_TOKEN)
-    return bool(request.user.is_authenticated and request.user.is_staff)
+    return is_admin(request.user)
 
 
 class _Rows(Collector):

@@ -9,7 +9,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts import logins
-from accounts.models import LoginAttempt, User
+from accounts.models import LoginAttempt, Role, User
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ def few(settings: Settings) -> None:
 
 @pytest.fixture
 def ada() -> User:
-    return factories.make_user(username="ada", superuser=True)
+    return factories.make_user(username="ada", role=Role.ADMIN)
 
 
 def sign_in(form: str = "/login/", *, name: str = "ada", typed: str = "", **headers: Any) -> Any:

@@ -5,22 +5,37 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
+from accounts.models import AuditEvent, Role
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 
 
-def make_token(username: str) -> str:
+def make_token(username: str, **options: int) -> str:
     out = StringIO()
-    call_command("api_token", username, stdout=out)
+    call_command("api_token", username, stdout=out, stderr=StringIO(), **options)
     return out.getvalue().strip()
 
 
+def is_accepted(token: str) -> bool:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {token}")
+    return bool(client.get("/api/runs/").status_code == 200)
+
+
+@pytest.fixture
+def admin() -> Client:
+    client = Client()
+    client.force_login(factories.make_user(role=Role.ADMIN))
+    return client
+
+
 def test_the_printed_token_lets_its_user_write() -> None:
-    user = factories.make_user(username="ada")
+    user = factories.make_user(username="ada", role=Role.ADMIN)
     run = factories.make_run()
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Token {make_token('ada')}")
@@ -29,6 +44,46 @@ def test_the_printed_token_lets_its_user_write() -> None:
 
     assert response.status_code == 200
     assert AuthToken.objects.get().user == user
+
+
+def test_a_token_ends_after_its_days() -> None:
+    factories.make_user(username="ada")
+
+    token = make_token("ada", days=1)
+    forever = make_token("ada", days=0)
+
+    assert is_accepted(token) and is_accepted(forever)
+    AuthToken.objects.filter(expiry__isnull=False).update(expiry=timezone.now())
+    assert not is_accepted(token) and is_accepted(forever)
+
+
+def test_the_audit_trail_knows_of_tokens_but_not_what_they_are(admin: Client) -> None:
+    user = factories.make_user(username="ada")
+    token = make_token("ada", days=90)
+    kept = AuthToken.objects.get()
+
+    admin.post(f"/admin/knox/authtoken/{kept.pk}/delete/", {"post": "yes"})
+
+    deleted, added = AuditEvent.objects.all()
+    assert (added.action, added.actor_name, added.object_id) == (
+        "added",
+        "command line",
+        str(user.pk),
+    )
+    assert added.detail.startswith(f"API token {kept.token_key}, ends 2")
+    assert (deleted.action, deleted.detail) == ("deleted", f"API token {kept.token_key}")
+    assert token not in added.detail + deleted.detail
+
+
+@pytest.mark.parametrize("days", [-1, -90])
+def test_a_token_does_not_end_before_it_is_made(days: int) -> None:
+    factories.make_user(username="ada")
+
+    with pytest.raises(CommandError) as refused:
+        make_token("ada", days=days)
+
+    assert str(refused.value) == f"expected --days of at least 0, got {days}"
+    assert not AuthToken.objects.exists()
 
 
 def test_only_the_hash_of_a_token_is_kept() -> None:
@@ -59,21 +114,19 @@ def test_a_token_that_was_deleted_in_the_admin_opens_nothing() -> None:
     factories.make_user(username="ada")
     token = make_token("ada")
     admin = Client()
-    admin.force_login(factories.make_user(superuser=True))
+    admin.force_login(factories.make_user(role=Role.ADMIN))
     kept = AuthToken.objects.get()
 
     page = admin.get("/admin/knox/authtoken/")
     admin.post(f"/admin/knox/authtoken/{kept.pk}/delete/", {"post": "yes"})
 
     assert kept.token_key in page.content.decode()
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Token {token}")
-    assert client.get("/api/runs/").status_code == 401
+    assert not is_accepted(token)
 
 
 def test_tokens_are_not_made_in_the_admin_where_nobody_could_read_them() -> None:
     admin = Client()
-    admin.force_login(factories.make_user(superuser=True))
+    admin.force_login(factories.make_user(role=Role.ADMIN))
 
     assert admin.get("/admin/knox/authtoken/add/").status_code == 403
     assert "manage.py api_token USER" in admin.get("/admin/knox/authtoken/").content.decode()
@@ -81,7 +134,7 @@ def test_tokens_are_not_made_in_the_admin_where_nobody_could_read_them() -> None
 
 def test_users_are_added_and_changed_in_the_admin() -> None:
     admin = Client()
-    root = factories.make_user(superuser=True)
+    root = factories.make_user(role=Role.ADMIN)
     admin.force_login(root)
 
     for address in ("", "add/", f"{root.pk}/change/"):

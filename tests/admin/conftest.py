@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from accounts.models import User
+from accounts.models import Role, User
 from tests import factories
 from tests.static import static_root
 
@@ -12,7 +12,7 @@ __all__ = ["static_root"]
 
 @pytest.fixture
 def root(db: None) -> User:
-    return factories.make_user(superuser=True)
+    return factories.make_user(role=Role.ADMIN)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
+from accounts.models import Role
 from generators import registry
 from generators.specs import Preset
 from tests import factories
@@ -40,7 +41,7 @@ def small_vae(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def open_form(browser: Browser, server: LiveServer, *, javascript: bool) -> Page:
     factories.make_protocol(dataset=factories.make_dataset(slug="digits"))
-    user = factories.make_user(superuser=True)
+    user = factories.make_user(role=Role.ADMIN)
     page = browser.new_context(
         base_url=server.url, java_script_enabled=javascript, viewport={"width": 1280, "height": 900}
     ).new_page()

@@ -4,7 +4,7 @@ import pytest
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
-from accounts.models import User
+from accounts.models import Role, User
 from tests import factories
 from tests.static import static_root
 
@@ -18,7 +18,7 @@ def anyone(db: None) -> APIClient:
 
 @pytest.fixture
 def user(db: None) -> User:
-    return factories.make_user()
+    return factories.make_user(role=Role.ADMIN)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import Role
 from catalog.models import Protocol
 from experiments import services, tasks
 from experiments.models import Entry, Evaluation, Experiment, SampleSet
@@ -73,7 +74,7 @@ def test_it_is_not_offered_and_a_submission_that_names_it_is_refused(
 ) -> None:
     old = experiment.protocols.get()
     new = factories.make_protocol(dataset=experiment.dataset)
-    client.force_login(factories.make_user(superuser=True))
+    client.force_login(factories.make_user(role=Role.ADMIN))
 
     page = client.get("/admin/experiments/experiment/add/").content.decode()
     with pytest.raises(SpecificationError) as caught:

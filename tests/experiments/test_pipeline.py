@@ -149,7 +149,7 @@ def test_a_run_goes_on_from_its_checkpoint_and_says_how_exactly(
     last = run.checkpoints.get(images_seen=120)
     shutil.rmtree(data_dir / last.path)
     last.delete()
-    lifecycle.retry(run)
+    lifecycle.retry(run, by="ada")
 
     tasks.train_run(run.pk)
 

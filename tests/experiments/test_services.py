@@ -302,7 +302,7 @@ def test_cancelling_an_experiment_ends_what_waits_and_asks_what_runs() -> None:
     running = Run.objects.get(seed=0)
     claimed(running)
 
-    assert services.cancel_experiment(experiment) == 6
+    assert services.cancel_experiment(experiment, user=None) == 6
 
     statuses = {(job.type_name(), job.status) for job in experiment.jobs()}
     assert statuses == {("run", "cancelling"), ("run", "cancelled"), ("sampleset", "cancelled")}
@@ -312,7 +312,7 @@ def test_retrying_an_experiment_queues_failed_and_cancelled_jobs() -> None:
     experiment = make_experiment(seeds=[0, 1])
     make_run(entry=experiment.entries.get(kind="generator"), seed=0, status=Status.FAILED)
 
-    assert services.retry_experiment(experiment) == 1
+    assert services.retry_experiment(experiment, user=None) == 1
 
     assert Run.objects.get(seed=0).status == Status.QUEUED
 

@@ -78,7 +78,7 @@ def test_a_very_long_message_is_cut_not_refused() -> None:
 
 def test_work_that_stops_after_a_cancel_leaves_the_job_cancelled() -> None:
     def work(run: Run, heartbeat: Heartbeat) -> None:
-        lifecycle.cancel(run)
+        lifecycle.cancel(run, by="ada")
         raise Stopped
 
     assert after(work).status == Status.CANCELLED
@@ -86,7 +86,7 @@ def test_work_that_stops_after_a_cancel_leaves_the_job_cancelled() -> None:
 
 def test_an_error_while_cancelling_is_a_cancel() -> None:
     def work(run: Run, heartbeat: Heartbeat) -> None:
-        lifecycle.cancel(run)
+        lifecycle.cancel(run, by="ada")
         raise RuntimeError("torn apart")
 
     assert after(work).status == Status.CANCELLED
@@ -121,7 +121,7 @@ def test_a_heartbeat_that_finds_a_cancelled_job_asks_the_work_to_stop() -> None:
         heartbeat.report(images_seen=3)
         heartbeat._beat()
         assert not heartbeat.should_stop()
-        lifecycle.cancel(run)
+        lifecycle.cancel(run, by="ada")
         heartbeat._beat()
         assert heartbeat.should_stop()
         heartbeat.check()
@@ -150,7 +150,7 @@ def test_a_job_that_is_cancelled_while_its_worker_stops_is_cancelled() -> None:
     def work(run: Run, heartbeat: Heartbeat) -> None:
         Worker.objects.update(order=Order.STOP)
         heartbeat._beat()
-        lifecycle.cancel(run)
+        lifecycle.cancel(run, by="ada")
         raise Stopped
 
     assert after(work).status == Status.CANCELLED

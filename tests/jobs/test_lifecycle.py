@@ -107,7 +107,7 @@ def test_a_stale_attempt_can_write_nothing() -> None:
 def test_cancelling_a_queued_run_ends_it_at_once() -> None:
     run = make_run()
 
-    assert lifecycle.cancel(run)
+    assert lifecycle.cancel(run, by="ada")
 
     run.refresh_from_db()
     assert run.status == Status.CANCELLED
@@ -117,7 +117,7 @@ def test_cancelling_a_queued_run_ends_it_at_once() -> None:
 def test_cancelling_a_running_run_asks_it_to_stop_and_waits_for_its_word() -> None:
     run = claimed_run()
 
-    assert lifecycle.cancel(run)
+    assert lifecycle.cancel(run, by="ada")
     assert not lifecycle.beat(run)
     with pytest.raises(lifecycle.StaleAttempt):
         lifecycle.complete(run)
@@ -132,7 +132,7 @@ def test_cancelling_a_running_run_asks_it_to_stop_and_waits_for_its_word() -> No
 def test_a_finished_run_cannot_be_cancelled(status: Status) -> None:
     run = make_run(status=status)
 
-    assert not lifecycle.cancel(run)
+    assert not lifecycle.cancel(run, by="ada")
 
     run.refresh_from_db()
     assert run.status == status
@@ -142,7 +142,7 @@ def test_a_finished_run_cannot_be_cancelled(status: Status) -> None:
 def test_a_failed_or_cancelled_run_can_be_retried(status: Status) -> None:
     run = make_run(status=status)
 
-    assert lifecycle.retry(run)
+    assert lifecycle.retry(run, by="ada")
 
     run.refresh_from_db()
     assert (run.status, run.reason, run.error, run.finished_at) == (Status.QUEUED, "", "", None)
@@ -151,7 +151,7 @@ def test_a_failed_or_cancelled_run_can_be_retried(status: Status) -> None:
 
 @pytest.mark.parametrize("status", [Status.QUEUED, *ACTIVE, Status.COMPLETED])
 def test_nothing_else_can_be_retried(status: Status) -> None:
-    assert not lifecycle.retry(make_run(status=status))
+    assert not lifecycle.retry(make_run(status=status), by="ada")
 
 
 def test_a_run_with_a_lapsed_lease_is_queued_again() -> None:
@@ -191,7 +191,7 @@ def test_a_run_lost_too_often_fails_with_the_reason(settings: Settings) -> None:
 
 def test_a_lost_run_that_was_being_cancelled_is_cancelled() -> None:
     run = claimed_run()
-    lifecycle.cancel(run)
+    lifecycle.cancel(run, by="ada")
     let_lease_lapse(run)
 
     lifecycle.requeue_lost()
@@ -277,9 +277,9 @@ class TestAnyOrderOfCalls(TestCase):
             if call == "claim":
                 held = lifecycle.claim(Run, run.pk, worker) or held
             elif call == "cancel":
-                lifecycle.cancel(before)
+                lifecycle.cancel(before, by="ada")
             elif call == "retry":
-                lifecycle.retry(before)
+                lifecycle.retry(before, by="ada")
             elif call == "requeue":
                 lifecycle.requeue_lost()
             elif call == "lapse" and before.is_active:

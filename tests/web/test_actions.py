@@ -3,6 +3,7 @@
 import pytest
 from django.test import Client
 
+from accounts.models import Role
 from experiments.models import Run
 from jobs.models import Status
 from tests import factories
@@ -17,7 +18,7 @@ def buttons(page: html.Element) -> dict[str, str]:
 
 @pytest.fixture
 def somebody(client: Client) -> Client:
-    client.force_login(factories.make_user())
+    client.force_login(factories.make_user(role=Role.ADMIN))
     return client
 
 
@@ -50,7 +51,7 @@ def test_reading_an_actions_address_does_nothing(somebody: Client) -> None:
 
 def test_a_post_without_the_sites_token_is_refused() -> None:
     client = Client(enforce_csrf_checks=True)
-    client.force_login(factories.make_user())
+    client.force_login(factories.make_user(role=Role.ADMIN))
     run = factories.make_run(status=Status.RUNNING)
 
     assert client.post(f"/jobs/run/{run.pk}/cancel/").status_code == 403
@@ -60,7 +61,7 @@ def test_a_post_without_the_sites_token_is_refused() -> None:
 
 def test_the_pages_own_token_is_accepted() -> None:
     client = Client(enforce_csrf_checks=True)
-    client.force_login(factories.make_user())
+    client.force_login(factories.make_user(role=Role.ADMIN))
     run = factories.make_run(status=Status.RUNNING)
     page = html.get(client, run.get_absolute_url())
     token = page.one("form", id="actions").one("input").attributes["value"]

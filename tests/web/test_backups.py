@@ -34,7 +34,7 @@ weights.write_bytes(b"weights")
 protocol = factories.make_protocol(
     dataset=dataset, extractor_weights=str(weights.relative_to(settings.DATA_DIR))
 )
-factories.make_user(username="alice", superuser=True)
+factories.make_user(username="alice", role="admin")
 experiment = factories.make_experiment(
     protocols=[protocol], algorithms=["gan.sngan", "vae.conv"], seeds=[0, 1]
 )

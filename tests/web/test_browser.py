@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, Response, expect
 from pytest_django.live_server_helper import LiveServer
 
+from accounts.models import Role
 from experiments.models import LossPoint, Run
 from jobs.models import Status
 from tests import factories
@@ -222,7 +223,7 @@ def test_a_runs_page_follows_its_status_samples_and_losses(
     factories.make_run(entry=run.entry, status=Status.FAILED)
     expect(page.locator(".run-status .status")).to_have_text("failed")
     expect(page.get_by_text("out of memory")).to_be_visible()
-    user = factories.make_user()
+    user = factories.make_user(role=Role.ADMIN)
     page.locator(".run-status").get_by_role("link", name="Sign in").click()
     page.get_by_label("Username").fill(user.username)
     page.get_by_label("Password").fill(factories.PASSWORD)
@@ -236,7 +237,7 @@ def test_a_runs_page_follows_its_status_samples_and_losses(
 def test_a_run_is_cancelled_with_the_mouse_and_the_page_says_so(
     page: Page, complaints: list[str], live_server: LiveServer
 ) -> None:
-    user = factories.make_user(superuser=True)
+    user = factories.make_user(role=Role.ADMIN)
     run = factories.make_run(status=Status.RUNNING)
     page.goto("/login/?next=" + run.get_absolute_url())
     page.get_by_label("Username").fill(user.username)

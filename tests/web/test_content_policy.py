@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
+from accounts.models import Role
 from tests import factories
 from tests.admin.pages import ADD
 from tests.browsers import CHROMIUM, chromium
@@ -145,7 +146,7 @@ def test_the_interfaces_description_is_drawn(page: Page, complaints: list[str]) 
 @pytest.mark.django_db(transaction=True)
 def test_the_admin_works_under_its_own_policy(page: Page, complaints: list[str]) -> None:
     scene = scenes.running_comparison()
-    user = factories.make_user(superuser=True)
+    user = factories.make_user(role=Role.ADMIN)
     page.goto("/admin/login/?next=/admin/")
     page.get_by_label("Username").fill(user.username)
     page.get_by_label("Password").fill(factories.PASSWORD)

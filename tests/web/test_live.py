@@ -5,6 +5,7 @@ import json
 import pytest
 from django.test import Client
 
+from accounts.models import Role
 from experiments import overview
 from experiments.models import Experiment, LossPoint, Run
 from generators import registry
@@ -190,7 +191,7 @@ def test_a_queued_run_says_what_it_waits_for(client: Client) -> None:
 def test_a_failed_run_shows_reason_traceback_and_timeline(client: Client) -> None:
     scene = scenes.running_comparison()
     failed = next(run for run in scene.runs if run.status == Status.FAILED)
-    client.force_login(factories.make_user())
+    client.force_login(factories.make_user(role=Role.ADMIN))
 
     page = html.get(client, failed.get_absolute_url())
 
@@ -213,7 +214,7 @@ def test_a_traceback_is_shown_to_signed_in_people_alone(client: Client, kind: st
         assert "Sign in to see the traceback." in page.text
         assert page.all("a", href=f"/login/?next={address}")
 
-    client.force_login(factories.make_user())
+    client.force_login(factories.make_user(role=Role.ADMIN))
     for part in parts:
         page = html.get(client, part)
         assert job.error == page.one("pre", class_name="traceback").one("code").children[0]

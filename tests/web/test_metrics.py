@@ -10,6 +10,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django.fixtures import DjangoAssertNumQueries, Settings
 
+from accounts.models import Role
 from experiments.models import Run
 from jobs import lifecycle
 from jobs.models import Status
@@ -62,11 +63,11 @@ def test_an_empty_token_opens_nothing(client: Client, settings: Settings) -> Non
         assert client.get("/metrics", headers={"authorization": header}).status_code == 403
 
 
-def test_staff_read_and_other_accounts_do_not(client: Client) -> None:
+def test_admins_read_and_other_accounts_do_not(client: Client) -> None:
     client.force_login(factories.make_user())
     assert client.get("/metrics").status_code == 403
 
-    client.force_login(factories.make_user(superuser=True))
+    client.force_login(factories.make_user(role=Role.ADMIN))
     assert client.get("/metrics").status_code == 200
 
 
@@ -133,7 +134,7 @@ def test_outcomes_are_counted_for_ever_even_when_a_job_is_tried_again(client: Cl
     run = lifecycle.claim(Run, factories.make_run().pk, factories.make_worker())
     assert run
     lifecycle.fail(run, "out of memory")
-    lifecycle.retry(run)
+    lifecycle.retry(run, by="ada")
 
     found = scrape(client)
 
@@ -143,7 +144,7 @@ def test_outcomes_are_counted_for_ever_even_when_a_job_is_tried_again(client: Cl
 
 
 def test_a_job_cancelled_before_anybody_claimed_it_has_no_duration(client: Client) -> None:
-    lifecycle.cancel(factories.make_run())
+    lifecycle.cancel(factories.make_run(), by="ada")
 
     found = scrape(client)
 

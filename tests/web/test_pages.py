@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from accounts.models import Role
 from evaluation.specs import INCEPTION, INCEPTION_2015_SHA256
 from experiments.models import Experiment
 from tests import factories
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.django_db
 def reader(request: pytest.FixtureRequest) -> Client:
     client = Client()
     if request.param == "signed in":
-        client.force_login(factories.make_user(superuser=True))
+        client.force_login(factories.make_user(role=Role.ADMIN))
     return client
 
 

@@ -1,11 +1,14 @@
 """Make an API token for a user and print it once."""
 
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from knox.models import AuthToken
 
-from accounts.models import User
+from accounts import audit
+from accounts.models import AuditEvent, User
 
 
 class Command(BaseCommand):
@@ -13,10 +16,21 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")
+        parser.add_argument(
+            "--days",
+            type=int,
+            default=settings.API_TOKEN_DAYS,
+            help="how long it lives, 0 = until it is deleted (default: API_TOKEN_DAYS)",
+        )
 
-    def handle(self, *args: Any, username: str, **options: Any) -> None:
+    def handle(self, *args: Any, username: str, days: int, **options: Any) -> None:
         user = User.objects.filter(username=username).first()
         if user is None:
             raise CommandError(f"expected the name of a user, got {username!r}")
-        _, token = AuthToken.objects.create(user)
+        if days < 0:
+            raise CommandError(f"expected --days of at least 0, got {days}")
+        kept, token = AuthToken.objects.create(user, expiry=timedelta(days=days) if days else None)
+        ends = f"ends {kept.expiry:%Y-%m-%d}" if kept.expiry else "does not end"
+        audit.record(None, AuditEvent.Action.ADDED, user, f"API token {kept.token_key}, {ends}")
         self.stdout.write(token)
+        self.stderr.write(f"The token {ends}.")

@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
-from accounts.models import User
+from accounts.models import Role, User
 from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Experiment
@@ -91,7 +91,7 @@ class Command(BaseCommand):
         return self.submit(usable[0], options)
 
     def make_admin(self) -> None:
-        if User.objects.filter(is_superuser=True).exists():
+        if User.objects.filter(role=Role.ADMIN).exists():
             return
         password = secrets.token_urlsafe(9)
         User.objects.create_superuser("admin", password=password)
@@ -101,7 +101,7 @@ class Command(BaseCommand):
         name = NAME + (" (quick)" if options["quick"] else "")
         name += f", {options['seeds']} seeds" if options["seeds"] > 1 else ""
         if found := Experiment.objects.filter(name=name).first():
-            retried = services.retry_experiment(found)
+            retried = services.retry_experiment(found, user=None)
             self.console.print(
                 f"Found {name!r}" + (f", {retried} jobs tried again" * bool(retried))
             )
@@ -115,7 +115,7 @@ class Command(BaseCommand):
             "entries": ENTRIES,
         }
         try:
-            return services.submit_data(data, user=User.objects.filter(is_superuser=True).first())
+            return services.submit_data(data, user=User.objects.filter(role=Role.ADMIN).first())
         except SpecificationError as error:
             raise CommandError(str(error)) from error
 

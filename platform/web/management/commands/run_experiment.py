@@ -46,7 +46,7 @@ class Command(BaseCommand):
         following.check_json(options["json"])
         with following.interruptible(self.console):
             experiment = self.submit(file, user)
-            if options["retry"] and (retried := services.retry_experiment(experiment)):
+            if options["retry"] and (retried := services.retry_experiment(experiment, user=None)):
                 self.console.print(f"{retried} jobs tried again")
             self.work_off(experiment, concurrency=options["jobs"])
             if not following.report(experiment, self.console, options["json"]):
