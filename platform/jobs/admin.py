@@ -151,12 +151,13 @@ class WorkerAdmin(FrozenAdmin):
         "alive",
         "order",
         "current_jobs",
+        "code",
         "last_seen",
     ]
     list_filter: ClassVar = ["host"]
     actions: ClassVar = ["drain", "stop", "take_jobs"]
-    fields: ClassVar = [*list_display, "version", "pid", "started_at"]
-    readonly_fields: ClassVar = ["queue_names", "memory", "alive", "current_jobs"]
+    fields: ClassVar = [*list_display, "pid", "started_at"]
+    readonly_fields: ClassVar = ["queue_names", "memory", "alive", "current_jobs", "code"]
 
     @admin.action(description="Drain: finish the job, take no more", permissions=["operate"])
     def drain(self, request: HttpRequest, workers: QuerySet[Worker]) -> None:
@@ -191,6 +192,10 @@ class WorkerAdmin(FrozenAdmin):
     @admin.display(description="alive", boolean=True)
     def alive(self, worker: Worker) -> bool:
         return worker.is_alive
+
+    @admin.display(description="version", ordering="version")
+    def code(self, worker: Worker) -> str:
+        return worker.version if worker.is_current else f"{worker.version}, not the site's"
 
     @admin.display(description="current job")
     def current_jobs(self, worker: Worker) -> str | SafeString:

@@ -84,6 +84,11 @@ class Worker(models.Model):
         return self.name
 
     @property
+    def is_current(self) -> bool:
+        """Whether the worker runs the code that this process runs."""
+        return self.version == settings.VERSION
+
+    @property
     def is_alive(self) -> bool:
         """Whether the worker was seen within two beats (and a second of scheduling)."""
         patience = timedelta(seconds=2 * settings.BEAT_SECONDS + 1)
@@ -92,6 +97,21 @@ class Worker(models.Model):
     def takes_from(self, queue: str) -> bool:
         """Return whether the worker would take a job of this queue now."""
         return queue in self.queues and self.is_alive and not self.order
+
+
+class Pause(models.Model):
+    """While its one row is there, no job is claimed; running ones go on."""
+
+    since = models.DateTimeField(default=timezone.now)
+    by = models.CharField(max_length=150)  # who wanted it
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(pk=1), name="pause_is_one_row"),
+        ]
+
+    def __str__(self) -> str:
+        return f"paused by {self.by} {timesince(self.since, depth=1)} ago"
 
 
 class JobEvent(models.Model):
@@ -207,6 +227,8 @@ class Job(models.Model):
             return ""
         ahead = self.ahead()
         place = f"{ahead} ahead" if ahead else "next in the queue"
+        if pause := Pause.objects.first():
+            return f"the site is {pause}; {place}"
         if absence := self._absence():
             return f"{absence}; {place}"
         return f"waiting for a free worker, {place}" if ahead else place

@@ -19,7 +19,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from jobs import lifecycle
-from jobs.models import Job, Order, Status, Worker
+from jobs.models import Job, Order, Pause, Status, Worker
 
 logger = logging.getLogger(__name__)
 RING_AGAIN = timedelta(seconds=10)  # a bell that nobody answered this long is rung again
@@ -88,7 +88,7 @@ def make_round(worker: Worker, *, idle: bool) -> None:
     worker.refresh_from_db(fields=["order"])
     if worker.order == Order.STOP and not _ending.is_set():
         os.kill(os.getpid(), signal.SIGTERM)
-    if idle and not worker.order:
+    if idle and not worker.order and not Pause.objects.exists():
         ring_forgotten(worker.queues, at_most=4)
 
 

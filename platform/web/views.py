@@ -6,10 +6,11 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 
+from accounts.permissions import is_admin
 from catalog.models import Dataset, Protocol
 from experiments import controls, overview
 from experiments.models import Entry, SampleSet
-from jobs.models import Status, Worker
+from jobs.models import Pause, Status, Worker
 from leaderboards import protocol_box
 
 MOST_SIBLINGS = 20  # protocols of the same dataset, on the page of one
@@ -64,7 +65,11 @@ def workers(request: HttpRequest) -> HttpResponse:
     for work in overview.active_work():
         doing[work.job.worker_id].append(work)
     found = Worker.objects.order_by("-last_seen", "name")
-    context = {"rows": [(worker, doing[worker.pk]) for worker in found]}
+    context = {
+        "rows": [(worker, doing[worker.pk]) for worker in found],
+        "pause": Pause.objects.first(),
+        "may_pause": is_admin(request.user),
+    }
     return render(request, "web/workers.html", context)
 
 

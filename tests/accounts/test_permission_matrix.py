@@ -50,6 +50,7 @@ ACT = {
     *(f"api:{name}-cancel" for name in ("experiment", "run", "sampleset", "evaluation")),
     *(f"api:{name}-retry" for name in ("experiment", "run", "sampleset", "evaluation")),
 }
+PAUSES = {"pause", "resume"}
 IN_ADMIN = {
     *("admin:index", "admin:search", "admin:password_change", "admin:password_change_done"),
     *("admin:jsi18n", "admin:app_list", "admin:view_on_site"),
@@ -68,7 +69,7 @@ def who_may(name: str) -> frozenset[str]:
         return WHOSE_IT_IS
     if name in IN_ADMIN or name == "admin:experiments_experiment_add":
         return SUBMITTERS
-    if name in {"metrics", "admin:auth_user_password_change"}:
+    if name in PAUSES or name in {"metrics", "admin:auth_user_password_change"}:
         return ADMINS
     model, _, page = name.removeprefix("admin:").rpartition("_")
     if page in {"changelist", "change", "history"}:
@@ -190,7 +191,7 @@ def ask(scene: Scene, actor: str, name: str) -> HttpResponseBase:
     client = Client()
     if actor != STRANGER:
         client.force_login(scene.users[actor])
-    changes = name in ACT or name.endswith("logout")
+    changes = name in ACT | PAUSES or name.endswith("logout")
     response = (client.post if changes else client.get)(scene.address(name))
     response.close()
     return response

@@ -306,3 +306,19 @@ def write(run: Run, call: str) -> None:
             lifecycle.confirm_cancel(run)
     except lifecycle.StaleAttempt:
         pass
+
+
+def test_nothing_is_claimed_while_the_site_is_paused() -> None:
+    run, worker = make_run(), make_worker()
+
+    assert lifecycle.pause(by="ada")
+    assert not lifecycle.pause(by="grace")
+    paused = lifecycle.claim_next("gpu", worker)
+    run.refresh_from_db()
+    waiting = run.waiting_for
+    assert lifecycle.resume()
+    assert not lifecycle.resume()
+
+    assert paused is None
+    assert waiting.startswith("the site is paused by ada")
+    assert lifecycle.claim_next("gpu", worker) is not None

@@ -167,3 +167,21 @@ def test_there_are_three_kinds_of_jobs(somebody: Client) -> None:
 
     assert "expected a kind of job (run, sampleset, evaluation)" in text
     assert somebody.post("/jobs/run/999/retry/").status_code == 404
+
+
+def test_an_admin_pauses_the_site_and_lets_it_go_on(somebody: Client) -> None:
+    run = factories.make_run()
+
+    page = html.get(somebody, "/workers/")
+    page = html.read(html.body(somebody.post(buttons(page)["Pause all"], follow=True)))
+
+    assert "The site is paused by" in page.text
+    assert "The site is paused by" in html.get(somebody, run.get_absolute_url()).text
+    page = html.read(html.body(somebody.post(buttons(page)["Go on"], follow=True)))
+    assert "paused" not in page.text
+
+
+def test_a_worker_of_another_version_is_flagged(client: Client) -> None:
+    factories.make_worker(version="0.0.1")
+
+    assert "0.0.1 not the site's" in html.get(client, "/workers/").text

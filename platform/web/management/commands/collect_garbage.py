@@ -1,0 +1,39 @@
+"""Files that nothing refers to: `python manage.py collect_garbage [--dry-run]`."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from web.management import garbage
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete files in the data folder that no row refers to: what deleted experiments and "
+        "attempts that came to nothing left behind. Files of jobs that have not completed, and "
+        "those of the last hour, stay."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say what would go, delete nothing"
+        )
+        parser.add_argument(
+            "--keep-checkpoints",
+            type=int,
+            metavar="K",
+            help="of ended trainings keep the newest K checkpoints and all that were sampled",
+        )
+
+    def handle(
+        self, *args: Any, dry_run: bool, keep_checkpoints: int | None, **options: Any
+    ) -> None:
+        if keep_checkpoints is not None and keep_checkpoints < 0:
+            raise CommandError(f"expected --keep-checkpoints of at least 0, got {keep_checkpoints}")
+        count = size = 0
+        for path in garbage.find(keep_checkpoints=keep_checkpoints):
+            self.stdout.write(str(path))
+            count, size = count + 1, size + path.stat().st_size
+            if not dry_run:
+                garbage.remove(path)
+        self.stdout.write(f"{count} files, {size:,} bytes{' would go' if dry_run else ' deleted'}")
