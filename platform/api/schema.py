@@ -8,8 +8,9 @@ from rest_framework.permissions import SAFE_METHODS
 from api.bodies import DetailSerializer, ErrorsSerializer
 
 READING = ("401", "404", "429")
-WRITING = ("400", "401", "403", "404", "415", "429")
-WHO_WRITES = "Any active account may do this; it needs no further permission."
+WRITING = ("400", "401", "403", "404", "413", "415", "429")
+MAY_SUBMIT = "Submitters and admins may do this."
+MAY_CHANGE = "Who submitted the experiment and admins may do this."
 
 
 class ApiSchema(AutoSchema):
@@ -21,7 +22,9 @@ class ApiSchema(AutoSchema):
 
     def get_description(self) -> str:  # type: ignore[override]  # as the library itself does
         description: str = super().get_description()
-        return description if self.method in SAFE_METHODS else f"{description}\n\n{WHO_WRITES}"
+        if self.method in SAFE_METHODS:
+            return description
+        return f"{description}\n\n{MAY_CHANGE if '{' in self.path else MAY_SUBMIT}"
 
     def _get_response_bodies(
         self, direction: Literal["request", "response"] = "response"

@@ -137,7 +137,7 @@ class ExperimentViewSet(Resource, ReadOnlyModelViewSet[Experiment]):
         except SpecificationError as error:
             raise ValidationError({"errors": error.errors}) from error
         data = self.get_serializer(self.get_queryset().get(pk=experiment.pk)).data
-        return Response(data, status.HTTP_201_CREATED, headers={"Location": data["url"]})
+        return Response(data, status.HTTP_201_CREATED, headers={"Location": str(data["url"])})
 
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:

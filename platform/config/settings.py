@@ -131,6 +131,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUST_PROXY els
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SECURE_REDIRECT_EXEMPT = ["^health/$"]  # asked by a container's own health check
 X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes of any body; nothing is uploaded to the site
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.ReportFilter"
 # Whether the other hosts of the domain have HTTPS is not ours to promise.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
@@ -165,6 +166,7 @@ MIDDLEWARE = [
     "web.middleware.measure",
     "django.middleware.security.SecurityMiddleware",
     "web.middleware.security_headers",
+    "web.middleware.bounded_body",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.urls import resolve
 from django_htmx.http import HttpResponseClientRefresh
@@ -45,6 +45,20 @@ def measure(get_response: View) -> View:
             seconds=time.perf_counter() - begun,
         )
         return response
+
+    return middleware
+
+
+def bounded_body(get_response: View) -> View:
+    """Refuse a body larger than any form or submission is, before anything of it is read."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        length = request.META.get("CONTENT_LENGTH") or ""
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if length.isdecimal() and int(length) > most:
+            text = f"the body has {int(length):,} bytes; expected at most {most:,}"
+            return JsonResponse({"detail": text}, status=413)
+        return get_response(request)
 
     return middleware
 

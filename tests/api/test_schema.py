@@ -56,7 +56,7 @@ def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> N
         "leaderboards",
     }
     assert paths["/api/experiments/"]["post"]["responses"].keys() == {
-        *("201", "400", "401", "403", "404", "415", "429")
+        *("201", "400", "401", "403", "404", "413", "415", "429")
     }
     assert "409" in paths["/api/runs/{id}/retry/"]["post"]["responses"]
     board = paths["/api/leaderboards/{fingerprint}/"]["get"]["responses"]["200"]["content"]
@@ -99,10 +99,9 @@ def test_every_writing_operation_says_who_may_write_and_no_reading_one_does(
         *("experiments", "cancel", "retry")
     }
     for path, method, operation in operations:
-        says = operation["description"].endswith(
-            "Any active account may do this; it needs no further permission."
-        )
+        says = operation["description"].endswith("admins may do this.")
         assert says == (method == "post"), (method, path)
+        assert ("Who submitted" in operation["description"]) == path.endswith(("cancel/", "retry/"))
 
 
 def test_the_swagger_page_loads_nothing_from_elsewhere(db: None) -> None:

@@ -42,6 +42,7 @@ def test_a_submission_writes_everything_that_is_to_be_done(
     assert response.status_code == 201
     experiment = Experiment.objects.get()
     assert response["Location"] == f"http://testserver/api/experiments/{experiment.pk}/"
+    assert type(response["Location"]) is str  # WSGI takes no subclass
     assert response.json()["progress"] == {"completed": 0, "failed": 0, "total": 20}
     assert (experiment.name, experiment.created_by) == ("first", user)
     gan, diffusion = factories.contenders_of(experiment)

@@ -9,7 +9,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import User
 from experiments import services
+from experiments.plain import PlainDataError, check_plain
 from experiments.specification import SpecificationError
+
+MAX_CHARACTERS = 1_000_000  # of a file; one of 50 entries has some 50,000
 
 
 class Command(BaseCommand):
@@ -44,13 +47,27 @@ def read_file(name: str) -> dict[str, Any]:
     """Return the mapping in a file.
 
     Raises:
-        CommandError: if the file cannot be read, is no YAML, or holds no mapping.
+        CommandError: if the file cannot be read, is too large, is no YAML, or holds no mapping or
+            what cannot be stored.
     """
     try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data = yaml.safe_load(_read_text(name))
+        check_plain(data)
+    except RecursionError as error:
+        raise CommandError(f"{name}: nested too deeply") from error
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:  # a number or a key, of ours
         raise CommandError(f"{name}: {error}") from error
     if not isinstance(data, dict):
         raise CommandError(f"{name}: expected field: value pairs, got {type(data).__name__}")
     return data
+
+
+def _read_text(name: str) -> str:
+    if name == "-":
+        text = sys.stdin.read(MAX_CHARACTERS + 1)
+    else:
+        with Path(name).open(encoding="utf-8") as file:
+            text = file.read(MAX_CHARACTERS + 1)
+    if len(text) > MAX_CHARACTERS:
+        raise PlainDataError(f"expected at most {MAX_CHARACTERS:,} characters")
+    return text
