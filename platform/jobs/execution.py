@@ -1,5 +1,6 @@
 """Doing one job in a worker: claim, beat while it works, write how it ended."""
 
+import errno
 import logging
 import os
 import signal
@@ -20,6 +21,8 @@ from jobs.models import Cause, Job, JobEvent
 from jobs.presence import this_worker
 
 logger = logging.getLogger(__name__)
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 Write = Callable[..., bool]  # like lifecycle.beat: progress in, False when the job should stop
 
@@ -153,6 +156,11 @@ def _work(job: Job, work: Work) -> None:
         _fail(job, str(error), error.cause)
     except MemoryError:
         _fail(job, "out of memory", Cause.MEMORY)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            _fail(job, f"{type(error).__name__}: {error}", Cause.ERROR)
+        else:
+            _fail(job, f"the data folder cannot be written: {error.strerror}", Cause.STORAGE)
     except Exception as error:  # noqa: BLE001  # the one boundary of all work: the row must say it
         _fail(job, f"{type(error).__name__}: {error}", Cause.ERROR)
 

@@ -41,6 +41,7 @@ class Cause(models.TextChoices):
     INPUT = "bad input"
     LOST = "node lost"
     TIME = "timed out"
+    STORAGE = "disk full or read-only"
     ERROR = "error"
 
 
@@ -156,7 +157,7 @@ class Job(models.Model):
 
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.QUEUED)
     reason = models.CharField(max_length=500, blank=True)  # why it is as it is, for people
-    cause = models.CharField(max_length=20, choices=Cause.choices, blank=True)  # of a failure
+    cause = models.CharField(max_length=30, choices=Cause.choices, blank=True)  # of a failure
     error = models.TextField(blank=True)  # traceback of the failure
     queue = models.CharField(max_length=20, choices=Queue.choices, default=Queue.GPU)
     worker = models.ForeignKey(
