@@ -15,7 +15,8 @@ from django.utils import timezone
 from PIL import Image
 
 from accounts.models import Role, User
-from catalog.models import Dataset, Protocol, file_sha256
+from catalog.models import Dataset, Protocol
+from catalog.stored import file_sha256
 from evaluation import protocol as protocols
 from evaluation.specs import CLASSIFIER
 from experiments import controls, services

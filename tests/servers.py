@@ -5,12 +5,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import boto3
 import redis
 
 
@@ -132,3 +134,41 @@ def postgres_server() -> Iterator[str]:
     """Yield the address of an empty PostgreSQL database."""
     with closing(Postgres()) as server:
         yield server.address
+
+
+class Bucket:
+    """An S3 server with one empty bucket, and the settings that lead to it."""
+
+    def __init__(self) -> None:
+        port = free_port()
+        address = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        self._server = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.variables = {
+            "S3_BUCKET": "trilemma",
+            "S3_PREFIX": "site",
+            "S3_ENDPOINT": address,
+            "S3_REGION": "us-east-1",
+            "S3_ACCESS_KEY": "somebody",
+            "S3_SECRET_KEY": "something",
+        }
+        wait_until(lambda: listens(port), seconds=60, what="the S3 server")
+        client = boto3.client(
+            "s3",
+            endpoint_url=address,
+            region_name="us-east-1",
+            aws_access_key_id="somebody",
+            aws_secret_access_key="something",  # noqa: S106  # any will do
+        )
+        client.create_bucket(Bucket="trilemma")
+        self.client = client
+
+    def names(self) -> list[str]:
+        found = self.client.list_objects_v2(Bucket="trilemma").get("Contents", [])
+        return sorted(item["Key"].removeprefix("site/") for item in found)
+
+    def close(self) -> None:
+        self._server.kill()
+        self._server.wait()

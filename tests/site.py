@@ -68,10 +68,15 @@ class Site:
         return process
 
     def start_worker(
-        self, name: str = "one", *, concurrency: int = 1, env: Mapping[str, str] | None = None
+        self,
+        name: str = "one",
+        *,
+        concurrency: int = 1,
+        app: str = "config",
+        env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a worker with the README's command."""
-        options = ["-A", "config", "worker", "-n", f"{name}@%h", "-Q", "gpu,default"]
+        options = ["-A", app, "worker", "-n", f"{name}@%h", "-Q", "gpu,default"]
         options += ["-c", str(concurrency), "-l", "INFO"]
         return self.start("-m", "celery", *options, env=env)
 
@@ -87,8 +92,12 @@ class Site:
 
     def get(self, path: str) -> Any:
         """Return what the REST interface answers."""
+        return json.loads(self.read(path))
+
+    def read(self, path: str) -> bytes:
+        """Return what the site answers."""
         with urllib.request.urlopen(f"{self.address}{path}", timeout=30) as answer:  # noqa: S310  # loopback
-            return json.load(answer)
+            return bytes(answer.read())
 
     def make_token(self) -> str:
         """Return an API token of a new administrator."""

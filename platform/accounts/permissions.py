@@ -27,6 +27,7 @@ SUBMITTER_PERMISSIONS = frozenset(
         "experiments.view_metricvalue",
         "catalog.view_dataset",
         "catalog.view_protocol",
+        "catalog.view_storedfile",
         "jobs.view_worker",
     }
 )

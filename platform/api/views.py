@@ -25,6 +25,7 @@ from accounts.models import User
 from api import bodies, filters, serializers
 from api.parsers import StrictJSONParser
 from api.schema import ApiSchema
+from catalog import stored
 from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Evaluation, Experiment, LossPoint, MetricValue, Run, SampleSet
@@ -226,8 +227,8 @@ class SampleSetViewSet(JobViewSet):
 
 def _download(path: Path, *, as_attachment: bool) -> FileResponse:
     try:
-        file = path.open("rb")
-    except FileNotFoundError as error:
+        file = stored.fetch(path).open("rb")
+    except (FileNotFoundError, stored.DamagedError) as error:
         raise NotFound("the images are not drawn yet, or their file was removed") from error
     return FileResponse(file, as_attachment=as_attachment, filename=f"samples-{path.name}")
 

@@ -1,10 +1,13 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db.models import Model
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from unfold.admin import ModelAdmin
 
 from accounts.admin import AuditedAdmin
-from catalog.models import Dataset, Protocol
+from catalog.models import Dataset, Protocol, StoredFile
 
 
 @admin.register(Dataset)
@@ -79,3 +82,26 @@ class ProtocolAdmin(AuditedAdmin):
     ) -> Any:
         how = "New protocols: manage.py register_protocol DATASET (see --help)"
         return super().changelist_view(request, {"subtitle": how, **(extra_context or {})})
+
+
+@admin.register(StoredFile)
+class StoredFileAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """What is kept, by path; `manage.py collect_garbage` deletes what no row needs any more."""
+
+    list_display: ClassVar = ["path", "kind", "size", "owner", "created_at"]
+    list_filter: ClassVar = ["kind", "owner"]
+    list_select_related: ClassVar = ["owner"]
+    search_fields: ClassVar = ["path", "sha256"]
+
+    @admin.display(description="size", ordering="bytes")
+    def size(self, file: StoredFile) -> str:
+        return filesizeformat(file.bytes)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False

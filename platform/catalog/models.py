@@ -1,6 +1,5 @@
 """What generators are trained on and how they are scored: datasets and protocols, both frozen."""
 
-import hashlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,17 +8,17 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
+from catalog.stored import DamagedError, StoredFile, fetch, file_sha256
 from evaluation import protocol as protocols, specs
 
+__all__ = ["Dataset", "Protocol", "StoredFile"]
+
+EXTRACTORS = "extractors"  # the folder of their weights in the data folder
 is_sha256 = RegexValidator(r"\A[0-9a-f]{64}\Z", "expected 64 lower-case hexadecimal digits")
 
 
 class FrozenError(ValueError):
     """A change of something that results already depend on."""
-
-
-class DamagedError(RuntimeError):
-    """A dataset's file is missing or is not the one that was registered."""
 
 
 class FrozenModel(models.Model):
@@ -126,6 +125,7 @@ class Dataset(FrozenModel):
         Raises:
             DamagedError: if a file is missing or differs; it names the file.
         """
+        fetch(self.folder)
         for path, digest in (
             (self.train_path, self.train_digest),
             (self.test_path, self.test_digest),
@@ -205,6 +205,13 @@ class Protocol(FrozenModel):
         """The extractor's weights file, None if it needs none."""
         return settings.DATA_DIR / self.extractor_weights if self.extractor_weights else None
 
+    @property
+    def extractor_files(self) -> Path | None:
+        """What belongs to the extractor: the folder that is its own, or the one file."""
+        path = self.weights_path
+        is_alone = path is None or path.parent == settings.DATA_DIR / EXTRACTORS
+        return path if is_alone or path is None else path.parent
+
     def parsed(self) -> protocols.Protocol:
         return protocols.Protocol.from_record(self.record)
 
@@ -237,8 +244,3 @@ class Protocol(FrozenModel):
 def dataset_folder(digest: str) -> Path:
     folder: Path = settings.DATA_DIR / "datasets" / digest[:16]
     return folder
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

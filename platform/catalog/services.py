@@ -15,14 +15,15 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from catalog.models import DamagedError, Dataset, Protocol
+from catalog import stored
+from catalog.models import EXTRACTORS, Dataset, Protocol
+from catalog.stored import DamagedError, StoredFile
 from evaluation.presets import PRESETS, get_preset
 from evaluation.specs import CLASSIFIER, INCEPTION, get_extractor
 
 Report = Callable[[str], None]  # a line about progress, for people
 DEFAULT_PRESET = "classifier-test"
 ADMISSION_IMAGES = 1_000  # real images that an extractor is tested on before it may score
-EXTRACTORS = "extractors"  # the folder of their weights in the data folder
 REFUSED = "error: "  # how the engine's command begins the line that says what is wrong
 
 
@@ -97,6 +98,7 @@ def register_dataset(
                 slug=slug, name=name, source=source, licence=licence, **facts
             )
             _move_into_place(prepared.folder, dataset.folder)
+            stored.keep(dataset.folder, StoredFile.Kind.DATASET)
     except IntegrityError as error:
         raise RegistrationError(f"{slug}: cannot be registered ({error})") from error
     return dataset, True
@@ -181,6 +183,7 @@ def _keep_protocol(
 ) -> tuple[Protocol, bool]:
     record, facts = answer["protocol"], answer["facts"]
     record["dataset"] = dataset.slug  # for people alone; the command knows a file's name
+    weights = Path(answer["weights"]).resolve() if answer["weights"] else None
     found, is_new = Protocol.objects.get_or_create(
         fingerprint=answer["fingerprint"],
         defaults={
@@ -188,7 +191,7 @@ def _keep_protocol(
             "dataset": dataset,
             "record": record,
             "extractor": record["extractor"]["name"],
-            "extractor_weights": _relative(Path(answer["weights"])) if answer["weights"] else "",
+            "extractor_weights": "" if weights is None else stored.name_of(weights),
             "facts": facts,
             "num_images": record["num_images"],
         },
@@ -197,6 +200,8 @@ def _keep_protocol(
         raise RegistrationError(
             f"{dataset.slug}: {found.dataset} has the same images and this protocol already"
         )
+    if found.extractor_files is not None:
+        stored.keep(found.extractor_files, StoredFile.Kind.EXTRACTOR)
     if not is_new and "admission" in facts and "admission" not in found.facts:
         found.facts = {**found.facts, **facts}
         found.save()
@@ -225,6 +230,7 @@ def _restore_files(dataset: Dataset, prepared: Prepared) -> None:
         if found != (dataset.train_digest, dataset.test_digest):
             raise RegistrationError(f"{error}; the new files differ too") from error
         _move_into_place(prepared.folder, dataset.folder)
+        stored.keep(dataset.folder, StoredFile.Kind.DATASET)
 
 
 def _move_into_place(folder: Path, target: Path) -> None:
@@ -236,10 +242,6 @@ def _move_into_place(folder: Path, target: Path) -> None:
 
 
 # --- The evaluation engine, in another process ---------------------------------------------------
-
-
-def _relative(path: Path) -> str:
-    return path.resolve().relative_to(settings.DATA_DIR.resolve()).as_posix()
 
 
 def _silent(line: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import dj_database_url
+from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
@@ -237,6 +238,25 @@ if _plotly is None or _plotly.origin is None:
 STATICFILES_DIRS = [("plotly", Path(_plotly.origin).parent / "package_data")]
 WHITENOISE_USE_FINDERS = True  # no collectstatic needed for a first start
 WHITENOISE_KEEP_ONLY_HASHED_FILES = False
+
+# --- Files ----------------------------------------------------------------------------------
+STORAGES = dict(global_settings.STORAGES)
+if S3_BUCKET := os.environ.get("S3_BUCKET", ""):  # files are kept there; empty = in DATA_DIR
+    if not all(map(find_spec, ("storages", "boto3"))):
+        raise ImproperlyConfigured("S3_BUCKET needs the s3 extra: pip install -e '.[s3]'")
+    STORAGES["files"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": S3_BUCKET,
+            "location": os.environ.get("S3_PREFIX", ""),
+            "endpoint_url": os.environ.get("S3_ENDPOINT") or None,  # of another store than Amazon's
+            "region_name": os.environ.get("S3_REGION") or None,
+            "access_key": envsecret("S3_ACCESS_KEY", "") or None,  # None: as boto3 finds them
+            "secret_key": envsecret("S3_SECRET_KEY", "") or None,
+            "file_overwrite": True,  # a name has one content
+            "object_parameters": {"ChecksumAlgorithm": "SHA256"},  # the store refuses damage
+        },
+    }
 
 # --- Jobs -----------------------------------------------------------------------------------
 BEAT_SECONDS = envint("BEAT_SECONDS", 2, at_least=1)  # a running job renews its lease this often

@@ -7,6 +7,7 @@ from django.http import FileResponse, Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
+from catalog import stored
 from experiments.models import Checkpoint, SampleSet
 
 YEAR_SECONDS = 31_536_000
@@ -33,8 +34,8 @@ def _picture(request: HttpRequest, path: Path) -> FileResponse:
     if not path.resolve().is_relative_to(root) or path.suffix != ".png":
         raise Http404("no picture of the site")
     try:
-        response = FileResponse(path.open("rb"), content_type="image/png")
-    except (FileNotFoundError, IsADirectoryError) as error:
+        response = FileResponse(stored.fetch(path).open("rb"), content_type="image/png")
+    except (FileNotFoundError, IsADirectoryError, stored.DamagedError) as error:
         raise Http404("the picture is not there (any more)") from error
     visibility = "public" if settings.PUBLIC_READ else "private"
     age = f"max-age={YEAR_SECONDS}, immutable" if request.GET.get("v") else "no-cache"

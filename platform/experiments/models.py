@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from catalog import stored
 from catalog.models import Dataset, Protocol
 from experiments import controls
 from generators import registry
@@ -217,8 +218,8 @@ class Checkpoint(models.Model):
 
     @property
     def is_kept(self) -> bool:
-        """Whether the weights are still on disk: only the newest of a run are kept."""
-        return (Path(settings.DATA_DIR) / self.path).is_dir()
+        """Whether the weights can still be had: only the newest of a run are kept."""
+        return stored.is_kept(Path(settings.DATA_DIR) / self.path)
 
 
 class LossPoint(models.Model):

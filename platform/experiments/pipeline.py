@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from django.conf import settings
 
-from catalog.models import DamagedError, Dataset, Protocol, file_sha256
+from catalog import stored
+from catalog.models import Dataset, Protocol
+from catalog.stored import DamagedError, StoredFile, file_sha256, name_of
 from evaluation import controls, evaluate as scoring, specs
 from evaluation.cache import FeatureCache
 from evaluation.extractors.base import Extractor, ExtractorError
@@ -25,6 +27,7 @@ from evaluation.streams import ImageStream, open_images
 from experiments import services
 from experiments.models import Evaluation, Run, SampleSet
 from generators import images, registry, sampling, training
+from jobs import lifecycle
 from jobs.execution import Heartbeat, Stopped
 from jobs.lifecycle import JobError
 from jobs.models import Cause
@@ -61,10 +64,6 @@ def environment() -> dict[str, Any]:
     }
 
 
-def relative(path: Path) -> str:
-    return str(path.relative_to(settings.DATA_DIR))
-
-
 # --- data ---------------------------------------------------------------------------------------
 
 
@@ -74,10 +73,8 @@ def load_split(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray | N
     Raises:
         JobError: if the file is missing or is not the one that was registered.
     """
-    try:
+    with fetching():
         dataset.verify()
-    except DamagedError as error:
-        raise JobError(str(error)) from error
     found = images.read_images(dataset.train_path if split == "train" else dataset.test_path)
     return found.pixels, found.labels
 
@@ -92,6 +89,17 @@ def stopping() -> Iterator[None]:
         yield
     except (sampling.Stopped, scoring.Stopped) as error:
         raise Stopped from error
+
+
+@contextmanager
+def fetching() -> Iterator[None]:
+    """Turn files that are gone or damaged into failures that name them."""
+    try:
+        yield
+    except DamagedError as error:
+        raise JobError(str(error)) from error
+    except FileNotFoundError as error:
+        raise JobError(f"cannot be fetched: {error}") from error
 
 
 @contextmanager
@@ -112,6 +120,9 @@ def train(run: Run, heartbeat: Heartbeat) -> None:
     experiment = run.entry.experiment
     services.begin_training(run, environment())
     pixels, labels = load_split(experiment.dataset, "train")
+    if newest := run.checkpoints.last():
+        with fetching():
+            stored.fetch(settings.DATA_DIR / newest.path)
     with failing():
         result = training.train(
             run.entry.algorithm,
@@ -175,18 +186,26 @@ def _images_between_previews(budget_images: int | None) -> int | None:
 
 
 def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> None:
-    """Draw a preview of a saved checkpoint and write its row."""
+    """Draw a preview of a saved checkpoint, keep both, write its row, forget older ones."""
     preview = run.folder / f"preview-{saved.images_seen:012d}.png"
     if not preview.exists():
         _draw_preview(saved.path, preview)
+    lifecycle.beat(run)  # a stale attempt writes over nothing
+    owner = run.entry.experiment.created_by
+    stored.keep(saved.path, StoredFile.Kind.CHECKPOINT, owner=owner)
+    stored.keep(preview, StoredFile.Kind.PICTURE, owner=owner)
     services.record_checkpoint(
         run,
         images_seen=saved.images_seen,
-        path=relative(saved.path),
+        path=name_of(saved.path),
         sha256=saved.sha256,
         size=saved.bytes,
-        preview=relative(preview),
+        preview=name_of(preview),
     )
+    for older in run.checkpoints.filter(images_seen__lt=saved.images_seen):
+        folder = settings.DATA_DIR / older.path
+        if not folder.exists():  # the training keeps its newest two
+            stored.forget(folder)
 
 
 def _draw_preview(checkpoint: Path, path: Path) -> None:
@@ -240,9 +259,9 @@ def _some_images(dataset: Dataset, split: str, count: int) -> tuple[np.ndarray, 
 def _draw(sample_set: SampleSet, heartbeat: Heartbeat) -> sampling.Samples:
     checkpoint = sample_set.checkpoint
     assert checkpoint is not None, "only controls have no checkpoint"
-    generator = sampling.load_generator(
-        settings.DATA_DIR / checkpoint.path, device=device(), sha256=checkpoint.sha256
-    )
+    with fetching():
+        folder = stored.fetch(settings.DATA_DIR / checkpoint.path)
+    generator = sampling.load_generator(folder, device=device(), sha256=checkpoint.sha256)
     with stopping(), failing():
         return sampling.draw_all(
             generator,
@@ -265,7 +284,11 @@ def _write(sample_set: SampleSet, pixels: np.ndarray, labels: np.ndarray | None)
     """Write a sample set's file and contact sheet; return the file's sha256."""
     sample_set.path.parent.mkdir(parents=True, exist_ok=True)
     images.grid_png(pixels[:GRID_IMAGES], GRID_COLUMNS, sample_set.grid_path)
-    return images.write_npz(sample_set.path, pixels, labels)
+    digest = images.write_npz(sample_set.path, pixels, labels)
+    owner = sample_set.entry.experiment.created_by
+    stored.keep(sample_set.path, StoredFile.Kind.SAMPLES, owner=owner)
+    stored.keep(sample_set.grid_path, StoredFile.Kind.PICTURE, owner=owner)
+    return digest
 
 
 # --- evaluation ---------------------------------------------------------------------------------
@@ -334,10 +357,8 @@ def _open_split(dataset: Dataset, split: str) -> ImageStream:
     Raises:
         JobError: if the file is missing or is not the one that was registered.
     """
-    try:
+    with fetching():
         dataset.verify()
-    except DamagedError as error:
-        raise JobError(str(error)) from error
     return open_images(dataset.train_path if split == "train" else dataset.test_path)
 
 
@@ -347,12 +368,15 @@ def _open_samples(sample_set: SampleSet) -> ImageStream:
     Raises:
         JobError: if the file is missing or is not the one that was written.
     """
+    name = name_of(sample_set.path)
+    with fetching():
+        path = stored.fetch(sample_set.path)
     try:
-        found = file_sha256(sample_set.path)
+        found = file_sha256(path)
     except OSError as error:
-        raise JobError(f"{relative(sample_set.path)}: {error.strerror}") from error
+        raise JobError(f"{name}: {error.strerror}") from error
     if found != sample_set.sha256:
-        raise JobError(f"{relative(sample_set.path)}: has sha256 {found}, not {sample_set.sha256}")
+        raise JobError(f"{name}: has sha256 {found}, not {sample_set.sha256}")
     return open_images(sample_set.path)
 
 
@@ -362,6 +386,9 @@ def _extractor(protocol: Protocol, reference: ImageStream) -> Extractor:
     Principal components are made from the reference; no other extractor looks at it.
     """
     of_pixels = protocol.extractor == specs.PIXELS
+    if protocol.extractor_files:
+        with fetching():
+            stored.fetch(protocol.extractor_files)
     try:
         return build_extractor(
             protocol.extractor,

@@ -17,6 +17,7 @@ from kombu import Connection
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from catalog import stored
 from jobs.models import Worker
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,11 @@ def storage() -> str:
         _write_into(Path(settings.DATA_DIR))
     except OSError as error:
         return _failed("storage", error, "the data folder cannot be written")
+    try:
+        if shared := stored.bucket():
+            shared.exists("readyz")
+    except Exception as error:  # noqa: BLE001  # every store has errors of its own
+        return _failed("storage", error, "the bucket does not answer")
     return ""
 
 

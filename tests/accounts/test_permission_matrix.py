@@ -13,6 +13,8 @@ from knox.models import AuthToken
 from pytest_django.fixtures import Settings
 
 from accounts.models import AuditEvent, Role, User
+from catalog import stored
+from catalog.models import StoredFile
 from experiments.models import Experiment, Run
 from jobs.models import Status
 from tests import factories
@@ -57,7 +59,7 @@ IN_ADMIN = {
 }
 SHOWN_TO_SUBMITTERS = {
     *(f"experiments_{name}" for name in ("experiment", "run", "sampleset", "evaluation")),
-    *("catalog_dataset", "catalog_protocol", "jobs_worker"),
+    *("catalog_dataset", "catalog_protocol", "catalog_storedfile", "jobs_worker"),
 }
 
 
@@ -119,6 +121,8 @@ class Scene:
         self.checkpoint.save()
         self.protocol = self.experiment.protocols.get()
         self.dataset = self.experiment.dataset
+        stored.keep(self.sample_set.path, StoredFile.Kind.SAMPLES)
+        self.file = StoredFile.objects.get()
         self.worker = factories.make_worker()
         self.token, _ = AuthToken.objects.create(self.users[OWNER])
         self.audit = AuditEvent.objects.create(
@@ -135,6 +139,7 @@ class Scene:
             "auditevent": self.audit,
             "dataset": self.dataset,
             "protocol": self.protocol,
+            "storedfile": self.file,
             "worker": self.worker,
             "experiment": self.experiment,
             "run": self.run,

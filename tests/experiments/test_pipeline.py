@@ -13,8 +13,8 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 from torch import Tensor
 
-from catalog.models import file_sha256
 from catalog.services import Scoring, register_protocol
+from catalog.stored import file_sha256
 from experiments import services, tasks
 from experiments.models import Evaluation, Experiment, MetricValue, Run, SampleSet
 from generators.vae.conv import ConvVAE

@@ -145,6 +145,7 @@ def test_a_backup_holds_what_rows_refer_to_and_nothing_else(backup: Path) -> Non
     assert folders == {"datasets", "extractors", "runs", "samples"}
     assert [name for name in names if not name.startswith("data/")] == ["database", "manifest.json"]
     assert len([name for name in names if name.endswith("weights.safetensors")]) == 5
+    assert "data/extractors/classifier-1/manifest.json" in names
     assert backup.stat().st_mode & 0o077 == 0
     assert [path.name for path in backup.parent.glob(".site.tar*")] == []
 

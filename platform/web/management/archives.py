@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
-from web.management.holdings import FOLDERS
+from catalog.stored import FOLDERS
 
 FORMAT = 1
 DATABASE, DATA, MANIFEST = "database", "data", "manifest.json"

@@ -12,6 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import User
+from catalog import stored
 from catalog.models import Dataset
 from experiments.models import Experiment
 from jobs.models import Worker
@@ -26,7 +27,8 @@ class OccupiedError(RuntimeError):
 def write(path: Path) -> Manifest:
     """Write a backup and return what it holds; `path` appears when it is whole.
 
-    1. Copy the database, and list in the same moment what its rows refer to.
+    1. Copy the database, and list in the same moment what its rows refer to; a bucket keeps its
+       files itself.
     2. Add each file with its sha256. Files are written once, so they can be read afterwards; what
        was deleted in between is left out, and named if it is needed.
     3. Add the manifest, flush, rename.
@@ -42,7 +44,7 @@ def write(path: Path) -> Manifest:
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         dump, whole = Path(folder) / archives.DATABASE, Path(folder) / "backup.tar"
         with databases.snapshot(dump):
-            found = list(holdings.find())
+            found = [] if stored.bucket() else list(holdings.find())
         with whole.open("xb") as file:
             with tarfile.open(fileobj=file, mode="w") as archive, dump.open("rb") as database:
                 manifest.files[archives.DATABASE] = archives.add(
@@ -122,7 +124,7 @@ def check_vacant(*, force: bool) -> None:
     rows = [] if is_new else [m for m in (User, Dataset, Experiment) if m._default_manager.exists()]
     if rows:
         raise OccupiedError(f"the database has {rows[0]._meta.verbose_name_plural} already")
-    for name in holdings.FOLDERS:
+    for name in stored.FOLDERS:
         folder = Path(settings.DATA_DIR) / name
         if folder.exists() and any(folder.iterdir()):
             raise OccupiedError(f"{folder} has files already")
@@ -132,7 +134,7 @@ def _exchange(unpacked: Path, undo: ExitStack) -> None:
     """Rename folders of data away and the unpacked ones into place; `undo` puts them back."""
     old = unpacked / "old"
     old.mkdir()
-    for name in holdings.FOLDERS:
+    for name in stored.FOLDERS:
         current, new = Path(settings.DATA_DIR) / name, unpacked / archives.DATA / name
         if current.exists():
             current.rename(old / name)

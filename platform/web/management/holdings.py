@@ -11,8 +11,6 @@ from catalog.models import Dataset, Protocol
 from experiments.models import Checkpoint, SampleSet
 from jobs.models import Status
 
-FOLDERS = ("datasets", "extractors", "runs", "samples")  # of the data folder, all files are in them
-
 
 @dataclass(frozen=True)
 class Holding:
@@ -29,8 +27,8 @@ def find() -> Iterator[Holding]:
     for dataset in Dataset.objects.all():
         yield Holding((dataset.train_path, dataset.test_path))
     for protocol in Protocol.objects.exclude(extractor_weights=""):
-        if (weights := protocol.weights_path) is not None:
-            yield Holding(_files(weights))
+        if (extractor := protocol.extractor_files) is not None:
+            yield Holding(_files(extractor))
     for sample_set in SampleSet.objects.filter(status=Status.COMPLETED):
         yield Holding((sample_set.path, sample_set.grid_path))
 

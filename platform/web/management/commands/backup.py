@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
+from catalog import stored
 from web.management import backups
 from web.management.archives import ArchiveError
 from web.management.databases import DatabaseCopyError
@@ -15,7 +16,7 @@ class Command(BaseCommand):
     help = (
         "Write the database and the files its rows refer to (datasets, extractors, checkpoints, "
         "samples) into one archive, while the site works. Logs, messages, caches and the secret "
-        "key stay out. What rows refer to but is not there is named, and the rest is written."
+        "key stay out, and so do files of a bucket. What rows refer to but is not there is named, and the rest is written."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,5 +29,7 @@ class Command(BaseCommand):
             raise CommandError(f"nothing was written: {error}") from error
         for name in manifest.missing:
             self.stderr.write(f"missing: {name}")
+        if stored.bucket():
+            self.stderr.write("The files are in the bucket, which keeps them: back it up there.")
         size = file.stat().st_size
         self.stdout.write(f"{file}: {len(manifest.files)} files, {size:,} bytes")

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from catalog import stored
 from web.management import garbage
 
 
@@ -31,9 +32,9 @@ class Command(BaseCommand):
         if keep_checkpoints is not None and keep_checkpoints < 0:
             raise CommandError(f"expected --keep-checkpoints of at least 0, got {keep_checkpoints}")
         count = size = 0
-        for path in garbage.find(keep_checkpoints=keep_checkpoints):
-            self.stdout.write(str(path))
-            count, size = count + 1, size + path.stat().st_size
+        for name, file_bytes in garbage.find(keep_checkpoints=keep_checkpoints):
+            self.stdout.write(name)
+            count, size = count + 1, size + file_bytes
             if not dry_run:
-                garbage.remove(path)
+                stored.remove(name)
         self.stdout.write(f"{count} files, {size:,} bytes{' would go' if dry_run else ' deleted'}")

@@ -1,0 +1,191 @@
+"""Files that rows refer to: in the data folder, and in a bucket where hosts share no disk.
+
+A file is known by its path in the data folder. With S3_BUCKET the bucket holds it under the same
+name: who makes a file uploads it before a row says that it is there, and who needs one fetches it into
+a data folder of its own, once, verified by its sha256.
+"""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import Storage, storages
+from django.db import models
+from django.db.models import Q
+
+FOLDERS = ("datasets", "extractors", "runs", "samples")  # of the data folder, all files are in them
+
+
+class DamagedError(RuntimeError):
+    """A file is missing or is not the one that was kept."""
+
+
+class StoredFile(models.Model):
+    """A file that was kept, under its path in the data folder."""
+
+    class Kind(models.TextChoices):
+        DATASET = "dataset"
+        EXTRACTOR = "extractor"
+        CHECKPOINT = "checkpoint"
+        SAMPLES = "samples"
+        PICTURE = "picture"
+
+    path = models.CharField(max_length=500, unique=True)
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="who submitted what made it",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        app_label = "catalog"
+        ordering: ClassVar = ["path"]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+def bucket() -> Storage | None:
+    """Return where files are kept besides the data folder, None for nowhere."""
+    return storages["files"] if "files" in settings.STORAGES else None
+
+
+def keep(path: Path, kind: str, *, owner: Any = None) -> None:
+    """Upload a file, or every file of a folder, if there is a bucket; write the rows of them."""
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        facts = {"kind": kind, "bytes": file.stat().st_size, "sha256": file_sha256(file)}
+        if shared := bucket():
+            with file.open("rb") as content:
+                shared.save(name_of(file), File(content))
+        StoredFile.objects.update_or_create(path=name_of(file), defaults={**facts, "owner": owner})
+
+
+def fetch(path: Path) -> Path:
+    """Return the path; what is not there is fetched from the bucket, a folder whole or not at all.
+
+    Raises:
+        DamagedError: if the bucket has another file than was kept.
+        FileNotFoundError: if it has none.
+    """
+    shared = bucket()
+    if shared is None or path.exists():
+        return path
+    temporary = Path(settings.DATA_DIR) / f".fetching-{uuid.uuid4().hex}"
+    try:
+        for row in _rows(path):
+            _download(shared, row, temporary / row.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if (fetched := temporary / name_of(path)).exists() and not path.exists():
+            fetched.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return path
+
+
+def forget(path: Path) -> None:
+    """Delete a file, or every file of a folder, from the bucket; delete the rows of them."""
+    for row in _rows(path):
+        if shared := bucket():
+            shared.delete(row.path)
+        row.delete()
+
+
+def is_kept(path: Path) -> bool:
+    """Return whether the file, or a file of the folder, can be had."""
+    return path.exists() or (bucket() is not None and _rows(path).exists())
+
+
+def opened(path: Path) -> IO[bytes]:
+    """Return what is kept of a file, for reading: the bucket's if there is one."""
+    shared = bucket()
+    return path.open("rb") if shared is None else shared.open(name_of(path))
+
+
+def names() -> Iterator[str]:
+    """Return the names of all files that are kept, with rows and without."""
+    if shared := bucket():
+        yield from _listed(shared, "")
+    else:
+        for folder in FOLDERS:
+            for path in (Path(settings.DATA_DIR) / folder).rglob("*"):
+                if path.is_file():
+                    yield name_of(path)
+
+
+def size_and_age(name: str) -> tuple[int, float]:
+    """Return a kept file's bytes, and seconds since it was written.
+
+    Raises:
+        FileNotFoundError: if it is gone.
+    """
+    if shared := bucket():
+        size, written = shared.size(name), shared.get_modified_time(name)
+    else:
+        status = (Path(settings.DATA_DIR) / name).stat()
+        size, written = status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)
+    return size, (datetime.now(UTC) - written).total_seconds()
+
+
+def remove(name: str) -> None:
+    """Delete a kept file, its row, and its folder here with the last file."""
+    path = Path(settings.DATA_DIR) / name
+    if shared := bucket():
+        shared.delete(name)
+    path.unlink(missing_ok=True)
+    StoredFile.objects.filter(path=name).delete()
+    if len(Path(name).parts) > 2 and path.parent.is_dir() and not any(path.parent.iterdir()):
+        path.parent.rmdir()
+
+
+def name_of(path: Path) -> str:
+    """Return the name of a file of the data folder."""
+    return path.relative_to(settings.DATA_DIR).as_posix()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return content_sha256(file)
+
+
+def content_sha256(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(2**20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _rows(path: Path) -> models.QuerySet[StoredFile]:
+    name = name_of(path)
+    return StoredFile.objects.filter(Q(path=name) | Q(path__startswith=f"{name}/"))
+
+
+def _download(shared: Storage, row: StoredFile, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with shared.open(row.path) as content, path.open("xb") as file:
+        shutil.copyfileobj(content, file, 2**20)
+        file.flush()
+        os.fsync(file.fileno())
+    if (found := file_sha256(path)) != row.sha256:
+        raise DamagedError(f"{row.path}: the bucket's has sha256 {found}, {row.sha256} was kept")
+
+
+def _listed(shared: Storage, folder: str) -> Iterator[str]:
+    folders, files = shared.listdir(folder)
+    prefix = f"{folder}/" if folder else ""
+    yield from (prefix + name for name in files if name)
+    for inner in folders:
+        yield from _listed(shared, prefix + inner)

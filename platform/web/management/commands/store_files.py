@@ -1,0 +1,35 @@
+"""Every file that rows refer to, into the bucket: `python manage.py store_files`."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from catalog import stored
+from catalog.models import StoredFile
+from web.management import holdings
+
+KINDS = {
+    "datasets": StoredFile.Kind.DATASET,
+    "extractors": StoredFile.Kind.EXTRACTOR,
+    "runs": StoredFile.Kind.CHECKPOINT,
+    "samples": StoredFile.Kind.SAMPLES,
+}
+
+
+class Command(BaseCommand):
+    help = (
+        "Upload the files in the data folder that rows refer to into the bucket that S3_BUCKET "
+        "names, for a site that had none; where there is no bucket, write their rows."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        kept = set(StoredFile.objects.values_list("path", flat=True))
+        count = 0
+        for path in sorted({path for holding in holdings.find() for path in holding.files}):
+            if path.is_file() and (stored.bucket() or stored.name_of(path) not in kept):
+                folder = path.relative_to(settings.DATA_DIR).parts[0]
+                is_picture = path.suffix == ".png"
+                stored.keep(path, StoredFile.Kind.PICTURE if is_picture else KINDS[folder])
+                count += 1
+        self.stdout.write(f"{count} files kept")
