@@ -130,7 +130,7 @@ def settings_read() -> dict[str, ast.expr | None]:
 
 def env_example() -> dict[str, str]:
     lines = ENV_EXAMPLE.read_text().splitlines()
-    pairs = [re.match(r"#?([A-Z_]+)=(.*)", line) for line in lines]
+    pairs = [re.match(r"#?([A-Z0-9_]+)=(.*)", line) for line in lines]
     return {pair[1]: pair[2] for pair in pairs if pair}
 
 
@@ -146,7 +146,7 @@ def test_every_setting_of_the_example_has_one_comment_above_it() -> None:
     for block in blocks:
         comment, setting = block.split("\n")
         assert comment.startswith("# "), block
-        assert re.fullmatch(r"#?[A-Z_]+=.*", setting), block
+        assert re.fullmatch(r"#?[A-Z0-9_]+=.*", setting), block
 
 
 def test_the_example_holds_the_defaults() -> None:
@@ -159,7 +159,7 @@ def test_the_example_holds_the_defaults() -> None:
 
 def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
     shown = "from django.conf import settings; print(settings.SECRET_KEY != '', settings.DEBUG)"
-    used = re.findall(r"(?m)^([A-Z_]+)=(.*)$", ENV_EXAMPLE.read_text())
+    used = re.findall(r"(?m)^([A-Z0-9_]+)=(.*)$", ENV_EXAMPLE.read_text())
     assignments = "; ".join(f"os.environ[{name!r}] = {value!r}" for name, value in used)
 
     answer = run(sys.executable, "-c", f"import os; {assignments}; {shown}", data_dir=tmp_path)
@@ -168,6 +168,6 @@ def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
 
 
 def test_every_setting_is_in_the_table_of_the_readme() -> None:
-    rows = re.findall(r"(?m)^\| `([A-Z_]+)` \|", (ROOT / "README.md").read_text())
+    rows = re.findall(r"(?m)^\| `([A-Z0-9_]+)` \|", (ROOT / "README.md").read_text())
 
     assert rows == sorted(settings_read())
