@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from api.options import config_schema, samplers_schema
 from api.serializers import BudgetSerializer
+from experiments.specification import MAX_MEMORY_GB
 from generators import registry
 from generators.specs import PRESETS
 
@@ -53,6 +54,12 @@ class SubmissionSerializer(serializers.Serializer[Any]):
     budget = BudgetSerializer()
     seeds = serializers.JSONField(
         required=False, help_text="how many, or a list of different whole numbers"
+    )
+    memory_gb = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MAX_MEMORY_GB,
+        help_text="only workers whose device has so much train and sample; 0 = all",
     )
     entries = EntrySubmissionSerializer(many=True)
 

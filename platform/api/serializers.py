@@ -178,6 +178,7 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
             "protocols",
             "budget",
             "seeds",
+            "memory_gb",
             "entries",
             "status",
             "progress",

@@ -249,7 +249,8 @@ if S3_BUCKET := os.environ.get("S3_BUCKET", ""):  # files are kept there; empty 
         "OPTIONS": {
             "bucket_name": S3_BUCKET,
             "location": os.environ.get("S3_PREFIX", ""),
-            "endpoint_url": os.environ.get("S3_ENDPOINT", "") or None,  # of another store than Amazon's
+            "endpoint_url": os.environ.get("S3_ENDPOINT", "")
+            or None,  # of another store than Amazon's
             "region_name": os.environ.get("S3_REGION", "") or None,
             "access_key": envsecret("S3_ACCESS_KEY", "") or None,  # None: as boto3 finds them
             "secret_key": envsecret("S3_SECRET_KEY", "") or None,

@@ -86,6 +86,7 @@ class ExperimentAdmin(FrozenAdmin):
         "protocol_links",
         "budget",
         "seeds",
+        "memory_gb",
         "created_by",
         "created_at",
         "jobs",

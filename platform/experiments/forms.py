@@ -63,6 +63,12 @@ class SharedForm(forms.Form):
         widget=widgets.UnfoldAdminSelectWidget,
     )
     seeds = _text("Seeds", "How many (3), or which (0, 1, 7): one run per entry and seed.")
+    memory_gb = forms.CharField(
+        required=False,
+        label="Device memory, GB",
+        help_text="Only workers whose device has so much train and sample; 0 = all.",
+        widget=widgets.UnfoldAdminIntegerFieldWidget(attrs={"min": 0}),
+    )
 
     def __init__(self, data: QueryDict | None = None, *, initial: dict[str, Any]) -> None:
         super().__init__(data, initial=initial)
@@ -236,6 +242,11 @@ def read_amount(text: str) -> float | str:
     return number if math.isfinite(number) else text
 
 
+def read_count(text: str) -> int | str:
+    """Return a whole number, 0 for nothing, or the text when it is none."""
+    return int(text or "0") if text.isdecimal() or not text else text
+
+
 def new_block(algorithm: str, blocks: Sequence[Block] = (), *, preset: str = "") -> Block:
     """Return a block filled with a preset's values, under a label that is not taken."""
     spec = registry.get_spec(algorithm)
@@ -389,6 +400,7 @@ class Submission:
             "protocols": typed.get("protocols", []),
             "budget": {typed.get("budget_unit"): read_amount(typed.get("budget_amount", ""))},
             "seeds": read_seeds(typed.get("seeds", "")),
+            "memory_gb": read_count(typed.get("memory_gb", "")),
             "entries": [entry.to_data() for entry in sent],
         }
 

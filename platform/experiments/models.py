@@ -33,6 +33,9 @@ class Experiment(models.Model):
         help_text="Device-seconds of training, the same for every entry.",
     )
     seeds = models.JSONField(default=list, help_text="Training seeds: one run per entry and seed.")
+    memory_gb = models.PositiveIntegerField(
+        default=0, help_text="GB of device memory that training and sampling need; 0 = any."
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
     )

@@ -30,6 +30,7 @@ def _described(experiment: Experiment) -> dict[str, Any]:
         "protocols": sorted(protocol.label for protocol in experiment.protocols.all()),
         "budget": experiment.budget,
         "seeds": experiment.seeds,
+        "memory_gb": experiment.memory_gb,
         "entries": [entry.label for entry in generators],
     }
 
@@ -41,6 +42,7 @@ def _specified(spec: ExperimentSpec) -> dict[str, Any]:
         "protocols": sorted(protocol.label for protocol in spec.protocols),
         "budget": budget,
         "seeds": spec.seeds,
+        "memory_gb": spec.memory_gb,
         "entries": [entry.label for entry in spec.entries],
     }
 

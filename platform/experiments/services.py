@@ -72,6 +72,7 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
         budget_images=spec.budget_images,
         budget_seconds=spec.budget_seconds,
         seeds=spec.seeds,
+        memory_gb=spec.memory_gb,
         created_by=user,
     )
     experiment.protocols.set(spec.protocols)
@@ -87,7 +88,8 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
             position=position,
         )
         for seed in spec.seeds:
-            lifecycle.enqueue(Run.objects.create(entry=entry, seed=seed))
+            run = Run.objects.create(entry=entry, seed=seed, memory_gb=spec.memory_gb)
+            lifecycle.enqueue(run)
     for position, control in enumerate(others, start=1 + len(spec.entries)):
         _add_control(experiment, control, position=position)
     audit.record(user, AuditEvent.Action.SUBMITTED, experiment)
@@ -210,6 +212,7 @@ def finish_training(
                 "checkpoint": checkpoint,
                 "count": count,
                 "first_seed": run.seed * SEEDS_PER_RUN,
+                "memory_gb": run.memory_gb,
             },
         )
         if created:

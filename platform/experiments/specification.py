@@ -22,6 +22,7 @@ from generators.configs import (
 
 MAX_SEEDS = 100
 MAX_ENTRIES = 50
+MAX_MEMORY_GB = 10_000
 
 
 class SpecificationError(ValueError):
@@ -52,6 +53,7 @@ class ExperimentSpec:
     budget_images: int | None
     budget_seconds: float | None
     seeds: list[int]
+    memory_gb: int
     entries: list[EntrySpec]
 
 
@@ -73,7 +75,8 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     """Return the experiment that plain data describes.
 
     `{"name", "dataset": slug, "protocols": [fingerprint, its beginning or a name], "budget": {"images": n}
-    or {"device_seconds": s}, "seeds": [0, 1] or a count, "entries": [{"algorithm", "label",
+    or {"device_seconds": s}, "seeds": [0, 1] or a count, "memory_gb": what training and sampling need
+    of a device (0), "entries": [{"algorithm", "label",
     "preset", "config": {}, "samplers": [{"name", …}]}]}`
 
     A configuration is the algorithm's defaults, then the preset's values, then those of "config".
@@ -82,7 +85,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
         SpecificationError: with every wrong field.
     """
     reader = _Reader()
-    known = {"name", "dataset", "protocols", "budget", "seeds", "entries"}
+    known = {"name", "dataset", "protocols", "budget", "seeds", "memory_gb", "entries"}
     for extra in sorted(set(map(str, data)) - known):
         reader.wrong(extra, f"unknown field, expected one of: {', '.join(sorted(known))}")
     name = _read_name(reader, data.get("name"))
@@ -90,12 +93,13 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     protocols = _read_protocols(reader, data.get("protocols"), dataset)
     images, seconds = _read_budget(reader, data.get("budget"))
     seeds = _read_seeds(reader, data.get("seeds", 1))
+    memory_gb = _read_memory(reader, data.get("memory_gb", 0))
     entries = _read_entries(reader, data.get("entries"))
     if dataset is not None:
         _check_fit(reader, dataset, entries)
     reader.finish()
     assert dataset is not None, "a missing dataset is an error above"
-    return ExperimentSpec(name, dataset, protocols, images, seconds, seeds, entries)
+    return ExperimentSpec(name, dataset, protocols, images, seconds, seeds, memory_gb, entries)
 
 
 def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> None:
@@ -191,6 +195,14 @@ def _read_seeds(reader: _Reader, seeds: object) -> list[int]:
     message = f"expected a count of 1 to {MAX_SEEDS}, or a list of different seeds, got {seeds!r}"
     reader.wrong("seeds", message[:300])
     return []
+
+
+def _read_memory(reader: _Reader, memory_gb: object) -> int:
+    is_true = isinstance(memory_gb, bool)
+    if isinstance(memory_gb, int) and not is_true and 0 <= memory_gb <= MAX_MEMORY_GB:
+        return memory_gb
+    reader.wrong("memory_gb", f"expected 0 to {MAX_MEMORY_GB} GB, got {memory_gb!r}"[:300])
+    return 0
 
 
 def _read_entries(reader: _Reader, entries: object) -> list[EntrySpec]:

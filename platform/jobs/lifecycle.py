@@ -24,7 +24,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
-from jobs.models import ACTIVE, Cause, Job, JobEvent, Order, Pause, Status, Worker
+from jobs.models import ACTIVE, GB, Cause, Job, JobEvent, Order, Pause, Status, Worker
 
 logger = logging.getLogger(__name__)
 J = TypeVar("J", bound=Job)
@@ -105,13 +105,15 @@ def claim(job_class: type[J], pk: int, worker: Worker) -> J | None:
 def claim_next(queue: str, worker: Worker) -> Job | None:
     """Return the queue's most urgent job, then the oldest, claimed by this call; None if none is left.
 
-    Whoever was faster with one leaves the next: a bell says that there is work, not which. None as
+    Jobs that need more memory than the worker's device has are left to others. Whoever was faster with one leaves the next: a bell says that there is work, not which. None as
     well while the site is paused.
     """
     if Pause.objects.exists():
         return None
     for kind in Job.kinds():
-        queued = kind._default_manager.filter(status=Status.QUEUED, queue=queue)
+        queued = kind._default_manager.filter(
+            status=Status.QUEUED, queue=queue, memory_gb__lte=worker.memory_bytes // GB
+        )
         for pk in queued.order_by("queued_at", "pk").values_list("pk", flat=True).iterator():
             if job := claim(kind, pk, worker):
                 return job

@@ -45,6 +45,9 @@ class Cause(models.TextChoices):
     ERROR = "error"
 
 
+GB = 10**9  # as makers of devices count
+
+
 class Order(models.TextChoices):
     """What a worker was told to do; starting it again forgets it."""
 
@@ -95,9 +98,14 @@ class Worker(models.Model):
         patience = timedelta(seconds=2 * settings.BEAT_SECONDS + 1)
         return self.silence < patience
 
-    def takes_from(self, queue: str) -> bool:
-        """Return whether the worker would take a job of this queue now."""
-        return queue in self.queues and self.is_alive and not self.order
+    def fits(self, job: "Job") -> bool:
+        """Return whether the worker is of the job's queue and has the memory that it needs."""
+        return job.queue in self.queues and job.memory_gb * GB <= self.memory_bytes
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether the worker takes jobs now."""
+        return self.is_alive and not self.order
 
 
 class Pause(models.Model):
@@ -160,6 +168,9 @@ class Job(models.Model):
     cause = models.CharField(max_length=30, choices=Cause.choices, blank=True)  # of a failure
     error = models.TextField(blank=True)  # traceback of the failure
     queue = models.CharField(max_length=20, choices=Queue.choices, default=Queue.GPU)
+    memory_gb = models.PositiveIntegerField(
+        default=0, help_text="only workers whose device has so much take it; 0 = all"
+    )
     worker = models.ForeignKey(
         Worker, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
@@ -236,12 +247,14 @@ class Job(models.Model):
 
     def _absence(self) -> str:
         """Return that no worker would take the job, and for how long; empty if one would."""
-        able = [worker for worker in Worker.objects.all() if self.queue in worker.queues]
-        if any(worker.takes_from(self.queue) for worker in able):
+        able = [worker for worker in Worker.objects.all() if worker.fits(self)]
+        wanted = f" with {self.memory_gb} GB of memory" if self.memory_gb else ""
+        place = f"for the queue {self.queue}"
+        if any(worker.takes_jobs for worker in able):
             return ""
         if any(worker.is_alive for worker in able):
-            return f"every worker for the queue {self.queue} was told to take no more jobs"
-        absence = f"no worker is online for the queue {self.queue}"
+            return f"every worker{wanted} {place} was told to take no more jobs"
+        absence = f"no worker{wanted} is online {place}"
         if not able:
             return absence
         silence = min(worker.silence for worker in able)

@@ -10,8 +10,14 @@ import threading
 from datetime import timedelta
 from typing import Any
 
+from billiard.process import current_process
 from celery import current_app
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    worker_process_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from celery.worker import state
 from django.conf import settings
 from django.db import DatabaseError, connections
@@ -19,7 +25,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from jobs import lifecycle
-from jobs.models import Job, Order, Pause, Status, Worker
+from jobs.models import GB, Job, Order, Pause, Status, Worker
 
 logger = logging.getLogger(__name__)
 RING_AGAIN = timedelta(seconds=10)  # a bell that nobody answered this long is rung again
@@ -27,14 +33,29 @@ _stopping = threading.Event()
 _ending = threading.Event()  # a warm shutdown has begun
 
 
+def gpus() -> list[tuple[str, str, int]]:
+    """Return index, name and memory in bytes of each GPU, asked of the driver, not of torch.
+
+    Of those that CUDA_VISIBLE_DEVICES names, where it is set.
+    """
+    if not shutil.which("nvidia-smi"):
+        return []
+    query = ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        query.append(f"--id={visible}")
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603  # of the driver
+    rows = answer.stdout.splitlines() if answer.returncode == 0 else []
+    found = [[part.strip() for part in row.split(",")] for row in rows]
+    return [(index, name, int(mebibytes) * 2**20) for index, name, mebibytes in found]
+
+
 def device() -> tuple[str, int]:
-    """Return the device's name and its memory in bytes, asked of the driver, not of torch."""
-    if shutil.which("nvidia-smi"):
-        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-        answer = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603  # fixed command
-        if answer.returncode == 0 and answer.stdout.strip():
-            name, mebibytes = answer.stdout.splitlines()[0].rsplit(",", 1)
-            return name.strip(), int(mebibytes) * 2**20
+    """Return the device's name and its memory in bytes; of several GPUs the smallest's."""
+    if found := gpus():
+        names = sorted({name for _, name, _ in found})
+        count = f"{len(found)} × " if len(found) > 1 else ""
+        return count + ", ".join(names), min(memory for *_, memory in found)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return f"CPU, {os.cpu_count()} cores", memory
 
@@ -69,11 +90,12 @@ def present(name: str, *, queues: list[str]) -> Worker:
     return Worker.objects.get(name=name)
 
 
-def ring_forgotten(queues: list[str], *, at_most: int) -> None:
-    """Ring for queued jobs whose bell nobody answered: the message was lost."""
+def ring_forgotten(worker: Worker, *, at_most: int) -> None:
+    """Ring for queued jobs that fit the worker and whose bell nobody answered."""
     silent = Q(rung_at__isnull=True) | Q(rung_at__lt=Now() - RING_AGAIN)
+    fits = Q(queue__in=worker.queues, memory_gb__lte=worker.memory_bytes // GB)
     for kind in Job.kinds():
-        waiting = kind._default_manager.filter(silent, status=Status.QUEUED, queue__in=queues)
+        waiting = kind._default_manager.filter(silent, fits, status=Status.QUEUED)
         for job in waiting.order_by("queued_at")[:at_most]:
             lifecycle.ring(job)
 
@@ -89,7 +111,7 @@ def make_round(worker: Worker, *, idle: bool) -> None:
     if worker.order == Order.STOP and not _ending.is_set():
         os.kill(os.getpid(), signal.SIGTERM)
     if idle and not worker.order and not Pause.objects.exists():
-        ring_forgotten(worker.queues, at_most=4)
+        ring_forgotten(worker, at_most=4)
 
 
 def _make_rounds(worker: Worker, concurrency: int) -> None:
@@ -100,6 +122,17 @@ def _make_rounds(worker: Worker, concurrency: int) -> None:
             logger.warning("worker %s: round missed: %s", worker.name, error)
             connections.close_all()
     connections.close_all()
+
+
+@worker_process_init.connect
+def take_one_gpu(**kwargs: Any) -> None:
+    """Let each process of a worker see one GPU, in turn, before torch looks for them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    names = [name for name in visible if name] or [index for index, *_ in gpus()]
+    if len(names) > 1:
+        number = current_process().index  # type: ignore[attr-defined]  # of a pool's process
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[number % len(names)]
+        logger.info("process %d has the GPU %s", number, os.environ["CUDA_VISIBLE_DEVICES"])
 
 
 @worker_ready.connect

@@ -97,6 +97,7 @@ def test_what_was_typed_is_what_is_submitted(admin: Client, root: User, protocol
         budget_amount="90.5",
         budget_unit="device_seconds",
         seeds="3, 5",
+        memory_gb="24",
         entries__1__label="beta VAE",
         entries__1__config__variant="beta",
         entries__1__config__beta="4e0",
@@ -115,6 +116,7 @@ def test_what_was_typed_is_what_is_submitted(admin: Client, root: User, protocol
     assert vae.config["horizontal_flip"] is True
     assert diffusion.config["timesteps"] == 1000
     assert diffusion.sampler_labels == ["DDIM 10 η=0.5", "DPM-Solver++ 8"]
+    assert set(Run.objects.values_list("memory_gb", flat=True)) == {24}
     assert Run.objects.count() == 4
     assert LogEntry.objects.get().object_repr == "typed"
 
@@ -137,6 +139,7 @@ def test_what_was_typed_is_what_is_submitted(admin: Client, root: User, protocol
             "1, 1",
             "expected a count of 1 to 100, or a list of different seeds, got [1, 1]",
         ),
+        ("memory_gb", "much", "expected 0 to 10000 GB, got &#x27;much&#x27;"),
         ("entries-0-config-beta1", "2", "expected a number in 0..0.999, got &#x27;2&#x27;"),
         (
             "entries-0-config-latent_dim",

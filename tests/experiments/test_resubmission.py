@@ -49,6 +49,7 @@ def test_the_same_specification_is_found_however_it_is_written(protocol: Protoco
 @pytest.mark.parametrize(
     ("changes", "errors"),
     [
+        ({"memory_gb": 24}, {"memory_gb": "0 when it was submitted, 24 now"}),
         ({"seeds": 3}, {"seeds": "[0, 1] when it was submitted, [0, 1, 2] now"}),
         (
             {"budget": {"device_seconds": 60}},
@@ -71,7 +72,7 @@ def test_the_same_specification_is_found_however_it_is_written(protocol: Protoco
             },
         ),
     ],
-    ids=["seeds", "budget", "entries", "config"],
+    ids=["memory", "seeds", "budget", "entries", "config"],
 )
 def test_another_specification_under_the_name_is_refused_with_what_differs(
     protocol: Protocol, changes: dict[str, Any], errors: dict[str, str]

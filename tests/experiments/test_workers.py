@@ -99,14 +99,18 @@ def test_a_killed_worker_loses_only_what_came_after_the_last_checkpoint(site: Si
     assert {job["status"] for job in jobs(site, experiment)} == {"completed"}
 
 
-def test_a_worker_that_is_terminated_hands_its_training_back_at_once(site: Site) -> None:
+ORDER_STOP = "from jobs.models import Worker; Worker.objects.update(order='stop')"
+
+
+def test_a_worker_that_is_told_to_stop_hands_its_training_back_at_once(site: Site) -> None:
+    """The order ends it by SIGTERM; each of its processes has had a GPU of its own."""
     site.start_web()
-    worker = site.start_worker()
+    worker = site.start_worker(concurrency=2, env={"CUDA_VISIBLE_DEVICES": "5,7"})
     experiment = submit(site, images=60_000, algorithms=["vae.conv"])
     run = f"/api/runs/{run_of(site, experiment)['id']}/"
     wait_until(lambda: site.get(run)["images_seen"] > 0, seconds=60, what="training")
 
-    worker.terminate()
+    site.manage("shell", "-v0", "-c", ORDER_STOP)
     worker.wait(timeout=60)
     handed_back = site.get(run)
     site.start_worker("two")
@@ -116,6 +120,9 @@ def test_a_worker_that_is_terminated_hands_its_training_back_at_once(site: Site)
     done = run_of(site, experiment)
     assert (done["attempt"], done["restarts"], done["images_seen"]) == (2, 0, 60_000)
     assert done["environment"]["resumed"] == "exactly"
+    log = (site.data / "process-1.log").read_text()
+    for number, gpu in enumerate((5, 7)):
+        assert f"process {number} has the GPU {gpu}" in log
 
 
 HANGS = """

@@ -243,6 +243,23 @@ def test_a_queued_run_says_why_it_waits() -> None:
     assert second.waiting_for == "waiting for a free worker, 1 ahead"
 
 
+def test_a_run_that_needs_memory_waits_for_a_worker_that_has_it() -> None:
+    run = make_run(memory_gb=24)
+    small = make_worker(memory_bytes=16 * 10**9)
+    large = make_worker(memory_bytes=24_564 * 2**20)  # what a card of 24 GB says
+    Worker.objects.filter(pk=large.pk).update(order=Order.DRAIN)
+
+    told = "every worker with 24 GB of memory for the queue gpu was told to take no more jobs"
+    assert run.waiting_for == f"{told}; next in the queue"
+    assert lifecycle.claim_next("gpu", small) is None
+    Worker.objects.filter(pk=large.pk).delete()
+    nobody = "no worker with 24 GB of memory is online for the queue gpu"
+    assert run.waiting_for == f"{nobody}; next in the queue"
+    large = make_worker(memory_bytes=24_564 * 2**20)
+    assert run.waiting_for == "next in the queue"
+    assert lifecycle.claim_next("gpu", large) == run
+
+
 def test_a_broker_that_is_down_loses_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

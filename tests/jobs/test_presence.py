@@ -1,4 +1,7 @@
+import os
 from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
@@ -85,5 +88,58 @@ def test_a_worker_rings_only_for_its_own_queues(rung: list[tuple[str, int]]) -> 
     long_ago(make_run())
 
     presence.make_round(make_worker(queues=["elsewhere"]), idle=True)
+
+    assert rung == []
+
+
+NVIDIA_SMI = """#!/bin/sh
+echo "0, NVIDIA H100 80GB HBM3, 81559"
+echo "1, NVIDIA H100 80GB HBM3, 81559"
+"""
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a driver's command with two GPUs on the path."""
+    command = tmp_path / "bin" / "nvidia-smi"
+    command.parent.mkdir()
+    command.write_text(NVIDIA_SMI)
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_worker_says_how_many_gpus_it_has_and_the_smallest_memory() -> None:
+    assert presence.device() == ("2 × NVIDIA H100 80GB HBM3", 81559 * 2**20)
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("visible", "number", "expected"),
+    [(None, 0, "0"), (None, 1, "1"), (None, 2, "0"), ("3,5", 1, "5"), ("GPU-12ab", 1, "GPU-12ab")],
+)
+def test_each_process_of_a_worker_sees_one_gpu(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, number: int, expected: str
+) -> None:
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(presence, "current_process", lambda: SimpleNamespace(index=number))
+    before = dict(os.environ)
+
+    presence.take_one_gpu()
+    found = os.environ["CUDA_VISIBLE_DEVICES"]
+    os.environ.clear()
+    os.environ.update(before)
+
+    assert found == expected
+
+
+def test_a_worker_rings_only_for_what_its_device_can_hold(rung: list[tuple[str, int]]) -> None:
+    run = make_run()
+    Run.objects.filter(pk=run.pk).update(memory_gb=24, rung_at=None)
+    worker = make_worker(queues=["gpu"], memory_bytes=16 * 10**9)
+
+    presence.make_round(worker, idle=True)
 
     assert rung == []
