@@ -339,6 +339,7 @@ class Submission:
             chosen = chosen.filter(dataset__slug=wanted)
         first = next((protocol for protocol in chosen if not protocol.refusal), None)
         initial: dict[str, Any] = {"budget_unit": "images", "budget_amount": "100000", "seeds": "1"}
+        initial["memory_gb"] = "0"
         if first:
             initial |= {"dataset": first.dataset.slug, "protocols": [first.fingerprint]}
         names = [n for n in query.getlist("algorithm") if n in registry.ALGORITHMS]

@@ -68,6 +68,8 @@ def test_two_workers_do_every_job_exactly_once(site: Site) -> None:
     assert {job["status"] for job in done} == {"completed"}
     assert {job["attempt"] for job in done} == {1}
     assert len({job["worker"] for job in done}) == 2
+    logs = [path.read_text() for path in site.data.glob("process-*.log")]
+    assert not any("database is locked" in log for log in logs)
     assert list((site.data / "broker" / "queue").glob("*.celeryev.msg")) == []
 
 
@@ -77,6 +79,7 @@ def checkpoints(site: Site, run: int) -> list[str]:
     return [event["message"] for event in events if event["kind"] == "checkpoint"]
 
 
+@pytest.mark.faults  # beside those of tests/faults, on SQLite and message files
 def test_a_killed_worker_loses_only_what_came_after_the_last_checkpoint(site: Site) -> None:
     site.start_web()
     worker = site.start_worker()

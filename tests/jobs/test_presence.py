@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from experiments.models import Run
@@ -47,6 +48,10 @@ def test_a_round_says_that_the_worker_is_here() -> None:
     presence.make_round(worker, idle=False)
 
     assert Worker.objects.get(pk=worker.pk).is_alive
+
+
+def test_a_dead_worker_is_noticed_within_a_minute_by_default() -> None:
+    assert settings.LEASE_SECONDS + settings.BEAT_SECONDS <= 60
 
 
 def test_a_round_takes_back_lost_jobs() -> None:
