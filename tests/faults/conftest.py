@@ -44,9 +44,11 @@ class Place:
     postgres: Postgres | None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start_worker(self, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def start_worker(
+        self, env: Mapping[str, str] | None = None, *, app: str = "config"
+    ) -> subprocess.Popen[bytes]:
         """Start a worker under a name that none had."""
-        worker = self.site.start_worker(f"worker{len(self.workers)}", env=env)
+        worker = self.site.start_worker(f"worker{len(self.workers)}", env=env, app=app)
         self.workers.append(worker)
         return worker
 

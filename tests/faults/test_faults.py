@@ -176,6 +176,18 @@ class Redeliver(Fault):
         place.site.manage("shell", "-v0", "-c", RING_FIVE_TIMES)
 
 
+class Impatience(Fault):
+    name = "Redis' visibility timeout shorter than jobs"
+    needs_servers = True
+
+    def begin(self, place: Place) -> None:
+        for _ in range(2):  # one could take what the other works on
+            place.start_worker(app="tests.faults.impatient")
+
+    def strike(self, place: Place) -> None:
+        time.sleep(3)
+
+
 RING_FIVE_TIMES = """
 from jobs import lifecycle
 from jobs.models import Job
@@ -196,6 +208,7 @@ for _ in range(5):
         RestartPostgres(),
         DamageCheckpoint(),
         Redeliver(),
+        Impatience(),
     ],
     ids=lambda fault: type(fault).__name__,
 )

@@ -54,8 +54,8 @@ for _ in range({runs}):
 
 
 def start_workers(place: Place) -> None:
-    for number in range(WORKERS):
-        place.workers.append(place.site.start_worker(f"noop{number}", app="tests.faults.noop"))
+    for _ in range(WORKERS):
+        place.start_worker(app="tests.faults.noop")
 
 
 def shell(site: Site, code: str) -> str:
