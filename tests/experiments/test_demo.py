@@ -111,6 +111,7 @@ def test_the_demo_fills_the_board_and_a_second_one_finds_it(quick_demo: Site) ->
     assert leftovers(site.data) == []
 
 
+@pytest.mark.faults
 def test_an_interrupted_demo_ends_its_processes_and_goes_on_later(site: Site) -> None:
     port = str(free_port())
     process = site.start("manage.py", "demo", "--quick", "--port", port)
@@ -133,6 +134,7 @@ def test_an_interrupted_demo_ends_its_processes_and_goes_on_later(site: Site) ->
     check_board(read_board(board))
 
 
+@pytest.mark.faults  # its servers are those of tests/faults
 @pytest.mark.skipif(
     shutil.which("redis-server") is None or postgres_program("initdb") is None,
     reason="needs redis-server and PostgreSQL",

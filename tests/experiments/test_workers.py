@@ -188,6 +188,7 @@ def test_a_damaged_dataset_fails_the_run_with_the_file_and_the_reason(site: Site
     assert "was registered" in reason
 
 
+@pytest.mark.faults
 def test_a_message_that_was_lost_delays_a_job_but_does_not_lose_it(site: Site) -> None:
     site.start_web()
     experiment = submit(site, images=600, algorithms=["vae.conv"])
