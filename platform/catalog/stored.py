@@ -66,7 +66,7 @@ def bucket() -> Storage | None:
 
 def keep(path: Path, kind: str, *, owner: Any = None) -> None:
     """Upload a file, or every file of a folder, if there is a bucket; write the rows of them."""
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
         facts = {"kind": kind, "bytes": file.stat().st_size, "sha256": file_sha256(file)}
         if shared := bucket():
             with file.open("rb") as content:
@@ -86,7 +86,7 @@ def fetch(path: Path) -> Path:
         return path
     temporary = Path(settings.DATA_DIR) / f".fetching-{uuid.uuid4().hex}"
     try:
-        for row in _rows(path):
+        for row in rows(path):
             _download(shared, row, temporary / row.path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if (fetched := temporary / name_of(path)).exists() and not path.exists():
@@ -98,7 +98,7 @@ def fetch(path: Path) -> Path:
 
 def forget(path: Path) -> None:
     """Delete a file, or every file of a folder, from the bucket; delete the rows of them."""
-    for row in _rows(path):
+    for row in rows(path):
         if shared := bucket():
             shared.delete(row.path)
         row.delete()
@@ -106,7 +106,13 @@ def forget(path: Path) -> None:
 
 def is_kept(path: Path) -> bool:
     """Return whether the file, or a file of the folder, can be had."""
-    return path.exists() or (bucket() is not None and _rows(path).exists())
+    return path.exists() or (bucket() is not None and rows(path).exists())
+
+
+def rows(path: Path) -> models.QuerySet[StoredFile]:
+    """Return the rows of a file, or of every file of a folder."""
+    name = name_of(path)
+    return StoredFile.objects.filter(Q(path=name) | Q(path__startswith=f"{name}/"))
 
 
 def opened(path: Path) -> IO[bytes]:
@@ -117,13 +123,13 @@ def opened(path: Path) -> IO[bytes]:
 
 def names() -> Iterator[str]:
     """Return the names of all files that are kept, with rows and without."""
-    if shared := bucket():
-        yield from _listed(shared, "")
-    else:
-        for folder in FOLDERS:
-            for path in (Path(settings.DATA_DIR) / folder).rglob("*"):
-                if path.is_file():
-                    yield name_of(path)
+    shared = bucket()
+    for folder in FOLDERS:  # others may keep their own beside ours
+        if shared:
+            yield from _listed(shared, folder)
+        else:
+            found = (Path(settings.DATA_DIR) / folder).rglob("*")
+            yield from (name_of(path) for path in found if path.is_file())
 
 
 def size_and_age(name: str) -> tuple[int, float]:
@@ -168,11 +174,6 @@ def content_sha256(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _rows(path: Path) -> models.QuerySet[StoredFile]:
-    name = name_of(path)
-    return StoredFile.objects.filter(Q(path=name) | Q(path__startswith=f"{name}/"))
-
-
 def _download(shared: Storage, row: StoredFile, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with shared.open(row.path) as content, path.open("xb") as file:
@@ -185,7 +186,6 @@ def _download(shared: Storage, row: StoredFile, path: Path) -> None:
 
 def _listed(shared: Storage, folder: str) -> Iterator[str]:
     folders, files = shared.listdir(folder)
-    prefix = f"{folder}/" if folder else ""
-    yield from (prefix + name for name in files if name)
+    yield from (f"{folder}/{name}" for name in files)
     for inner in folders:
-        yield from _listed(shared, prefix + inner)
+        yield from _listed(shared, f"{folder}/{inner}")

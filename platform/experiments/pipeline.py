@@ -202,8 +202,8 @@ def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> None:
         size=saved.bytes,
         preview=name_of(preview),
     )
-    for older in run.checkpoints.filter(images_seen__lt=saved.images_seen):
-        folder = settings.DATA_DIR / older.path
+    for file in stored.rows(run.folder).filter(kind=StoredFile.Kind.CHECKPOINT):
+        folder = (settings.DATA_DIR / file.path).parent
         if not folder.exists():  # the training keeps its newest two
             stored.forget(folder)
 

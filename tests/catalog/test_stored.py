@@ -161,12 +161,13 @@ def test_garbage_in_a_bucket_goes_with_its_row(
 ) -> None:
     path = write(data_dir / "samples" / "999-1.npz", b"nobody's")
     stored.keep(path, Kind.SAMPLES)
+    bucket.client.put_object(Bucket="trilemma", Key="site/letters/1.txt", Body=b"not ours")
     monkeypatch.setattr("web.management.garbage.YOUNG_SECONDS", -10)
 
     call_command("collect_garbage", stdout=(out := StringIO()))
 
     assert out.getvalue() == "samples/999-1.npz\n1 files, 8 bytes deleted\n"
-    assert bucket.names() == []
+    assert bucket.names() == ["letters/1.txt"]
     assert not StoredFile.objects.exists()
     assert not path.exists()
 

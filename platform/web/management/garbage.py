@@ -13,6 +13,7 @@ from jobs.models import FINISHED, Status
 from web.management import holdings
 
 YOUNG_SECONDS = 3600  # such a file may be on its way to its row
+AHEAD = "extractors/"  # are trained and downloaded ahead of use
 MANIFEST = "manifest.json"  # of a checkpoint, with the sha256 of its other files
 
 
@@ -23,7 +24,7 @@ def find(*, keep_checkpoints: int | None = None) -> Iterator[tuple[str, int]]:
     a run's newest so many nor sampled; their pictures stay. Files are listed before rows are read:
     one that comes to its row in between is not taken for garbage.
     """
-    names = sorted(name for name in stored.names() if not name.startswith("extractors/"))
+    names = sorted(name for name in stored.names() if not name.startswith(AHEAD))
     retired = set() if keep_checkpoints is None else set(_retired(keep_checkpoints))
     held = {stored.name_of(file) for holding in holdings.find() for file in holding.files}
     for name in names:
