@@ -4,12 +4,16 @@ import os
 import time
 from typing import Any
 
+import django
 import redis
 from celery import shared_task
 
 from config.celery import app
-from experiments import pipeline
-from jobs import lifecycle
+
+django.setup()
+
+from experiments import pipeline  # noqa: E402  # needs the line above
+from jobs import lifecycle  # noqa: E402  # and here
 
 __all__ = ["app"]
 CLIENT = redis.Redis.from_url(os.environ["BROKER_URL"])
