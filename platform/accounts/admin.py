@@ -20,6 +20,21 @@ admin.site.unregister(AuthToken)
 Action = AuditEvent.Action
 
 
+class FrozenAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """Rows that are read here; services and workers write them."""
+
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
 class AuditedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """What is added, changed and deleted here goes into the audit trail as well."""
 
@@ -90,7 +105,7 @@ class TokenAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
 
 
 @admin.register(AuditEvent)
-class AuditAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class AuditAdmin(FrozenAdmin):
     """Who did what; nobody changes it here."""
 
     list_display: ClassVar = ["at", "actor_name", "action", "kind", "object_name", "detail"]
@@ -98,12 +113,3 @@ class AuditAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     search_fields: ClassVar = ["actor_name", "object_name"]
     fields: ClassVar = [*list_display, "object_id", "actor"]
     readonly_fields: ClassVar = fields
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False

@@ -1,12 +1,10 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Model
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
-from unfold.admin import ModelAdmin
 
-from accounts.admin import AuditedAdmin
+from accounts.admin import AuditedAdmin, FrozenAdmin
 from catalog.models import Dataset, Protocol, StoredFile
 
 
@@ -85,7 +83,7 @@ class ProtocolAdmin(AuditedAdmin):
 
 
 @admin.register(StoredFile)
-class StoredFileAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class StoredFileAdmin(FrozenAdmin):
     """What is kept, by path; `manage.py collect_garbage` deletes what no row needs any more."""
 
     list_display: ClassVar = ["path", "kind", "size", "owner", "created_at"]
@@ -96,12 +94,3 @@ class StoredFileAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     @admin.display(description="size", ordering="bytes")
     def size(self, file: StoredFile) -> str:
         return filesizeformat(file.bytes)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False

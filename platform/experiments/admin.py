@@ -20,7 +20,7 @@ from experiments.forms import Submission
 from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, SampleSet
 from experiments.ownership import changeable
 from experiments.progress import Progress, loaded, progress, with_status
-from jobs.admin import COLOURS, FrozenAdmin, JobAdmin, admin_link, as_json
+from jobs.admin import COLOURS, JobAdmin, OperatedAdmin, admin_link, as_json
 from jobs.models import Status
 
 
@@ -61,7 +61,7 @@ class EntryInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
 
 
 @admin.register(Experiment)
-class ExperimentAdmin(FrozenAdmin):
+class ExperimentAdmin(OperatedAdmin):
     """Adding one is submitting it; afterwards it is frozen."""
 
     list_display: ClassVar = [

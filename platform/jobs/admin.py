@@ -13,10 +13,10 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from accounts import audit
+from accounts.admin import FrozenAdmin
 from accounts.models import AuditEvent
 from jobs.models import ACTIVE, Job, Order, Status, Worker
 
@@ -41,19 +41,8 @@ def as_json(value: Any) -> SafeString:
     return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False))
 
 
-class FrozenAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
-    """Rows that are read here; services and workers write them."""
-
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+class OperatedAdmin(FrozenAdmin):
+    """Rows that some accounts may act upon."""
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Whether the account may cancel and retry."""
@@ -61,7 +50,7 @@ class FrozenAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
         return bool(request.user.has_perm(name))
 
 
-class JobAdmin(FrozenAdmin):
+class JobAdmin(OperatedAdmin):
     """One kind of job: status, where, how far."""
 
     experiment_path: ClassVar[str]  # from a job to its experiment, "entry.experiment"
@@ -139,7 +128,7 @@ class JobAdmin(FrozenAdmin):
 
 
 @admin.register(Worker)
-class WorkerAdmin(FrozenAdmin):
+class WorkerAdmin(OperatedAdmin):
     """Who works, on what, and since when."""
 
     list_display: ClassVar = [
