@@ -36,7 +36,9 @@ import json
 from django.db.models import Count, Max, Min
 from experiments.models import Run
 from jobs.models import JobEvent
-events = JobEvent.objects.filter(job_type="run", kind="completed").values_list("job_id")
+runs = Run.objects.values("pk")
+events = JobEvent.objects.filter(job_type="run", job_id__in=runs, kind="completed")
+events = events.values_list("job_id")
 counts = dict(events.annotate(n=Count("pk")))
 ends = events.aggregate(first=Min("at"), last=Max("at"))
 print(json.dumps({
