@@ -228,7 +228,7 @@ class SampleSetViewSet(JobViewSet):
 def _download(path: Path, *, as_attachment: bool) -> FileResponse:
     try:
         file = stored.fetch(path).open("rb")
-    except (FileNotFoundError, stored.DamagedError) as error:
+    except (FileNotFoundError, stored.BucketError, stored.DamagedError) as error:
         raise NotFound("the images are not drawn yet, or their file was removed") from error
     return FileResponse(file, as_attachment=as_attachment, filename=f"samples-{path.name}")
 

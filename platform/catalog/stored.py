@@ -5,11 +5,13 @@ name: who makes a file uploads it before a row says that it is there, and who ne
 a data folder of its own, once, verified by its sha256.
 """
 
+import errno
 import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -25,6 +27,10 @@ FOLDERS = ("datasets", "extractors", "runs", "samples")  # of the data folder, a
 
 class DamagedError(RuntimeError):
     """A file is missing or is not the one that was kept."""
+
+
+class BucketError(OSError):
+    """The bucket does not answer, or refuses; `strerror` says what and why."""
 
 
 class StoredFile(models.Model):
@@ -59,17 +65,33 @@ class StoredFile(models.Model):
         return self.path
 
 
+@contextmanager
+def asking() -> Iterator[None]:
+    """Turn what a store's library raises into a BucketError; files that are not there stay so."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        text = f"bucket {settings.S3_BUCKET}: {error}"
+        raise BucketError(errno.EREMOTEIO, text) from error
+
+
 def bucket() -> Storage | None:
     """Return where files are kept besides the data folder, None for nowhere."""
     return storages["files"] if "files" in settings.STORAGES else None
 
 
 def keep(path: Path, kind: str, *, owner: Any = None) -> None:
-    """Upload a file, or every file of a folder, if there is a bucket; write the rows of them."""
+    """Upload a file, or every file of a folder, if there is a bucket; write the rows of them.
+
+    Raises:
+        BucketError: if the bucket does not take it.
+    """
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
         facts = {"kind": kind, "bytes": file.stat().st_size, "sha256": file_sha256(file)}
         if shared := bucket():
-            with file.open("rb") as content:
+            with file.open("rb") as content, asking():
                 shared.save(name_of(file), File(content))
         StoredFile.objects.update_or_create(path=name_of(file), defaults={**facts, "owner": owner})
 
@@ -79,7 +101,8 @@ def fetch(path: Path) -> Path:
 
     Raises:
         DamagedError: if the bucket has another file than was kept.
-        FileNotFoundError: if it has none.
+        FileNotFoundError: if it has lost it.
+        BucketError: if it does not answer.
     """
     shared = bucket()
     if shared is None or path.exists():
@@ -100,7 +123,8 @@ def forget(path: Path) -> None:
     """Delete a file, or every file of a folder, from the bucket; delete the rows of them."""
     for row in rows(path):
         if shared := bucket():
-            shared.delete(row.path)
+            with asking():
+                shared.delete(row.path)
         row.delete()
 
 
@@ -117,8 +141,10 @@ def rows(path: Path) -> models.QuerySet[StoredFile]:
 
 def opened(path: Path) -> IO[bytes]:
     """Return what is kept of a file, for reading: the bucket's if there is one."""
-    shared = bucket()
-    return path.open("rb") if shared is None else shared.open(name_of(path))
+    if shared := bucket():
+        with asking():
+            return shared.open(name_of(path))
+    return path.open("rb")
 
 
 def names() -> Iterator[str]:
@@ -126,7 +152,8 @@ def names() -> Iterator[str]:
     shared = bucket()
     for folder in FOLDERS:  # others may keep their own beside ours
         if shared:
-            yield from _listed(shared, folder)
+            with asking():
+                yield from _listed(shared, folder)
         else:
             found = (Path(settings.DATA_DIR) / folder).rglob("*")
             yield from (name_of(path) for path in found if path.is_file())
@@ -139,7 +166,8 @@ def size_and_age(name: str) -> tuple[int, float]:
         FileNotFoundError: if it is gone.
     """
     if shared := bucket():
-        size, written = shared.size(name), shared.get_modified_time(name)
+        with asking():
+            size, written = shared.size(name), shared.get_modified_time(name)
     else:
         status = (Path(settings.DATA_DIR) / name).stat()
         size, written = status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)
@@ -150,7 +178,8 @@ def remove(name: str) -> None:
     """Delete a kept file, its row, and its folder here with the last file."""
     path = Path(settings.DATA_DIR) / name
     if shared := bucket():
-        shared.delete(name)
+        with asking():
+            shared.delete(name)
     path.unlink(missing_ok=True)
     StoredFile.objects.filter(path=name).delete()
     if len(Path(name).parts) > 2 and path.parent.is_dir() and not any(path.parent.iterdir()):
@@ -176,7 +205,7 @@ def content_sha256(file: IO[bytes]) -> str:
 
 def _download(shared: Storage, row: StoredFile, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with shared.open(row.path) as content, path.open("xb") as file:
+    with asking(), shared.open(row.path) as content, path.open("xb") as file:
         shutil.copyfileobj(content, file, 2**20)
         file.flush()
         os.fsync(file.fileno())

@@ -35,7 +35,7 @@ def _picture(request: HttpRequest, path: Path) -> FileResponse:
         raise Http404("no picture of the site")
     try:
         response = FileResponse(stored.fetch(path).open("rb"), content_type="image/png")
-    except (FileNotFoundError, IsADirectoryError, stored.DamagedError) as error:
+    except (OSError, stored.DamagedError) as error:
         raise Http404("the picture is not there (any more)") from error
     visibility = "public" if settings.PUBLIC_READ else "private"
     age = f"max-age={YEAR_SECONDS}, immutable" if request.GET.get("v") else "no-cache"

@@ -22,7 +22,7 @@ from jobs.presence import this_worker
 
 logger = logging.getLogger(__name__)
 
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EREMOTEIO}  # the last: of a bucket
 
 Write = Callable[..., bool]  # like lifecycle.beat: progress in, False when the job should stop
 
@@ -160,7 +160,7 @@ def _work(job: Job, work: Work) -> None:
         if error.errno not in UNWRITABLE:
             _fail(job, f"{type(error).__name__}: {error}", Cause.ERROR)
         else:
-            _fail(job, f"the data folder cannot be written: {error.strerror}", Cause.STORAGE)
+            _fail(job, f"files cannot be read or written: {error.strerror}", Cause.STORAGE)
     except Exception as error:  # noqa: BLE001  # the one boundary of all work: the row must say it
         _fail(job, f"{type(error).__name__}: {error}", Cause.ERROR)
 

@@ -41,7 +41,7 @@ class Cause(models.TextChoices):
     INPUT = "bad input"
     LOST = "node lost"
     TIME = "timed out"
-    STORAGE = "disk full or read-only"
+    STORAGE = "storage"
     ERROR = "error"
 
 

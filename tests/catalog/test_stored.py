@@ -1,5 +1,6 @@
 """Files in a bucket: hosts that share no disk work together, and what arrives is what was kept."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -7,19 +8,24 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from botocore.config import Config
 from django.core.management import CommandError, call_command
+from django.test import Client
 from pytest_django.fixtures import Settings
 
 from catalog import stored
 from catalog.models import StoredFile
 from catalog.stored import DamagedError
+from experiments import services, tasks
 from experiments.models import Run
-from jobs.models import Status
+from jobs.models import Cause, Status
 from tests import factories
 from tests.experiments.conftest import prepare
+from tests.experiments.test_pipeline import queue_a_tiny_run
 from tests.experiments.test_workers import checkpoints, run_of, submit, wait_for_status
 from tests.servers import Bucket, wait_until
 from tests.site import Site
+from web import health
 
 Kind = StoredFile.Kind
 NAME = "samples/1-1.npz"
@@ -170,6 +176,65 @@ def test_garbage_in_a_bucket_goes_with_its_row(
     assert bucket.names() == ["letters/1.txt"]
     assert not StoredFile.objects.exists()
     assert not path.exists()
+
+
+@pytest.fixture
+def nowhere(settings: Settings, data_dir: Path) -> None:
+    """Let the bucket be in a store that does not answer."""
+    options = {
+        "bucket_name": "trilemma",
+        "endpoint_url": "http://127.0.0.1:9",
+        "region_name": "us-east-1",
+        "access_key": "somebody",
+        "secret_key": "something",
+        "client_config": Config(retries={"max_attempts": 0}),
+    }
+    backend = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
+    settings.STORAGES = {**settings.STORAGES, "files": backend}
+    settings.S3_BUCKET = "trilemma"
+
+
+NO_ANSWER = 'bucket trilemma: Could not connect to the endpoint URL: "http://127.0.0.1:9/'
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("nowhere")
+def test_a_store_that_does_not_answer_is_said_in_a_sentence(client: Client) -> None:
+    drawn = factories.make_sample_set(files=True)
+
+    with pytest.raises(CommandError) as refused:
+        call_command("store_files")
+    with pytest.raises(CommandError, match=f"^{re.escape(NO_ANSWER)}"):
+        call_command("collect_garbage")
+    assert str(refused.value).startswith(f"not all was kept, run this again: {NO_ANSWER}")
+    assert not StoredFile.objects.exists()
+    assert health.storage() == "the bucket does not answer"
+    StoredFile.objects.create(
+        path=stored.name_of(drawn.grid_path), kind=Kind.PICTURE, bytes=1, sha256="0" * 64
+    )
+    drawn.grid_path.unlink()
+    assert client.get(f"/samples/{drawn.pk}.png").status_code == 404
+    assert client.get(f"/api/samplesets/{drawn.pk}/grid/").status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("nowhere")
+def test_a_job_whose_bucket_does_not_answer_fails_with_that_and_can_be_tried_again(
+    settings: Settings,
+) -> None:
+    settings.BEAT_SECONDS = 600
+    run = queue_a_tiny_run()
+
+    tasks.train_run(run.pk)
+
+    run.refresh_from_db()
+    assert (run.status, run.cause) == (Status.FAILED, Cause.STORAGE)
+    assert run.reason.startswith(f"files cannot be read or written: {NO_ANSWER}")
+    settings.STORAGES = {name: how for name, how in settings.STORAGES.items() if name != "files"}
+    assert services.retry_job(run, user=None)
+    tasks.train_run(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.images_seen) == (Status.COMPLETED, 120)
 
 
 def test_workers_of_other_hosts_need_no_disk_of_the_web_host(s3: Bucket, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def files_in(folder: Path) -> list[str]:
 def assert_unwritable(job: Job, strerror: str) -> None:
     job.refresh_from_db()
     assert (job.status, job.cause) == (Status.FAILED, Cause.STORAGE), job.error
-    assert job.reason == f"the data folder cannot be written: {strerror}"
+    assert job.reason == f"files cannot be read or written: {strerror}"
 
 
 @pytest.mark.parametrize(

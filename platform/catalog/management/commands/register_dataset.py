@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from catalog import preparation
 from catalog.models import Dataset
 from catalog.services import Prepared, RegistrationError, dataset_slug, register_dataset
+from catalog.stored import BucketError
 
 
 class Command(BaseCommand):
@@ -58,6 +59,8 @@ class Command(BaseCommand):
                 dataset, is_new = register_dataset(name, prepared, source=source, licence=licence)
         except (preparation.ImageError, preparation.PreparationError, RegistrationError) as error:
             raise CommandError(str(error)) from error
+        except BucketError as error:
+            raise CommandError(error.strerror) from error
         except OSError as error:
             raise CommandError(
                 f"{error.filename or 'the data folder'}: {error.strerror}"

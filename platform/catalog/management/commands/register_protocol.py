@@ -13,6 +13,7 @@ from catalog.services import (
     Scoring,
     register_protocol,
 )
+from catalog.stored import BucketError
 from evaluation.presets import PRESETS
 
 
@@ -82,6 +83,8 @@ class Command(BaseCommand):
             )
         except RegistrationError as error:
             raise CommandError(str(error)) from error
+        except BucketError as error:
+            raise CommandError(error.strerror) from error
         self.tell(protocol, is_new=is_new)
 
     def tell(self, protocol: Protocol, *, is_new: bool) -> None:

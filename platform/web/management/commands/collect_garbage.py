@@ -32,9 +32,12 @@ class Command(BaseCommand):
         if keep_checkpoints is not None and keep_checkpoints < 0:
             raise CommandError(f"expected --keep-checkpoints of at least 0, got {keep_checkpoints}")
         count = size = 0
-        for name, file_bytes in garbage.find(keep_checkpoints=keep_checkpoints):
-            self.stdout.write(name)
-            count, size = count + 1, size + file_bytes
-            if not dry_run:
-                stored.remove(name)
+        try:
+            for name, file_bytes in garbage.find(keep_checkpoints=keep_checkpoints):
+                self.stdout.write(name)
+                count, size = count + 1, size + file_bytes
+                if not dry_run:
+                    stored.remove(name)
+        except stored.BucketError as error:
+            raise CommandError(error.strerror) from error
         self.stdout.write(f"{count} files, {size:,} bytes{' would go' if dry_run else ' deleted'}")

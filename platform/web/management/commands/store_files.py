@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from catalog import stored
 from catalog.models import StoredFile
@@ -24,6 +24,13 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            count = self._keep_all()
+        except stored.BucketError as error:
+            raise CommandError(f"not all was kept, run this again: {error.strerror}") from error
+        self.stdout.write(f"{count} files kept")
+
+    def _keep_all(self) -> int:
         kept = set(StoredFile.objects.values_list("path", flat=True))
         count = 0
         for path in sorted({path for holding in holdings.find() for path in holding.files}):
@@ -32,4 +39,4 @@ class Command(BaseCommand):
                 is_picture = path.suffix == ".png"
                 stored.keep(path, StoredFile.Kind.PICTURE if is_picture else KINDS[folder])
                 count += 1
-        self.stdout.write(f"{count} files kept")
+        return count
