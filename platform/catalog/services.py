@@ -17,7 +17,7 @@ from django.utils.text import slugify
 
 from catalog import stored
 from catalog.models import EXTRACTORS, Dataset, Protocol
-from catalog.stored import DamagedError, StoredFile
+from catalog.stored import BucketError, DamagedError, StoredFile
 from evaluation.presets import PRESETS, get_preset
 from evaluation.specs import CLASSIFIER, INCEPTION, get_extractor
 
@@ -85,6 +85,7 @@ def register_dataset(
 
     Raises:
         RegistrationError: if the slug or the content is taken, or no slug can be made.
+        BucketError: if a bucket is to keep the files and does not take them.
     """
     slug = dataset_slug(name)
     facts = asdict(prepared)
@@ -98,10 +99,18 @@ def register_dataset(
                 slug=slug, name=name, source=source, licence=licence, **facts
             )
             _move_into_place(prepared.folder, dataset.folder)
-            stored.keep(dataset.folder, StoredFile.Kind.DATASET)
+            _keep_or_remove(dataset.folder)
     except IntegrityError as error:
         raise RegistrationError(f"{slug}: cannot be registered ({error})") from error
     return dataset, True
+
+
+def _keep_or_remove(folder: Path) -> None:
+    try:
+        stored.keep(folder, StoredFile.Kind.DATASET)
+    except BucketError:
+        shutil.rmtree(folder)
+        raise
 
 
 def dataset_slug(name: str) -> str:

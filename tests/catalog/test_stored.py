@@ -14,7 +14,7 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from catalog import stored
-from catalog.models import StoredFile
+from catalog.models import Dataset, StoredFile
 from catalog.stored import DamagedError
 from experiments import services, tasks
 from experiments.models import Run
@@ -199,7 +199,7 @@ NO_ANSWER = 'bucket trilemma: Could not connect to the endpoint URL: "http://127
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("nowhere")
-def test_a_store_that_does_not_answer_is_said_in_a_sentence(client: Client) -> None:
+def test_a_store_that_does_not_answer_is_said_in_a_sentence(client: Client, data_dir: Path) -> None:
     drawn = factories.make_sample_set(files=True)
 
     with pytest.raises(CommandError) as refused:
@@ -207,7 +207,11 @@ def test_a_store_that_does_not_answer_is_said_in_a_sentence(client: Client) -> N
     with pytest.raises(CommandError, match=f"^{re.escape(NO_ANSWER)}"):
         call_command("collect_garbage")
     assert str(refused.value).startswith(f"not all was kept, run this again: {NO_ANSWER}")
+    with pytest.raises(CommandError, match=f"^{re.escape(NO_ANSWER)}"):
+        call_command("register_dataset", "packaged", "--digits")
+    assert not Dataset.objects.filter(slug="packaged").exists()
     assert not StoredFile.objects.exists()
+    assert not (data_dir / "datasets").exists() or not any((data_dir / "datasets").iterdir())
     assert health.storage() == "the bucket does not answer"
     StoredFile.objects.create(
         path=stored.name_of(drawn.grid_path), kind=Kind.PICTURE, bytes=1, sha256="0" * 64
