@@ -8,7 +8,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from catalog.stored import DamagedError, StoredFile, fetch, file_sha256
+from catalog.stored import BucketError, DamagedError, StoredFile, digest_of
 from evaluation import protocol as protocols, specs
 
 __all__ = ["Dataset", "Protocol", "StoredFile"]
@@ -124,16 +124,18 @@ class Dataset(FrozenModel):
 
         Raises:
             DamagedError: if a file is missing or differs; it names the file.
+            BucketError: if a bucket has the files and does not answer.
         """
-        fetch(self.folder)
         for path, digest in (
             (self.train_path, self.train_digest),
             (self.test_path, self.test_digest),
         ):
             try:
-                found = file_sha256(path)
+                found = digest_of(path, digest)
+            except BucketError:
+                raise
             except OSError as error:
-                raise DamagedError(f"{self.slug}: {path}: {error.strerror}") from error
+                raise DamagedError(f"{self.slug}: {path}: {error.strerror or error}") from error
             if found != digest:
                 raise DamagedError(
                     f"{self.slug}: {path}: has sha256 {found}, but {digest} was registered"

@@ -119,6 +119,21 @@ def fetch(path: Path) -> Path:
     return path
 
 
+def digest_of(path: Path, expected: str) -> str:
+    """Return a file's sha256; a damaged copy of what a bucket has is fetched anew before.
+
+    Raises:
+        DamagedError: if the bucket has another file than was kept.
+        FileNotFoundError: if there is none.
+        BucketError: if the bucket does not answer.
+    """
+    found = file_sha256(fetch(path))
+    if found != expected and bucket() and rows(path).exists():
+        path.unlink()
+        found = file_sha256(fetch(path))
+    return found
+
+
 def forget(path: Path) -> None:
     """Delete a file, or every file of a folder, from the bucket; delete the rows of them."""
     for row in rows(path):

@@ -18,7 +18,7 @@ from django.conf import settings
 
 from catalog import stored
 from catalog.models import Dataset, Protocol
-from catalog.stored import DamagedError, StoredFile, file_sha256, name_of
+from catalog.stored import DamagedError, StoredFile, name_of
 from evaluation import controls, evaluate as scoring, specs
 from evaluation.cache import FeatureCache
 from evaluation.extractors.base import Extractor, ExtractorError
@@ -369,12 +369,14 @@ def _open_samples(sample_set: SampleSet) -> ImageStream:
         JobError: if the file is missing or is not the one that was written.
     """
     name = name_of(sample_set.path)
-    with fetching():
-        path = stored.fetch(sample_set.path)
     try:
-        found = file_sha256(path)
+        found = stored.digest_of(sample_set.path, sample_set.sha256)
+    except stored.BucketError:
+        raise
+    except DamagedError as error:
+        raise JobError(str(error)) from error
     except OSError as error:
-        raise JobError(f"{name}: {error.strerror}") from error
+        raise JobError(f"{name}: {error.strerror or error}") from error
     if found != sample_set.sha256:
         raise JobError(f"{name}: has sha256 {found}, not {sample_set.sha256}")
     return open_images(sample_set.path)

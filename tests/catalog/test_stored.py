@@ -106,6 +106,28 @@ def test_a_folder_is_fetched_whole_or_not_at_all(bucket: Bucket, data_dir: Path)
 
 
 @pytest.mark.django_db
+def test_a_damaged_copy_of_what_the_bucket_has_is_fetched_anew(
+    bucket: Bucket, data_dir: Path
+) -> None:
+    dataset = factories.make_dataset(files=True)
+    stored.keep(dataset.folder, Kind.DATASET)
+    dataset.test_path.write_bytes(b"damaged here")
+
+    dataset.verify()
+
+    assert stored.file_sha256(dataset.test_path) == dataset.test_digest
+    key = f"site/{stored.name_of(dataset.train_path)}"
+    bucket.client.put_object(Bucket="trilemma", Key=key, Body=b"damaged there")
+    dataset.verify()
+    dataset.train_path.write_bytes(b"damaged in both places")
+    with pytest.raises(DamagedError, match="the bucket's has sha256"):
+        dataset.verify()
+    bucket.client.delete_object(Bucket="trilemma", Key=key)
+    with pytest.raises(DamagedError, match=r"^dataset-.*train\.npz: File does not exist"):
+        dataset.verify()
+
+
+@pytest.mark.django_db
 def test_what_was_never_kept_or_is_forgotten_is_not_there(bucket: Bucket, data_dir: Path) -> None:
     path = write(data_dir / NAME, b"images")
     assert not stored.fetch(data_dir / "samples" / "2-1.npz").exists()
