@@ -10,14 +10,8 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from evaluation.admission import Admission, admit
-from evaluation.arguments import build_parser
-from evaluation.evaluate import EvaluationError, evaluate_images, stages
-from evaluation.extractors.base import Extractor, ExtractorError
-from evaluation.extractors.inception import InceptionExtractor, find_weights
-from evaluation.images import ImageError
-from evaluation.lint import lint, shared_images
-from evaluation.preparation import (
+from evaluation.commands.arguments import build_parser
+from evaluation.commands.inputs import (
     CommandError,
     Prepared,
     feature_cache,
@@ -30,25 +24,7 @@ from evaluation.preparation import (
     read_protocol,
     trained_classifier,
 )
-from evaluation.presets import Preset, get_preset
-from evaluation.protocol import (
-    LOSSLESS,
-    LOSSY_ACCEPTED,
-    DatasetFacts,
-    Protocol,
-    ProtocolError,
-    SplitFacts,
-    build_protocol,
-    differences,
-)
-from evaluation.reference import (
-    SavedReference,
-    SavedReferenceError,
-    build_reference,
-    import_statistics,
-    list_references,
-)
-from evaluation.report import (
+from evaluation.commands.report import (
     print_admission,
     print_record,
     print_references,
@@ -59,9 +35,33 @@ from evaluation.report import (
     warn,
     write_json,
 )
-from evaluation.specs import INCEPTION, METRICS, PIXELS, has_known_weights
-from evaluation.streams import ImageStream
-from evaluation.uncertainty import choose
+from evaluation.features.base import Extractor, ExtractorError
+from evaluation.features.inception import InceptionExtractor, find_weights
+from evaluation.imagesets.in_memory import ImageError
+from evaluation.imagesets.lint import lint, shared_images
+from evaluation.imagesets.opening import ImageStream
+from evaluation.metrics.uncertainty import choose
+from evaluation.protocols.presets import Preset, get_preset
+from evaluation.protocols.record import (
+    LOSSLESS,
+    LOSSY_ACCEPTED,
+    DatasetFacts,
+    Protocol,
+    ProtocolError,
+    SplitFacts,
+    build_protocol,
+    differences,
+)
+from evaluation.protocols.specs import INCEPTION, METRICS, PIXELS, has_known_weights
+from evaluation.scoring.admission import Admission, admit
+from evaluation.scoring.evaluate import EvaluationError, evaluate_images, stages
+from evaluation.scoring.references import (
+    SavedReference,
+    SavedReferenceError,
+    build_reference,
+    import_statistics,
+    list_references,
+)
 
 EXIT_DIFFERENT = 1
 EXIT_ERROR = 2

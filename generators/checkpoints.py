@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from generators.files import flush_file, flush_folder, sha256_of
+from evaluation.imagesets.atomic import flush_file, flush_folder, sha256_of
 
 FORMAT = 2  # raised when the manifest changes its meaning
 WEIGHTS = "weights.safetensors"

@@ -16,9 +16,9 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
 )
 from safetensors.torch import save_file
 
+from evaluation.imagesets.atomic import flush_file, replacing_folder
 from generators.base import Undefined
 from generators.configs import to_dict
-from generators.files import flush_file, replacing_folder
 from generators.noise import NoiseSource
 from generators.sampling import LoadedGenerator
 

@@ -20,7 +20,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from generators.files import replacing, sha256_of
+from evaluation.imagesets.atomic import replacing, sha256_of
 
 LARGEST_SIDE = 4096  # pixels
 LARGEST_FILE = 64 * 2**20  # bytes of one encoded image

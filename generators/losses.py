@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from evaluation.imagesets.atomic import replacing
 from generators.checkpoints import SavedCheckpoint, list_checkpoints
-from generators.files import replacing
 from generators.steps import Progress
 
 NAME = "losses.jsonl"

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from evaluation.extractors.base import FeatureSet
-from evaluation.frechet import frechet_distance
-from evaluation.moments import Moments
+from evaluation.features.base import FeatureSet
+from evaluation.metrics.frechet import frechet_distance
+from evaluation.metrics.moments import Moments
 
 LAYERS = ["2048", "logits_unbiased"]
 

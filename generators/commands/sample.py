@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from evaluation.imagesets.atomic import replacing_folder
 from generators.commands.shared import (
     check_file,
     check_parent,
@@ -21,7 +22,6 @@ from generators.commands.shared import (
     wanted_labels,
 )
 from generators.configs import SamplerConfig
-from generators.files import replacing_folder
 from generators.images import grid_png, to_pil, write_npz
 from generators.registry import sampler_to_dict
 from generators.sampling import LoadedGenerator, Samples, SamplingStats, Stopped, draw_all

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from catalog.models import Dataset, Protocol
-from evaluation import specs
+from evaluation.protocols import specs
 from experiments.models import (
     Checkpoint,
     Entry,

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from catalog.stored import BucketError, DamagedError, StoredFile, digest_of
-from evaluation import protocol as protocols, specs
+from evaluation.protocols import record as protocols, specs
 
 __all__ = ["Dataset", "Protocol", "StoredFile"]
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from django.conf import settings
 
 from catalog.services import Prepared
-from evaluation.images import (
+from evaluation.imagesets.in_memory import (
     CHUNK,
     RESIZE_RULE,
     ImageError,
@@ -31,7 +31,11 @@ from evaluation.images import (
     write_npz,
 )
 
-__all__ = ["CHUNK", "RESIZE_RULE", "ImageError"]  # what commands need of evaluation.images
+__all__ = [
+    "CHUNK",
+    "RESIZE_RULE",
+    "ImageError",
+]  # what commands need of evaluation.imagesets.in_memory
 
 SPLIT_SEED = 0
 TEST_FRACTION = 0.2  # of each class, where a source has no test part
@@ -69,7 +73,7 @@ def prepare_path(
     test_fraction: float | None = None,  # None = TEST_FRACTION where there is no test part
     on_progress: Progress | None = None,
 ) -> Iterator[Prepared]:
-    """Prepare a folder or archive in one of the layouts of `evaluation.archives`.
+    """Prepare a folder or archive in one of the layouts of `evaluation.imagesets.sources`.
 
     Raises:
         ImageError: if it cannot be read; the message names the file and the reason.

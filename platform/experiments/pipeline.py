@@ -19,11 +19,12 @@ from django.conf import settings
 from catalog import stored
 from catalog.models import Dataset, Protocol
 from catalog.stored import DamagedError, StoredFile, name_of
-from evaluation import controls, evaluate as scoring, specs
-from evaluation.cache import FeatureCache
-from evaluation.extractors.base import Extractor, ExtractorError
-from evaluation.extractors.registry import build_extractor
-from evaluation.streams import ImageStream, open_images
+from evaluation.features.base import Extractor, ExtractorError
+from evaluation.features.cache import FeatureCache
+from evaluation.features.registry import build_extractor
+from evaluation.imagesets.opening import ImageStream, open_images
+from evaluation.protocols import specs
+from evaluation.scoring import controls, evaluate as scoring
 from experiments import services
 from experiments.models import Evaluation, Run, SampleSet
 from generators import images, registry, sampling, training

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from catalog.models import Dataset
-from evaluation import specs
+from evaluation.protocols import specs
 from experiments import curves, overview
 from experiments.comparison import in_words
 from experiments.live import Region

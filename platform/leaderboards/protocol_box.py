@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.models import Protocol
-from evaluation import specs
+from evaluation.protocols import specs
 from leaderboards.admission import admission_of
 
 Pairs = list[tuple[str, str]]

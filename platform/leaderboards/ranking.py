@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from catalog.models import Protocol
-from evaluation import specs
+from evaluation.protocols import specs
 from experiments import controls
 from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, SampleSet
 from jobs.models import Status

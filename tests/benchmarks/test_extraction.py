@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluation.extractors.base import extract
-from evaluation.extractors.inception import InceptionExtractor
+from evaluation.features.base import extract
+from evaluation.features.inception import InceptionExtractor
 from tests.benchmarks.conftest import Race
 from tests.inception import load_theirs, make_textures, their_features, write_random_weights
 

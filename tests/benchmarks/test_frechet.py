@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluation.frechet import frechet_distance, measure_frechet, reference_gaussian
-from evaluation.moments import Moments
+from evaluation.metrics.frechet import frechet_distance, measure_frechet, reference_gaussian
+from evaluation.metrics.moments import Moments
 from tests.benchmarks.conftest import Race
 
 DIM = 2048

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluation.frechet import measure_frechet, reference_gaussian
-from evaluation.kid import kernel_distance, subset_kernel_distance
-from evaluation.pairwise import Kernel, Neighbours, measure_pairs
+from evaluation.metrics.frechet import measure_frechet, reference_gaussian
+from evaluation.metrics.kernel_distance import kernel_distance, subset_kernel_distance
+from evaluation.metrics.pairwise import Kernel, Neighbours, measure_pairs
 from tests.benchmarks.conftest import Race
 
 DIM = 2048
@@ -167,7 +167,7 @@ def peak_memory_of(count: int, dim: int) -> tuple[float, float]:
     script = textwrap.dedent(f"""
         import resource
         import torch
-        from evaluation.pairwise import Kernel, Neighbours, measure_pairs
+        from evaluation.metrics.pairwise import Kernel, Neighbours, measure_pairs
 
         def megabytes():
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

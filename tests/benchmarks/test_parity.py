@@ -8,10 +8,10 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
-from evaluation.extractors.base import FeatureSet, extract
-from evaluation.extractors.inception import InceptionExtractor
-from evaluation.inception_score import inception_score_from_logits
-from evaluation.kid import subset_kernel_distance
+from evaluation.features.base import FeatureSet, extract
+from evaluation.features.inception import InceptionExtractor
+from evaluation.metrics.inception_score import inception_score_from_logits
+from evaluation.metrics.kernel_distance import subset_kernel_distance
 from tests.inception import (
     fd,
     load_theirs,

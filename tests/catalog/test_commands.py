@@ -10,8 +10,8 @@ from django.core.management import CommandError, call_command
 
 from catalog.management.commands import register_protocol
 from catalog.models import Dataset, Protocol
-from evaluation.images import read_images
-from evaluation.presets import PRESETS
+from evaluation.imagesets.in_memory import read_images
+from evaluation.protocols.presets import PRESETS
 from tests.evaluation.pictures import PNG, make_folder, make_zip
 
 pytestmark = pytest.mark.django_db

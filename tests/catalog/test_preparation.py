@@ -19,7 +19,7 @@ from catalog.preparation import (
     prepare_torchvision,
     split_images,
 )
-from evaluation.images import ImageError, Images, read_images
+from evaluation.imagesets.in_memory import ImageError, Images, read_images
 from tests.evaluation.pictures import GREY, PNG, encode, make_folder, make_zip
 
 DIGITS_DIGEST = "3b613295e6bc4c04667dbd146151c8d6a2dad6c79d1776fa5ac77988b3b0f9ee"

@@ -8,8 +8,8 @@ import torch
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-from evaluation.extractors.classifier import LabelledImages, TrainedClassifier, prepare_classifier
-from evaluation.images import write_npz
+from evaluation.features.classifier import LabelledImages, TrainedClassifier, prepare_classifier
+from evaluation.imagesets.in_memory import write_npz
 
 
 @pytest.fixture(scope="session", autouse=True)

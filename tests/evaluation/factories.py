@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.extractors.base import Extractor, content_sha256
-from evaluation.protocol import DatasetFacts, Protocol, SplitFacts, build_protocol
-from evaluation.specs import CLASSIFIER
-from evaluation.uncertainty import MetricResult
+from evaluation.features.base import Extractor, content_sha256
+from evaluation.metrics.uncertainty import MetricResult
+from evaluation.protocols.record import DatasetFacts, Protocol, SplitFacts, build_protocol
+from evaluation.protocols.specs import CLASSIFIER
 
 
 def make_dataset(*, train: int = 1297, test: int = 500, slug: str = "digits") -> DatasetFacts:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from evaluation.images import ImageError
+from evaluation.imagesets.in_memory import ImageError
 
 Entry = tuple[str | zipfile.ZipInfo, bytes]
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from evaluation.imagesets.atomic import sha256_of
 from generators import training
 from generators.checkpoints import WEIGHTS
-from generators.files import sha256_of
 from generators.parallel import Team, joined
 from generators.steps import Training
 from tests.generators.conftest import TINY, train_tiny

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from evaluation.imagesets.atomic import sha256_of
 from generators import checkpoints
 from generators.checkpoints import (
     FORMAT,
@@ -19,7 +20,6 @@ from generators.checkpoints import (
     prune_checkpoints,
     save_checkpoint,
 )
-from generators.files import sha256_of
 from generators.sampling import load_generator
 from generators.training import TrainingResult
 

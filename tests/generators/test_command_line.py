@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation.imagesets.atomic import sha256_of
 from generators import training
 from generators.__main__ import main
 from generators.checkpoints import WEIGHTS, list_checkpoints
 from generators.commands import train as train_command
 from generators.commands.arguments import build_parser
 from generators.configs import describe
-from generators.files import sha256_of
 from generators.images import read_images, write_npz
 from generators.losses import LossLog
 from generators.registry import ALGORITHMS, FAMILIES

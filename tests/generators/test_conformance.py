@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation.imagesets.atomic import sha256_of
 from generators import training
 from generators.base import Algorithm, Batch, Context, Phase, build_algorithm
 from generators.checkpoints import WEIGHTS, list_checkpoints, load_checkpoint
 from generators.configs import SamplerConfig
-from generators.files import sha256_of
 from generators.images import to_float
 from generators.noise import NoiseSource
 from generators.registry import ALGORITHMS, check_sampler, get_spec, parse_sampler

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, strategies as st
 from PIL import Image
 
+from evaluation.imagesets.atomic import sha256_of
 from generators import images
-from generators.files import sha256_of
 from generators.images import ImagesError, grid_png, read_images, to_float, to_uint8, write_npz
 from tests.generators.conftest import exactly
 

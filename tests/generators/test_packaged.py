@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from catalog.preparation import prepare_digits
-from evaluation.images import read_images as read_with_evaluation
+from evaluation.imagesets.in_memory import read_images as read_with_evaluation
 from generators.batches import ImageStream
 from generators.images import ImagesError, write_npz
 from generators.packaged import read_data

@@ -12,11 +12,11 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
+from evaluation.imagesets.atomic import sha256_of
 from generators.batches import ImageStream
 from generators.budgets import Budget, schedule
 from generators.checkpoints import WEIGHTS, list_checkpoints
 from generators.clock import DeviceClock
-from generators.files import sha256_of
 from generators.training import Progress, SavedCheckpoint, train
 from tests.generators.conftest import TINY, exactly, make_data, train_tiny
 

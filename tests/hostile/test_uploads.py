@@ -26,9 +26,9 @@ from rest_framework.test import APIClient
 from evaluation.__main__ import main as evaluation
 from tests import factories
 from tests.api.conftest import user, writer
+from tests.evaluation.imagesets.test_archives import REFUSED, chunk
+from tests.evaluation.imagesets.test_images import NPZ_REFUSED
 from tests.evaluation.pictures import GREY, PNG, encode, make_folder, make_zip
-from tests.evaluation.test_archives import REFUSED, chunk
-from tests.evaluation.test_images import NPZ_REFUSED
 
 __all__ = ["user", "writer"]
 

@@ -8,7 +8,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from evaluation import specs
+from evaluation.protocols import specs
 from experiments.models import MetricValue
 from leaderboards import digits
 from leaderboards.ranking import estimate, shown

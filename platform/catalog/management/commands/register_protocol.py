@@ -14,7 +14,7 @@ from catalog.services import (
     register_protocol,
 )
 from catalog.stored import BucketError
-from evaluation.presets import PRESETS
+from evaluation.protocols.presets import PRESETS
 
 
 class Command(BaseCommand):

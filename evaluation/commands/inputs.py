@@ -1,0 +1,264 @@
+"""Opens what a command names, images, references and extractors, and says what is wrong with it."""
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from evaluation.features.base import Extractor, file_sha256
+from evaluation.features.cache import FeatureCache
+from evaluation.features.classifier import (
+    LabelledImages,
+    TrainedClassifier,
+    prepare_classifier,
+)
+from evaluation.features.inception import find_weights
+from evaluation.features.registry import build_extractor
+from evaluation.imagesets.decoding import Lossy
+from evaluation.imagesets.in_memory import ImageError, read_parts
+from evaluation.imagesets.opening import ImageStream, open_images
+from evaluation.protocols.record import Protocol, ProtocolError
+from evaluation.protocols.specs import (
+    CLASSIFIER,
+    INCEPTION,
+    PIXELS,
+    RANDOM_CONVOLUTION,
+    STACKED,
+    has_known_weights,
+)
+from evaluation.scoring.references import (
+    FOLDER,
+    SavedReference,
+    SavedReferenceError,
+    is_statistics,
+    load_reference,
+    read_statistics,
+)
+
+
+class CommandError(Exception):
+    """The command cannot do what was asked; the message says why."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An extractor, the file or folder its weights lie in, and facts for people."""
+
+    extractor: Extractor
+    weights: Path | None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def feature_cache(options: argparse.Namespace) -> FeatureCache:
+    """Return the cache that the options name."""
+    return FeatureCache(options.cache, max_bytes=options.cache_bytes)
+
+
+def open_set(
+    path: Path,
+    what: str,
+    *,
+    part: str | None = None,
+    labelled: bool = True,
+    lossy: Lossy = "accept",
+) -> ImageStream:
+    """Return the images at ``path``; of a source with parts, the ``part`` that is meant."""
+    if not path.exists():
+        raise CommandError(f"{what}: {path} does not exist")
+    has_parts = part is not None and part in _parts(path)
+    return open_images(path, part=part if has_parts else None, labelled=labelled, lossy=lossy)
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    try:
+        return read_parts(path)
+    except ImageError:  # of a kind or layout without parts; opening it says so if it is wrong
+        return ()
+
+
+def open_reference(options: argparse.Namespace, extractor: str) -> ImageStream | SavedReference:
+    """Return real images, or what was saved under a name, or published statistics in a file."""
+    path = Path(options.reference)
+    if path.exists():
+        if is_statistics(path):
+            return read_statistics(path, extractor_name=extractor)
+        return open_set(path, "reference", part=options.reference_part)
+    if path.name != options.reference or not (options.cache / FOLDER).is_dir():
+        raise CommandError(f"reference: {options.reference} does not exist")
+    try:
+        return load_reference(options.cache, options.reference)
+    except SavedReferenceError as error:
+        raise CommandError(f"reference: {options.reference} does not exist; {error}") from error
+
+
+def open_held_out(options: argparse.Namespace) -> ImageStream | None:
+    """Return the held-out images, if any were named."""
+    if options.held_out is None:
+        return None
+    return open_set(options.held_out, "--held-out", part="test")
+
+
+def prepare_extractor(
+    name: str,
+    options: argparse.Namespace,
+    reference: ImageStream | SavedReference,
+    progress: Progress,
+    *,
+    keep: bool = False,
+) -> Prepared:
+    """Return the extractor, its weights found, downloaded or trained.
+
+    ``keep`` copies a weights file into the cache, under its sha256.
+    """
+    _refuse_unused(name, options)
+    weights: Path | None = options.weights
+    facts: dict[str, Any] = {}
+    if name in (CLASSIFIER, STACKED) and weights is None:
+        trained = _train_classifier(name, options, reference, progress)
+        weights, facts = trained.weights, {"test_accuracy": trained.test_accuracy}
+    if name == INCEPTION and weights is None:
+        weights = find_weights(options.cache)
+    extractor = build_extractor(
+        name,
+        weights=weights,
+        cache=options.cache,
+        device=options.device,
+        reference=_pixels(name, reference),
+        compile_backend=_compile_backend(name, options),
+    )
+    if name == INCEPTION and weights is not None:
+        digest = extractor.weights_sha256
+        facts = {"weights_file": weights.name, "known_weights": has_known_weights(name, digest)}
+    if keep and weights is not None and weights.is_file() and name not in (CLASSIFIER, STACKED):
+        weights = keep_weights(weights, options.cache, name, extractor.weights_sha256)
+    return Prepared(extractor, weights, facts)
+
+
+def _refuse_unused(name: str, options: argparse.Namespace) -> None:
+    """Refuse files that the extractor would never look at."""
+    weights, data = options.weights, options.classifier_data
+    if weights is not None and name in (RANDOM_CONVOLUTION, PIXELS):
+        raise CommandError(f"--weights: expected none, as {name} has none; got {weights}")
+    if data is not None and name not in (CLASSIFIER, STACKED):
+        raise CommandError(f"--classifier-data: expected none, as {name} trains none; got {data}")
+    if weights is not None and data is not None:
+        raise CommandError("expected --weights or --classifier-data, got both")
+
+
+def _compile_backend(name: str, options: argparse.Namespace) -> str | None:
+    """Return what compiles the network, if that was asked for and saves time here."""
+    if not options.compile:
+        return None
+    if name != INCEPTION:
+        raise CommandError(f"--compile: expected {INCEPTION}, the only one compiled; got {name}")
+    if not options.device.startswith("cuda"):
+        raise CommandError(f"--compile: expected a cuda device, got {options.device}")
+    if find_spec("triton") is None:
+        raise CommandError("--compile: expected the package triton, got none")
+    return "inductor"
+
+
+def _pixels(name: str, reference: ImageStream | SavedReference) -> np.ndarray | None:
+    """Return the reference's pixels where an extractor is made from them, else a few to look at."""
+    if isinstance(reference, SavedReference):
+        shape = reference.facts.shape
+        return None if shape is None or name == PIXELS else np.zeros((1, *shape), np.uint8)
+    if name == PIXELS:
+        return np.concatenate(list(reference.chunks()))
+    return next(iter(reference.chunks(indices=np.arange(1))))
+
+
+def _train_classifier(
+    name: str,
+    options: argparse.Namespace,
+    reference: ImageStream | SavedReference,
+    progress: Progress,
+) -> TrainedClassifier:
+    train, what = reference, "--reference"
+    if options.classifier_data:
+        train = open_set(options.classifier_data, "--classifier-data", part="train")
+        what = "--classifier-data"
+    if isinstance(train, SavedReference):
+        raise CommandError(f"{name} needs --weights or --classifier-data beside a saved reference")
+    if name == STACKED and not options.classifier_data:
+        raise CommandError(f"{name} needs --classifier-data: the labelled grey images it stacks")
+    # What is held out of a stacked dataset is stacked: its classifier is of single grey images.
+    held_out = _test_part(options.classifier_data) if name == STACKED else open_held_out(options)
+    test = held_out if held_out is not None and held_out.labels is not None else None
+    return trained_classifier(
+        options.cache,
+        labelled(train, what),
+        None if test is None else labelled(test, "--held-out"),
+        len(train.classes),
+        progress,
+    )
+
+
+def _test_part(path: Path) -> ImageStream | None:
+    """Return the test part of classifier data that has one."""
+    return open_set(path, "--classifier-data", part="test") if "test" in _parts(path) else None
+
+
+def trained_classifier(
+    folder: Path,
+    train: LabelledImages,
+    test: LabelledImages | None,
+    num_classes: int,
+    progress: Progress,
+) -> TrainedClassifier:
+    """Return the classifier of ``train``, trained now or found in the folder."""
+    task = progress.add_task("training the classifier", total=1.0)
+    return prepare_classifier(
+        folder,
+        train,
+        test=test,
+        num_classes=num_classes,
+        on_progress=lambda share: progress.update(task, completed=share),
+    )
+
+
+def labelled(images: ImageStream, what: str) -> LabelledImages:
+    """Return all images of a stream with their labels."""
+    if images.labels is None:
+        raise CommandError(
+            f"{what} has no labels: the dataset classifier needs labelled images "
+            "(--classifier-data), or use --extractor inception-v3-compat"
+        )
+    return LabelledImages(pixels=np.concatenate(list(images.chunks())), labels=images.labels)
+
+
+def keep_weights(weights: Path, folder: Path, name: str, digest: str) -> Path:
+    """Return a copy of a weights file in the folder, whole and known by its sha256."""
+    kept = folder / f"{name.replace('/', '-')}-{digest[:16]}.pth"
+    if not kept.exists() or file_sha256(kept) != digest:
+        _copy(weights, kept)
+    return kept
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        shutil.copyfile(source, Path(folder) / "copy").replace(target)
+
+
+def read_protocol(path: Path) -> Protocol:
+    """Return the protocol in a file: alone, or as part of a result."""
+    try:
+        record: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CommandError(f"{path} is no JSON: {error}") from error
+    if isinstance(record, Mapping) and "protocol" in record:
+        record = record["protocol"]
+    try:
+        return Protocol.from_record(record)
+    except ProtocolError as error:
+        raise CommandError(f"{path} holds no protocol: {error}") from error

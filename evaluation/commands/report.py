@@ -1,0 +1,151 @@
+"""What a command prints and writes: tables for people, JSON for programs, progress in between."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from evaluation.protocols.record import Protocol
+from evaluation.protocols.specs import arrow
+from evaluation.scoring.admission import Admission
+from evaluation.scoring.evaluate import EvaluationResult
+from evaluation.scoring.references import ReferenceFacts
+
+WIDE = 200  # columns, where no terminal says how many there are: labels are never cut
+
+
+def print_result(result: EvaluationResult, protocol: Protocol) -> None:
+    """Print a table of all metrics, why something is absent, and the fingerprint."""
+    headings = ("metric", "value", "corrected", "± s.e.", _interval_heading(protocol))
+    rows = [
+        (
+            f"{result.labels[name]} {arrow(name)}",
+            _number(found.value),
+            _number(found.corrected),
+            _number(found.standard_error),
+            "–" if found.interval is None else " … ".join(map(_number, found.interval)),
+        )
+        for name, found in result.values.items()
+    ]
+    print_table(headings, rows)
+    for name, found in result.values.items():
+        if found.reason:
+            say(f"{result.labels[name]}: {found.reason}")
+    counted = f"against {protocol.reference.count} real ones"
+    if protocol.reference.kind == "statistics":
+        counted = f"against published statistics ({protocol.reference.split})"
+    say(f"{protocol.num_images} images {counted}")
+    say(f"protocol {result.fingerprint}")
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of text, the first column to the left and numbers to the right."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDE
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        justify: Literal["left", "right"] = "left" if heading == headings[0] else "right"
+        table.add_column(heading, justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell.replace("[", "\\[") for cell in row))
+    console.print(table)
+
+
+def print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a record as JSON, or a line for each of its names."""
+    if as_json:
+        say(json.dumps(record, indent=2))
+        return
+    for name, value in record.items():
+        say(f"{name:15} {json.dumps(value) if isinstance(value, dict) else value}")
+
+
+def print_references(found: Sequence[ReferenceFacts], *, as_json: bool = False) -> None:
+    """Print what saved references are, as a table or as JSON."""
+    if as_json:
+        say(json.dumps([facts.to_record() for facts in found], indent=2))
+        return
+    if not found:
+        say("no reference is saved: `reference build` or `reference import` saves one")
+        return
+    print_table(
+        ("name", "kind", "images", "extractor", "features", "digest"),
+        [
+            (
+                facts.name,
+                facts.kind,
+                str(facts.count or "?"),
+                facts.extractor,
+                str(facts.dim),
+                facts.digest[:12],
+            )
+            for facts in found
+        ],
+    )
+
+
+def print_admission(found: Admission) -> None:
+    """Print what the admission test measured, and whether the extractor passed."""
+    rows = [("floor, real against real", "", _number(found.floor.value))]
+    for name, ladder in found.ladders.items():
+        rows += [
+            (name.replace("_", " "), _number(rung.level), _number(rung.value))
+            for rung in ladder.rungs
+        ]
+    rows.append(("difference between batch sizes", "", _number(found.batch_invariance)))
+    print_table(("test", "level", "value"), rows)
+    for reason in found.reasons:
+        say(f"  {reason}")
+    say(f"{'passed' if found.passed else 'failed'}, {found.count} images on each side")
+
+
+def result_record(result: EvaluationResult, protocol: Protocol) -> dict[str, Any]:
+    """Return a result as plain JSON values."""
+    return {
+        "fingerprint": result.fingerprint,
+        "protocol": protocol.to_record(),
+        "metrics": {
+            name: {"label": result.labels[name], **found.to_record()}
+            for name, found in result.values.items()
+        },
+    }
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record to a file, whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def progress() -> Progress:
+    """Return progress bars on the error stream, shown on a terminal only."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
+def say(line: str) -> None:
+    """Print a line."""
+    sys.stdout.write(f"{line}\n")
+
+
+def warn(line: str) -> None:
+    """Print a line on the error stream."""
+    sys.stderr.write(f"warning: {line}\n")
+
+
+def _interval_heading(protocol: Protocol) -> str:
+    return f"{protocol.uncertainty['level']:.0%} interval"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.5g}"

@@ -1,0 +1,138 @@
+"""Reads and writes whole sets of images in the one shared format, in memory.
+
+Pixels are uint8, NCHW, 0..255, 1 or 3 channels. `evaluation.imagesets.opening` reads sets of any size, and
+says what is read and what is refused.
+"""
+
+import hashlib
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.imagesets.decoding import RESIZE_RULE, Lossy, Wish, fit
+from evaluation.imagesets.opening import open_images, read_parts
+from evaluation.imagesets.sources import ImageError
+from evaluation.imagesets.stream import CHUNK, Progress
+
+__all__ = [
+    "CHUNK",
+    "RESIZE_RULE",
+    "ImageError",
+    "Images",
+    "convert_images",
+    "read_images",
+    "read_parts",
+    "write_npz",
+]
+
+MAX_ARRAY_BYTES = 16 * 2**30  # of all decoded pixels together
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images in memory.
+
+    pixels: (N, C, H, W) uint8, 0..255, C is 1 or 3.
+    labels: (N,) int64, indices into `classes`; None = unlabelled.
+    classes: names in label order; () = unlabelled.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64] | None
+    classes: tuple[str, ...]
+
+
+def read_images(
+    path: Path | str,
+    *,
+    resolution: int | None = None,  # resize to this side by RESIZE_RULE; None = all as they come
+    channels: int | None = None,  # 1 or 3; None = as they come, all alike
+    part: str | None = None,  # "train" or "test", where the source has these parts
+    lossy: Lossy = "accept",  # JPEG and lossy WebP files: accept them or refuse the first
+    on_progress: Progress | None = None,
+) -> Images:
+    """Return the images of any file or folder that `open_images` opens.
+
+    Raises:
+        ImageError: if anything is damaged, hostile, mixed or laid out in another way, or all of it
+            does not fit in memory.
+    """
+    stream = open_images(
+        path,
+        resolution=resolution,
+        channels=channels,
+        part=part,
+        lossy=lossy,
+        on_progress=on_progress,
+    )
+    assert stream.count is not None, "files are counted when they are opened"
+    shape = (stream.count, *stream.shape)
+    _check_array_bytes(stream.name, shape)
+    pixels = np.empty(shape, np.uint8)
+    done = 0
+    for chunk in stream.chunks():
+        pixels[done : done + len(chunk)] = chunk
+        done += len(chunk)
+    return Images(pixels, stream.labels, stream.classes)
+
+
+def write_npz(
+    path: Path | str, pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64] | None
+) -> str:
+    """Write images as `arr_0` (N, H, W, C) and `labels`, uncompressed; return the file's sha256.
+
+    pixels: (N, C, H, W) uint8. The file appears whole or not at all; equal images, equal files.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+        raise ImageError(
+            f"expected uint8 pixels (N, 1 or 3, H, W), got {pixels.dtype} {pixels.shape}"
+        )
+    if labels is not None and labels.shape != pixels.shape[:1]:
+        raise ImageError(f"expected labels of shape {pixels.shape[:1]}, got {labels.shape}")
+    path = Path(path)
+    arrays: dict[str, Any] = {"arr_0": np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))}
+    if labels is not None:
+        arrays["labels"] = labels.astype(np.int64)
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        with temporary.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest
+
+
+def convert_images(
+    images: Images, *, name: str, resolution: int | None, channels: int | None
+) -> Images:
+    """Return images with the wanted channels and size, by the rules for files.
+
+    name: what errors call the images.
+    """
+    wish = Wish(resolution=resolution, channels=channels)
+    wish.check(name)
+    count, depth, height, width = images.pixels.shape
+    shape = wish.shape((depth, height, width))
+    if shape == (depth, height, width):
+        return images
+    _check_array_bytes(name, (count, *shape))
+    return Images(fit(images.pixels, wish), images.labels, images.classes)
+
+
+def _check_array_bytes(source: str, shape: tuple[int, ...]) -> None:
+    count, channels, height, width = shape
+    if (total := count * channels * height * width) > MAX_ARRAY_BYTES:
+        raise ImageError(
+            f"{source}: {count:,} images of {width}x{height}x{channels} take {total:,} bytes; "
+            f"expected at most {MAX_ARRAY_BYTES:,}, or a smaller resolution"
+        )

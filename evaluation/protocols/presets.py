@@ -1,0 +1,79 @@
+"""Named ways to score, as people quote them: an extractor, how many images, which metrics."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from evaluation.protocols.specs import (
+    CLASSIFIER,
+    DINOV2,
+    INCEPTION,
+    PIXELS,
+    RANDOM_CONVOLUTION,
+    STACKED,
+)
+
+MAX_IMAGES = 10_000  # default size of the compared sets: keeps neighbour searches affordable
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An extractor, how many generated images are scored, and the metrics.
+
+    The reference is the train split: the test split stays free for the real-vs-real control, which
+    would otherwise be compared with itself. ``num_images`` None = as many as the test split has,
+    at most ``MAX_IMAGES``. ``metrics`` None = all that are measured by default on such features.
+    """
+
+    extractor: str
+    num_images: int | None
+    help: str
+    metrics: tuple[str, ...] | None = None
+
+
+_AS_TEST = "as many images as the test split has, at most 10,000"
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "classifier-test": Preset(
+            CLASSIFIER, None, f"features of a classifier trained on the dataset, {_AS_TEST}"
+        ),
+        "inception-test": Preset(INCEPTION, None, f"Inception features, {_AS_TEST}"),
+        "inception-10k-test": Preset(
+            INCEPTION, 10_000, "Inception features, 10,000 images, as common test splits have"
+        ),
+        "inception-50k-train": Preset(
+            INCEPTION,
+            50_000,
+            "Inception features, 50,000 images against the train split, as papers report; a "
+            "smaller test split cannot be scored as its control",
+        ),
+        "dinov2-50k": Preset(DINOV2, 50_000, "DINOv2 ViT-L/14 features, 50,000 images"),
+        "dinov2-test": Preset(DINOV2, None, f"DINOv2 ViT-L/14 features, {_AS_TEST}"),
+        "random-convolution-test": Preset(
+            RANDOM_CONVOLUTION, None, f"untrained networks made from seeds, {_AS_TEST}"
+        ),
+        "pixels-test": Preset(
+            PIXELS,
+            None,
+            f"pixels on the reference's principal components, {_AS_TEST}",
+        ),
+        "stacked-modes": Preset(
+            STACKED,
+            None,
+            f"modes of a stacked dataset, whose channels are images of one grey dataset, {_AS_TEST}",
+            metrics=("modes", "class_kl", "missing_classes", "fd", "recall", "coverage"),
+        ),
+    }
+)
+
+
+def get_preset(name: str) -> Preset:
+    """Return the preset called ``name``.
+
+    Raises:
+        ValueError: if there is none; the message lists those that exist.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"expected a preset of {', '.join(PRESETS)}; got {name!r}")
+    return PRESETS[name]

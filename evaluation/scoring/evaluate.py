@@ -1,0 +1,349 @@
+"""Scores one set of generated images against the reference, exactly as a protocol says."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from evaluation.features.base import Extractor, FeatureSet, Stopped
+from evaluation.features.cache import FeatureCache
+from evaluation.features.classifier import LabelledImages
+from evaluation.imagesets.opening import ImageStream, open_images
+from evaluation.metrics.classification_accuracy import classification_accuracy_score
+from evaluation.metrics.frechet import ReferenceGaussian, reference_gaussian
+from evaluation.metrics.reconstruction import psnr, ssim
+from evaluation.metrics.uncertainty import MetricResult, choose, undefined
+from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
+from evaluation.scoring.checks import (
+    EvaluationError,
+    check_digest,
+    check_enough,
+    check_extractor,
+    check_saved,
+    check_settings,
+    check_shape,
+    check_split,
+)
+from evaluation.scoring.measures import Scored, all_finite, averaged, measure
+from evaluation.scoring.references import SavedReference, gaussian_of, gaussian_tensors
+
+__all__ = [
+    "EvaluationError",
+    "EvaluationResult",
+    "MetricResult",
+    "Stopped",
+    "evaluate_images",
+    "stages",
+]
+
+SELECTION_SEED = 0  # as the protocol's selection rule says
+
+ImageSet = ImageStream | np.ndarray | Iterable[np.ndarray]
+Real = ImageStream | SavedReference
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The value of every metric of the protocol, in the protocol's order, and its fingerprint."""
+
+    values: Mapping[str, MetricResult]
+    fingerprint: str
+    labels: Mapping[str, str]  # the only names under which the values may be shown
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all steps of one evaluation need."""
+
+    protocol: Protocol
+    extractor: Extractor
+    batch_size: int | None
+    report: Callable[[str, float], None]
+    stop: Callable[[], bool]
+    cache: FeatureCache
+    fake: ImageStream
+    real: Real
+    held_out: ImageStream | None
+
+    def keep_going(self) -> None:
+        if self.stop():
+            raise Stopped
+
+
+def stages(protocol: Protocol) -> tuple[str, ...]:
+    """Return what ``on_progress`` of an evaluation speaks of, in order."""
+    held_out = ("held-out",) if _uses_held_out_features(protocol) else ()
+    return ("reference", *held_out, "generated", *protocol.metrics)
+
+
+def evaluate_images(
+    protocol: Protocol,
+    generated: ImageSet,
+    reference: ImageSet | SavedReference,
+    *,
+    extractor: Extractor,
+    held_out: ImageSet | None = None,
+    batch_size: int | None = None,  # None = the extractor's own
+    on_progress: Callable[[str, float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    cache: FeatureCache | Path | None = None,
+) -> EvaluationResult:
+    """Return all metrics of ``generated`` against ``reference``: streams, uint8 (N, C, H, W), chunks.
+
+    Exactly ``protocol.num_images`` generated images are scored: all, or a seeded choice of them.
+    ``held_out`` are the protocol's held-out real images, where it has some; metrics that need them
+    are absent without them. ``on_progress`` receives a stage (see ``stages``) and its done share in
+    0..1. In the folder ``cache`` the features of reference and held-out images are kept.
+
+    Raises:
+        EvaluationError: if images or extractor are not as the protocol says.
+        ImageError: if images cannot be read.
+        Stopped: if ``should_stop()`` turned true; nothing is left behind.
+    """
+    check_extractor(protocol, extractor)
+    check_settings(protocol)
+    work = _Work(
+        protocol=protocol,
+        extractor=extractor,
+        batch_size=batch_size,
+        report=on_progress or (lambda _stage, _share: None),
+        stop=should_stop or (lambda: False),
+        cache=cache if isinstance(cache, FeatureCache) else FeatureCache(cache),
+        fake=_as_stream(generated, "generated images"),
+        real=reference
+        if isinstance(reference, SavedReference)
+        else _as_stream(reference, "reference"),
+        held_out=None if held_out is None else _as_stream(held_out, "held-out images"),
+    )
+    _check_sets(work)
+
+    views = _views(work)
+    values: dict[str, MetricResult] = {}
+    for name in protocol.metrics:
+        if name not in values:  # some come together
+            work.report(name, 0.0)
+            work.keep_going()
+            values |= _measure(work, views, name)
+        work.report(name, 1.0)
+    return EvaluationResult(
+        values={name: values[name] for name in protocol.metrics},
+        fingerprint=protocol.fingerprint(),
+        labels={name: protocol.label(name) for name in protocol.metrics},
+    )
+
+
+def _as_stream(images: ImageSet, name: str) -> ImageStream:
+    return images if isinstance(images, ImageStream) else open_images(images, name=name)
+
+
+def _check_sets(work: _Work) -> None:
+    protocol = work.protocol
+    check_shape(protocol, "generated images", work.fake)
+    if work.fake.count is not None:
+        check_enough(protocol, work.fake.count)
+    if isinstance(work.real, ImageStream):
+        check_shape(protocol, "reference images", work.real)
+        check_split("reference", protocol.reference, work.real)
+    if work.held_out is not None:
+        check_shape(protocol, "held-out images", work.held_out)
+        if protocol.held_out is None:
+            raise EvaluationError("held-out images: the protocol has none")
+        check_split("held-out", protocol.held_out, work.held_out)
+
+
+def _uses_held_out_features(protocol: Protocol) -> bool:
+    return protocol.held_out is not None and "ct" in protocol.metrics
+
+
+# --- Features ---------------------------------------------------------------------------------
+
+
+def _views(work: _Work) -> list[Scored]:
+    """Return what to measure on: one view for each network of the extractor.
+
+    Random convolutions are several networks whose features stand side by side.
+    """
+    real, held_out = _reference_features(work), _held_out_features(work)
+    fake = _to_device(_generated_features(work), work.extractor.device)
+    if work.fake.lossy_count and work.protocol.images.lossy != LOSSY_ACCEPTED:
+        raise EvaluationError(f"{work.fake.name}: lossy files; {work.protocol.images.lossy}")
+    networks = len(work.extractor.recipe.get("keys", ())) or 1
+    return [
+        Scored(
+            protocol=work.protocol,
+            fake=_part(fake, at, networks),
+            real=None if real is None else _part(real, at, networks),
+            held_out=None if held_out is None else _part(held_out, at, networks),
+            gaussian=partial(_gaussian, work, real, at, networks),
+            keep_going=work.keep_going,
+        )
+        for at in range(networks)
+    ]
+
+
+def _part(found: FeatureSet, at: int, networks: int) -> FeatureSet:
+    """Return the columns of one of several networks."""
+    if networks == 1:
+        return found
+    width = found.features.shape[1] // networks
+    return FeatureSet(found.features[:, at * width : (at + 1) * width].contiguous(), None)
+
+
+def _to_device(found: FeatureSet, device: torch.device) -> FeatureSet:
+    if device.type != "cuda":  # other accelerators have no float64
+        return found
+    logits = None if found.logits is None else found.logits.to(device)
+    return FeatureSet(found.features.to(device), logits)
+
+
+def _reference_features(work: _Work) -> FeatureSet | None:
+    """Return the reference's features, None where there are only statistics of them."""
+    split = work.protocol.reference
+    if isinstance(work.real, SavedReference):
+        check_digest("reference", split, work.real.facts.digest)
+        check_saved(work.protocol, work.real)
+        return work.real.features
+    found = _kept_features(work, work.real, "reference")
+    check_digest("reference", split, work.real.digest())
+    return found
+
+
+def _held_out_features(work: _Work) -> FeatureSet | None:
+    """Return the held-out images' features where a metric needs them."""
+    if work.held_out is None or work.protocol.held_out is None:
+        return None
+    if not _uses_held_out_features(work.protocol):
+        return None
+    found = _kept_features(work, work.held_out, "held-out")
+    check_digest("held-out", work.protocol.held_out, work.held_out.digest())
+    return found
+
+
+def _kept_features(work: _Work, images: ImageStream, stage: str) -> FeatureSet:
+    """Return features of real images, from the cache if they were computed before.
+
+    Raises:
+        EvaluationError: if they are not finite.
+    """
+    found = work.cache.features(
+        work.extractor,
+        images,
+        batch_size=work.batch_size,
+        on_progress=lambda share: work.report(stage, share),
+        should_stop=work.stop,
+    )
+    if not all_finite(found):
+        raise EvaluationError(f"the features of the {stage} images are not finite")
+    return found
+
+
+def _generated_features(work: _Work) -> FeatureSet:
+    """Return the features of the images that are scored; they are not kept."""
+    count, wanted = work.fake.count, work.protocol.num_images
+    # How many images an iterator has is known at its end.
+    early = None if count in (None, wanted) else choose(count or 0, wanted, seed=SELECTION_SEED)
+    found = FeatureCache(None).features(
+        work.extractor,
+        work.fake,
+        indices=early,
+        batch_size=work.batch_size,
+        on_progress=lambda share: work.report("generated", share),
+        should_stop=work.stop,
+    )
+    if count is not None:
+        return found
+    check_enough(work.protocol, len(found.features))
+    rows = torch.from_numpy(choose(len(found.features), wanted, seed=SELECTION_SEED))
+    return FeatureSet(found.features[rows], None if found.logits is None else found.logits[rows])
+
+
+def _gaussian(work: _Work, real: FeatureSet | None, at: int, networks: int) -> ReferenceGaussian:
+    """Return the reference's Gaussian, whose factor is kept: it is the same for every model."""
+    if isinstance(work.real, SavedReference) and networks == 1:
+        return work.real.gaussian
+    assert real is not None, "several networks have no published statistics"
+    features = _part(real, at, networks).features
+    extractor, digest = work.extractor, work.protocol.reference.digest  # that was checked
+    key = f"gaussian {digest} {extractor.name} {extractor.layer} {extractor.weights_sha256} {at}"
+    kept = work.cache.tensors(key, lambda: gaussian_tensors(reference_gaussian(features)))
+    return gaussian_of(kept, len(features))
+
+
+# --- Metrics ----------------------------------------------------------------------------------
+
+
+def _measure(work: _Work, views: list[Scored], name: str) -> dict[str, MetricResult]:
+    """Return a metric with those that come with it."""
+    if name in _OF_IMAGES:
+        return {name: _OF_IMAGES[name](work)}
+    found = [measure(name, view) for view in views]
+    return {name: averaged(name, [values[name] for values in found]) for name in found[0]}
+
+
+def _pairs(work: _Work) -> tuple[np.ndarray, np.ndarray] | MetricResult:
+    """Return originals and reconstructions, or why they are none."""
+    count = work.protocol.reference.count
+    if isinstance(work.real, SavedReference) or not (
+        work.fake.count == work.protocol.num_images == count
+    ):
+        return undefined(
+            f"needs a reconstruction of every reference image: {count} originals, "
+            f"{work.protocol.num_images} of {work.fake.count} images scored"
+        )
+    return _pixels(work.real), _pixels(work.fake)
+
+
+def _pixels(images: ImageStream, chosen: np.ndarray | None = None) -> np.ndarray:
+    return np.concatenate(list(images.chunks(chosen)))
+
+
+def _of_pairs(measure_pairs: Callable[..., MetricResult]) -> Callable[[_Work], MetricResult]:
+    def measured(work: _Work) -> MetricResult:
+        pairs = _pairs(work)
+        if isinstance(pairs, MetricResult):
+            return pairs
+        level = work.protocol.uncertainty["level"]
+        return measure_pairs(*pairs, level=level, keep_going=work.keep_going)
+
+    return measured
+
+
+def _cas(work: _Work) -> MetricResult:
+    """Return the classification accuracy score of the images that are scored."""
+    fake, held_out = work.fake, work.held_out
+    if held_out is None or held_out.labels is None or fake.labels is None:
+        return undefined("needs labels of the generated and of the held-out images")
+    names = _class_numbers(fake, held_out)
+    if isinstance(names, MetricResult):
+        return names
+    chosen = choose(len(fake.labels), work.protocol.num_images, seed=SELECTION_SEED)
+    return classification_accuracy_score(
+        LabelledImages(_pixels(fake, chosen), names[fake.labels[chosen]]),
+        LabelledImages(_pixels(held_out), held_out.labels),
+        should_stop=work.stop,
+    )
+
+
+def _class_numbers(fake: ImageStream, held_out: ImageStream) -> np.ndarray | MetricResult:
+    """Return the held-out images' number of each class of the generated ones.
+
+    Classes are the same by name; names that are numbers, as arrays have, are the numbers.
+    """
+    assert fake.labels is not None, "the caller looked"
+    if not fake.classes:
+        return np.arange(int(fake.labels.max()) + 1)
+    if all(name.isdecimal() for name in fake.classes):
+        return np.array([int(name) for name in fake.classes])
+    if unknown := sorted(set(fake.classes) - set(held_out.classes)):
+        return undefined(f"the held-out images have no class {', '.join(unknown)}")
+    return np.array([held_out.classes.index(name) for name in fake.classes])
+
+
+_OF_IMAGES: dict[str, Callable[[_Work], MetricResult]] = {
+    "psnr": _of_pairs(psnr),
+    "ssim": _of_pairs(ssim),
+    "cas": _cas,
+}

@@ -1,0 +1,655 @@
+"""Damaged, hostile and disorderly archives and folders: each is refused by file and reason."""
+
+import gzip
+import io
+import os
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from PIL import Image
+
+from evaluation.imagesets import in_memory as images_module, sources as archives
+from evaluation.imagesets.in_memory import ImageError, read_images, read_parts, write_npz
+from tests.evaluation.pictures import (
+    GREY,
+    PNG,
+    Entry,
+    encode,
+    make_folder,
+    make_zip,
+    message,
+    png_of,
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Return an empty folder; tmp_path itself holds the site's data folder."""
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place"
+
+
+def info(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name)
+    member.external_attr = mode << 16
+    return member
+
+
+# --- Hostile and damaged archives -------------------------------------------------------------
+
+NAMES = "expected plain relative names"
+LAYOUTS = "train/<class>/* and test/<class>/*, <class>/*, or images alone"
+REFUSED: dict[str, tuple[list[Entry], str]] = {
+    "climbing": (
+        [("a/../../1.png", PNG)],
+        f"x.zip: a/../../1.png: a name that leaves its folder or has empty steps; {NAMES}",
+    ),
+    "absolute": ([("/etc/1.png", PNG)], f"x.zip: /etc/1.png: an absolute name; {NAMES}"),
+    "drive": ([("C:/1.png", PNG)], f"x.zip: C:/1.png: an absolute name; {NAMES}"),
+    "backslash": ([("a\\1.png", PNG)], f"x.zip: a\\1.png: a name with a backslash; {NAMES}"),
+    "double slash": (
+        [("a//1.png", PNG)],
+        f"x.zip: a//1.png: a name that leaves its folder or has empty steps; {NAMES}",
+    ),
+    "dot": (
+        [("./1.png", PNG)],
+        f"x.zip: ./1.png: a name that leaves its folder or has empty steps; {NAMES}",
+    ),
+    "newline": (
+        [("a\n1.png", PNG)],
+        f"x.zip: 'a\\n1.png': a name with unprintable characters; {NAMES}",
+    ),
+    "hidden and climbing": (
+        [("1.png", PNG), (".hidden/../../x", b"")],
+        f"x.zip: .hidden/../../x: a name that leaves its folder or has empty steps; {NAMES}",
+    ),
+    "deep": (
+        [("/".join("abcdefghi"), PNG)],
+        f"x.zip: a/b/c/d/e/f/g/h/i: more than 8 steps deep; {NAMES}",
+    ),
+    "symlink": (
+        [(info("a/1.png", stat.S_IFLNK | 0o777), b"/etc/passwd")],
+        "x.zip: a/1.png: a symbolic link; expected plain files and folders",
+    ),
+    "device": (
+        [(info("a/1.png", stat.S_IFCHR | 0o666), b"")],
+        "x.zip: a/1.png: a special file; expected plain files and folders",
+    ),
+    "twice": (
+        [("a/1.png", PNG), ("b/1.png", PNG), ("a/1.png", GREY)],
+        "x.zip: a/1.png: stored twice; expected each name once",
+    ),
+    "nothing": ([], f"x.zip: holds no images; expected {LAYOUTS}"),
+    "folders only": ([("train/", b"")], f"x.zip: holds no images; expected {LAYOUTS}"),
+    "hidden only": ([("a/.1.png", PNG)], f"x.zip: holds no images; expected {LAYOUTS}"),
+    "text": (
+        [("a/1.png", PNG), ("a/notes.txt", b"hello"), ("b/1.png", PNG)],
+        "x.zip: a/notes.txt: not an image; expected only PNG, JPEG and WebP files",
+    ),
+    "gif": (
+        [("1.gif", encode(kind="GIF"))],
+        "x.zip: 1.gif: not an image; expected only PNG, JPEG and WebP files",
+    ),
+    "zero bytes": (
+        [("1.png", b"")],
+        "x.zip: 1.png: not an image; expected only PNG, JPEG and WebP files",
+    ),
+    "misnamed": (
+        [("1.jpg", PNG)],
+        "x.zip: 1.jpg: a PNG image by content but not by name; expected both alike",
+    ),
+    "unnamed": (
+        [("1", PNG)],
+        "x.zip: 1: a PNG image by content but not by name; expected both alike",
+    ),
+    "cut png": (
+        [("1.png", encode(size=(64, 64))[:-200])],
+        "x.zip: 1.png: truncated or damaged (no end mark); expected a whole PNG file",
+    ),
+    "cut jpeg": (
+        [("1.jpg", encode(size=(64, 64), kind="JPEG")[:600])],
+        "x.zip: 1.jpg: truncated or damaged (Truncated File Read); expected a whole JPEG file",
+    ),
+    "cut webp": (
+        [("1.webp", encode(size=(64, 64), kind="WEBP")[:-50])],
+        "x.zip: 1.webp: truncated or damaged (could not create decoder object); "
+        "expected a whole WebP file",
+    ),
+    "mixed sizes": (
+        [("1.png", PNG), ("2.png", encode(size=(5, 4)))],
+        "x.zip: 2.png: 5x4 pixels where 1.png has 4x4; expected one size, or a resolution to "
+        "resize to",
+    ),
+    "mixed colour": (
+        [("1.png", PNG), ("2.png", GREY)],
+        "x.zip: 2.png: grey where 1.png is colour; expected all alike, or a number of channels to "
+        "convert to",
+    ),
+    "16 bit": (
+        [("1.png", encode("I;16"))],
+        "x.zip: 1.png: 16 bits a channel; expected 8-bit grey, RGB or palette",
+    ),
+    "cmyk": (
+        [("1.jpg", encode("CMYK", kind="JPEG"))],
+        "x.zip: 1.jpg: colour mode CMYK; expected 8-bit grey, RGB or palette",
+    ),
+    "animated": (
+        [
+            (
+                "1.webp",
+                encode(kind="WEBP", save_all=True, append_images=[Image.new("RGB", (4, 4))]),
+            )
+        ],
+        "x.zip: 1.webp: animated; expected a still image",
+    ),
+    "too wide": (
+        [("1.png", encode("1", size=(9000, 1)))],
+        "x.zip: 1.png: 9000x1 pixels; expected at most 8192 a side",
+    ),
+    "beside classes": (
+        [("a/1.png", PNG), ("b/1.png", PNG), ("1.png", PNG)],
+        "x.zip: 1.png: lies beside the class folders; expected every image inside one",
+    ),
+    "beside parts": (
+        [("train/a/1.png", PNG), ("1.png", PNG)],
+        "x.zip: 1.png: lies beside train/ and test/; expected every image inside them",
+    ),
+    "third part": (
+        [("train/a/1.png", PNG), ("valid/a/1.png", PNG)],
+        "x.zip: valid/a/1.png: lies beside train/ and test/; expected every image inside them",
+    ),
+    "too deep": (
+        [("a/b/1.png", PNG), ("c/1.png", PNG)],
+        f"x.zip: a/b/1.png: too deep; expected {LAYOUTS}",
+    ),
+    "case": (
+        [("cat/1.png", PNG), ("Cat/2.png", PNG)],
+        "x.zip: cat: the same class as Cat but for spelling; expected each class once",
+    ),
+    "unicode": (
+        [("train/caf\u00e9/1.png", PNG), ("train/cafe\u0301/2.png", PNG)],
+        "x.zip: train/caf\u00e9: the same class as train/cafe\u0301 but for spelling; "
+        "expected each class once",
+    ),
+    "empty class": (
+        [("cat/1.png", PNG), ("dog/", b"")],
+        "x.zip: dog: an empty class; expected at least one image",
+    ),
+    "class of hidden files": (
+        [("cat/1.png", PNG), ("dog/.1.png", PNG)],
+        "x.zip: dog: an empty class; expected at least one image",
+    ),
+    "empty part": (
+        [("train/1.png", PNG), ("test/", b"")],
+        "x.zip: test/: an empty part; expected at least one image",
+    ),
+    "class only in test": (
+        [("train/a/1.png", PNG), ("test/a/1.png", PNG), ("test/b/1.png", PNG)],
+        "x.zip: test/b: not a class of train/; expected the same classes in both",
+    ),
+    "class only in train": (
+        [("train/a/1.png", PNG), ("train/b/1.png", PNG), ("test/a/1.png", PNG)],
+        "x.zip: train/b: not a class of test/; expected the same classes in both",
+    ),
+    "unlabelled test": (
+        [("train/a/1.png", PNG), ("test/1.png", PNG)],
+        "x.zip: test/: without classes where train/ has them; expected the same classes in both",
+    ),
+    "test alone": (
+        [("test/a/1.png", PNG)],
+        f"x.zip: test/ without train/; expected {LAYOUTS}",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_an_archive_is_refused_with_the_file_and_the_reason(place: Path, case: str) -> None:
+    entries, expected = REFUSED[case]
+    path = make_zip(place / "x.zip", entries)
+
+    def read_all() -> None:
+        for part in read_parts(path) or (None,):
+            read_images(path, part=part)
+
+    assert message(read_all) == expected
+    assert [left.name for left in place.iterdir()] == ["x.zip"]
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def test_colour_of_16_bits_is_refused_though_pil_would_drop_half_of_it(place: Path) -> None:
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    row = zlib.compress(b"\0" + bytes(6))
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", row) + chunk(b"IEND", b"")
+    path = make_zip(place / "x.zip", [("1.png", data)])
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: 1.png: 16 bits a channel; expected 8-bit grey, RGB or palette"
+    )
+
+
+def test_a_picture_of_enormous_size_is_refused_before_it_is_decoded(place: Path) -> None:
+    header = struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    path = make_zip(place / "x.zip", [("1.png", data)])
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: 1.png: 2147483647x2147483647 pixels; expected at most 8192 a side"
+    )
+
+
+def test_an_enormous_webp_is_refused_before_it_is_decoded(place: Path) -> None:
+    data = bytearray(encode("RGBA", kind="WEBP", lossless=True))
+    assert data[12:16] == b"VP8L"
+    data[21:25] = struct.pack("<I", 16383 | 16383 << 14)  # width and height, less one
+    path = make_zip(place / "x.zip", [("1.webp", bytes(data))])
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: 1.webp: Image size (268435456 pixels) exceeds limit of 178956970 pixels, could be "
+        "decompression bomb DOS attack.; expected at most 8192 a side"
+    )
+
+
+@pytest.mark.parametrize(("mode", "transparent"), [("P", 0), ("RGB", (255, 0, 255)), ("L", 7)])
+def test_a_transparent_colour_is_refused(place: Path, mode: str, transparent: Any) -> None:
+    image = Image.new(mode, (4, 4), transparent)
+    file = io.BytesIO()
+    image.save(file, "PNG", transparency=transparent)
+    path = make_zip(place / "x.zip", [("1.png", file.getvalue())])
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: 1.png: partly transparent; expected no alpha or an opaque one"
+    )
+
+
+def test_a_translucent_image_is_refused(place: Path) -> None:
+    path = make_zip(place / "x.zip", [("1.png", png_of(np.full((4, 4, 4), 254, np.uint8)))])
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: 1.png: partly transparent; expected no alpha or an opaque one"
+    )
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(place: Path) -> None:
+    path = make_zip(place / "x.zip", [("1.png", bytes(10**6))], zipfile.ZIP_DEFLATED)
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: 1.png: unpacks from 985 to 1,000,000 bytes; expected at most 200 times as many"
+    )
+
+
+def test_a_member_that_lies_about_its_size_is_unpacked_no_further_than_it_said(
+    place: Path,
+) -> None:
+    path = make_zip(place / "x.zip", [("1.png", bytes(10**6))], zipfile.ZIP_DEFLATED)
+    lie = path.read_bytes().replace(struct.pack("<I", 10**6), struct.pack("<I", 1000))
+    path.write_bytes(lie)
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: 1.png: damaged in the archive (Bad CRC-32 for file '1.png'); expected a whole file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("bound", "value", "expected"),
+    [
+        ("MAX_FILES", 2, "x.zip: more than 2 files; expected at most that many"),
+        ("MAX_FILE_BYTES", 50, "x.zip: 1.png: {size} bytes; expected at most 50"),
+        ("MAX_TOTAL_BYTES", 150, "x.zip: {total} bytes unpacked; expected at most 150 in all"),
+        (
+            "MAX_DIRECTORY_BYTES",
+            100,
+            "x.zip: a table of contents of 153 bytes; expected at most 100",
+        ),
+    ],
+)
+def test_counts_and_sizes_are_bounded(
+    place: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int, expected: str
+) -> None:
+    monkeypatch.setattr(archives, bound, value)
+    path = make_zip(place / "x.zip", [(f"{i}.png", PNG) for i in (1, 2, 3)])
+
+    assert message(lambda: read_images(path)) == expected.format(size=len(PNG), total=3 * len(PNG))
+
+
+def test_the_memory_of_all_images_together_is_bounded(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images_module, "MAX_ARRAY_BYTES", 100)
+    path = make_zip(place / "x.zip", [(f"{i}.png", PNG) for i in (1, 2, 3)])
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: 3 images of 4x4x3 take 144 bytes; expected at most 100, or a smaller resolution"
+    )
+
+
+def test_an_encrypted_archive_is_refused(place: Path) -> None:
+    path = make_zip(place / "x.zip", [("1.png", PNG)])
+    data = bytearray(path.read_bytes())
+    data[6] |= 1  # the flags of the member
+    data[data.index(b"PK\1\2") + 8] |= 1  # and of the table of contents
+    path.write_bytes(data)
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: 1.png: encrypted; expected an archive without a password"
+    )
+
+
+def test_an_unusual_packing_is_refused(place: Path) -> None:
+    path = make_zip(place / "x.zip", [("1.png", PNG)], zipfile.ZIP_LZMA)
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: 1.png: packed by method 14; expected stored or deflated"
+    )
+
+
+def test_a_truncated_archive_is_refused(place: Path) -> None:
+    path = make_zip(place / "x.zip", [("1.png", PNG)])
+    path.write_bytes(path.read_bytes()[:-30])
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: a truncated or damaged zip file (File is not a zip file); "
+        "expected a folder, a .zip or an .npz file"
+    )
+
+
+def test_a_damaged_member_is_refused(place: Path) -> None:
+    path = make_zip(place / "x.zip", [("1.png", PNG)])
+    data = bytearray(path.read_bytes())
+    data[80] ^= 1
+    path.write_bytes(data)
+
+    assert message(lambda: read_images(path)) == (
+        "x.zip: 1.png: damaged in the archive (Bad CRC-32 for file '1.png'); expected a whole file"
+    )
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.npz", "x.png"])
+def test_what_is_no_archive_is_refused(place: Path, name: str) -> None:
+    (place / name).write_bytes(b"hello")
+
+    assert message(lambda: read_images(place / name)) == (
+        f"{name}: not a zip file (File is not a zip file); "
+        "expected a folder, a .zip or an .npz file"
+    )
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.npz", "x"])
+def test_a_missing_file_is_refused(place: Path, name: str) -> None:
+    assert message(lambda: read_images(place / name)) == (
+        f"{name}: does not exist; expected a folder, a .zip or an .npz file"
+    )
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200
+)
+@given(kind=st.sampled_from(["PNG", "JPEG", "WEBP"]), data=st.data())
+def test_damaged_bytes_are_read_or_refused_but_never_crash(
+    place: Path, kind: str, data: st.DataObject
+) -> None:
+    original = bytearray(encode(size=(8, 8), kind=kind))
+    for _ in range(data.draw(st.integers(1, 4))):
+        original[data.draw(st.integers(0, len(original) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(original)))
+    path = make_zip(place / "x.zip", [(f"1.{kind.lower()}", bytes(original[: cut or None]))])
+
+    try:
+        reason = f"x.zip: 1. {read_images(path).pixels.dtype}"
+    except ImageError as error:
+        reason = str(error)
+
+    assert reason.startswith("x.zip: 1.")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_a_damaged_archive_is_read_or_refused_but_never_crashes(
+    place: Path, data: st.DataObject
+) -> None:
+    for name in ("x.zip", "x.npz"):
+        entries = [("a/1.png", PNG), ("b/1.png", PNG)]
+        path = make_zip(place / name, entries, zipfile.ZIP_DEFLATED)
+        if name == "x.npz":
+            write_npz(path, np.zeros((2, 1, 2, 2), np.uint8), np.array([0, 1]))
+        content = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(1, 3))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        path.write_bytes(content)
+
+        try:
+            reason = f"{name} {read_images(path).classes}"
+        except ImageError as error:
+            reason = str(error)
+
+        assert reason.startswith(name)
+
+
+# --- Folders ----------------------------------------------------------------------------------
+
+
+def test_a_link_in_a_folder_is_refused(place: Path) -> None:
+    folder = make_folder(place / "set", {"a/1.png": PNG})
+    (folder / "a" / "2.png").symlink_to("1.png")
+
+    assert message(lambda: read_images(folder)) == (
+        "set: a/2.png: a symbolic link; expected plain files and folders"
+    )
+
+
+def test_a_pipe_in_a_folder_is_refused(place: Path) -> None:
+    folder = make_folder(place / "set", {"a/1.png": PNG})
+    os.mkfifo(folder / "a" / "2.png")
+
+    assert message(lambda: read_images(folder)) == (
+        "set: a/2.png: a special file; expected plain files and folders"
+    )
+
+
+def test_an_empty_class_folder_is_refused(place: Path) -> None:
+    folder = make_folder(place / "set", {"a/1.png": PNG})
+    (folder / "b").mkdir()
+
+    assert message(lambda: read_images(folder)) == (
+        "set: b: an empty class; expected at least one image"
+    )
+
+
+# --- Tar archives -----------------------------------------------------------------------------
+
+
+def tar_of(path: Path, members: list[tuple[tarfile.TarInfo | str, bytes]], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, data in members:
+            member = tarfile.TarInfo(name) if isinstance(name, str) else name
+            if member.isreg():
+                member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+FILES: list[tuple[tarfile.TarInfo | str, bytes]] = [
+    ("b/2.png", PNG),
+    ("a/1.png", GREY),
+    (special("a", tarfile.DIRTYPE), b""),
+    ("._a", b""),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("x.tar", "w"), ("x.tar.gz", "w:gz"), ("x.TGZ", "w:gz")]
+)
+@pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+def test_a_tar_archive_reads_as_a_zip_does(place: Path, name: str, mode: str, kind: int) -> None:
+    with tarfile.open(place / name, mode, format=kind) as archive:  # type: ignore[call-overload]
+        for folder in (".", "./b"):
+            archive.addfile(special(folder, tarfile.DIRTYPE))
+        for file, data in (("./b/" + "2" * 120 + ".png", PNG), ("./a/1.png", GREY)):
+            if kind == tarfile.USTAR_FORMAT:
+                file = file.replace("2" * 120, "2")
+            member = tarfile.TarInfo(file)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+    images = read_images(place / name, channels=3)
+
+    expected = read_images(
+        make_zip(place / "x.zip", [("a/1.png", GREY), ("b/2.png", PNG)]), channels=3
+    )
+    assert np.array_equal(images.pixels, expected.pixels)
+    assert images.classes == expected.classes
+    assert read_parts(place / name) == ()
+
+
+TAR_REFUSED: dict[str, tuple[list[tuple[tarfile.TarInfo | str, bytes]], str]] = {
+    "symlink": (
+        [(special("1.png", tarfile.SYMTYPE, "/etc/passwd"), b"")],
+        "x.tar: 1.png: a symbolic link; expected plain files and folders",
+    ),
+    "hard link": (
+        [("1.png", PNG), (special("2.png", tarfile.LNKTYPE, "1.png"), b"")],
+        "x.tar: 2.png: a hard link; expected plain files and folders",
+    ),
+    "device": (
+        [(special("1.png", tarfile.CHRTYPE), b"")],
+        "x.tar: 1.png: a special file; expected plain files and folders",
+    ),
+    "absolute": ([("/etc/1.png", PNG)], f"x.tar: /etc/1.png: an absolute name; {NAMES}"),
+    "climbing": (
+        [("a/../../1.png", PNG)],
+        f"x.tar: a/../../1.png: a name that leaves its folder or has empty steps; {NAMES}",
+    ),
+    "not utf-8": (
+        [("a\udcff.png", PNG)],
+        f"x.tar: 'a\\udcff.png': a name with unprintable characters; {NAMES}",
+    ),
+    "twice": (
+        [("a/1.png", PNG), ("./a/1.png", GREY)],
+        "x.tar: a/1.png: stored twice; expected each name once",
+    ),
+    "nothing": ([], f"x.tar: holds no images; expected {LAYOUTS}"),
+}
+
+
+@pytest.mark.parametrize("case", TAR_REFUSED)
+def test_a_hostile_tar_archive_is_refused(place: Path, case: str) -> None:
+    members, expected = TAR_REFUSED[case]
+
+    assert message(lambda: read_images(tar_of(place / "x.tar", members))) == expected
+
+
+def test_a_sparse_member_is_refused(place: Path) -> None:
+    member = special("1.png", tarfile.GNUTYPE_SPARSE)
+    path = tar_of(place / "x.tar", [(member, b"")])
+
+    assert message(lambda: read_images(path)) == (
+        "x.tar: 1.png: a sparse file; expected plain files and folders"
+    )
+
+
+def test_a_tar_archive_cut_anywhere_is_refused(place: Path) -> None:
+    content = tar_of(place / "whole.tar", FILES[:2]).read_bytes()
+    reasons = set()
+
+    for cut in range(0, 2 * 1024 + 512, 256):
+        (place / "x.tar").write_bytes(content[:cut])
+        reasons.add(message(lambda: read_images(place / "x.tar", channels=3)))
+
+    assert reasons == {
+        "x.tar: truncated (no end mark); expected a whole archive",
+        "x.tar: truncated, damaged or not a tar file (empty file); expected a whole archive",
+        "x.tar: truncated, damaged or not a tar file (truncated header); expected a whole archive",
+        "x.tar: truncated, damaged or not a tar file (unexpected end of data); expected a whole "
+        "archive",
+        "x.tar: damaged after byte 1,024; expected another file or the end mark",
+    }
+
+
+def test_a_damaged_header_is_not_taken_for_the_end(place: Path) -> None:
+    path = tar_of(place / "x.tar", FILES[:2])
+    content = bytearray(path.read_bytes())
+    content[1024] ^= 1  # the name in the second header
+    path.write_bytes(content)
+
+    assert message(lambda: read_images(path)) == (
+        "x.tar: damaged after byte 1,024; expected another file or the end mark"
+    )
+
+
+def test_a_header_that_promises_much_takes_no_memory(place: Path) -> None:
+    member = special("1.png", tarfile.GNUTYPE_LONGNAME)
+    member.size = 2**40
+    (place / "x.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+
+    assert message(lambda: read_images(place / "x.tar")) == (
+        "x.tar: truncated, damaged or not a tar file (a header of 1,099,511,627,776 bytes); "
+        "expected a whole archive"
+    )
+
+
+def test_a_packed_bomb_is_unpacked_no_further_than_it_may(place: Path) -> None:
+    (place / "x.tar.gz").write_bytes(gzip.compress(bytes(10**7)))
+    packed = (place / "x.tar.gz").stat().st_size
+
+    assert message(lambda: read_images(place / "x.tar.gz")) == (
+        f"x.tar.gz: unpacks to more than {200 * packed:,} bytes; expected at most that"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"hello", "Not a gzipped file (b'he')"),
+        (
+            gzip.compress(bytes(range(256)) * 9)[:-9],
+            "Compressed file ended before the end-of-stream marker was reached",
+        ),
+    ],
+)
+def test_what_gzip_did_not_pack_is_refused(place: Path, content: bytes, reason: str) -> None:
+    (place / "x.tgz").write_bytes(content)
+
+    assert message(lambda: read_images(place / "x.tgz")) == (
+        f"x.tgz: truncated, damaged or not packed by gzip ({reason}); expected a whole archive"
+    )
+
+
+def test_a_missing_tar_archive_is_refused(place: Path) -> None:
+    assert message(lambda: read_images(place / "x.tar")) == (
+        "x.tar: does not exist; expected a tar archive"
+    )
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_a_damaged_tar_archive_is_read_or_refused_but_never_crashes(
+    place: Path, data: st.DataObject
+) -> None:
+    content = bytearray(tar_of(place / "x.tar", FILES).read_bytes()[: 2**12])
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    (place / "x.tar").write_bytes(content)
+
+    try:
+        reason = f"x.tar {read_images(place / 'x.tar', channels=3).classes}"
+    except ImageError as error:
+        reason = str(error)
+
+    assert reason.startswith("x.tar")

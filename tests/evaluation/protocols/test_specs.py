@@ -1,0 +1,108 @@
+"""What metrics are called and which way is better."""
+
+import pytest
+from hypothesis import given, strategies as st
+
+from evaluation.protocols.presets import PRESETS
+from evaluation.protocols.specs import (
+    CLASSIFIER,
+    EXTRACTORS,
+    INCEPTION,
+    INCEPTION_2015_SHA256,
+    METRICS,
+    arrow,
+    badness,
+    default_metrics,
+    metric_label,
+    missing_needs,
+)
+
+RESERVED = {"FID", "KID", "IS", "Precision", "Recall", "Density", "Coverage"}
+digests = st.text("0123456789abcdef", min_size=64, max_size=64)
+
+
+def test_known_inception_weights_have_the_established_names() -> None:
+    labels = [metric_label(name, INCEPTION, INCEPTION_2015_SHA256) for name in METRICS]
+
+    assert labels[:4] == ["FID", "FID∞", "KID", "KID (100 subsets of 1000)"]
+    assert set(labels) >= RESERVED
+    assert len(set(labels)) == len(METRICS)
+
+
+def test_the_known_weights_are_those_their_file_name_speaks_of() -> None:
+    known = EXTRACTORS[INCEPTION].known_weights
+
+    assert list(known) == [INCEPTION_2015_SHA256]
+    assert all(f"-{digest[:8]}.pth" in name for digest, name in known.items())
+    assert all(len(digest) == 64 for digest in known)
+
+
+@given(metric=st.sampled_from(list(METRICS)), digest=digests)
+def test_no_other_weights_are_ever_called_fid(metric: str, digest: str) -> None:
+    labels = {metric_label(metric, CLASSIFIER, digest), metric_label(metric, INCEPTION, digest)}
+    labels.add(metric_label(metric, CLASSIFIER, INCEPTION_2015_SHA256))
+
+    assert not labels & RESERVED
+    assert not any("FID" in label or "KID" in label for label in labels)
+
+
+def test_other_features_are_named_in_the_label() -> None:
+    digest = "1a2b3c4d" + "0" * 56
+
+    classifier = [metric_label(name, CLASSIFIER, digest) for name in METRICS]
+
+    assert classifier[:6] == [
+        "FD[classifier]",
+        "FD∞[classifier]",
+        "KD[classifier]",
+        "KD[classifier] (100 subsets of 1000)",
+        "CS[classifier]",
+        "CS[classifier] (10 splits)",
+    ]
+    assert metric_label("recall", CLASSIFIER, digest) == "PR[classifier] recall"
+    assert metric_label("fd", "torch-fidelity/vgg16", digest) == "FD[vgg16]"
+    assert len(set(classifier)) == len(METRICS)
+    assert metric_label("fd", INCEPTION, digest) == "FD[inception-v3-compat@1a2b3c4d]"
+
+
+def test_arrows_point_to_the_better_values() -> None:
+    arrows = {name: arrow(name) for name in ("fd", "kd", "is", "precision", "recall", "ct")}
+
+    assert arrows == {
+        "fd": "↓",
+        "kd": "↓",
+        "is": "↑",
+        "precision": "↑",
+        "recall": "↑",
+        "ct": "→ 0",
+    }
+
+
+def test_the_better_of_two_values_is_less_bad() -> None:
+    assert badness("fd", 1) < badness("fd", 2)
+    assert badness("recall", 0.9) < badness("recall", 0.8)
+    assert badness("ct", -1) == badness("ct", 1) < badness("ct", -2)
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+def test_default_metrics_need_nothing_that_an_extractor_does_not_give(extractor: str) -> None:
+    with_test, without = (default_metrics(extractor, held_out=held) for held in (True, False))
+
+    assert "fd" in with_test and "fd" in without
+    assert ("is" in with_test) == bool(EXTRACTORS[extractor].predicts)
+    assert set(without) <= set(with_test)
+
+
+def test_every_preset_measures_what_its_extractor_allows() -> None:
+    for preset in PRESETS.values():
+        names = preset.metrics or default_metrics(preset.extractor, held_out=True)
+        assert not any(missing_needs(name, preset.extractor, held_out=True) for name in names)
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="expected a metric of fd, fd_infinity, kd, "):
+        arrow("fid")
+    with pytest.raises(
+        ValueError, match="expected an extractor of inception-v3-compat, dataset-classifier"
+    ):
+        metric_label("fd", "vgg", "0" * 64)
