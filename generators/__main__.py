@@ -10,9 +10,9 @@ from typing import Any
 
 from generators.commands.arguments import build_parser
 from generators.commands.texts import options_text, presets_text, samplers_text
-from generators.configs import describe
-from generators.registry import FAMILIES, algorithm_names, get_spec
-from generators.specs import AlgorithmSpec
+from generators.specs.algorithms import AlgorithmSpec
+from generators.specs.options import describe
+from generators.specs.registry import FAMILIES, algorithm_names, get_spec
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130

@@ -30,7 +30,7 @@ from experiments.models import (
     Run,
     SampleSet,
 )
-from generators import registry
+from generators.specs import registry
 from jobs.models import ACTIVE, FINISHED, Job, Status, Worker
 
 J = TypeVar("J", bound=Job)

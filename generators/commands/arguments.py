@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 from generators.commands.texts import options_text, presets_text, samplers_text
 from generators.commands.values import above_zero, fractions, natural, positive, positives
-from generators.registry import ALGORITHMS, algorithm_names
-from generators.specs import PRESETS
+from generators.specs.algorithms import PRESETS
+from generators.specs.registry import ALGORITHMS, algorithm_names
 
 EXAMPLES = """examples:
   python -m generators list

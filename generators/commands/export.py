@@ -3,8 +3,8 @@
 import argparse
 
 from generators.commands.shared import check_parent, chosen_label, newest_checkpoint, say
-from generators.export import export_diffusers, export_safetensors
-from generators.sampling import load_generator
+from generators.trained.export import export_diffusers, export_safetensors
+from generators.trained.sampling import load_generator
 
 
 def export(options: argparse.Namespace) -> int:

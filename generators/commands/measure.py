@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from generators.commands.shared import open_generator, progress_bar, real_images, say
-from generators.measure import Measurement, measure as run_measure
+from generators.trained.measure import Measurement, measure as run_measure
 
 
 def measure(options: argparse.Namespace) -> int:

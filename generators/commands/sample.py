@@ -21,10 +21,10 @@ from generators.commands.shared import (
     stop_on_signal,
     wanted_labels,
 )
-from generators.configs import SamplerConfig
 from generators.images import grid_png, to_pil, write_npz
-from generators.registry import sampler_to_dict
-from generators.sampling import LoadedGenerator, Samples, SamplingStats, Stopped, draw_all
+from generators.specs.options import SamplerConfig
+from generators.specs.registry import sampler_to_dict
+from generators.trained.sampling import LoadedGenerator, Samples, SamplingStats, Stopped, draw_all
 
 GRID_IMAGES = 100
 

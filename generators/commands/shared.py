@@ -14,12 +14,17 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
-from generators.checkpoints import MANIFEST, CheckpointError, list_checkpoints, load_checkpoint
-from generators.configs import ConfigError, SamplerConfig
 from generators.images import LabelledImages
 from generators.packaged import read_data
-from generators.registry import parse_sampler
-from generators.sampling import LoadedGenerator, balanced_labels, load_generator
+from generators.specs.options import ConfigError, SamplerConfig
+from generators.specs.registry import parse_sampler
+from generators.trained.sampling import LoadedGenerator, balanced_labels, load_generator
+from generators.training.checkpoints import (
+    MANIFEST,
+    CheckpointError,
+    list_checkpoints,
+    load_checkpoint,
+)
 
 
 def newest_checkpoint(path: Path) -> Path:

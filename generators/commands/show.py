@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from generators import hooks
 from generators.commands.shared import (
     check_file,
     chosen_sampler,
@@ -15,7 +14,8 @@ from generators.commands.shared import (
     say,
 )
 from generators.images import channels_last, grid_png, write_arrays, write_npz
-from generators.registry import sampler_to_dict
+from generators.specs.registry import sampler_to_dict
+from generators.trained import inspection as hooks
 
 GRID_PAIRS = 50
 PAIRS_IN_A_ROW = 5

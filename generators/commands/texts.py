@@ -1,7 +1,7 @@
 """What `--help` and `list` say of algorithms: all from their configuration classes (torch-free)."""
 
-from generators.configs import FieldSpec, describe
-from generators.specs import AlgorithmSpec
+from generators.specs.algorithms import AlgorithmSpec
+from generators.specs.options import FieldSpec, describe
 
 
 def options_text(spec: AlgorithmSpec) -> str:

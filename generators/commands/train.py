@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from generators.checkpoints import list_checkpoints
 from generators.commands.shared import (
     StopRequest,
     assignments,
@@ -21,14 +20,15 @@ from generators.commands.shared import (
     say,
     stop_on_signal,
 )
-from generators.configs import TrainingConfig
-from generators.losses import LossLog
 from generators.packaged import read_data
-from generators.parallel import Team, joined
-from generators.registry import get_spec, parse_config
-from generators.specs import AlgorithmSpec
-from generators.steps import Progress
-from generators.training import Budget, Diverged, TrainingResult, train as run_training
+from generators.specs.algorithms import AlgorithmSpec
+from generators.specs.options import TrainingConfig
+from generators.specs.registry import get_spec, parse_config
+from generators.training.checkpoints import list_checkpoints
+from generators.training.loop import Budget, Diverged, TrainingResult, train as run_training
+from generators.training.loss_log import LossLog
+from generators.training.parallel import Team, joined
+from generators.training.steps import Progress
 
 EXIT_DIVERGED = 3
 

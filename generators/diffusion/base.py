@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from generators.base import Algorithm, Phase, Shape
-from generators.diffusion.configs import DenoiserConfig
+from generators.algorithm.contract import Algorithm, Phase, Shape
+from generators.algorithm.layers import labels_or_zeros
 from generators.diffusion.denoiser import Denoiser
-from generators.layers import labels_or_zeros
+from generators.specs.diffusion import DenoiserConfig
 
 
 class DiffusionModel(Algorithm):

@@ -18,16 +18,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from generators.base import Batch, Context, OnStep, Shape, expect_sampler
-from generators.configs import SamplerConfig
+from generators.algorithm.contract import Batch, Context, OnStep, Shape, expect_sampler
+from generators.algorithm.layers import labels_or_zeros
+from generators.algorithm.noise import NoiseSource
 from generators.diffusion.base import DiffusionModel
-from generators.diffusion.configs import DDPMConfig, DiffusionSampler
 from generators.diffusion.likelihood import discrete_vlb
 from generators.diffusion.losses import by_quarter, chances_of
 from generators.diffusion.samplers import sample_path
 from generators.diffusion.schedules import make_schedule
-from generators.layers import labels_or_zeros
-from generators.noise import NoiseSource
+from generators.specs.diffusion import DDPMConfig, DiffusionSampler
+from generators.specs.options import SamplerConfig
 
 
 class DDPM(DiffusionModel):

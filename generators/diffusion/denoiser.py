@@ -6,10 +6,10 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.base import Shape
-from generators.diffusion.configs import DenoiserConfig, multipliers
+from generators.algorithm.contract import Shape
+from generators.algorithm.layers import halvings
 from generators.diffusion.dit import DiT
-from generators.layers import halvings
+from generators.specs.diffusion import DenoiserConfig, multipliers
 
 LARGEST_DEPTH = 4  # resolutions of the U-Net by default
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.base import Shape
+from generators.algorithm.contract import Shape
 
 FREQUENCIES = 128  # of the time's embedding, each with a sine and a cosine
 LONGEST_PERIOD = 10_000.0

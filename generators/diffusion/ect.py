@@ -18,12 +18,21 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from generators.base import Batch, Context, OnStep, Phase, Step, Undefined, expect_sampler, reported
-from generators.configs import SamplerConfig
-from generators.diffusion.configs import ConsistencySampler, ECTConfig
+from generators.algorithm.contract import (
+    Batch,
+    Context,
+    OnStep,
+    Phase,
+    Step,
+    Undefined,
+    expect_sampler,
+    reported,
+)
+from generators.algorithm.noise import NoiseSource
 from generators.diffusion.edm import EDM, per_image
 from generators.diffusion.losses import by_quarter
-from generators.noise import NoiseSource
+from generators.specs.diffusion import ConsistencySampler, ECTConfig
+from generators.specs.options import SamplerConfig
 
 TINY = 1e-6  # rounds off the root, whose slope at 0 is infinite
 

@@ -15,15 +15,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from generators.base import Batch, Context, OnStep, Shape, expect_sampler
-from generators.configs import SamplerConfig
+from generators.algorithm.contract import Batch, Context, OnStep, Shape, expect_sampler
+from generators.algorithm.layers import labels_or_zeros
+from generators.algorithm.noise import NoiseSource
 from generators.diffusion.base import DiffusionModel
-from generators.diffusion.configs import (
-    EDMConfig,
-    EDMHeunSampler,
-    EDMSampler,
-    EDMSolverSampler,
-)
 from generators.diffusion.likelihood import continuous_vlb
 from generators.diffusion.losses import by_quarter
 from generators.diffusion.walks import (
@@ -35,8 +30,13 @@ from generators.diffusion.walks import (
     walk_euler,
     walk_heun,
 )
-from generators.layers import labels_or_zeros
-from generators.noise import NoiseSource
+from generators.specs.diffusion import (
+    EDMConfig,
+    EDMHeunSampler,
+    EDMSampler,
+    EDMSolverSampler,
+)
+from generators.specs.options import SamplerConfig
 
 TIME_SCALE = 100.0
 

@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.special import ndtr
 
-from generators.base import Batch, Context, OnStep, Shape, expect_sampler
-from generators.configs import SamplerConfig
+from generators.algorithm.contract import Batch, Context, OnStep, Shape, expect_sampler
+from generators.algorithm.layers import labels_or_zeros
+from generators.algorithm.noise import NoiseSource
 from generators.diffusion.base import DiffusionModel
-from generators.diffusion.configs import DiffusionSampler, FlowConfig, HeunSampler
 from generators.diffusion.edm import per_image
 from generators.diffusion.likelihood import continuous_vlb
 from generators.diffusion.losses import by_quarter
 from generators.diffusion.walks import even_levels, walk_euler, walk_heun
-from generators.layers import labels_or_zeros
-from generators.noise import NoiseSource
+from generators.specs.diffusion import DiffusionSampler, FlowConfig, HeunSampler
+from generators.specs.options import SamplerConfig
 
 TIME_SCALE = 1000.0
 EARLIEST, LATEST = 0.002, 0.999  # of the bound on the likelihood: log SNR is infinite at the ends

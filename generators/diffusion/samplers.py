@@ -10,15 +10,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from generators.base import OnStep, Shape, Step, reported
-from generators.diffusion.configs import (
+from generators.algorithm.contract import OnStep, Shape, Step, reported
+from generators.algorithm.noise import NoiseSource
+from generators.diffusion.schedules import Schedule
+from generators.specs.diffusion import (
     DDIMSampler,
     DDPMSampler,
     DiffusionSampler,
     DPMSolverSampler,
 )
-from generators.diffusion.schedules import Schedule
-from generators.noise import NoiseSource
 
 PredictX0 = Callable[[Tensor, int], Tensor]
 

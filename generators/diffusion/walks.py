@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from generators.base import OnStep, Step, reported
-from generators.noise import NoiseSource
+from generators.algorithm.contract import OnStep, Step, reported
+from generators.algorithm.noise import NoiseSource
 
 RHO = 7.0
 

@@ -7,12 +7,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from generators.base import Algorithm, Batch, Context, OnStep, Phase, Shape, expect_sampler
-from generators.configs import DirectSampler, SamplerConfig
+from generators.algorithm.contract import (
+    Algorithm,
+    Batch,
+    Context,
+    OnStep,
+    Phase,
+    Shape,
+    expect_sampler,
+)
+from generators.algorithm.layers import labels_or_zeros
+from generators.algorithm.noise import NoiseSource
 from generators.gan.augment import augment
-from generators.gan.configs import GANConfig
-from generators.layers import labels_or_zeros
-from generators.noise import NoiseSource
+from generators.specs.gan import GANConfig
+from generators.specs.options import DirectSampler, SamplerConfig
 
 Loss = tuple[Tensor, dict[str, Tensor]]
 

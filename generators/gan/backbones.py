@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.base import Shape
-from generators.gan.configs import GANConfig
-from generators.layers import ConditionalBatchNorm2d, halvings
+from generators.algorithm.contract import Shape
+from generators.algorithm.layers import ConditionalBatchNorm2d, halvings
+from generators.specs.gan import GANConfig
 
 MOST_CHANNELS = 512
 CLASS_STD = 0.5  # of the classes' first shifts, in a generator; of their scales half as much

@@ -11,10 +11,10 @@ projection head (Miyato and Koyama, 2018). The `paper` preset's budget is that o
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.base import Context, Shape
+from generators.algorithm.contract import Context, Shape
 from generators.gan.adversarial import GAN, Loss, verdicts
 from generators.gan.backbones import Discriminator, Generator
-from generators.gan.configs import DCGANConfig
+from generators.specs.gan import DCGANConfig
 
 INITIAL_STD = 0.02  # of weights
 

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.base import Context, Phase, Shape
+from generators.algorithm.contract import Context, Phase, Shape
+from generators.algorithm.layers import halvings
 from generators.gan.adversarial import GAN, Loss, verdicts
 from generators.gan.backbones import ProjectionHead
-from generators.gan.configs import R3GANConfig
-from generators.layers import halvings
+from generators.specs.gan import R3GANConfig
 
 SLOPE = 0.2  # of the leaky ReLU below 0
 GAIN = math.sqrt(2 / (1 + SLOPE**2))  # keeps the variance through a leaky ReLU (He et al., 2015)

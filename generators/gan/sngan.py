@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # its usual name
 from torch.nn.utils.parametrizations import spectral_norm
 
-from generators.base import Context, Shape
+from generators.algorithm.contract import Context, Shape
 from generators.gan.adversarial import GAN, Loss, verdicts
 from generators.gan.backbones import Discriminator, Generator
-from generators.gan.configs import SNGANConfig
+from generators.specs.gan import SNGANConfig
 
 
 class SNGAN(GAN):

@@ -10,10 +10,10 @@ conditional batch normalisation instead of an auxiliary classifier.
 import torch
 from torch import Tensor
 
-from generators.base import Context, Shape
+from generators.algorithm.contract import Context, Shape
 from generators.gan.adversarial import GAN, Loss, verdicts
 from generators.gan.backbones import Discriminator, Generator
-from generators.gan.configs import WGANGPConfig
+from generators.specs.gan import WGANGPConfig
 
 
 class WGANGP(GAN):

@@ -21,11 +21,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.base import Algorithm, Batch, Context, OnStep, Phase, Shape, expect_sampler
-from generators.configs import DirectSampler, SamplerConfig
-from generators.layers import labels_or_zeros
-from generators.noise import NoiseSource
-from generators.vae.configs import ConvVAEConfig, GMMSampler
+from generators.algorithm.contract import (
+    Algorithm,
+    Batch,
+    Context,
+    OnStep,
+    Phase,
+    Shape,
+    expect_sampler,
+)
+from generators.algorithm.layers import labels_or_zeros
+from generators.algorithm.noise import NoiseSource
+from generators.specs.options import DirectSampler, SamplerConfig
+from generators.specs.vae import ConvVAEConfig, GMMSampler
 from generators.vae.grids import cropped, depth_for, grid_of, padded
 from generators.vae.likelihoods import (
     SMALLEST_VARIANCE,

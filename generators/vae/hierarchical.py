@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.base import (
+from generators.algorithm.contract import (
     Algorithm,
     Batch,
     Context,
@@ -33,10 +33,10 @@ from generators.base import (
     expect_sampler,
     reported,
 )
-from generators.configs import SamplerConfig
-from generators.layers import labels_or_zeros
-from generators.noise import NoiseSource
-from generators.vae.configs import HierarchicalSampler, HierarchicalVAEConfig, counts
+from generators.algorithm.layers import labels_or_zeros
+from generators.algorithm.noise import NoiseSource
+from generators.specs.options import SamplerConfig
+from generators.specs.vae import HierarchicalSampler, HierarchicalVAEConfig, counts
 from generators.vae.logistic import LogisticMixtures, parameters_per_pixel
 
 ACTIVE_NATS = 0.01  # a unit of less KL, on average over images, is not used

@@ -23,8 +23,8 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from generators.configs import ConfigError
-from generators.noise import NoiseSource
+from generators.algorithm.noise import NoiseSource
+from generators.specs.options import ConfigError
 
 MOST_CODES = 50_000  # per class; more say nothing new of its density
 MOST_NUMBERS = 2**24  # in all covariances: classes are many, then each has fewer Gaussians

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.base import (
+from generators.algorithm.contract import (
     Algorithm,
     Batch,
     Context,
@@ -38,10 +38,10 @@ from generators.base import (
     Step,
     expect_sampler,
 )
-from generators.configs import SamplerConfig
-from generators.layers import labels_or_zeros
-from generators.noise import NoiseSource
-from generators.vae.configs import AutoregressiveSampler, VQVAEConfig
+from generators.algorithm.layers import labels_or_zeros
+from generators.algorithm.noise import NoiseSource
+from generators.specs.options import SamplerConfig
+from generators.specs.vae import AutoregressiveSampler, VQVAEConfig
 from generators.vae.grids import cropped, grid_of, padded
 from generators.vae.likelihoods import RunningError, bits_per_value, log_discretised_gaussian
 from generators.vae.transformer import CausalTransformer, choose

@@ -8,8 +8,8 @@ from rest_framework import serializers
 from api.options import config_schema, samplers_schema
 from api.serializers import BudgetSerializer
 from experiments.specification import MAX_MEMORY_GB
-from generators import registry
-from generators.specs import PRESETS
+from generators.specs import registry
+from generators.specs.algorithms import PRESETS
 
 
 @extend_schema_field(config_schema())

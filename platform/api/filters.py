@@ -8,7 +8,7 @@ from django.db.models import Model, QuerySet
 from catalog.models import Protocol
 from experiments import progress
 from experiments.models import Evaluation, Experiment, Run, SampleSet
-from generators import registry
+from generators.specs import registry
 from jobs.models import Status
 
 M = TypeVar("M", bound=Model)

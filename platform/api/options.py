@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from generators import registry
-from generators.configs import FieldSpec, Value, describe
-from generators.specs import AlgorithmSpec
+from generators.specs import registry
+from generators.specs.algorithms import AlgorithmSpec
+from generators.specs.options import FieldSpec, Value, describe
 
 JSON_TYPES = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"}
 Schema = dict[str, Any]

@@ -7,8 +7,8 @@ from typing import Any
 
 from experiments.models import Checkpoint, Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.overview import Work, describe
-from generators import registry
-from generators.configs import FieldSpec, describe as describe_config
+from generators.specs import registry
+from generators.specs.options import FieldSpec, describe as describe_config
 from jobs.models import Job, Status
 
 ABSENT = object()

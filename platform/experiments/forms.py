@@ -23,9 +23,9 @@ from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Experiment
 from experiments.specification import MAX_ENTRIES, SpecificationError, read_experiment
-from generators import registry
-from generators.configs import FieldSpec, describe, to_dict
-from generators.specs import PRESETS, AlgorithmSpec, Family
+from generators.specs import registry
+from generators.specs.algorithms import PRESETS, AlgorithmSpec, Family
+from generators.specs.options import FieldSpec, describe, to_dict
 
 Block = dict[str, str]  # what was typed in an entry's block, by field
 CONFIG = "config-"  # a block's fields whose names begin so are those of the configuration

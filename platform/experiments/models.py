@@ -13,7 +13,7 @@ from django.utils import timezone
 from catalog import stored
 from catalog.models import Dataset, Protocol
 from experiments import controls
-from generators import registry
+from generators.specs import registry
 from jobs.models import ACTIVE, Job, Status
 
 

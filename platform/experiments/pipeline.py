@@ -27,7 +27,10 @@ from evaluation.protocols import specs
 from evaluation.scoring import controls, evaluate as scoring
 from experiments import services
 from experiments.models import Evaluation, Run, SampleSet
-from generators import images, registry, sampling, training
+from generators import images
+from generators.specs import registry
+from generators.trained import sampling
+from generators.training import loop as training
 from jobs import lifecycle
 from jobs.execution import Heartbeat, Stopped
 from jobs.lifecycle import JobError

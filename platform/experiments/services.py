@@ -22,7 +22,7 @@ from experiments.models import (
 )
 from experiments.resubmission import differences
 from experiments.specification import ExperimentSpec, SpecificationError, read_experiment
-from generators import registry
+from generators.specs import registry
 from jobs import lifecycle
 from jobs.models import Job, JobEvent, Queue
 

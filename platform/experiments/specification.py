@@ -10,8 +10,8 @@ from typing import Any
 
 from catalog.models import Dataset, Protocol
 from experiments import controls
-from generators import registry
-from generators.configs import (
+from generators.specs import registry
+from generators.specs.options import (
     LARGEST_SIDE,
     SMALLEST_SIDE,
     ConfigError,

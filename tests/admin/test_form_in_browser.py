@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Role
-from generators import registry
-from generators.specs import Preset
+from generators.specs import registry
+from generators.specs.algorithms import Preset
 from tests import factories
 from tests.admin.pages import ADD
 from tests.browsers import CHROMIUM, chromium

@@ -12,9 +12,9 @@ from accounts.models import Role, User
 from catalog.models import Protocol
 from experiments.forms import offers, read_sampler, read_seeds, sampler_words
 from experiments.models import Experiment, Run
-from generators import registry
-from generators.configs import FieldSpec, describe, to_dict
-from generators.specs import Preset
+from generators.specs import registry
+from generators.specs.algorithms import Preset
+from generators.specs.options import FieldSpec, describe, to_dict
 from tests import factories
 from tests.admin.pages import ADD, THREE, Form, Typed, filled, open_form, read_form
 

@@ -22,9 +22,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from generators import registry
-from generators.configs import describe
-from generators.specs import PRESETS
+from generators.specs import registry
+from generators.specs.algorithms import PRESETS
+from generators.specs.options import describe
 from jobs.models import Status
 from tests import factories
 

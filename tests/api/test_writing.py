@@ -12,9 +12,9 @@ from accounts.models import User
 from catalog.models import Protocol
 from experiments.comparison import config_tables
 from experiments.models import Experiment, Run
-from generators import registry
-from generators.configs import to_dict
-from generators.specs import Preset
+from generators.specs import registry
+from generators.specs.algorithms import Preset
+from generators.specs.options import to_dict
 from jobs.models import Status
 from tests import factories
 

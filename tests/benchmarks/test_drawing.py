@@ -10,10 +10,10 @@ import torch
 from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-from generators.diffusion.configs import DDIMSampler, DDPMConfig
-from generators.noise import NoiseSource
-from generators.sampling import draw_from, load_generator
-from generators.training import Budget, train
+from generators.algorithm.noise import NoiseSource
+from generators.specs.diffusion import DDIMSampler, DDPMConfig
+from generators.trained.sampling import draw_from, load_generator
+from generators.training.loop import Budget, train
 from tests.benchmarks.conftest import Race
 from tests.benchmarks.test_training import DEVICE, pictures
 

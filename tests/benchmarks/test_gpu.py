@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from generators.base import build_algorithm
-from generators.batches import ImageStream
-from generators.budgets import Budget
-from generators.configs import TrainingConfig
-from generators.numerics import flushing_denormals
-from generators.registry import ALGORITHMS, get_spec, parse_config
-from generators.steps import Training
+from generators.algorithm.contract import build_algorithm
+from generators.algorithm.numerics import flushing_denormals
+from generators.specs.options import TrainingConfig
+from generators.specs.registry import ALGORITHMS, get_spec, parse_config
+from generators.training.batches import ImageStream
+from generators.training.budgets import Budget
+from generators.training.steps import Training
 from tests.gpu import MARKS
 
 pytestmark = MARKS

@@ -24,13 +24,13 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from generators.base import Algorithm, build_algorithm
-from generators.batches import ImageStream
-from generators.budgets import Budget
-from generators.configs import TrainingConfig
-from generators.numerics import flushing_denormals
-from generators.registry import get_spec, parse_config
-from generators.steps import Training
+from generators.algorithm.contract import Algorithm, build_algorithm
+from generators.algorithm.numerics import flushing_denormals
+from generators.specs.options import TrainingConfig
+from generators.specs.registry import get_spec, parse_config
+from generators.training.batches import ImageStream
+from generators.training.budgets import Budget
+from generators.training.steps import Training
 from tests.benchmarks.conftest import Race
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -72,7 +72,7 @@ def our_steps(name: str, config: TrainingConfig, images: np.ndarray, steps: int)
 
 def bare_steps(name: str, config: TrainingConfig, images: np.ndarray, steps: int) -> float:
     """Train as one would in a script: shuffle, loss, backward, clip, fused AdamW; no average."""
-    from generators.base import Context  # noqa: PLC0415  # one contestant's alone
+    from generators.algorithm.contract import Context  # noqa: PLC0415  # one contestant's alone
 
     model = model_of(name, images.shape[-1], config)
     (phase,) = model.phases()

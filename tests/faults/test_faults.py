@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from evaluation.imagesets.atomic import sha256_of
-from generators.checkpoints import WEIGHTS
+from generators.training.checkpoints import WEIGHTS
 from tests.experiments.test_workers import jobs, submit, wait_for_status
 from tests.faults.conftest import Fault, Outcome, Place
 from tests.servers import wait_until

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from generators.configs import TrainingConfig
-from generators.diffusion.configs import DDPMConfig, ECTConfig, EDMConfig, FlowConfig
-from generators.gan.configs import DCGANConfig, R3GANConfig, SNGANConfig, WGANGPConfig
-from generators.training import Budget, TrainingResult, train
-from generators.vae.configs import ConvVAEConfig, HierarchicalVAEConfig, VQVAEConfig
+from generators.specs.diffusion import DDPMConfig, ECTConfig, EDMConfig, FlowConfig
+from generators.specs.gan import DCGANConfig, R3GANConfig, SNGANConfig, WGANGPConfig
+from generators.specs.options import TrainingConfig
+from generators.specs.vae import ConvVAEConfig, HierarchicalVAEConfig, VQVAEConfig
+from generators.training.loop import Budget, TrainingResult, train
 
 TINY: dict[str, TrainingConfig] = {
     "gan.dcgan": DCGANConfig(

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from evaluation.imagesets.atomic import sha256_of
-from generators import training
-from generators.checkpoints import WEIGHTS
-from generators.parallel import Team, joined
-from generators.steps import Training
+from generators.training import loop as training
+from generators.training.checkpoints import WEIGHTS
+from generators.training.parallel import Team, joined
+from generators.training.steps import Training
 from tests.generators.conftest import TINY, train_tiny
 
 ALGORITHMS = ("gan.sngan", "vae.conv", "diffusion.ddpm")

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from evaluation.imagesets.atomic import sha256_of
-from generators import training
 from generators.__main__ import main
-from generators.checkpoints import WEIGHTS, list_checkpoints
 from generators.commands import train as train_command
 from generators.commands.arguments import build_parser
-from generators.configs import describe
 from generators.images import read_images, write_npz
-from generators.losses import LossLog
-from generators.registry import ALGORITHMS, FAMILIES
-from generators.training import TrainingResult
+from generators.specs.options import describe
+from generators.specs.registry import ALGORITHMS, FAMILIES
+from generators.training import loop as training
+from generators.training.checkpoints import WEIGHTS, list_checkpoints
+from generators.training.loop import TrainingResult
+from generators.training.loss_log import LossLog
 from tests.generators.conftest import TINY, make_data, train_tiny
 
 COMMANDS = (
@@ -541,7 +541,7 @@ def test_an_interrupted_training_saves_a_checkpoint_and_the_same_command_goes_on
 
 KILLED_AT_STEP_14 = """
 import itertools, os, signal, sys
-from generators import steps
+from generators.training import steps
 from generators.__main__ import main
 
 count, step = itertools.count(), steps.Training.step

@@ -12,15 +12,15 @@ import pytest
 import torch
 
 from evaluation.imagesets.atomic import sha256_of
-from generators import training
-from generators.base import Algorithm, Batch, Context, Phase, build_algorithm
-from generators.checkpoints import WEIGHTS, list_checkpoints, load_checkpoint
-from generators.configs import SamplerConfig
+from generators.algorithm.contract import Algorithm, Batch, Context, Phase, build_algorithm
+from generators.algorithm.noise import NoiseSource
 from generators.images import to_float
-from generators.noise import NoiseSource
-from generators.registry import ALGORITHMS, check_sampler, get_spec, parse_sampler
-from generators.sampling import balanced_labels, draw, draw_all, load_generator
-from generators.training import TrainingResult
+from generators.specs.options import SamplerConfig
+from generators.specs.registry import ALGORITHMS, check_sampler, get_spec, parse_sampler
+from generators.trained.sampling import balanced_labels, draw, draw_all, load_generator
+from generators.training import loop as training
+from generators.training.checkpoints import WEIGHTS, list_checkpoints, load_checkpoint
+from generators.training.loop import TrainingResult
 from tests.generators.conftest import TINY, exactly, make_data, train_tiny
 
 FAST: dict[str, dict[str, float]] = {

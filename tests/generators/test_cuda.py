@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from generators import training
-from generators.base import build_algorithm
-from generators.batches import ImageStream
-from generators.budgets import Budget
-from generators.checkpoints import load_checkpoint
-from generators.registry import parse_config
-from generators.sampling import balanced_labels, draw, draw_all, load_generator
-from generators.steps import Training
-from generators.training import TrainingResult
+from generators.algorithm.contract import build_algorithm
+from generators.specs.registry import parse_config
+from generators.trained.sampling import balanced_labels, draw, draw_all, load_generator
+from generators.training import loop as training
+from generators.training.batches import ImageStream
+from generators.training.budgets import Budget
+from generators.training.checkpoints import load_checkpoint
+from generators.training.loop import TrainingResult
+from generators.training.steps import Training
 from tests.generators.conftest import TINY, make_data, train_tiny
 from tests.generators.test_conformance import (
     every_algorithm,

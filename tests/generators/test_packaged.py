@@ -6,9 +6,9 @@ import torch
 
 from catalog.preparation import prepare_digits
 from evaluation.imagesets.in_memory import read_images as read_with_evaluation
-from generators.batches import ImageStream
 from generators.images import ImagesError, write_npz
 from generators.packaged import read_data
+from generators.training.batches import ImageStream
 from tests.generators.conftest import exactly, make_data
 
 

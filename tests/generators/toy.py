@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from generators.base import Algorithm, Batch, Context, OnStep, Phase, Step, reported
-from generators.configs import DirectSampler, SamplerConfig, TrainingConfig
-from generators.noise import NoiseSource
-from generators.sampling import LoadedGenerator
+from generators.algorithm.contract import Algorithm, Batch, Context, OnStep, Phase, Step, reported
+from generators.algorithm.noise import NoiseSource
+from generators.specs.options import DirectSampler, SamplerConfig, TrainingConfig
+from generators.trained.sampling import LoadedGenerator
 
 STEPS = 5
 SAMPLER = DirectSampler()

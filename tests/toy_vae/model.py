@@ -6,9 +6,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from generators.base import Algorithm, Batch, Context, OnStep, Phase, Shape, expect_sampler
-from generators.configs import DirectSampler, SamplerConfig
-from generators.noise import NoiseSource
+from generators.algorithm.contract import (
+    Algorithm,
+    Batch,
+    Context,
+    OnStep,
+    Phase,
+    Shape,
+    expect_sampler,
+)
+from generators.algorithm.noise import NoiseSource
+from generators.specs.options import DirectSampler, SamplerConfig
 
 from .spec import ToyConfig
 

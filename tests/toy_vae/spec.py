@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from generators.configs import DirectSampler, TrainingConfig, option
-from generators.specs import AlgorithmSpec, Preset, samplers_by_name
+from generators.specs.algorithms import AlgorithmSpec, Preset, samplers_by_name
+from generators.specs.options import DirectSampler, TrainingConfig, option
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from django.test import Client
 from accounts.models import Role
 from experiments import overview
 from experiments.models import Experiment, LossPoint, Run
-from generators import registry
-from generators.configs import describe
+from generators.specs import registry
+from generators.specs.options import describe
 from jobs.models import FINISHED, Job, Status
 from tests import factories
 from tests.web import html, scenes

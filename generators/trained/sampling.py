@@ -1,0 +1,349 @@
+"""From a checkpoint to images: one seed per image, and what drawing them costs."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from generators.algorithm.contract import (
+    Algorithm,
+    OnStep,
+    Shape,
+    build_algorithm,
+    count_parameters,
+)
+from generators.algorithm.noise import NoiseSource
+from generators.algorithm.numerics import flushing_denormals, memory_format
+from generators.images import to_uint8
+from generators.specs.options import ConfigError, SamplerConfig, TrainingConfig, parse
+from generators.specs.registry import check_sampler, get_spec
+from generators.training.checkpoints import CheckpointError, load_checkpoint
+from generators.training.state import with_prefix
+
+LATENCY_REPEATS = 20  # of one image drawn alone, after one that does not count
+LATENCY_SECONDS = 3.0  # after which it is not repeated again
+LARGEST_BATCH = 1024  # images at once on a GPU, where they fit
+CPU_BATCH = 100
+
+
+@dataclass(frozen=True)
+class LoadedGenerator:
+    """A trained generator, ready to draw from; its networks hold the averaged weights."""
+
+    algorithm: str
+    config: TrainingConfig
+    num_classes: int  # 0 = unconditional
+    classes: list[str]  # names of the classes, empty when unknown
+    shape: Shape
+    parameters: int
+    images_seen: int
+    device: torch.device
+    model: Algorithm = field(repr=False)
+
+    @property
+    def averages(self) -> dict[str, nn.Module]:
+        """Return every averaged network by name."""
+        return self.model.networks
+
+
+@dataclass(frozen=True)
+class SamplingStats:
+    """What drawing costs."""
+
+    nfe: int  # network evaluations per image, counted
+    images_per_second: float
+    latency_seconds: float  # of one image drawn alone, median
+    latency_p95_seconds: float  # its 95th percentile
+    batch_size: int  # images drawn at once for `images_per_second`
+    peak_memory_bytes: int | None  # of tensors on a GPU; not measured on the CPU
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images, their labels, and what they cost."""
+
+    pixels: np.ndarray  # (N, C, H, W) uint8
+    labels: np.ndarray | None  # (N,) int64
+    stats: SamplingStats
+
+
+class Stopped(Exception):  # not an error
+    """should_stop said so before all images were drawn."""
+
+
+def load_generator(
+    checkpoint_path: Path, *, device: str = "cpu", sha256: str | None = None
+) -> LoadedGenerator:
+    """Return the generator a checkpoint holds.
+
+    Args:
+        checkpoint_path: the checkpoint's folder.
+        device: a torch device.
+        sha256: of the manifest, as `SavedCheckpoint` has it; None trusts the manifest.
+
+    Raises:
+        CheckpointError: if the checkpoint is missing, damaged or makes no sense.
+    """
+    manifest, tensors = load_checkpoint(checkpoint_path, sha256=sha256)
+    try:
+        model, config = _build(manifest)
+        for name in (*model.sampling_networks, *model.other_networks):
+            model.networks[name].load_state_dict(with_prefix(tensors, f"ema/{name}/"))
+    except (ConfigError, ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{checkpoint_path}: {error}") from error
+    place = torch.device(device)
+    model.networks = {
+        name: _for_inference(model.networks[name], place)
+        for name in (*model.sampling_networks, *model.other_networks)
+    }
+    return LoadedGenerator(
+        algorithm=manifest["algorithm"],
+        config=config,
+        num_classes=model.num_classes,
+        classes=_class_names(manifest),
+        shape=model.shape,
+        parameters=count_parameters(model),
+        images_seen=manifest["images_seen"],
+        device=place,
+        model=model,
+    )
+
+
+def _for_inference(network: nn.Module, device: torch.device) -> nn.Module:
+    placed: nn.Module = network.to(device).to(memory_format=memory_format(device, [network]))
+    return placed.eval().requires_grad_(False)
+
+
+def _build(manifest: dict[str, Any]) -> tuple[Algorithm, TrainingConfig]:
+    spec = get_spec(manifest["algorithm"])
+    config = parse(spec.config, manifest["config"])
+    channels, height, width = (int(number) for number in manifest["shape"])
+    model = build_algorithm(
+        spec.name,
+        config,
+        shape=(channels, height, width),
+        num_classes=manifest["num_classes"],
+        seed=0,
+    )
+    return model, config
+
+
+def _class_names(manifest: dict[str, Any]) -> list[str]:
+    names = manifest.get("classes")
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def draw(
+    generator: LoadedGenerator,
+    sampler: SamplerConfig,
+    *,
+    seeds: Sequence[int],
+    labels: np.ndarray | None,
+    batch_size: int,
+    on_batch: Callable[[int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    on_step: OnStep | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield images batch by batch, (n, C, H, W) uint8.
+
+    Image i depends on seed i and label i alone. On one machine the batch size leaves it as it is,
+    up to the rounding of the last grey level.
+
+    Args:
+        generator: what to draw from.
+        sampler: one of its algorithm's samplers.
+        seeds: one for each image.
+        labels: (N,) whole numbers for a conditional generator, None for another.
+        batch_size: images per batch.
+        on_batch: told the number of images drawn so far.
+        should_stop: asked before each batch.
+        on_step: told of each step of each batch's walk, where the sampler walks in steps.
+
+    Raises:
+        ConfigError: if the model cannot be sampled this way.
+        ValueError: if the labels do not fit the generator.
+        Stopped: if should_stop says so.
+    """
+    check_sampler(sampler, generator.config)
+    wanted = as_labels(generator, labels, len(seeds))
+    for start in range(0, len(seeds), batch_size):
+        if should_stop is not None and should_stop():
+            raise Stopped(f"stopped after {start} of {len(seeds)} images")
+        part = slice(start, start + batch_size)
+        noise = NoiseSource(seeds[part], generator.device)
+        yield draw_from(
+            generator, sampler, noise, None if wanted is None else wanted[part], on_step=on_step
+        )
+        if on_batch is not None:
+            on_batch(min(start + batch_size, len(seeds)))
+
+
+@torch.inference_mode()
+def draw_from(
+    generator: LoadedGenerator,
+    sampler: SamplerConfig,
+    noise: NoiseSource,
+    labels: Tensor | None,
+    *,
+    on_step: OnStep | None = None,
+) -> np.ndarray:
+    """Return one image per stream of noise, (n, C, H, W) uint8; labels: (n,) int64, on the device.
+
+    Raises:
+        ConfigError: if the model cannot be sampled this way.
+    """
+    check_sampler(sampler, generator.config)
+    with flushing_denormals():
+        images = generator.model.sample(generator.averages, labels, noise, sampler, on_step)
+    pixels: np.ndarray = to_uint8(images).cpu().numpy()
+    return pixels
+
+
+def as_labels(generator: LoadedGenerator, labels: np.ndarray | None, count: int) -> Tensor | None:
+    """Return the labels as the generator takes them: (count,) int64 on its device, or None.
+
+    Raises:
+        ValueError: if they do not fit the generator.
+    """
+    if not generator.num_classes:
+        if labels is not None:
+            raise ValueError("expected no labels: the generator is unconditional")
+        return None
+    if labels is None or labels.shape != (count,):
+        got = "none" if labels is None else f"shape {labels.shape}"
+        raise ValueError(f"expected {count} labels, got {got}")
+    if count and not 0 <= labels.min() <= labels.max() < generator.num_classes:
+        raise ValueError(
+            f"expected labels in 0..{generator.num_classes - 1}, got {labels.min()}..{labels.max()}"
+        )
+    return torch.from_numpy(labels.astype(np.int64)).to(generator.device)
+
+
+def draw_all(
+    generator: LoadedGenerator,
+    sampler: SamplerConfig,
+    *,
+    seeds: Sequence[int],
+    labels: np.ndarray | None,
+    batch_size: int | None = None,
+    on_batch: Callable[[int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Samples:
+    """Return all images at once, with what they cost; arguments and errors as for `draw`.
+
+    Without a batch size it is the largest that fits. A batch that is not counted comes first:
+    a device's first one chooses kernels and allocates memory.
+    """
+    if not seeds:
+        raise ValueError("expected at least one seed")
+    if batch_size is None:
+        batch_size = _fitting_batch_size(generator, sampler, seeds, labels)
+    _reset_peak_memory(generator.device)
+    with _counting_evaluations(generator) as evaluations:
+        began = time.perf_counter()
+        batches = list(
+            draw(
+                generator,
+                sampler,
+                seeds=seeds,
+                labels=labels,
+                batch_size=batch_size,
+                on_batch=on_batch,
+                should_stop=should_stop,
+            )
+        )
+        seconds = time.perf_counter() - began
+    peak = _peak_memory(generator.device)
+    latencies = _latencies(generator, sampler, labels)
+    stats = SamplingStats(
+        nfe=round(evaluations.rows / len(seeds)),
+        images_per_second=len(seeds) / seconds,
+        latency_seconds=float(np.median(latencies)),
+        latency_p95_seconds=float(np.percentile(latencies, 95)),
+        batch_size=min(batch_size, len(seeds)),
+        peak_memory_bytes=peak,
+    )
+    kept = labels.astype(np.int64) if labels is not None else None
+    return Samples(np.concatenate(batches), kept, stats)
+
+
+def balanced_labels(count: int, num_classes: int) -> np.ndarray:
+    """Return `count` labels, int64, in which the numbers of any two classes differ by 1 at most."""
+    if num_classes < 1:
+        raise ValueError(f"expected at least one class, got {num_classes}")
+    return np.arange(count, dtype=np.int64) % num_classes
+
+
+@dataclass
+class _Evaluations:
+    rows: int = 0  # images that went through a network
+
+
+@contextmanager
+def _counting_evaluations(generator: LoadedGenerator) -> Iterator[_Evaluations]:
+    """Count how many images go through the networks that sampling uses."""
+    evaluations = _Evaluations()
+
+    def count(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, object]) -> None:
+        evaluations.rows += len(output[0] if isinstance(output, tuple) else output)
+
+    names = generator.model.sampling_networks
+    hooks = [generator.averages[name].register_forward_hook(count) for name in names]
+    try:
+        yield evaluations
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _fitting_batch_size(
+    generator: LoadedGenerator,
+    sampler: SamplerConfig,
+    seeds: Sequence[int],
+    labels: np.ndarray | None,
+) -> int:
+    """Return the largest batch that fits in the device's memory, after having drawn one."""
+    on_gpu = generator.device.type == "cuda"
+    size = min(LARGEST_BATCH if on_gpu else CPU_BATCH, len(seeds))
+    while on_gpu:
+        wanted = None if labels is None else labels[:size]
+        try:
+            list(draw(generator, sampler, seeds=seeds[:size], labels=wanted, batch_size=size))
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if size == 1:
+                raise
+            size = max(1, size // 2)
+        else:
+            break
+    return size
+
+
+def _latencies(
+    generator: LoadedGenerator, sampler: SamplerConfig, labels: np.ndarray | None
+) -> list[float]:
+    """Return the seconds of drawing one image alone, copied to the CPU, several times over."""
+    label = None if labels is None else labels[:1]
+    seconds: list[float] = []
+    for seed in range(1 + LATENCY_REPEATS):
+        began = time.perf_counter()
+        list(draw(generator, sampler, seeds=[seed], labels=label, batch_size=1))
+        seconds.append(time.perf_counter() - began)
+        if sum(seconds) > LATENCY_SECONDS and seed >= 1:
+            break
+    return seconds[1:]
+
+
+def _reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak_memory(device: torch.device) -> int | None:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

@@ -1,0 +1,396 @@
+"""The one training loop: every algorithm, budgets in images or device seconds, exact resume.
+
+Nothing random is kept between steps: the order of images is a function of (seed, epoch), and the
+noise of a step one of (seed, step, phase). A checkpoint therefore holds tensors and three numbers,
+and a run that was interrupted ends with the same bits as one that was not (same machine, same
+number of threads, budget in images). A budget in device seconds makes the learning rate a function
+of a clock, and its resume approximate.
+
+Karras et al., 2024 (EDM2) reseed every iteration in the same way.
+"""
+
+import logging
+import math
+import platform
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from generators.algorithm.contract import Algorithm, build_algorithm, count_parameters
+from generators.algorithm.noise import derive_seed
+from generators.algorithm.numerics import flushing_denormals
+from generators.specs.options import TrainingConfig, to_dict
+from generators.training.batches import ImageStream, check_data, digest
+from generators.training.budgets import Budget
+from generators.training.checkpoints import (
+    CheckpointError,
+    SavedCheckpoint,
+    checkpoint_path,
+    describe_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from generators.training.parallel import Team
+from generators.training.state import with_prefix
+from generators.training.steps import Diverged, Progress, Training
+
+__all__ = ["Budget", "Diverged", "Progress", "SavedCheckpoint", "TrainingResult", "train"]
+
+REPORT_SECONDS = 1.0  # between two calls of on_progress
+POLL_SECONDS = 0.25  # between two calls of should_stop
+KEPT_CHECKPOINTS = 2
+TEAM_STEPS = 10  # between two votes (to stop, to save) where several processes must agree
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training ended."""
+
+    images_seen: int
+    device_seconds: float
+    parameters: int  # of everything that sampling needs
+    checkpoint: SavedCheckpoint
+    stopped: bool  # should_stop said so before the budget was spent
+    skipped: int  # steps, for gradients that were not finite
+    resume: str  # "none", "exact" (same bits as without the interruption) or "approximate"
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """Whom the loop tells, and whom it asks."""
+
+    on_progress: Callable[[Progress], None]
+    on_checkpoint: Callable[[SavedCheckpoint], None]
+    should_stop: Callable[[], bool]
+
+
+def train(
+    algorithm: str,
+    config: TrainingConfig,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    num_classes: int,
+    seed: int,
+    budget: Budget,
+    device: str,
+    directory: Path,
+    classes: list[str] | None = None,
+    checkpoint_every_seconds: float | None = 60,
+    checkpoint_every_images: int | None = None,
+    checkpoints_at: Collection[int] = (),
+    initial: Path | None = None,
+    compiled: bool = False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_checkpoint: Callable[[SavedCheckpoint], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainingResult:
+    """Train until the budget is spent, from the newest good checkpoint in the directory if any.
+
+    Args:
+        algorithm: a name from the registry.
+        config: its configuration.
+        images: (N, C, H, W) uint8.
+        labels: (N,) whole numbers in 0..num_classes - 1, or None.
+        num_classes: 0 trains without labels, as does `config.conditional = False`.
+        seed: all randomness follows from it.
+        budget: when to end; the learning rate's schedule is a function of the part spent.
+        device: a torch device, `cpu` or `cuda`.
+        directory: where checkpoints go, as `ckpt-<images seen>`; the newest two are kept.
+        classes: names of the classes, for the manifest.
+        checkpoint_every_seconds: on the wall's clock; None = off.
+        checkpoint_every_images: after the step that reaches each multiple; None = off.
+        checkpoints_at: after the step that reaches each of these; they are kept.
+        initial: a checkpoint whose averaged weights the networks begin with.
+        compiled: compile the networks that no double backward goes through; faster on GPUs.
+        on_progress: called about once a second, and at the end.
+        on_checkpoint: called after each checkpoint, the last included, and for the one a resumed
+            training begins from: whoever was killed between saving and being told hears of it.
+        should_stop: asked between steps, at most four times a second. A stopped training saves a
+            checkpoint and returns with `stopped` set.
+
+    Raises:
+        Diverged: if a loss or a weight stops being finite; a checkpoint never holds such weights.
+        ValueError: if images, labels and num_classes do not fit together, the directory's
+            checkpoints belong to another training, the initial weights do not fit, or several
+            processes have a budget in seconds or cannot share batches evenly.
+    """
+    if not config.conditional or not num_classes:
+        labels, num_classes = None, 0
+    check_data(images, labels, num_classes)
+    identity = {
+        "algorithm": algorithm,
+        "config": to_dict(config),
+        "seed": seed,
+        "shape": list(images.shape[1:]),
+        "num_classes": num_classes,
+        "budget": {"images": budget.images, "device_seconds": budget.device_seconds},
+        "data_sha256": digest(images, labels),
+        "initial": None if initial is None else describe_checkpoint(initial).sha256,
+    }
+    _check_team(config, budget)
+    place = torch.device(device)
+    with _numerics(place):
+        model = build_algorithm(
+            algorithm,
+            config,
+            shape=(images.shape[1], images.shape[2], images.shape[3]),
+            num_classes=num_classes,
+            seed=derive_seed(seed, "weights"),
+        )
+        if initial is not None:
+            load_initial(model, initial)
+        stream = ImageStream(
+            images, labels, seed=seed, device=place, horizontal_flip=config.horizontal_flip
+        )
+        training = Training(
+            model, config, stream, seed=seed, budget=budget, device=place, compiled=compiled
+        )
+        keeper = _Keeper(
+            directory,
+            identity,
+            remarks={"classes": classes},
+            numerics={**_numbers(place), "compiled": compiled},
+            every_seconds=checkpoint_every_seconds or math.inf,
+            every_images=checkpoint_every_images or math.inf,
+            at=checkpoints_at,
+        )
+        keeper.resume(training)
+        return _run(training, keeper, _Calls(on_progress, on_checkpoint, should_stop))
+
+
+def _run(training: Training, keeper: "_Keeper", calls: _Calls) -> TrainingResult:
+    if keeper.newest is not None:
+        with training.clock.paused():
+            calls.on_checkpoint(keeper.newest)
+    finished = training.fraction() >= 1
+    stopped = _advance(training, keeper, calls)
+    if not finished and not stopped:
+        training.finish()
+    with training.clock.paused():
+        progress = training.progress()
+        calls.on_progress(progress)
+        checkpoint = keeper.newest
+        if checkpoint is None or checkpoint.images_seen != training.images_seen:
+            checkpoint = keeper.save(training)
+            calls.on_checkpoint(checkpoint)
+    return TrainingResult(
+        images_seen=training.images_seen,
+        device_seconds=checkpoint.device_seconds,
+        parameters=count_parameters(training.model),
+        checkpoint=checkpoint,
+        stopped=stopped,
+        skipped=progress.skipped,
+        resume=keeper.resumed,
+    )
+
+
+def _advance(training: Training, keeper: "_Keeper", calls: _Calls) -> bool:
+    """Train until the budget is spent or should_stop says so, and return whether it did."""
+    poll, report = _Timer(POLL_SECONDS, due_now=True), _Timer(REPORT_SECONDS)
+    while training.fraction() < 1:
+        if training.team.size > 1 and training.steps % TEAM_STEPS == 0:
+            if training.team.any(calls.should_stop(), training.device):
+                return True
+        elif training.team.size == 1 and poll.due() and calls.should_stop():
+            return True
+        training.step()
+        if report.due():
+            with training.clock.paused():
+                calls.on_progress(training.progress())
+        if training.fraction() < 1 and keeper.due(training):
+            with training.clock.paused():
+                calls.on_checkpoint(keeper.save(training))
+    return False
+
+
+@contextmanager
+def _numerics(device: torch.device) -> Iterator[None]:
+    """Compute reproducibly, and leave the global random state as it was."""
+    with (
+        flushing_denormals(),
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
+        yield
+
+
+def _numbers(device: torch.device) -> dict[str, Any]:
+    """Return what the last bits of a result depend on besides its configuration."""
+    on_gpu = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if on_gpu else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "processes": Team.current().size,
+        **{name: version(name) for name in ("torch", "diffusers", "safetensors")},
+    }
+
+
+def _check_team(config: TrainingConfig, budget: Budget) -> None:
+    size = Team.current().size
+    if size > 1 and budget.images is None:
+        raise ValueError("expected a budget in images: several processes have several clocks")
+    if (budget.images or 0) % size or config.batch_size % size:
+        raise ValueError(f"expected a batch size and a budget that {size} processes can share")
+
+
+def load_initial(model: Algorithm, path: Path) -> None:
+    """Put a checkpoint's averaged weights into the networks of the same name.
+
+    Raises:
+        CheckpointError: if the checkpoint is damaged.
+        ValueError: if it has no network that the model has, or one of another shape.
+    """
+    _, tensors = load_checkpoint(path)
+    found = {name: with_prefix(tensors, f"ema/{name}/") for name in model.networks}
+    if not any(found.values()):
+        raise ValueError(f"{path}: expected averaged weights of {', '.join(model.networks)}")
+    for name, weights in found.items():
+        try:
+            if weights:
+                model.networks[name].load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: does not fit the network {name}: {error}") from error
+
+
+class _Timer:
+    """Says whether an interval has passed since it last said so."""
+
+    def __init__(self, seconds: float, *, due_now: bool = False) -> None:
+        self._seconds = seconds
+        self._last = -math.inf if due_now else time.monotonic()
+
+    def due(self) -> bool:
+        if time.monotonic() - self._last < self._seconds:
+            return False
+        self._last = time.monotonic()
+        return True
+
+
+class _Keeper:
+    """Saves a training's checkpoints, and finds the one to go on from."""
+
+    def __init__(
+        self,
+        directory: Path,
+        identity: dict[str, Any],  # what must be equal for a checkpoint to belong to a training
+        *,
+        remarks: dict[str, Any],
+        numerics: dict[str, Any],  # what must be equal for a resume to be exact
+        every_seconds: float,
+        every_images: float,
+        at: Collection[int],
+    ) -> None:
+        self.newest: SavedCheckpoint | None = None
+        self.resumed = "none"
+        self._directory = directory
+        self._identity = identity
+        self._remarks = remarks
+        self._numerics = numerics
+        self._at = at
+        self._timer = _Timer(every_seconds)
+        self._every_images = every_images
+
+    def due(self, training: Training) -> bool:
+        """Return whether it is time to save."""
+        saved = self.newest.images_seen if self.newest else 0
+        crossed = training.images_seen // self._every_images > saved // self._every_images
+        stated = any(saved < wanted <= training.images_seen for wanted in self._at)
+        return self._timed(training) or crossed or stated
+
+    def _timed(self, training: Training) -> bool:
+        """Return whether the interval has passed; of several processes' clocks any may say so."""
+        if training.team.size == 1:
+            return self._timer.due()
+        asked = training.steps % TEAM_STEPS == 0
+        return asked and training.team.any(self._timer.due(), training.device)
+
+    def save(self, training: Training) -> SavedCheckpoint:
+        """Save the training as it is, and delete what is older than the last but one.
+
+        Of several processes, which all come here at the same step, the first one writes.
+
+        Raises:
+            Diverged: if a loss or a weight is not finite.
+        """
+        training.check_finite()
+        if training.team.rank == 0:
+            self.newest = self._write(training)
+        training.team.wait()
+        if training.team.rank != 0:
+            self.newest = describe_checkpoint(
+                checkpoint_path(self._directory, training.images_seen)
+            )
+        assert self.newest is not None, "the first process wrote it"
+        return self.newest
+
+    def _write(self, training: Training) -> SavedCheckpoint:
+        before = self.newest.images_seen if self.newest else -1
+        record = {**self._remarks, **self._identity, "numerics": self._numerics}
+        record["resume"] = self.resumed
+        record["kept"] = any(before < wanted <= training.images_seen for wanted in self._at)
+        saved = save_checkpoint(
+            self._directory,
+            training.tensors(),
+            {**record, **training.place()},
+            images_seen=training.images_seen,
+            device_seconds=training.clock.seconds(),
+        )
+        prune_checkpoints(self._directory, keep=KEPT_CHECKPOINTS)
+        return saved
+
+    def resume(self, training: Training) -> None:
+        """Put the training where its newest good checkpoint was, if there is one.
+
+        Raises:
+            ValueError: if that checkpoint belongs to another training.
+        """
+        for path in list_checkpoints(self._directory):
+            try:
+                manifest, tensors = load_checkpoint(path)
+            except CheckpointError as error:
+                logger.warning("skipped a damaged checkpoint: %s", error)
+                continue
+            self._check_identity(path, manifest)
+            training.restore(manifest, tensors)
+            self.newest = describe_checkpoint(path)
+            self.resumed = self._exactness(manifest)
+            return
+
+    def _exactness(self, manifest: dict[str, Any]) -> str:
+        """Return whether going on from a checkpoint gives the bits of never having stopped."""
+        if manifest["images_seen"] == self._identity["budget"]["images"]:
+            return str(manifest["resume"])  # there is nothing to go on with
+        if manifest["resume"] == "approximate" or self._identity["budget"]["images"] is None:
+            return "approximate"
+        return "exact" if manifest["numerics"] == self._numerics else "approximate"
+
+    def _check_identity(self, path: Path, manifest: dict[str, Any]) -> None:
+        for name in ("steps", "judged", "begun", "numerics", "resume"):
+            if name not in manifest:
+                raise ValueError(f"{path} belongs to no training: its manifest has no {name!r}")
+        for name, expected in self._identity.items():
+            if manifest.get(name) != expected:
+                wanted, found = _differing(expected, manifest.get(name))
+                raise ValueError(
+                    f"{path} belongs to another training: expected {name} {wanted}, found {found}"
+                )
+
+
+def _differing(expected: Any, found: Any) -> tuple[Any, Any]:
+    """Return both as they are, or of two mappings only what differs."""
+    if not (isinstance(expected, dict) and isinstance(found, dict)):
+        return expected, found
+    names = [n for n in {**expected, **found} if expected.get(n) != found.get(n)]
+    return {n: expected.get(n) for n in names}, {n: found.get(n) for n in names}

@@ -1,0 +1,160 @@
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
+    FlowMatchEulerDiscreteScheduler,
+)
+from torch import Tensor, nn
+
+from generators.algorithm.contract import Batch, Context, Step
+from generators.algorithm.noise import NoiseSource
+from generators.diffusion.flow import TIME_SCALE, Flow, draw_times
+from generators.diffusion.walks import even_levels, walk_euler, walk_heun
+from generators.specs.diffusion import EulerSampler, FlowConfig, HeunSampler
+from tests.generators.gaussian import (
+    COVARIANCE,
+    MEAN,
+    IdealFlow,
+    ends_of,
+    expected_x_0,
+    orders,
+)
+
+
+def make_flow(num_classes: int = 0, **values: Any) -> Flow:
+    return Flow(FlowConfig(base_channels=8, **values), shape=(1, 8, 8), num_classes=num_classes)
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("time_sampling", "middle", "rate"),
+    [("uniform", 0.5, None), ("logit-normal", 0.5, 1), ("edm", 0.2315, 1.2)],
+)
+def test_times_have_the_distribution_that_is_named(
+    time_sampling: str, middle: float, rate: float | None
+) -> None:
+    z = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
+
+    t = draw_times(z, time_sampling)
+
+    assert t.min() >= 0 and t.max() <= 1
+    assert (t[z.argsort()].diff() >= 0).all()
+    assert float(t.median()) == pytest.approx(middle, abs=0.01)
+    if rate is None:
+        assert float(t.std()) == pytest.approx(math.sqrt(1 / 12), rel=0.02)
+    else:
+        assert float(torch.logit(t.double()).std()) == pytest.approx(rate, rel=0.02)
+
+
+def test_the_loss_is_that_of_the_velocity_and_zero_for_the_true_one() -> None:
+    model = make_flow()
+    image = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    batch = Batch(image.expand(256, -1, -1, -1), None)
+
+    first, values = model.loss("denoising", batch, Context(torch.Generator().manual_seed(1)))
+    model.networks["denoiser"] = IdealFlow(lambda *_: image.double())
+    perfect, _ = model.loss("denoising", batch, Context(torch.Generator().manual_seed(1)))
+
+    # the network begins with velocity 0: E[(epsilon - x_0)^2] = 1 + x_0^2
+    assert first.item() == pytest.approx(1 + float(image.square().mean()), rel=0.03)
+    assert values["velocity"] is first
+    assert perfect.item() == pytest.approx(0, abs=1e-4)
+
+
+def test_noise_is_mixed_in_on_a_line() -> None:
+    model, images, noise = make_flow(), torch.ones(2, 1, 8, 8), NoiseSource([1, 2]).normal(1, 8, 8)
+
+    assert torch.equal(model.add_noise(images, 0, NoiseSource([1, 2])), images)
+    assert torch.equal(model.add_noise(images, 1, NoiseSource([1, 2])), noise)
+    assert torch.allclose(
+        model.add_noise(images, 0.25, NoiseSource([1, 2])), 0.75 * images + 0.25 * noise
+    )
+
+
+# --- walks --------------------------------------------------------------------------------------
+
+
+def velocity(x: Tensor, t: float) -> Tensor:
+    return (x - expected_x_0(x, 1 - t, t)) / t
+
+
+WALKS = {"euler": partial(walk_euler, velocity), "heun": partial(walk_heun, velocity)}
+
+
+@pytest.mark.parametrize(("name", "order"), [("euler", 1), ("heun", 2)])
+def test_the_covariance_converges_to_the_data_at_the_order_of_the_walk(
+    name: str, order: int
+) -> None:
+    _, found = orders(
+        lambda x, steps: WALKS[name](x, even_levels(steps)), scale=1, exact=(MEAN, COVARIANCE)
+    )
+
+    assert found == pytest.approx(order, abs=0.15)
+
+
+@pytest.mark.parametrize(("name", "error"), [("euler", 0.01), ("heun", 1e-4)])
+def test_the_exact_velocity_carries_noise_to_the_data(name: str, error: float) -> None:
+    mean, covariance = ends_of(lambda x: WALKS[name](x, even_levels(200)), scale=1)
+
+    assert torch.allclose(mean, MEAN, atol=1e-9)  # it goes along a straight line
+    assert torch.allclose(covariance, COVARIANCE, atol=error)
+
+
+def test_times_fall_evenly_from_noise_to_image() -> None:
+    assert even_levels(4) == [1, 0.75, 0.5, 0.25, 0]
+    assert even_levels(1) == [1, 0]
+
+
+# --- sampling -----------------------------------------------------------------------------------
+
+
+class Toy(nn.Module):
+    """A network whose output depends on all that it is told."""
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        away = 0.1 * labels.view(-1, 1, 1, 1)
+        return torch.sin(3 * x) + (t / TIME_SCALE).view(-1, 1, 1, 1) * x - away
+
+
+@pytest.mark.parametrize("steps", [1, 7, 50])
+def test_eulers_walk_is_that_of_diffusers(steps: int) -> None:
+    model, toy, labels = make_flow(num_classes=3), Toy(), torch.tensor([0, 2])
+    scheduler: Any = FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))
+
+    images = model.sample({"denoiser": toy}, labels, NoiseSource([1, 2]), EulerSampler(steps))
+    x = NoiseSource([1, 2]).normal(1, 8, 8)
+    for t in scheduler.timesteps:
+        x = scheduler.step(toy(x, t.expand(2), labels), t, x, return_dict=False)[0]
+
+    assert torch.allclose(images, x.clamp(-1, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("sampler", [EulerSampler(5), HeunSampler(5)], ids=lambda s: s.label())
+def test_every_step_is_reported(sampler: EulerSampler | HeunSampler) -> None:
+    model, steps = make_flow(), list[Step]()
+
+    images = model.sample(model.networks, None, NoiseSource([1]), sampler, steps.append)
+
+    assert [(step.index, step.count) for step in steps] == [(i, 5) for i in range(5)]
+    assert [step.time for step in steps] == pytest.approx([1, 0.8, 0.6, 0.4, 0.2])
+    assert torch.equal(steps[0].x, NoiseSource([1]).normal(1, 8, 8))
+    assert torch.allclose(steps[-1].x_0.clamp(-1, 1), images, atol=1e-6)
+
+
+def test_guidance_goes_beyond_the_velocity_without_a_label() -> None:
+    model, x, labels = make_flow(num_classes=3), torch.zeros(2, 1, 8, 8), torch.tensor([0, 2])
+
+    plain, guided, free = (
+        model.velocity(Toy(), x, 0.5, labels, guidance) for guidance in (1.0, 3.0, 0.0)
+    )
+
+    assert torch.allclose(guided - free, 3 * (plain - free), atol=1e-6)
+    with pytest.raises(ValueError, match="expected guidance 1: the model is unconditional"):
+        model.velocity(Toy(), x, 0.5, None, 3.0)
