@@ -40,7 +40,7 @@ from evaluation.features.inception import InceptionExtractor, find_weights
 from evaluation.imagesets.in_memory import ImageError
 from evaluation.imagesets.lint import lint, shared_images
 from evaluation.imagesets.opening import ImageStream
-from evaluation.metrics.uncertainty import choose
+from evaluation.imagesets.subsets import choose
 from evaluation.protocols.presets import Preset, get_preset
 from evaluation.protocols.record import (
     LOSSLESS,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from evaluation.features.base import Extractor, ExtractorError
 from evaluation.imagesets.stream import images_digest
-from evaluation.metrics.uncertainty import choose
+from evaluation.imagesets.subsets import choose
 from evaluation.protocols.specs import EXTRACTORS, PIXELS
 
 SPEC = EXTRACTORS[PIXELS]

@@ -1,4 +1,4 @@
-"""The result of one metric, and how intervals, seeded choices and features are handled by all."""
+"""The result of one metric, and how intervals and features are handled by all."""
 
 import math
 from collections.abc import Mapping
@@ -140,19 +140,6 @@ def clipped(value: float, minimum: float | None, maximum: float | None) -> float
     lower = -math.inf if minimum is None else minimum
     upper = math.inf if maximum is None else maximum
     return min(max(value, lower), upper)
-
-
-def choose(count: int, size: int, *, seed: int) -> np.ndarray:
-    """Return ``size`` of the indices 0..count-1, sorted; all of them if ``size == count``.
-
-    The choice is without replacement and depends on the three numbers alone (PCG64).
-
-    Raises:
-        ValueError: if there are fewer than ``size``.
-    """
-    if size > count:
-        raise ValueError(f"expected at least {size} images, got {count}")
-    return np.sort(np.random.default_rng(seed).permutation(count)[:size])
 
 
 def as_rows(features: Features, *, device: torch.device | str | None = None) -> Tensor:

@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 
 from evaluation.features.base import Extractor, ExtractorError, extract
+from evaluation.imagesets.subsets import choose
 from evaluation.metrics.frechet import frechet_distance, measure_frechet, reference_gaussian
 from evaluation.metrics.moments import Moments
-from evaluation.metrics.uncertainty import MetricResult, choose, undefined
+from evaluation.metrics.uncertainty import MetricResult, undefined
 from evaluation.scoring.controls import blurred, disjoint_halves
 
 VERSION = 1

@@ -12,10 +12,11 @@ from evaluation.features.base import Extractor, FeatureSet, Stopped
 from evaluation.features.cache import FeatureCache
 from evaluation.features.classifier import LabelledImages
 from evaluation.imagesets.opening import ImageStream, open_images
+from evaluation.imagesets.subsets import choose
 from evaluation.metrics.classification_accuracy import classification_accuracy_score
 from evaluation.metrics.frechet import ReferenceGaussian, reference_gaussian
 from evaluation.metrics.reconstruction import psnr, ssim
-from evaluation.metrics.uncertainty import MetricResult, choose, undefined
+from evaluation.metrics.uncertainty import MetricResult, undefined
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
 from evaluation.scoring.checks import (
     EvaluationError,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from evaluation.features.base import FeatureSet
+from evaluation.imagesets.subsets import choose
 from evaluation.metrics.classes import (
     class_divergence,
     missing_classes,
@@ -23,7 +24,7 @@ from evaluation.metrics.mind import mind
 from evaluation.metrics.ndb import ndb
 from evaluation.metrics.pairwise import Kernel, Neighbours, measure_pairs
 from evaluation.metrics.sliced_wasserstein import sliced_wasserstein
-from evaluation.metrics.uncertainty import MetricResult, choose, interval_around, undefined
+from evaluation.metrics.uncertainty import MetricResult, interval_around, undefined
 from evaluation.metrics.vendi import vendi_score
 from evaluation.protocols.record import Protocol
 from evaluation.protocols.specs import METRICS, OF_STATISTICS

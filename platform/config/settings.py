@@ -158,8 +158,10 @@ INSTALLED_APPS = [
     "jobs",
     "experiments",
     "leaderboards",
+    "operations",
     "api",
     "web",
+    "terminal",
 ]
 
 MIDDLEWARE = [

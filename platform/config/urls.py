@@ -8,5 +8,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("api.urls")),
     path("", include("experiments.urls")),
     path("", include("leaderboards.urls")),
+    path("", include("operations.urls")),
     path("", include("web.urls")),
 ]

@@ -13,7 +13,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from accounts.logins import TooManyLogins
-from web.metrics import observe_request
+from operations.prometheus import observe_request
 
 View = Callable[[HttpRequest], HttpResponseBase]
 PROBES = ("/healthz", "/readyz")

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, path
 
-from web import experiment, health, home, metrics, pausing, views
+from web import experiment, home, pausing, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -21,9 +21,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("workers/pause/", pausing.pause, name="pause"),
     path("workers/resume/", pausing.resume, name="resume"),
     path("health/", views.health, name="health"),
-    path("healthz", health.healthz, name="healthz"),
-    path("readyz", health.readyz, name="readyz"),
-    path("metrics", metrics.metrics, name="metrics"),
     path("login/", LoginView.as_view(template_name="web/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
 ]

@@ -19,13 +19,13 @@ from catalog.stored import DamagedError
 from experiments import services, tasks
 from experiments.models import Run
 from jobs.models import Cause, Status
+from operations import health
 from tests import factories
 from tests.experiments.conftest import prepare
 from tests.experiments.test_pipeline import queue_a_tiny_run
 from tests.experiments.test_workers import checkpoints, run_of, submit, wait_for_status
 from tests.servers import Bucket, wait_until
 from tests.site import Site
-from web import health
 
 Kind = StoredFile.Kind
 NAME = "samples/1-1.npz"
@@ -190,7 +190,7 @@ def test_garbage_in_a_bucket_goes_with_its_row(
     path = write(data_dir / "samples" / "999-1.npz", b"nobody's")
     stored.keep(path, Kind.SAMPLES)
     bucket.client.put_object(Bucket="trilemma", Key="site/letters/1.txt", Body=b"not ours")
-    monkeypatch.setattr("web.management.garbage.YOUNG_SECONDS", -10)
+    monkeypatch.setattr("operations.garbage.YOUNG_SECONDS", -10)
 
     call_command("collect_garbage", stdout=(out := StringIO()))
 

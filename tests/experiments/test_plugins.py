@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.test_demo import read_board
 from tests.site import ROOT, Site
+from tests.terminal.test_demo import read_board
 
 ENTRY_POINTS = "[trilemma.algorithms]\nvae.toy = toy_vae.spec:SPEC\n"
 WHAT_THE_SITE_SAYS = """

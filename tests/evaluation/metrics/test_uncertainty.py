@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation.imagesets.subsets import choose
 from evaluation.metrics.uncertainty import (
     Estimate,
     Features,
@@ -14,7 +15,6 @@ from evaluation.metrics.uncertainty import (
     as_features,
     as_row_pair,
     as_rows,
-    choose,
     estimated,
     interval_around,
     normal_quantile,

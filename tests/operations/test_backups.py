@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from operations import backup_file as archives
+from operations.backup_file import ArchiveError, Manifest
 from tests.servers import postgres_program, postgres_server
 from tests.site import Site
-from web.management import archives
-from web.management.archives import ArchiveError, Manifest
 
 SETUP = """
 import os, django

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog import stored
-from web.management import garbage
+from operations import garbage
 
 
 class Command(BaseCommand):

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from leaderboards import digits, ranking
+from terminal.progress import board_table
 from tests.web import scenes
-from web.management.progress import board_table
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,7 @@ from experiments import services
 from experiments.management.commands.submit import find_account, read_file
 from experiments.models import Experiment
 from experiments.specification import SpecificationError
-from web.management import following
+from terminal import following
 
 MOST_JOBS = 64
 

@@ -16,8 +16,8 @@ from catalog import stored
 from catalog.models import Dataset
 from experiments.models import Experiment
 from jobs.models import Worker
-from web.management import archives, databases, holdings
-from web.management.archives import ArchiveError, Manifest
+from operations import backup_file as archives, databases, holdings
+from operations.backup_file import ArchiveError, Manifest
 
 
 class OccupiedError(RuntimeError):

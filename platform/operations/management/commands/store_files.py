@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from catalog import stored
 from catalog.models import StoredFile
-from web.management import holdings
+from operations import holdings
 
 KINDS = {
     "datasets": StoredFile.Kind.DATASET,

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from web.management import garbage
+from operations import garbage
 
 
 class Command(BaseCommand):

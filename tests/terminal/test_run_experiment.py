@@ -9,9 +9,9 @@ from urllib.request import urlopen
 
 import yaml
 
-from tests.experiments.test_demo import leftovers, read_board
 from tests.servers import wait_until
 from tests.site import Site
+from tests.terminal.test_demo import leftovers, read_board
 
 
 def write(site: Site, **changes: Any) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
-from web.management import backups
-from web.management.archives import ArchiveError
-from web.management.databases import DatabaseCopyError
+from operations import backups
+from operations.backup_file import ArchiveError
+from operations.databases import DatabaseCopyError
 
 EXPECTED = (OSError, Error, ArchiveError, DatabaseCopyError, backups.OccupiedError)
 

@@ -10,7 +10,7 @@ from catalog import stored
 from catalog.models import Dataset, Protocol
 from experiments.models import Checkpoint, Run, SampleSet
 from jobs.models import FINISHED, Status
-from web.management import holdings
+from operations import holdings
 
 YOUNG_SECONDS = 3600  # such a file may be on its way to its row
 AHEAD = "extractors/"  # are trained and downloaded ahead of use

@@ -20,7 +20,7 @@ from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Experiment
 from experiments.specification import SpecificationError
-from web.management import following, processes
+from terminal import following, processes
 
 NAME = "GAN vs VAE vs diffusion"
 BUDGET_IMAGES = 25_000  # digits read as asked, and no model so long in training that it copies

@@ -7,9 +7,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
 from catalog import stored
-from web.management import backups
-from web.management.archives import ArchiveError
-from web.management.databases import DatabaseCopyError
+from operations import backups
+from operations.backup_file import ArchiveError
+from operations.databases import DatabaseCopyError
 
 
 class Command(BaseCommand):

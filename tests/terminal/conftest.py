@@ -1,0 +1,5 @@
+"""What tests of pages have."""
+
+from tests.static import static_root
+
+__all__ = ["static_root"]
