@@ -41,17 +41,6 @@ Facts = dict[str, Any]
 FROZEN = Path(__file__).parent / "frozen"
 
 
-def current() -> dict[str, Facts]:
-    """Return everything that is frozen, by the name of its file."""
-    return {
-        "protocols": protocols(),
-        "datasets": datasets(),
-        "algorithms": algorithms(),
-        "schema": schema(),
-        "commands": commands(),
-    }
-
-
 def frozen(name: str) -> Facts:
     """Return what a file holds."""
     found: Facts = json.loads((FROZEN / f"{name}.json").read_text("utf-8"))
@@ -369,3 +358,12 @@ def _folder() -> Iterator[dict[str, str]]:
             file.write_text(json.dumps({"protocol": _build(extractor).to_record()}))
             places[name] = str(file)
         yield places
+
+
+CURRENT: Mapping[str, Callable[[], Facts]] = {
+    "protocols": protocols,
+    "datasets": datasets,
+    "algorithms": algorithms,
+    "schema": schema,
+    "commands": commands,
+}
