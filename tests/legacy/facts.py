@@ -64,6 +64,24 @@ def _short(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
+def text(value: Facts) -> str:
+    """Return a file's JSON, with a line for each value down to the third level."""
+    return _text(value, depth=0) + "\n"
+
+
+def _text(value: Any, *, depth: int) -> str:
+    if depth == 3 or not value or not isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    pairs = value.items() if isinstance(value, dict) else [("", part) for part in value]
+    lines = [
+        (f"{json.dumps(name)}: " if name else "") + _text(part, depth=depth + 1)
+        for name, part in pairs
+    ]
+    start, end = "{}" if isinstance(value, dict) else "[]"
+    indent = "\n" + " " * (depth + 1)
+    return start + indent + f",{indent}".join(lines) + indent[:-1] + end
+
+
 # --- protocols --------------------------------------------------------------------------------
 
 
