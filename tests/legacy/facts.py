@@ -23,8 +23,9 @@ from PIL import Image
 from catalog.preparation import prepare_digits, prepare_path
 from catalog.services import Prepared
 from evaluation.__main__ import main as evaluation_main
-from evaluation.presets import PRESETS
-from evaluation.protocol import (
+from evaluation.imagesets.opening import open_images
+from evaluation.protocols.presets import PRESETS
+from evaluation.protocols.record import (
     LOSSY_ACCEPTED,
     DatasetFacts,
     Protocol,
@@ -32,8 +33,7 @@ from evaluation.protocol import (
     SplitFacts,
     build_protocol,
 )
-from evaluation.specs import EXTRACTORS, INCEPTION, INCEPTION_2015_SHA256, METRICS
-from evaluation.streams import open_images
+from evaluation.protocols.specs import EXTRACTORS, INCEPTION, INCEPTION_2015_SHA256, METRICS
 from generators.__main__ import main as generators_main
 
 Facts = dict[str, Any]

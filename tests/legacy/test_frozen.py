@@ -7,7 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from evaluation.protocol import Protocol
+from evaluation.protocols.record import Protocol
 from tests.legacy import facts
 
 TESTS = Path(__file__).parents[1]
