@@ -56,7 +56,7 @@ def changes(before: Any, now: Any, path: str = "") -> list[str]:
         pairs = [(str(n), *both) for n, both in enumerate(zip(before, now, strict=True))]
     else:
         return [] if before == now else [f"{path}: was {_short(before)}, is {_short(now)}"]
-    return [line for name, *both in pairs for line in changes(*both, f"{path}/{name}")]
+    return [line for name, a, b in pairs for line in changes(a, b, f"{path}/{name}")]
 
 
 def _short(value: Any) -> str:
@@ -186,11 +186,15 @@ def datasets() -> Facts:
         }
 
 
+PREPARED = (
+    *("resolution", "channels", "classes", "train_size", "test_size"),
+    *("digest", "train_digest", "test_digest"),
+)
+
+
 def _dataset(preparing: AbstractContextManager[Prepared]) -> Facts:
     with preparing as prepared:
-        names = ("resolution", "channels", "classes", "train_size", "test_size")
-        names += ("digest", "train_digest", "test_digest")
-        return {name: getattr(prepared, name) for name in names} | {
+        return {name: getattr(prepared, name) for name in PREPARED} | {
             f"{part}_images_digest": open_images(prepared.folder / f"{part}.npz").digest()
             for part in ("train", "test")
         }
@@ -217,7 +221,7 @@ def _pictures(count: int) -> npt.NDArray[np.uint8]:
     """Return different images, (N, 8, 8, 3), made of whole numbers alone."""
     number, y, x, channel = np.ogrid[:count, :8, :8, :3]
     values = number * 37 + y * y * 11 + x * 29 + x * y * (channel + 5)
-    return (values % 256).astype(np.uint8)
+    return np.asarray(values % 256, np.uint8)
 
 
 def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
