@@ -1,10 +1,15 @@
-"""What every test has: a data folder of its own."""
+"""What every test has: a data folder of its own, and a whole site where it asks for one."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import hypothesis
 import pytest
 from pytest_django.fixtures import Settings
+
+from tests.site import Site
 
 # Machines are shared: how long an example takes says nothing of the code.
 hypothesis.settings.register_profile("trilemma", deadline=None)
@@ -17,3 +22,27 @@ def data_dir(settings: Settings, tmp_path: Path) -> Path:
     settings.DATA_DIR = tmp_path / "var"
     settings.DATA_DIR.mkdir()
     return tmp_path / "var"
+
+
+@pytest.fixture(scope="session")
+def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with a database, the digits and their protocol."""
+    data = tmp_path_factory.mktemp("prepared")
+    with closing(Site(data)) as site:
+        prepare(site)
+    return data
+
+
+def prepare(site: Site) -> None:
+    site.manage("migrate", "-v0")
+    site.manage("register_dataset", "digits", "--digits")
+    site.manage("register_protocol", "digits")
+
+
+@pytest.fixture
+def site(prepared_data: Path, tmp_path: Path) -> Iterator[Site]:
+    """Yield a prepared site on SQLite and message files; all its processes end with the test."""
+    data = tmp_path / "site"
+    shutil.copytree(prepared_data, data)
+    with closing(Site(data)) as site:
+        yield site

@@ -21,7 +21,7 @@ from experiments.models import Run
 from jobs.models import Cause, Status
 from operations import health
 from tests import factories
-from tests.experiments.conftest import prepare
+from tests.conftest import prepare
 from tests.experiments.test_pipeline import queue_a_tiny_run
 from tests.experiments.test_workers import checkpoints, run_of, submit, wait_for_status
 from tests.servers import Bucket, wait_until

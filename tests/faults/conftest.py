@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from tests.experiments.conftest import prepare
+from tests.conftest import prepare
 from tests.servers import Postgres, Redis, postgres_program
 from tests.site import Site
 
