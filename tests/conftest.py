@@ -46,3 +46,10 @@ def site(prepared_data: Path, tmp_path: Path) -> Iterator[Site]:
     shutil.copytree(prepared_data, data)
     with closing(Site(data)) as site:
         yield site
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-randomly
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process ends long after the others."""
+    files = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in files)
