@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
 from sklearn.datasets import load_digits
 
 from catalog import preparation
@@ -17,7 +16,6 @@ from catalog.preparation import (
     prepare_digits,
     prepare_path,
     prepare_torchvision,
-    split_images,
 )
 from evaluation.imagesets.in_memory import ImageError, Images, read_images
 from tests.evaluation.pictures import GREY, PNG, encode, make_folder, make_zip
@@ -33,54 +31,6 @@ def labelled(sizes: list[int]) -> Images:
 
 def left_behind(data_dir: Path) -> list[str]:
     return [str(path.relative_to(data_dir)) for path in data_dir.glob("datasets/*")]
-
-
-# --- Splitting --------------------------------------------------------------------------------
-
-
-@given(
-    sizes=st.lists(st.integers(2, 30), min_size=1, max_size=6),
-    fraction=st.floats(0.05, 0.95),
-)
-def test_a_split_keeps_every_image_once_and_every_class_on_both_sides(
-    sizes: list[int], fraction: float
-) -> None:
-    images = labelled(sizes)
-    test_size = min(max(round(sum(sizes) * fraction), 1), sum(sizes) - 1)
-
-    splits = split_images(images, test_size)
-
-    train, test = splits["train"], splits["test"]
-    assert train.labels is not None and test.labels is not None
-    together = np.concatenate([train.labels, test.labels])
-    assert np.array_equal(np.bincount(together), sizes)
-    for label, size in enumerate(sizes):
-        share = int((test.labels == label).sum())
-        assert 1 <= share <= size - 1
-        assert abs(share - size * test_size / sum(sizes)) <= 1
-
-
-def test_a_split_is_the_same_every_time() -> None:
-    first, second = (split_images(labelled([30, 20]), 10) for _ in range(2))
-
-    assert content_digest(first) == content_digest(second)
-    assert first["test"].pixels.ravel().tolist() == [4, 7, 15, 18, 20, 25, 36, 44, 45, 46]
-
-
-def test_unlabelled_images_are_split_too() -> None:
-    images = Images(np.zeros((10, 1, 2, 2), np.uint8), None, ())
-
-    splits = split_images(images, 3)
-
-    assert [len(splits[part].pixels) for part in ("train", "test")] == [7, 3]
-    assert splits["test"].labels is None
-
-
-def test_a_class_of_one_image_cannot_be_split() -> None:
-    with pytest.raises(PreparationError) as caught:
-        split_images(labelled([5, 1]), 2)
-
-    assert str(caught.value) == ("class class 1: 1 image; expected at least 2, one for each split")
 
 
 def test_the_digest_sees_pixels_labels_and_classes() -> None:
