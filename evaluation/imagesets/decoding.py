@@ -23,7 +23,6 @@ from PIL.WebPImagePlugin import WebPImageFile
 from evaluation.imagesets.sources import BROKEN, ImageError
 
 MAX_SIDE = 8192  # pixels, of an image file as it comes
-RESIZE_RULE = "centre crop to a square, then PIL Lanczos (antialiased) in 8 bits"
 
 Lossy = Literal["refuse", "accept"]
 Pixels = npt.NDArray[np.uint8]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation.imagesets.decoding import Picture, Pixels, Wish, decode
-from evaluation.imagesets.sources import ImageError, Member, Source
+from evaluation.imagesets.sources import Member, MixedImages, Source
 from evaluation.imagesets.stream import ImageStream, Indices
 
 PIECE = 16  # images that a thread decodes at a time
@@ -118,19 +118,21 @@ class FileStream(ImageStream):
         name = title if self._files.are_named else None
         return decode(f"{self.name}: {title}", data, self._wish, name=name)
 
-    def _unlike(self, index: int, picture: Picture) -> ImageError:
+    def _unlike(self, index: int, picture: Picture) -> MixedImages:
         first = self._files.titles[0]
         where = f"{self.name}: {self._files.titles[index]}"
         (channels, height, width), (_, first_height, first_width) = picture.shape, self.shape
         if (height, width) != (first_height, first_width):
-            return ImageError(
+            return MixedImages(
                 f"{where}: {width}x{height} pixels where {first} has "
-                f"{first_width}x{first_height}; expected one size, or a resolution to resize to"
+                f"{first_width}x{first_height}; expected one size, or a resolution to resize to",
+                option="resolution",
             )
         words = ("grey", "colour") if channels == 1 else ("colour", "grey")
-        return ImageError(
+        return MixedImages(
             f"{where}: {words[0]} where {first} is {words[1]}; "
-            "expected all alike, or a number of channels to convert to"
+            "expected all alike, or a number of channels to convert to",
+            option="channels",
         )
 
 

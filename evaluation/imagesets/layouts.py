@@ -9,10 +9,12 @@ their class.
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from evaluation.imagesets.sources import LAYOUTS, PARTS, ImageError, Member, Source
 
 Classes = dict[str, list[Member]]  # "" = no classes
+Part = TypeVar("Part")
 
 
 def arrange(source: Source) -> dict[str, Classes]:
@@ -47,8 +49,8 @@ def arrange(source: Source) -> dict[str, Classes]:
     return parts
 
 
-def choose_part(source: str, layout: dict[str, Classes], part: str | None) -> Classes:
-    """Return the classes of a part, or of the only one there is.
+def choose_part(source: str, layout: dict[str, Part], part: str | None) -> Part:
+    """Return what is known of a part, or of the only one there is.
 
     Raises:
         ImageError: if there is no such part, or none was chosen of two.

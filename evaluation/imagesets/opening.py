@@ -28,6 +28,7 @@ from evaluation.imagesets.decoding import Lossy, Pixels, Wish, fit
 from evaluation.imagesets.file_stream import FileStream, files_of
 from evaluation.imagesets.layouts import arrange, choose_part, every_file
 from evaluation.imagesets.parquet import Table, is_table, open_table, table_parts
+from evaluation.imagesets.prepared import prepared_parts
 from evaluation.imagesets.sources import PARTS, ImageError, Source, list_folder, list_zip
 from evaluation.imagesets.stream import (
     ImageStream,
@@ -66,8 +67,8 @@ def open_images(
     """Return the images of a folder, a file, an array or an iterable of chunks.
 
     A file is a zip or tar archive (`.tar`, `.tar.gz`, `.tgz`), an array in `.npy` or `.npz`, or a
-    parquet table with a column of image files; a folder holds image files or parquet tables. An
-    `.npz` holds the images as `arr_0` (or `images`, or `samples`) and perhaps integer `labels`
+    parquet table with a column of image files; a folder holds image files, parquet tables, or
+    `train.npz` and `test.npz`, as datasets are prepared. An `.npz` holds the images as `arr_0` (or `images`, or `samples`) and perhaps integer `labels`
     (N,); its classes are then "0", "1", ... up to the highest label. Chunks are arrays or tensors
     of uint8, of any number of images each; an iterator is read once, and its ``count`` is known
     only afterwards.
@@ -95,6 +96,8 @@ def open_images(
 
 
 def _open_path(path: Path, wish: Wish, part: str | None, labelled: bool) -> ImageStream:
+    if prepared := prepared_parts(path):
+        return _open_npz(choose_part(path.absolute().name, prepared, part), wish, labelled)
     if is_table(path):
         return _open_table(open_table(path, part=part, labelled=labelled), wish)
     if path.is_dir() or (suffix := path.suffix.lower()) not in (".npz", ".npy"):
@@ -126,7 +129,8 @@ def read_parts(path: Path | str) -> tuple[str, ...]:
     path = Path(path)
     if path.suffix.lower() in (".npz", ".npy") and not path.is_dir():
         return ()
-    layout = table_parts(path) if is_table(path) else arrange(list_source(path))
+    if not (layout := prepared_parts(path)):
+        layout = table_parts(path) if is_table(path) else arrange(list_source(path))
     return tuple(part for part in PARTS if part in layout)
 
 

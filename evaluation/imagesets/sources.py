@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 MAX_FILES = 1_000_000
 MAX_FILE_BYTES = 64 * 2**20  # one image file, unpacked
@@ -29,6 +29,7 @@ MAX_RATIO = 200  # unpacked : packed bytes of one member; image files hardly shr
 MAX_DEPTH = 8  # steps in a member's name
 
 PARTS = ("train", "test")
+RESIZE_RULE = "centre crop to a square, then PIL Lanczos (antialiased) in 8 bits"
 LAYOUTS = "train/<class>/* and test/<class>/*, <class>/*, or images alone"
 
 # What zipfile, tarfile, PIL and numpy raise on damaged input.
@@ -50,6 +51,14 @@ BROKEN = (
 
 class ImageError(ValueError):
     """Images that cannot be read; the message names the file, the reason and what was expected."""
+
+
+class MixedImages(ImageError):
+    """Images of several sizes or colours; `option` would make them alike."""
+
+    def __init__(self, message: str, *, option: Literal["resolution", "channels"]) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torchmetrics.functional.image import (
 from generators.algorithm.contract import Undefined
 from generators.algorithm.noise import generator_for
 from generators.algorithm.numerics import flushing_denormals
-from generators.images import to_float
+from generators.algorithm.pixels import to_float
 from generators.trained.inspection import BATCH, batches, reconstruct
 from generators.trained.sampling import LoadedGenerator
 
