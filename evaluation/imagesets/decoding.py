@@ -37,7 +37,7 @@ _PNG_END = b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True)
-class Wish:
+class Target:
     """What images are turned into, and whether lossy files may be.
 
     resolution: pixels a side, by RESIZE_RULE; None = as they come, all alike.
@@ -84,8 +84,8 @@ class Picture:
         return flat.reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def decode(where: str, data: bytes, wish: Wish, *, name: str | None) -> Picture:
-    """Return an image file as it was wished for.
+def decode(where: str, data: bytes, target: Target, *, name: str | None) -> Picture:
+    """Return an image file as the target says.
 
     where: what errors call the file. name: its name, whose ending must agree with the content;
     None = it has none.
@@ -95,7 +95,7 @@ def decode(where: str, data: bytes, wish: Wish, *, name: str | None) -> Picture:
     """
     kind = _check_kind(where, name, data)
     is_lossy = kind == "JPEG" or (kind == "WebP" and not _is_lossless_webp(data))
-    if is_lossy and wish.lossy == "refuse":
+    if is_lossy and target.lossy == "refuse":
         raise ImageError(
             f"{where}: a lossy {kind} image; expected PNG or lossless WebP, or lossy ones "
             "accepted (--allow-lossy): compression changes every score"
@@ -105,7 +105,7 @@ def decode(where: str, data: bytes, wish: Wish, *, name: str | None) -> Picture:
             _check_header(where, kind, data, image)
             image.load()
             upright = ImageOps.exif_transpose(image) if "exif" in image.info else image
-            return Picture(_fit(_flatten(where, upright), wish), is_lossy)
+            return Picture(_fit(_flatten(where, upright), target), is_lossy)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:  # of WebP, whose header PIL checks itself
@@ -116,15 +116,15 @@ def decode(where: str, data: bytes, wish: Wish, *, name: str | None) -> Picture:
         ) from error
 
 
-def fit(pixels: Pixels, wish: Wish) -> Pixels:
-    """Return images (N, C, H, W) in the wished size and colour, by the rules for files."""
-    shape = wish.shape((pixels.shape[1], pixels.shape[2], pixels.shape[3]))
+def fit(pixels: Pixels, target: Target) -> Pixels:
+    """Return images (N, C, H, W) in the size and colour of the target, by the rules for files."""
+    shape = target.shape((pixels.shape[1], pixels.shape[2], pixels.shape[3]))
     if pixels.shape[1:] == shape:
         return pixels
     fitted = np.empty((len(pixels), *shape), np.uint8)
     for index, image in enumerate(pixels):
         hwc = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-        fitted[index] = Picture(_fit(Image.fromarray(hwc), wish), is_lossy=False).pixels()
+        fitted[index] = Picture(_fit(Image.fromarray(hwc), target), is_lossy=False).pixels()
     return fitted
 
 
@@ -179,12 +179,12 @@ def _flatten(where: str, image: Image.Image) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _fit(image: Image.Image, wish: Wish) -> Image.Image:
+def _fit(image: Image.Image, target: Target) -> Image.Image:
     """Apply the rules for channels and size, in this order."""
-    mode = {None: image.mode, 1: "L", 3: "RGB"}[wish.channels]
+    mode = {None: image.mode, 1: "L", 3: "RGB"}[target.channels]
     if image.mode != mode:
         image = image.convert(mode)
-    resolution = wish.resolution
+    resolution = target.resolution
     if resolution is None or image.size == (resolution, resolution):
         return image
     side = min(image.size)

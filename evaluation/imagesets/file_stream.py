@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.imagesets.decoding import Picture, Pixels, Wish, decode
+from evaluation.imagesets.decoding import Picture, Pixels, Target, decode
 from evaluation.imagesets.sources import Member, MixedImages, Source
 from evaluation.imagesets.stream import ImageStream, Indices
 
@@ -48,10 +48,10 @@ def files_of(source: Source, members: list[Member]) -> ImageFiles:
 class FileStream(ImageStream):
     """Images in files; the first decides size and colour."""
 
-    def __init__(self, files: ImageFiles, wish: Wish) -> None:
+    def __init__(self, files: ImageFiles, target: Target) -> None:
         self.name = files.name
         self.count = len(files.titles)
-        self._files, self._wish = files, wish
+        self._files, self._target = files, target
         self._lossy: set[int] = set()
         with files.opened() as fetch:
             self.shape = self._decode(0, fetch([0])(0)).shape
@@ -116,7 +116,7 @@ class FileStream(ImageStream):
     def _decode(self, index: int, data: bytes) -> Picture:
         title = self._files.titles[index]
         name = title if self._files.are_named else None
-        return decode(f"{self.name}: {title}", data, self._wish, name=name)
+        return decode(f"{self.name}: {title}", data, self._target, name=name)
 
     def _unlike(self, index: int, picture: Picture) -> MixedImages:
         first = self._files.titles[0]

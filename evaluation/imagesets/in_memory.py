@@ -4,13 +4,13 @@ Pixels are uint8, NCHW, 0..255, 1 or 3 channels. `evaluation.imagesets.opening` 
 says what is read and what is refused.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.imagesets.decoding import Lossy, Wish, fit
+from evaluation.imagesets.decoding import Lossy, Target, fit
 from evaluation.imagesets.opening import open_images, read_parts
 from evaluation.imagesets.sources import RESIZE_RULE, ImageError
 from evaluation.imagesets.stream import CHUNK, Progress
@@ -37,11 +37,13 @@ class Images:
     pixels: (N, C, H, W) uint8, 0..255, C is 1 or 3.
     labels: (N,) int64, indices into `classes`; None = unlabelled.
     classes: names in label order; () = unlabelled.
+    left_out: what the source holds beside the images, how much of it and why: "3 hidden files (…)".
     """
 
     pixels: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64] | None
     classes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def read_images(
@@ -75,7 +77,7 @@ def read_images(
     for chunk in stream.chunks():
         pixels[done : done + len(chunk)] = chunk
         done += len(chunk)
-    return Images(pixels, stream.labels, stream.classes)
+    return Images(pixels, stream.labels, stream.classes, stream.left_out)
 
 
 def convert_images(
@@ -85,14 +87,14 @@ def convert_images(
 
     name: what errors call the images.
     """
-    wish = Wish(resolution=resolution, channels=channels)
-    wish.check(name)
+    target = Target(resolution=resolution, channels=channels)
+    target.check(name)
     count, depth, height, width = images.pixels.shape
-    shape = wish.shape((depth, height, width))
+    shape = target.shape((depth, height, width))
     if shape == (depth, height, width):
         return images
     _check_array_bytes(name, (count, *shape))
-    return Images(fit(images.pixels, wish), images.labels, images.classes)
+    return replace(images, pixels=fit(images.pixels, target))
 
 
 def _check_array_bytes(source: str, shape: tuple[int, ...]) -> None:

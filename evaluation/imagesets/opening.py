@@ -24,7 +24,7 @@ from evaluation.imagesets.arrays import (
     open_npy,
     open_npz,
 )
-from evaluation.imagesets.decoding import Lossy, Pixels, Wish, fit
+from evaluation.imagesets.decoding import Lossy, Pixels, Target, fit
 from evaluation.imagesets.file_stream import FileStream, files_of
 from evaluation.imagesets.layouts import arrange, choose_part, every_file
 from evaluation.imagesets.parquet import Table, is_table, open_table, table_parts
@@ -79,34 +79,34 @@ def open_images(
     """
     is_path = isinstance(images, Path | str)
     name = name or (Path(images).absolute().name if is_path else "images")  # type: ignore[arg-type]
-    wish = Wish(resolution=resolution, channels=channels, lossy=lossy)
-    wish.check(name)
+    target = Target(resolution=resolution, channels=channels, lossy=lossy)
+    target.check(name)
     if isinstance(images, Path | str):
-        stream = _open_path(Path(images), wish, part, labelled)
+        stream = _open_path(Path(images), target, part, labelled)
     elif part is not None:
         raise ImageError(f"{name}: has no part {part!r}; arrays have no parts")
     elif isinstance(images, np.ndarray) or hasattr(images, "detach"):
-        stream = ArrayStream(name, as_array(name, images), wish)
+        stream = ArrayStream(name, as_array(name, images), target)
     else:
-        stream = IteratorStream(name, images, wish, announced=count)
+        stream = IteratorStream(name, images, target, announced=count)
     if stream.count is not None:
         check_count(stream.name, stream.count, count)
     stream.on_progress = on_progress
     return stream
 
 
-def _open_path(path: Path, wish: Wish, part: str | None, labelled: bool) -> ImageStream:
+def _open_path(path: Path, target: Target, part: str | None, labelled: bool) -> ImageStream:
     if prepared := prepared_parts(path):
-        return _open_npz(choose_part(path.absolute().name, prepared, part), wish, labelled)
+        return _open_npz(choose_part(path.absolute().name, prepared, part), target, labelled)
     if is_table(path):
-        return _open_table(open_table(path, part=part, labelled=labelled), wish)
+        return _open_table(open_table(path, part=part, labelled=labelled), target)
     if path.is_dir() or (suffix := path.suffix.lower()) not in (".npz", ".npy"):
-        return _open_source(list_source(path), wish, part, labelled)
+        return _open_source(list_source(path), target, part, labelled)
     if part is not None:
         raise ImageError(f"{path.name}: has no part {part!r}; an {suffix} file has no parts")
     if suffix == ".npy":
-        return _open_stored(open_npy(path), path.name, wish)
-    return _open_npz(path, wish, labelled)
+        return _open_stored(open_npy(path), path.name, target)
+    return _open_npz(path, target, labelled)
 
 
 def list_source(path: Path) -> Source:
@@ -134,17 +134,17 @@ def read_parts(path: Path | str) -> tuple[str, ...]:
     return tuple(part for part in PARTS if part in layout)
 
 
-def _open_table(table: Table, wish: Wish) -> ImageStream:
-    stream = FileStream(table.files, wish)
+def _open_table(table: Table, target: Target) -> ImageStream:
+    stream = FileStream(table.files, target)
     stream.labels, stream.classes = table.labels, table.classes
     return stream
 
 
-def _open_source(source: Source, wish: Wish, part: str | None, labelled: bool) -> ImageStream:
+def _open_source(source: Source, target: Target, part: str | None, labelled: bool) -> ImageStream:
     if not labelled:
-        return FileStream(files_of(source, every_file(source, part)), wish)
+        return FileStream(files_of(source, every_file(source, part)), target)
     classes = choose_part(source.name, arrange(source), part)
-    stream = FileStream(files_of(source, list(chain.from_iterable(classes.values()))), wish)
+    stream = FileStream(files_of(source, list(chain.from_iterable(classes.values()))), target)
     stream.classes = tuple(name for name in classes if name)
     if stream.classes:
         sizes = [len(files) for files in classes.values()]
@@ -152,7 +152,7 @@ def _open_source(source: Source, wish: Wish, part: str | None, labelled: bool) -
     return stream
 
 
-def _open_npz(path: Path, wish: Wish, labelled: bool) -> ImageStream:
+def _open_npz(path: Path, target: Target, labelled: bool) -> ImageStream:
     arrays = open_npz(path)
     found = next((name for name in NAMES if name in arrays), None)
     if found is None:
@@ -160,19 +160,19 @@ def _open_npz(path: Path, wish: Wish, labelled: bool) -> ImageStream:
             f"{path.name}: holds no arr_0; expected images as {', '.join(NAMES[:-1])} or "
             f"{NAMES[-1]}"
         )
-    stream = _open_stored(arrays[found], path.name, wish)
+    stream = _open_stored(arrays[found], path.name, target)
     if labelled and "labels" in arrays:
         stream.labels = check_labels(path.name, arrays["labels"].whole(), stream.count)
         stream.classes = tuple(str(label) for label in range(stream.labels.max() + 1))
     return stream
 
 
-def _open_stored(array: StoredArray, name: str, wish: Wish) -> ImageStream:
+def _open_stored(array: StoredArray, name: str, target: Target) -> ImageStream:
     layout = find_layout(array.where, array.dtype, array.shape, likely="NHWC", pieces=array.pieces)
     if array.fortran_order:  # its first image is spread over the whole file
         whole = layout.to_nchw(array.whole(max_bytes=MAX_WHOLE_IMAGES))
-        return ArrayStream(name, whole, wish)
-    return StoredStream(name, array, layout, wish)
+        return ArrayStream(name, whole, target)
+    return StoredStream(name, array, layout, target)
 
 
 # --- Arrays -----------------------------------------------------------------------------------
@@ -203,17 +203,17 @@ def layout_in_memory(where: str, array: npt.NDArray[Any]) -> Layout:
 class ArrayStream(ImageStream):
     """Images in memory."""
 
-    def __init__(self, name: str, array: npt.NDArray[Any], wish: Wish) -> None:
+    def __init__(self, name: str, array: npt.NDArray[Any], target: Target) -> None:
         layout = layout_in_memory(name, array)
         self.name = name
         self.count = len(array)
-        self.shape = wish.shape(layout.shape)
-        self._array, self._layout, self._wish = array, layout, wish
+        self.shape = target.shape(layout.shape)
+        self._array, self._layout, self._target = array, layout, target
 
     def read(self, indices: Indices | None) -> Iterator[Pixels]:
         """Yield the images of these indices; None = all."""
         images = (
-            fit(self._layout.to_nchw(self._array[chosen]), self._wish)
+            fit(self._layout.to_nchw(self._array[chosen]), self._target)
             for chosen in self._chosen(indices)
         )
         return rechunked(images, self.chunk_size)
@@ -227,16 +227,16 @@ class ArrayStream(ImageStream):
 class StoredStream(ImageStream):
     """Images in an array in a file."""
 
-    def __init__(self, name: str, array: StoredArray, layout: Layout, wish: Wish) -> None:
+    def __init__(self, name: str, array: StoredArray, layout: Layout, target: Target) -> None:
         self.name = name
         self.count = array.shape[0]
-        self.shape = wish.shape(layout.shape)
-        self._array, self._layout, self._wish = array, layout, wish
+        self.shape = target.shape(layout.shape)
+        self._array, self._layout, self._target = array, layout, target
 
     def read(self, indices: Indices | None) -> Iterator[Pixels]:
         """Yield the images of these indices; None = all."""
         images = (
-            fit(self._layout.to_nchw(rows), self._wish)
+            fit(self._layout.to_nchw(rows), self._target)
             for rows in self._array.runs(self._runs(indices))
         )
         return rechunked(images, self.chunk_size)
@@ -257,7 +257,7 @@ class IteratorStream(ImageStream):
     """Images that come in chunks; an iterator once, another iterable as often as it allows."""
 
     def __init__(
-        self, name: str, chunks: Iterable[Any], wish: Wish, *, announced: int | None
+        self, name: str, chunks: Iterable[Any], target: Target, *, announced: int | None
     ) -> None:
         try:
             iterator = iter(chunks)
@@ -272,8 +272,8 @@ class IteratorStream(ImageStream):
         self.name = name
         self.count = None
         self._layout = layout_in_memory(name, first)
-        self.shape = wish.shape(self._layout.shape)
-        self._wish, self._announced = wish, announced
+        self.shape = target.shape(self._layout.shape)
+        self._target, self._announced = target, announced
         self._again = None if iterator is chunks else chunks
         self._next: Iterable[Any] | None = chain([first], iterator)
 
@@ -320,7 +320,7 @@ class IteratorStream(ImageStream):
             seen += len(array)
             if self._announced is not None and seen > self._announced:
                 check_count(self.name, seen, self._announced)
-            yield fit(layout.to_nchw(array), self._wish)
+            yield fit(layout.to_nchw(array), self._target)
         check_count(self.name, seen, self._announced)
         self.count = seen
 
