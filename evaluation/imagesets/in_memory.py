@@ -38,12 +38,14 @@ class Images:
     labels: (N,) int64, indices into `classes`; None = unlabelled.
     classes: names in label order; () = unlabelled.
     left_out: what the source holds beside the images, how much of it and why: "3 hidden files (…)".
+    lossy: how many of the images come from lossy files.
     """
 
     pixels: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64] | None
     classes: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    lossy: int = 0
 
 
 def read_images(
@@ -77,7 +79,9 @@ def read_images(
     for chunk in stream.chunks():
         pixels[done : done + len(chunk)] = chunk
         done += len(chunk)
-    return Images(pixels, stream.labels, stream.classes, stream.left_out)
+    return Images(
+        pixels, stream.labels, stream.classes, stream.left_out, lossy=stream.lossy_count
+    )
 
 
 def convert_images(

@@ -79,8 +79,13 @@ def _read(options: argparse.Namespace, part: str | None) -> Data:
 
 
 def say_what_is_trained_on(data: Data) -> None:
-    """Tell people on stderr what a training has read."""
+    """Tell people on stderr what a training has read, and what was left out and why."""
+    images = data.images
     notice(data.facts())
+    for what in images.left_out:
+        notice(f"{data.name}: left out {what}")
+    if images.lossy:
+        notice(f"{data.name}: {images.lossy:,} of {len(images.pixels):,} images are from lossy files")
     if data.part is None:
         notice(
             f"{data.name}: it has no test part, so all of it is trained on (register_dataset "

@@ -33,6 +33,7 @@ from generators.training.parallel import Team, joined
 from generators.training.steps import Progress
 
 EXIT_DIVERGED = 3
+OTHER_DATA = "expected data_sha256 "  # a manifest's word, where a training would go on with others
 
 
 def train(options: argparse.Namespace) -> int:
@@ -53,6 +54,12 @@ def train(options: argparse.Namespace) -> int:
             return EXIT_DIVERGED
         except torch.OutOfMemoryError as error:
             raise ValueError("out of memory: --set microbatch=… takes less of it") from error
+        except ValueError as error:
+            if OTHER_DATA not in str(error):
+                raise
+            raise ValueError(
+                f"{error}; --data holds other images or labels than this training began with"
+            ) from error
     if first:
         say(options, _record(result), _words(result))
     return request.exit_status() if result.stopped else 0

@@ -517,6 +517,22 @@ def test_another_training_in_the_folder_is_refused_with_what_differs(
     assert (tmp_path / "run" / "losses.jsonl").read_bytes() == losses
 
 
+def test_a_training_does_not_go_on_with_other_images(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = [text.format(data=data, out=tmp_path / "run") for text in TRAIN]
+    train += ["--budget-images", "32", "--device", "cpu", *TINY_VAE]
+    assert main(train) == 0
+    made = make_data(seed=1)
+    write_npz(data, made.images, made.labels)
+
+    assert main(train) == 2
+
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {tmp_path}/run/ckpt-32 belongs to another training: ")
+    assert error.endswith("; --data holds other images or labels than this training began with")
+
+
 def test_a_diverged_training_has_an_exit_status_of_its_own(
     data: Path,
     tmp_path: Path,
