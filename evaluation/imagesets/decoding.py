@@ -1,9 +1,10 @@
 """Decodes one image file into the one shared format, and fits images to a size and a colour.
 
 Sizes are checked before a picture is decoded. Grey, RGB, palette and bilevel images are read as
-they are; an alpha channel is dropped where it is opaque and refused otherwise; 16-bit, CMYK and
-animated images are refused. Colour becomes grey by ITU-R 601 luma (PIL's "L"), grey becomes colour
-by repetition. EXIF orientation is applied, colour profiles are not.
+they are; an alpha channel is dropped where it is opaque. Refused are 16-bit images, for there are
+several ways to 8 bits; partly transparent ones, for somebody must choose what lies behind them; CMYK,
+whose colours need a profile; and animations. Colour becomes grey by ITU-R 601 luma (PIL's "L"), grey
+becomes colour by repetition. EXIF orientation is applied, colour profiles are not.
 
 JPEG and lossy WebP files are lossy, whatever they are called: what compression took from images is
 in every score of them, so a caller says whether they may be read.
@@ -167,14 +168,20 @@ def _check_header(where: str, kind: str, data: bytes, image: ImageFile.ImageFile
     bits_16 = kind == "PNG" and data[24] == 16  # PIL would silently drop the low bytes of RGB
     if bits_16 or image.mode not in ("1", "L", "P", "RGB", "LA", "RGBA"):
         found = "16 bits a channel" if bits_16 else f"colour mode {image.mode}"
-        raise ImageError(f"{where}: {found}; expected 8-bit grey, RGB or palette")
+        raise ImageError(
+            f"{where}: {found}; expected 8-bit grey, RGB or palette: convert it first, as the way "
+            "it is done changes a score"
+        )
 
 
 def _flatten(where: str, image: Image.Image) -> Image.Image:
     """Return the image as "L" or "RGB", without its alpha channel if that is opaque."""
     has_alpha = "A" in image.mode or "transparency" in image.info
     if has_alpha and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-        raise ImageError(f"{where}: partly transparent; expected no alpha or an opaque one")
+        raise ImageError(
+            f"{where}: partly transparent; expected no alpha or an opaque one: put it on a "
+            "background of your choice first"
+        )
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     return image if image.mode == mode else image.convert(mode)
 

@@ -17,18 +17,20 @@ import numpy.typing as npt
 from evaluation.imagesets.arrays import (
     MAX_WHOLE_IMAGES,
     NAMES,
+    SEEDS,
     Layout,
     StoredArray,
-    check_labels,
     find_layout,
+    label_array,
     open_npy,
     open_npz,
+    read_labels,
 )
 from evaluation.imagesets.decoding import Lossy, Pixels, Target, fit
 from evaluation.imagesets.file_stream import FileStream, files_of
-from evaluation.imagesets.layouts import arrange, choose_part, every_file
+from evaluation.imagesets.layouts import arrange, every_file
+from evaluation.imagesets.left_out import counted
 from evaluation.imagesets.parquet import Table, is_table, open_table, table_parts
-from evaluation.imagesets.prepared import prepared_parts
 from evaluation.imagesets.sources import PARTS, ImageError, Source, list_folder, list_zip
 from evaluation.imagesets.stream import (
     ImageStream,
@@ -68,8 +70,8 @@ def open_images(
 
     A file is a zip or tar archive (`.tar`, `.tar.gz`, `.tgz`), an array in `.npy` or `.npz`, or a
     parquet table with a column of image files; a folder holds image files, parquet tables, or
-    `train.npz` and `test.npz`, as datasets are prepared. An `.npz` holds the images as `arr_0` (or `images`, or `samples`) and perhaps integer `labels`
-    (N,); its classes are then "0", "1", ... up to the highest label. Chunks are arrays or tensors
+    `train.npz` and `test.npz`. An `.npz` holds the images as `arr_0` (or `images`, or `samples`)
+    and perhaps integer `labels` (N,), or these as `arr_1`; its classes are then "0", "1", ... up to the highest label. Chunks are arrays or tensors
     of uint8, of any number of images each; an iterator is read once, and its ``count`` is known
     only afterwards.
 
@@ -96,8 +98,8 @@ def open_images(
 
 
 def _open_path(path: Path, target: Target, part: str | None, labelled: bool) -> ImageStream:
-    if prepared := prepared_parts(path):
-        return _open_npz(choose_part(path.absolute().name, prepared, part), target, labelled)
+    if arrays := stored_parts(path):
+        return _open_parts(path, arrays, target, part, labelled)
     if is_table(path):
         return _open_table(open_table(path, part=part, labelled=labelled), target)
     if path.is_dir() or (suffix := path.suffix.lower()) not in (".npz", ".npy"):
@@ -129,26 +131,53 @@ def read_parts(path: Path | str) -> tuple[str, ...]:
     path = Path(path)
     if path.suffix.lower() in (".npz", ".npy") and not path.is_dir():
         return ()
-    if not (layout := prepared_parts(path)):
-        layout = table_parts(path) if is_table(path) else arrange(list_source(path))
+    if stored_parts(path):
+        return PARTS
+    layout = table_parts(path) if is_table(path) else arrange(list_source(path)).parts
     return tuple(part for part in PARTS if part in layout)
+
+
+def stored_parts(path: Path) -> dict[str, Path]:
+    """Return the arrays `train.npz` and `test.npz` of a folder that holds both, else {}."""
+    arrays = {part: path / f"{part}.npz" for part in PARTS}
+    return arrays if all(array.is_file() for array in arrays.values()) else {}
 
 
 def _open_table(table: Table, target: Target) -> ImageStream:
     stream = FileStream(table.files, target)
-    stream.labels, stream.classes = table.labels, table.classes
+    stream.labels, stream.classes, stream.left_out = table.labels, table.classes, table.left_out
     return stream
 
 
 def _open_source(source: Source, target: Target, part: str | None, labelled: bool) -> ImageStream:
     if not labelled:
-        return FileStream(files_of(source, every_file(source, part)), target)
-    classes = choose_part(source.name, arrange(source), part)
+        stream = FileStream(files_of(source, every_file(source, part)), target)
+        stream.left_out = tuple(source.left_out())
+        return stream
+    arranged = arrange(source)
+    classes = arranged.choose(part)
     stream = FileStream(files_of(source, list(chain.from_iterable(classes.values()))), target)
+    stream.left_out = arranged.left_out(part)
     stream.classes = tuple(name for name in classes if name)
     if stream.classes:
         sizes = [len(files) for files in classes.values()]
         stream.labels = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
+    return stream
+
+
+def _open_parts(
+    path: Path, arrays: dict[str, Path], target: Target, part: str | None, labelled: bool
+) -> ImageStream:
+    """Return the images of a folder of arrays, one for each part."""
+    name = path.absolute().name
+    if part not in arrays:
+        asked = "no part was chosen" if part is None else f"{part!r} was asked for"
+        raise ImageError(
+            f"{name}: has train.npz and test.npz, but {asked}; expected one of its parts"
+        )
+    stream = _open_npz(arrays[part], target, labelled)
+    others = sorted(file.name for file in path.iterdir() if file not in arrays.values())
+    stream.left_out += tuple(counted("other file", others))
     return stream
 
 
@@ -161,9 +190,12 @@ def _open_npz(path: Path, target: Target, labelled: bool) -> ImageStream:
             f"{NAMES[-1]}"
         )
     stream = _open_stored(arrays[found], path.name, target)
-    if labelled and "labels" in arrays:
-        stream.labels = check_labels(path.name, arrays["labels"].whole(), stream.count)
+    labels = label_array(arrays, found)
+    if labelled and labels is not None:
+        stream.labels = read_labels(path.name, arrays[labels], stream.count)
         stream.classes = tuple(str(label) for label in range(stream.labels.max() + 1))
+    others = sorted(arrays.keys() - {found, labels, SEEDS})
+    stream.left_out = tuple(counted("array", others))
     return stream
 
 
