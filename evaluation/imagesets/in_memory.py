@@ -79,9 +79,7 @@ def read_images(
     for chunk in stream.chunks():
         pixels[done : done + len(chunk)] = chunk
         done += len(chunk)
-    return Images(
-        pixels, stream.labels, stream.classes, stream.left_out, lossy=stream.lossy_count
-    )
+    return Images(pixels, stream.labels, stream.classes, stream.left_out, lossy=stream.lossy_count)
 
 
 def convert_images(

@@ -85,7 +85,9 @@ def say_what_is_trained_on(data: Data) -> None:
     for what in images.left_out:
         notice(f"{data.name}: left out {what}")
     if images.lossy:
-        notice(f"{data.name}: {images.lossy:,} of {len(images.pixels):,} images are from lossy files")
+        notice(
+            f"{data.name}: {images.lossy:,} of {len(images.pixels):,} images are from lossy files"
+        )
     if data.part is None:
         notice(
             f"{data.name}: it has no test part, so all of it is trained on (register_dataset "
