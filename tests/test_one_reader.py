@@ -27,7 +27,7 @@ from generators.commands.arguments import build_parser
 from generators.commands.data import measured_data, say_what_is_trained_on, training_data
 from tests.evaluation.pictures import make_folder, make_zip
 
-Options = Mapping[str, int]
+Options = Mapping[str, Any]  # resolution, channels
 Splits = dict[str, Images]  # by part; "all" of a source that has none
 
 
@@ -490,4 +490,5 @@ def assert_expected(found: Splits, expected: Read) -> None:
 def sizes_of(images: Images) -> list[int]:
     if images.labels is None:
         return [len(images.pixels)]
-    return np.bincount(images.labels, minlength=len(images.classes)).tolist()
+    counts: list[int] = np.bincount(images.labels, minlength=len(images.classes)).tolist()
+    return counts
