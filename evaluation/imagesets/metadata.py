@@ -80,7 +80,7 @@ def _add(found: Metadata, source: str, table: Member, data: bytes, images: set[s
     where = f"{source}: {table.name}"
     for number, row in enumerate(_rows(where, data), start=1):
         column = next((name for name in LABEL_COLUMNS if name in row), None)
-        is_labelled = FILE_NAME in row and column is not None
+        is_labelled = column is not None and FILE_NAME in row
         if number == 1 and is_labelled:
             found.used.append(table.name)
         if is_labelled != (table.name in found.used):
@@ -88,7 +88,7 @@ def _add(found: Metadata, source: str, table: Member, data: bytes, images: set[s
                 f"{where}: row {number}: {'a' if is_labelled else 'no'} label, unlike the rows "
                 "before; expected one in every row or in none"
             )
-        if not is_labelled:
+        if column is None or FILE_NAME not in row:
             continue
         name = "/".join([*table.steps[:-1], str(row[FILE_NAME])])
         if name not in images or name in found.labels:
