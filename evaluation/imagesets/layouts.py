@@ -165,7 +165,7 @@ def _classes(
                 "spelling; expected each class once"
             )
     names = sorted(spelling.values(), key=class_order(spelling.values()))
-    classes = {name: [] for name in names} or {"": []}
+    classes: Classes = {name: [] for name in names} or {"": []}
     for steps, member in files:
         if len(steps) > 2:
             raise ImageError(f"{source}: {member.name}: too deep; expected {LAYOUTS}")

@@ -8,7 +8,7 @@ must have one. Other columns are left out. A table without `file_name` is text l
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from evaluation.imagesets.sources import (
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 FILE_NAME = "file_name"
+MAX_LINE = 2**20  # characters
 
 
 @dataclass
@@ -59,68 +60,86 @@ def read_metadata(source: Source) -> Metadata:
     images = {member.name for member in source.files}
     with source.opened() as read:
         for table in tables:
-            if table.size > MAX_FILE_BYTES:
-                raise ImageError(
-                    f"{source.name}: {table.name}: {table.size:,} bytes; "
-                    f"expected at most {MAX_FILE_BYTES:,}"
-                )
+            _check_size(source.name, table)
             _add(found, source.name, table, read(table), images)
-    if found.labels:
-        for member in source.files:
-            if member.name not in found.labels:
-                raise ImageError(
-                    f"{source.name}: {member.name}: no label in {', '.join(found.used)}; "
-                    "expected one for every image or for none"
-                )
+    for member in source.files if found.labels else ():
+        if member.name not in found.labels:
+            raise ImageError(
+                f"{source.name}: {member.name}: no label in {', '.join(found.used)}; "
+                "expected one for every image or for none"
+            )
     return found
+
+
+def _check_size(source: str, table: Member) -> None:
+    if table.size > MAX_FILE_BYTES:
+        raise ImageError(
+            f"{source}: {table.name}: {table.size:,} bytes; expected at most {MAX_FILE_BYTES:,}"
+        )
 
 
 def _add(found: Metadata, source: str, table: Member, data: bytes, images: set[str]) -> None:
     """Add what one table says, if it has labels."""
-    where = f"{source}: {table.name}"
-    for number, row in enumerate(_rows(where, data), start=1):
+    for number, row in enumerate(_rows(f"{source}: {table.name}", data), start=1):
+        where = f"{source}: {table.name}: row {number}"
         column = next((name for name in LABEL_COLUMNS if name in row), None)
-        is_labelled = FILE_NAME in row and column is not None
+        is_labelled = column is not None and FILE_NAME in row
         if number == 1 and is_labelled:
             found.used.append(table.name)
         if is_labelled != (table.name in found.used):
             raise ImageError(
-                f"{where}: row {number}: {'a' if is_labelled else 'no'} label, unlike the rows "
-                "before; expected one in every row or in none"
+                f"{where}: {'a' if is_labelled else 'no'} label, unlike the rows before; "
+                "expected one in every row or in none"
             )
-        if not is_labelled:
-            continue
-        name = "/".join([*table.steps[:-1], str(row[FILE_NAME])])
-        if name not in images or name in found.labels:
-            what = "is named twice" if name in found.labels else "is not there"
-            raise ImageError(
-                f"{where}: row {number}: the image {row[FILE_NAME]!a} {what}; expected each "
-                "image once, by its path from this file"
-            )
-        found.labels[name] = _class(f"{where}: row {number}", row[column])
-        found.columns |= dict.fromkeys(str(key) for key in row if key not in (FILE_NAME, column))
+        if column is not None and is_labelled:
+            name = "/".join([*table.steps[:-1], str(row[FILE_NAME])])
+            _check_image(where, name, row[FILE_NAME], images, found.labels)
+            found.labels[name] = _class(where, row[column])
+            found.columns |= dict.fromkeys(name for name in row if name not in (FILE_NAME, column))
+
+
+def _check_image(
+    where: str, name: str, said: Any, images: set[str], labels: Mapping[str, str]
+) -> None:
+    if name in images and name not in labels:
+        return
+    what = "is named twice" if name in labels else "is not there"
+    raise ImageError(
+        f"{where}: the image {_short(said)} {what}; expected each image once, by its path from "
+        "this file"
+    )
 
 
 def _class(where: str, label: Any) -> str:
     if isinstance(label, bool) or not isinstance(label, int | str):
-        raise ImageError(f"{where}: the label {label!r}; expected text or a whole number")
+        raise ImageError(f"{where}: the label {_short(label)}; expected text or a whole number")
     return check_class(where, str(label))
+
+
+def _short(value: Any) -> str:
+    return ascii(value)[:100]
 
 
 def _rows(where: str, data: bytes) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table in CSV or JSON lines."""
+    lines = _lines(data)
     try:
-        text = io.StringIO(data.decode("utf-8-sig"), newline="")
         if where.lower().endswith(".csv"):
-            yield from csv.DictReader(text, restkey="", restval=None)
+            yield from csv.DictReader(lines, restkey="", restval=None)
             return
-        for line in text:
-            if line.strip():
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ValueError("a line that is no object")
-                yield row
-    except ImageError:
-        raise
+        for line in filter(str.strip, lines):
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("a line that is no object")
+            yield row
     except (*BROKEN, csv.Error) as error:
         raise ImageError(f"{where}: damaged ({error}); expected UTF-8 text in rows") from error
+
+
+def _lines(data: bytes) -> Iterator[str]:
+    """Yield lines with their ends; a long one is refused before it is in memory as a whole."""
+    text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+    while line := text.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise ValueError(f"a line of {MAX_LINE:,} characters or more")
+        yield line

@@ -1,4 +1,4 @@
-"""Turns archives, folders and packaged sets into prepared splits; the one module here with numpy.
+"""Turns sets of images and packaged ones into prepared splits; the one module here with numpy.
 
 Only management commands import it. Every function is a context manager that yields the Prepared
 splits in a temporary folder, for `services.register_dataset` to rename into place; what is left of
@@ -65,22 +65,20 @@ class PreparationError(ValueError):
 
 @contextmanager
 def prepare_path(
-    path: Path,  # a folder or a zip archive
+    path: Path,  # a folder or a file
     *,
     resolution: int | None = None,  # pixels a side; None = as they come
     channels: int | None = None,  # 1 or 3; None = as they come
     test_fraction: float | None = None,  # None = TEST_FRACTION where there is no test part
     on_progress: Progress | None = None,
 ) -> Iterator[Prepared]:
-    """Prepare a folder or archive in one of the layouts of `evaluation.imagesets.sources`.
+    """Prepare whatever `evaluation.imagesets.opening` opens by its path.
 
     Raises:
         ImageError: if it cannot be read or split; the message names the file and the reason.
         PreparationError: if the images are not square.
     """
     path = path.absolute()  # so that "." has a name
-    if path.suffix.lower() == ".npz" and not path.is_dir():
-        raise PreparationError(f"{path.name}: an .npz file; expected a folder or a .zip archive")
     parts = read_parts(path) or (None,)
     if test_fraction is not None and len(parts) == 2:
         raise PreparationError(f"{path.name}: has a test/ part; a test fraction has no place")
@@ -94,12 +92,14 @@ def prepare_path(
         )
         for part in parts
     }
+    left_out = tuple(dict.fromkeys(line for each in splits.values() for line in each.left_out))
     steps = [f"read from {path.name}", *_conversion_steps(resolution, channels)]
+    steps[1:1] = [f"left out {line}" for line in left_out]
     if "test" not in splits:
         fraction = TEST_FRACTION if test_fraction is None else test_fraction
         splits = split_by_fraction(path.name, splits["train"], fraction)
         steps.append(f"split by seed {SPLIT_SEED}, {fraction:g} of each class for the test split")
-    with _write(splits, steps) as prepared:
+    with _write(splits, steps, left_out) as prepared:
         yield prepared
 
 
@@ -165,7 +165,9 @@ def _conversion_steps(resolution: int | None, channels: int | None) -> list[str]
 
 
 @contextmanager
-def _write(splits: dict[str, Images], steps: list[str]) -> Iterator[Prepared]:
+def _write(
+    splits: dict[str, Images], steps: list[str], left_out: tuple[str, ...] = ()
+) -> Iterator[Prepared]:
     train, test = splits["train"], splits["test"]
     _, channels, height, width = train.pixels.shape
     if height != width:
@@ -194,6 +196,7 @@ def _write(splits: dict[str, Images], steps: list[str]) -> Iterator[Prepared]:
             train_digest=write_npz(folder / "train.npz", train.pixels, train.labels),
             test_digest=write_npz(folder / "test.npz", test.pixels, test.labels),
             preparation="; ".join(steps),
+            left_out=left_out,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # already renamed, if it was registered

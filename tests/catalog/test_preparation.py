@@ -17,7 +17,7 @@ from catalog.preparation import (
     prepare_path,
     prepare_torchvision,
 )
-from evaluation.imagesets.in_memory import ImageError, Images, read_images
+from evaluation.imagesets.in_memory import ImageError, Images, read_images, write_npz
 from tests.evaluation.pictures import GREY, PNG, encode, make_folder, make_zip
 
 DIGITS_DIGEST = "3b613295e6bc4c04667dbd146151c8d6a2dad6c79d1776fa5ac77988b3b0f9ee"
@@ -225,11 +225,33 @@ def test_the_folder_here_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_an_npz_is_no_source_of_a_dataset(tmp_path: Path) -> None:
-    with pytest.raises(PreparationError) as caught, prepare_path(tmp_path / "x.npz"):
+def test_arrays_are_a_source_of_a_dataset(tmp_path: Path) -> None:
+    images = read_images(make_folder(tmp_path / "set", SQUARE))
+    write_npz(tmp_path / "x.npz", images.pixels, images.labels)
+
+    with prepare_path(tmp_path / "x.npz") as prepared:
+        assert (prepared.train_size, prepared.test_size) == (2, 2)
+
+    assert prepared.classes == ["0", "1"]
+
+
+def test_what_was_left_out_is_kept_in_words(tmp_path: Path) -> None:
+    files = {
+        **{f"{part}/{c}/1.png": PNG for part in ("train", "test", "val") for c in "ab"},
+        "README.md": b"# Set",
+        "train/.cache/1.png": PNG,
+    }
+    with prepare_path(make_folder(tmp_path / "set", files)) as prepared:
         pass
 
-    assert str(caught.value) == "x.npz: an .npz file; expected a folder or a .zip archive"
+    assert prepared.left_out == (
+        "1 hidden file (train/.cache/1.png)",
+        "1 text file (README.md)",
+        "2 images of validation/, a part of its own",
+    )
+    assert prepared.preparation == "; ".join(
+        ["read from set", *(f"left out {line}" for line in prepared.left_out)]
+    )
 
 
 # --- torchvision ------------------------------------------------------------------------------
