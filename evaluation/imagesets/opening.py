@@ -131,16 +131,16 @@ def read_parts(path: Path | str) -> tuple[str, ...]:
     path = Path(path)
     if path.suffix.lower() in (".npz", ".npy") and not path.is_dir():
         return ()
-    if stored_parts(path):
-        return PARTS
+    if arrays := stored_parts(path):
+        return tuple(arrays)
     layout = table_parts(path) if is_table(path) else arrange(list_source(path)).parts
     return tuple(part for part in PARTS if part in layout)
 
 
 def stored_parts(path: Path) -> dict[str, Path]:
-    """Return the arrays `train.npz` and `test.npz` of a folder that holds both, else {}."""
-    arrays = {part: path / f"{part}.npz" for part in PARTS}
-    return arrays if all(array.is_file() for array in arrays.values()) else {}
+    """Return `train.npz`, and `test.npz` if there is one, of a folder that holds it, else {}."""
+    arrays = {part: path / f"{part}.npz" for part in PARTS if (path / f"{part}.npz").is_file()}
+    return arrays if "train" in arrays else {}
 
 
 def _open_table(table: Table, target: Target) -> ImageStream:
@@ -169,12 +169,13 @@ def _open_parts(
     path: Path, arrays: dict[str, Path], target: Target, part: str | None, labelled: bool
 ) -> ImageStream:
     """Return the images of a folder of arrays, one for each part."""
-    name = path.absolute().name
+    if part is None and len(arrays) == 1:
+        part = "train"
     if part not in arrays:
+        has = " and ".join(array.name for array in arrays.values())
         asked = "no part was chosen" if part is None else f"{part!r} was asked for"
-        raise ImageError(
-            f"{name}: has train.npz and test.npz, but {asked}; expected one of its parts"
-        )
+        name = path.absolute().name
+        raise ImageError(f"{name}: has {has}, but {asked}; expected one of its parts")
     stream = _open_npz(arrays[part], target, labelled)
     others = sorted(file.name for file in path.iterdir() if file not in arrays.values())
     stream.left_out += tuple(counted("other file", others))

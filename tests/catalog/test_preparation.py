@@ -18,6 +18,7 @@ from catalog.preparation import (
     prepare_torchvision,
 )
 from evaluation.imagesets.in_memory import ImageError, Images, read_images, write_npz
+from tests.evaluation.imagesets.test_layouts import READ as LAYOUTS, REFUSED as REFUSED_LAYOUTS
 from tests.evaluation.pictures import GREY, PNG, encode, make_folder, make_zip
 
 DIGITS_DIGEST = "3b613295e6bc4c04667dbd146151c8d6a2dad6c79d1776fa5ac77988b3b0f9ee"
@@ -233,6 +234,32 @@ def test_arrays_are_a_source_of_a_dataset(tmp_path: Path) -> None:
         assert (prepared.train_size, prepared.test_size) == (2, 2)
 
     assert prepared.classes == ["0", "1"]
+
+
+@pytest.mark.parametrize("case", [name for name, each in LAYOUTS.items() if "test" in each.values])
+def test_a_layout_is_registered_as_it_is_read(tmp_path: Path, case: str) -> None:
+    folder = make_folder(tmp_path / "set", LAYOUTS[case].files)
+
+    with prepare_path(folder) as prepared:
+        for part in ("train", "test"):
+            stored = read_images(prepared.folder / f"{part}.npz")
+            images = read_images(folder, part=part)
+            assert np.array_equal(stored.pixels, images.pixels)
+            assert np.array_equal(stored.labels, images.labels)
+            assert prepared.classes == list(images.classes)
+
+    assert prepared.left_out == LAYOUTS[case].left_out
+
+
+@pytest.mark.parametrize("case", REFUSED_LAYOUTS)
+def test_a_layout_is_refused_in_the_words_of_the_reader(tmp_path: Path, case: str) -> None:
+    files, expected = REFUSED_LAYOUTS[case]
+
+    with pytest.raises(ImageError) as caught:
+        with prepare_path(make_folder(tmp_path / "set", files)):
+            pass
+
+    assert str(caught.value) == f"set: {expected}"
 
 
 def test_what_was_left_out_is_kept_in_words(tmp_path: Path) -> None:

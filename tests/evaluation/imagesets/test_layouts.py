@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from evaluation.imagesets.in_memory import read_images, read_parts
 from evaluation.imagesets.opening import open_images
@@ -201,6 +202,10 @@ REFUSED: dict[str, tuple[Files, str]] = {
         )
         for kind, suffix in (("BMP", "bmp"), ("TIFF", "tiff"), ("GIF", "gif"))
     },
+    "an animated PNG": (
+        {**TWO, "b/3.png": encode(save_all=True, append_images=[Image.new("RGB", (4, 4))])},
+        "b/3.png: animated; expected a still image",
+    ),
     "a class of images that nobody reads": (
         {**TWO, "c/3.bmp": encode(kind="BMP")},
         "c/3.bmp: not an image; expected only PNG, JPEG and WebP files",
@@ -393,3 +398,6 @@ def test_a_folder_of_prepared_arrays_has_their_parts(place: Path) -> None:
     assert message(lambda: read_images(place)) == (
         "place: has train.npz and test.npz, but no part was chosen; expected one of its parts"
     )
+    (place / "test.npz").unlink()
+    assert read_parts(place) == ("train",)
+    assert read_images(place).classes == ("0", "1")
