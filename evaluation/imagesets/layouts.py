@@ -10,7 +10,7 @@ images by name within their class.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from evaluation.imagesets.metadata import read_metadata
@@ -181,6 +181,24 @@ def _classes(
             what = "an empty class" if name else "an empty part"
             raise ImageError(f"{source}: {part}{name}: {what}; expected at least one image")
     return classes
+
+
+def check_labels_alike(source: str, train: Sequence[str], test: Sequence[str]) -> None:
+    """Raise ImageError if a label is not of the same class in both parts.
+
+    The test part may lack the last classes.
+    """
+    if test == train[: len(test)]:
+        return
+    for name in test:
+        if name not in train:
+            raise ImageError(
+                f"{source}: test/{name}: not a class of train/; expected the same classes in both"
+            )
+    missing = next(name for name in train if name not in test)
+    raise ImageError(
+        f"{source}: train/{missing}: not a class of test/; expected the same classes in both"
+    )
 
 
 def class_order(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:

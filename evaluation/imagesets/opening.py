@@ -28,9 +28,9 @@ from evaluation.imagesets.arrays import (
 )
 from evaluation.imagesets.decoding import Lossy, Pixels, Target, fit
 from evaluation.imagesets.file_stream import FileStream, files_of
-from evaluation.imagesets.layouts import arrange, every_file
+from evaluation.imagesets.layouts import arrange, check_labels_alike, every_file
 from evaluation.imagesets.left_out import counted
-from evaluation.imagesets.parquet import Table, is_table, open_table, table_parts
+from evaluation.imagesets.parquet import is_table, open_table, table_parts
 from evaluation.imagesets.sources import PARTS, ImageError, Source, list_folder, list_zip
 from evaluation.imagesets.stream import (
     ImageStream,
@@ -101,7 +101,7 @@ def _open_path(path: Path, target: Target, part: str | None, labelled: bool) -> 
     if arrays := stored_parts(path):
         return _open_parts(path, arrays, target, part, labelled)
     if is_table(path):
-        return _open_table(open_table(path, part=part, labelled=labelled), target)
+        return _open_tables(path, target, part, labelled)
     if path.is_dir() or (suffix := path.suffix.lower()) not in (".npz", ".npy"):
         return _open_source(list_source(path), target, part, labelled)
     if part is not None:
@@ -143,7 +143,11 @@ def stored_parts(path: Path) -> dict[str, Path]:
     return arrays if "train" in arrays else {}
 
 
-def _open_table(table: Table, target: Target) -> ImageStream:
+def _open_tables(path: Path, target: Target, part: str | None, labelled: bool) -> ImageStream:
+    table = open_table(path, part=part, labelled=labelled)
+    if labelled and part in PARTS and {*PARTS} <= table_parts(path).keys():
+        train, test = (open_table(path, part=each, labelled=True).classes for each in PARTS)
+        check_labels_alike(path.absolute().name, train, test)
     stream = FileStream(table.files, target)
     stream.labels, stream.classes, stream.left_out = table.labels, table.classes, table.left_out
     return stream
@@ -177,6 +181,9 @@ def _open_parts(
         name = path.absolute().name
         raise ImageError(f"{name}: has {has}, but {asked}; expected one of its parts")
     stream = _open_npz(arrays[part], target, labelled)
+    if labelled and len(arrays) == 2:
+        train, test = (_open_npz(array, target, labelled=True).classes for array in arrays.values())
+        check_labels_alike(path.absolute().name, train, test)
     others = sorted(file.name for file in path.iterdir() if file not in arrays.values())
     stream.left_out += tuple(counted("other file", others))
     return stream

@@ -34,6 +34,7 @@ from evaluation.imagesets.sources import (
     MAX_FILES,
     MAX_RATIO,
     MAX_TOTAL_BYTES,
+    PARTS,
     ImageError,
     check_class,
 )
@@ -91,9 +92,11 @@ def _left_out(path: Path, shards: Sequence["_Shard"]) -> list[str]:
     read = {shard.name for shard in shards}
     names = sorted(name for name in _names(path) if name not in read)
     seen = [name for name in names if not is_hidden(name.split("/"))]
+    tables = [name for name in seen if name.endswith(SUFFIX)]
+    others = [name for name in tables if _part_of(name.split("/")) not in PARTS]
     return [
         *found,
-        *counted("table of another part", [name for name in seen if name.endswith(SUFFIX)]),
+        *counted("table of another part", others),
         *counted("hidden file", [name for name in names if name not in set(seen)]),
         *counted("other file", [name for name in seen if not name.endswith(SUFFIX)]),
     ]

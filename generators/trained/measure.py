@@ -23,7 +23,7 @@ from generators.trained.sampling import LoadedGenerator
 
 DIAGNOSED = 1000  # images whose codes are looked at together, at most
 
-Images = np.ndarray
+Pixels = np.ndarray
 Labels = np.ndarray | None
 
 
@@ -40,7 +40,7 @@ class Measurement:
 
 def measure(
     generator: LoadedGenerator,
-    pixels: Images,
+    pixels: Pixels,
     labels: Labels,
     *,
     seed: int = 0,
@@ -72,7 +72,7 @@ def measure(
 @torch.inference_mode()
 def likelihoods(
     generator: LoadedGenerator,
-    pixels: Images,
+    pixels: Pixels,
     labels: Labels,
     *,
     seed: int,
@@ -103,7 +103,7 @@ def likelihoods(
 
 
 def reconstruction_errors(
-    generator: LoadedGenerator, pixels: Images, labels: Labels
+    generator: LoadedGenerator, pixels: Pixels, labels: Labels
 ) -> list[Measurement]:
     """Return the means over images of PSNR (dB) and SSIM between images and reconstructions."""
     try:
@@ -118,7 +118,7 @@ def reconstruction_errors(
 
 
 @torch.inference_mode()
-def code_facts(generator: LoadedGenerator, pixels: Images, labels: Labels) -> list[Measurement]:
+def code_facts(generator: LoadedGenerator, pixels: Pixels, labels: Labels) -> list[Measurement]:
     """Return what the algorithm knows of its codes: active units, codebook usage."""
     first = slice(DIAGNOSED)
     given = None if labels is None else labels[first]
