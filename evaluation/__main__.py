@@ -238,10 +238,16 @@ def _facts(
     """Return what a protocol needs to know of the real images."""
     facts = _split(reference)
     shape = reference.facts.shape if isinstance(reference, SavedReference) else reference.shape
+    which = "reference"
     if shape is None and generated is not None:  # published statistics do not say
-        shape = generated.shape
+        which, shape = "generated", generated.shape
     if shape is None:
         raise CommandError("the reference is published statistics: a protocol needs images")
+    if shape[1] != shape[2]:
+        raise CommandError(
+            f"{which}: images of {shape[2]}x{shape[1]} pixels; expected square ones: crop or resize "
+            "them first, as a protocol has one resolution"
+        )
     splits = {_reference_split(options): facts}
     if held_out is not None:
         splits["test"] = _split(held_out)

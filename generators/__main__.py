@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _list(options)
         commands = import_module(f"generators.commands.{MODULES[options.command]}")  # loads torch
         status: int = getattr(commands, options.command)(options)
-    except (ValueError, OSError) as error:  # UsageError, ConfigError, ImagesError, …
+    except (ValueError, OSError) as error:  # UsageError, ConfigError, ImageError, …
         sys.stderr.write(f"error: {_words(error)}\n")
         return EXIT_ERROR
     except KeyboardInterrupt:

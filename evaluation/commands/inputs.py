@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
+from evaluation.commands.report import warn
 from evaluation.features.base import Extractor, file_sha256
 from evaluation.features.cache import FeatureCache
 from evaluation.features.classifier import (
@@ -70,11 +71,17 @@ def open_set(
     labelled: bool = True,
     lossy: Lossy = "accept",
 ) -> ImageStream:
-    """Return the images at ``path``; of a source with parts, the ``part`` that is meant."""
+    """Return the images at ``path``; of a source with parts, the ``part`` that is meant.
+
+    What is left out is told on the error stream.
+    """
     if not path.exists():
         raise CommandError(f"{what}: {path} does not exist")
     has_parts = part is not None and part in _parts(path)
-    return open_images(path, part=part if has_parts else None, labelled=labelled, lossy=lossy)
+    images = open_images(path, part=part if has_parts else None, labelled=labelled, lossy=lossy)
+    for line in images.left_out:
+        warn(f"{what}: left out {line}")
+    return images
 
 
 def _parts(path: Path) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ changes a score, so it is left to whoever made the images. Nothing is ever unpic
 
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,10 @@ from evaluation.imagesets.decoding import MAX_SIDE, Pixels
 from evaluation.imagesets.sources import BROKEN, ImageError, check_zip_member, open_zip
 
 MAX_WHOLE_BYTES = 2**30  # of an array that is read whole: labels, moments
+MAX_SMALL_BYTES = 64 * 2**20  # of an array that may be packed well: labels in order are
 MAX_WHOLE_IMAGES = 16 * 2**30  # bytes of images that cannot be read one after the other
 NAMES = ("arr_0", "images", "samples")  # of the images in an .npz file, in this order
+SEEDS = "seeds"  # what generated images were drawn from, beside them
 MAX_CLASSES = 100_000
 PIECE_BYTES = 64 * 2**20
 
@@ -93,15 +95,46 @@ def check_labels(name: str, labels: Array, count: int | None) -> npt.NDArray[np.
         ImageError: if there is not one of at least 0 and below MAX_CLASSES for each image.
     """
     if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
-        raise ImageError(
-            f"{name}: labels: {labels.dtype} {labels.shape}; expected one whole number of "
-            f"at least 0 for each of {count} images"
-        )
+        raise _no_labels(name, labels.dtype, labels.shape, count)
     if labels.max() >= MAX_CLASSES:
         raise ImageError(
             f"{name}: labels: up to {labels.max()}; expected labels below {MAX_CLASSES}"
         )
     return labels.astype(np.int64)
+
+
+def _no_labels(
+    name: str, dtype: np.dtype[Any], shape: tuple[int, ...], count: int | None
+) -> ImageError:
+    return ImageError(
+        f"{name}: labels: {dtype} {shape}; expected one whole number of at least 0 for each of "
+        f"{count} images"
+    )
+
+
+def label_array(names: Mapping[str, "StoredArray"], images: str) -> str | None:
+    """Return which array of an `.npz` holds the labels of its images, None if none does.
+
+    That is `labels`, or `arr_1` beside `arr_0` if it holds one whole number for each image, as
+    `numpy.savez(file, images, labels)` writes it.
+    """
+    if "labels" in names:
+        return "labels"
+    if images != "arr_0" or (second := names.get("arr_1")) is None:
+        return None
+    is_labels = second.dtype.kind in "iu" and second.shape == names[images].shape[:1]
+    return "arr_1" if is_labels else None
+
+
+def read_labels(name: str, array: "StoredArray", count: int | None) -> npt.NDArray[np.int64]:
+    """Return the labels in a file; they are not read if they are not as many as the images.
+
+    Raises:
+        ImageError: as `check_labels`.
+    """
+    if array.shape != (count,):
+        raise _no_labels(name, array.dtype, array.shape, count)
+    return check_labels(name, array.whole(), count)
 
 
 # --- Files ------------------------------------------------------------------------------------
@@ -202,7 +235,7 @@ def open_npz(path: Path) -> dict[str, StoredArray]:
 
 
 def _open_member(path: Path, info: zipfile.ZipInfo) -> StoredArray:
-    check_zip_member(path.name, info)
+    check_zip_member(path.name, info, may_shrink=info.file_size <= MAX_SMALL_BYTES)
 
     @contextmanager
     def opened() -> Iterator[IO[bytes]]:

@@ -1,9 +1,10 @@
 """Decodes one image file into the one shared format, and fits images to a size and a colour.
 
 Sizes are checked before a picture is decoded. Grey, RGB, palette and bilevel images are read as
-they are; an alpha channel is dropped where it is opaque and refused otherwise; 16-bit, CMYK and
-animated images are refused. Colour becomes grey by ITU-R 601 luma (PIL's "L"), grey becomes colour
-by repetition. EXIF orientation is applied, colour profiles are not.
+they are; an alpha channel is dropped where it is opaque. Refused are 16-bit images, for there are
+several ways to 8 bits; partly transparent ones, for somebody must choose what lies behind them; CMYK,
+whose colours need a profile; and animations. Colour becomes grey by ITU-R 601 luma (PIL's "L"), grey
+becomes colour by repetition. EXIF orientation is applied, colour profiles are not.
 
 JPEG and lossy WebP files are lossy, whatever they are called: what compression took from images is
 in every score of them, so a caller says whether they may be read.
@@ -23,7 +24,6 @@ from PIL.WebPImagePlugin import WebPImageFile
 from evaluation.imagesets.sources import BROKEN, ImageError
 
 MAX_SIDE = 8192  # pixels, of an image file as it comes
-RESIZE_RULE = "centre crop to a square, then PIL Lanczos (antialiased) in 8 bits"
 
 Lossy = Literal["refuse", "accept"]
 Pixels = npt.NDArray[np.uint8]
@@ -38,7 +38,7 @@ _PNG_END = b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True)
-class Wish:
+class Target:
     """What images are turned into, and whether lossy files may be.
 
     resolution: pixels a side, by RESIZE_RULE; None = as they come, all alike.
@@ -85,8 +85,8 @@ class Picture:
         return flat.reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def decode(where: str, data: bytes, wish: Wish, *, name: str | None) -> Picture:
-    """Return an image file as it was wished for.
+def decode(where: str, data: bytes, target: Target, *, name: str | None) -> Picture:
+    """Return an image file as the target says.
 
     where: what errors call the file. name: its name, whose ending must agree with the content;
     None = it has none.
@@ -96,7 +96,7 @@ def decode(where: str, data: bytes, wish: Wish, *, name: str | None) -> Picture:
     """
     kind = _check_kind(where, name, data)
     is_lossy = kind == "JPEG" or (kind == "WebP" and not _is_lossless_webp(data))
-    if is_lossy and wish.lossy == "refuse":
+    if is_lossy and target.lossy == "refuse":
         raise ImageError(
             f"{where}: a lossy {kind} image; expected PNG or lossless WebP, or lossy ones "
             "accepted (--allow-lossy): compression changes every score"
@@ -106,7 +106,7 @@ def decode(where: str, data: bytes, wish: Wish, *, name: str | None) -> Picture:
             _check_header(where, kind, data, image)
             image.load()
             upright = ImageOps.exif_transpose(image) if "exif" in image.info else image
-            return Picture(_fit(_flatten(where, upright), wish), is_lossy)
+            return Picture(_fit(_flatten(where, upright), target), is_lossy)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:  # of WebP, whose header PIL checks itself
@@ -117,15 +117,15 @@ def decode(where: str, data: bytes, wish: Wish, *, name: str | None) -> Picture:
         ) from error
 
 
-def fit(pixels: Pixels, wish: Wish) -> Pixels:
-    """Return images (N, C, H, W) in the wished size and colour, by the rules for files."""
-    shape = wish.shape((pixels.shape[1], pixels.shape[2], pixels.shape[3]))
+def fit(pixels: Pixels, target: Target) -> Pixels:
+    """Return images (N, C, H, W) in the size and colour of the target, by the rules for files."""
+    shape = target.shape((pixels.shape[1], pixels.shape[2], pixels.shape[3]))
     if pixels.shape[1:] == shape:
         return pixels
     fitted = np.empty((len(pixels), *shape), np.uint8)
     for index, image in enumerate(pixels):
         hwc = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-        fitted[index] = Picture(_fit(Image.fromarray(hwc), wish), is_lossy=False).pixels()
+        fitted[index] = Picture(_fit(Image.fromarray(hwc), target), is_lossy=False).pixels()
     return fitted
 
 
@@ -168,24 +168,30 @@ def _check_header(where: str, kind: str, data: bytes, image: ImageFile.ImageFile
     bits_16 = kind == "PNG" and data[24] == 16  # PIL would silently drop the low bytes of RGB
     if bits_16 or image.mode not in ("1", "L", "P", "RGB", "LA", "RGBA"):
         found = "16 bits a channel" if bits_16 else f"colour mode {image.mode}"
-        raise ImageError(f"{where}: {found}; expected 8-bit grey, RGB or palette")
+        raise ImageError(
+            f"{where}: {found}; expected 8-bit grey, RGB or palette: convert it first, as the way "
+            "it is done changes a score"
+        )
 
 
 def _flatten(where: str, image: Image.Image) -> Image.Image:
     """Return the image as "L" or "RGB", without its alpha channel if that is opaque."""
     has_alpha = "A" in image.mode or "transparency" in image.info
     if has_alpha and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-        raise ImageError(f"{where}: partly transparent; expected no alpha or an opaque one")
+        raise ImageError(
+            f"{where}: partly transparent; expected no alpha or an opaque one: put it on a "
+            "background of your choice first"
+        )
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     return image if image.mode == mode else image.convert(mode)
 
 
-def _fit(image: Image.Image, wish: Wish) -> Image.Image:
+def _fit(image: Image.Image, target: Target) -> Image.Image:
     """Apply the rules for channels and size, in this order."""
-    mode = {None: image.mode, 1: "L", 3: "RGB"}[wish.channels]
+    mode = {None: image.mode, 1: "L", 3: "RGB"}[target.channels]
     if image.mode != mode:
         image = image.convert(mode)
-    resolution = wish.resolution
+    resolution = target.resolution
     if resolution is None or image.size == (resolution, resolution):
         return image
     side = min(image.size)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.imagesets.decoding import Picture, Pixels, Wish, decode
-from evaluation.imagesets.sources import ImageError, Member, Source
+from evaluation.imagesets.decoding import Picture, Pixels, Target, decode
+from evaluation.imagesets.sources import Member, MixedImages, Source
 from evaluation.imagesets.stream import ImageStream, Indices
 
 PIECE = 16  # images that a thread decodes at a time
@@ -48,10 +48,10 @@ def files_of(source: Source, members: list[Member]) -> ImageFiles:
 class FileStream(ImageStream):
     """Images in files; the first decides size and colour."""
 
-    def __init__(self, files: ImageFiles, wish: Wish) -> None:
+    def __init__(self, files: ImageFiles, target: Target) -> None:
         self.name = files.name
         self.count = len(files.titles)
-        self._files, self._wish = files, wish
+        self._files, self._target = files, target
         self._lossy: set[int] = set()
         with files.opened() as fetch:
             self.shape = self._decode(0, fetch([0])(0)).shape
@@ -116,21 +116,23 @@ class FileStream(ImageStream):
     def _decode(self, index: int, data: bytes) -> Picture:
         title = self._files.titles[index]
         name = title if self._files.are_named else None
-        return decode(f"{self.name}: {title}", data, self._wish, name=name)
+        return decode(f"{self.name}: {title}", data, self._target, name=name)
 
-    def _unlike(self, index: int, picture: Picture) -> ImageError:
+    def _unlike(self, index: int, picture: Picture) -> MixedImages:
         first = self._files.titles[0]
         where = f"{self.name}: {self._files.titles[index]}"
         (channels, height, width), (_, first_height, first_width) = picture.shape, self.shape
         if (height, width) != (first_height, first_width):
-            return ImageError(
+            return MixedImages(
                 f"{where}: {width}x{height} pixels where {first} has "
-                f"{first_width}x{first_height}; expected one size, or a resolution to resize to"
+                f"{first_width}x{first_height}; expected one size, or a resolution to resize to",
+                option="resolution",
             )
         words = ("grey", "colour") if channels == 1 else ("colour", "grey")
-        return ImageError(
+        return MixedImages(
             f"{where}: {words[0]} where {first} is {words[1]}; "
-            "expected all alike, or a number of channels to convert to"
+            "expected all alike, or a number of channels to convert to",
+            option="channels",
         )
 
 

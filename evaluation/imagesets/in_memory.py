@@ -4,20 +4,17 @@ Pixels are uint8, NCHW, 0..255, 1 or 3 channels. `evaluation.imagesets.opening` 
 says what is read and what is refused.
 """
 
-import hashlib
-import os
-import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.imagesets.decoding import RESIZE_RULE, Lossy, Wish, fit
+from evaluation.imagesets.decoding import Lossy, Target, fit
 from evaluation.imagesets.opening import open_images, read_parts
-from evaluation.imagesets.sources import ImageError
+from evaluation.imagesets.sources import RESIZE_RULE, ImageError
 from evaluation.imagesets.stream import CHUNK, Progress
+from evaluation.imagesets.writing import write_npz
 
 __all__ = [
     "CHUNK",
@@ -40,11 +37,15 @@ class Images:
     pixels: (N, C, H, W) uint8, 0..255, C is 1 or 3.
     labels: (N,) int64, indices into `classes`; None = unlabelled.
     classes: names in label order; () = unlabelled.
+    left_out: what the source holds beside the images, how much of it and why: "3 hidden files (…)".
+    lossy: how many of the images come from lossy files.
     """
 
     pixels: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64] | None
     classes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    lossy: int = 0
 
 
 def read_images(
@@ -78,38 +79,7 @@ def read_images(
     for chunk in stream.chunks():
         pixels[done : done + len(chunk)] = chunk
         done += len(chunk)
-    return Images(pixels, stream.labels, stream.classes)
-
-
-def write_npz(
-    path: Path | str, pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64] | None
-) -> str:
-    """Write images as `arr_0` (N, H, W, C) and `labels`, uncompressed; return the file's sha256.
-
-    pixels: (N, C, H, W) uint8. The file appears whole or not at all; equal images, equal files.
-    """
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
-        raise ImageError(
-            f"expected uint8 pixels (N, 1 or 3, H, W), got {pixels.dtype} {pixels.shape}"
-        )
-    if labels is not None and labels.shape != pixels.shape[:1]:
-        raise ImageError(f"expected labels of shape {pixels.shape[:1]}, got {labels.shape}")
-    path = Path(path)
-    arrays: dict[str, Any] = {"arr_0": np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))}
-    if labels is not None:
-        arrays["labels"] = labels.astype(np.int64)
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        with temporary.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return digest
+    return Images(pixels, stream.labels, stream.classes, stream.left_out, lossy=stream.lossy_count)
 
 
 def convert_images(
@@ -119,14 +89,14 @@ def convert_images(
 
     name: what errors call the images.
     """
-    wish = Wish(resolution=resolution, channels=channels)
-    wish.check(name)
+    target = Target(resolution=resolution, channels=channels)
+    target.check(name)
     count, depth, height, width = images.pixels.shape
-    shape = wish.shape((depth, height, width))
+    shape = target.shape((depth, height, width))
     if shape == (depth, height, width):
         return images
     _check_array_bytes(name, (count, *shape))
-    return Images(fit(images.pixels, wish), images.labels, images.classes)
+    return replace(images, pixels=fit(images.pixels, target))
 
 
 def _check_array_bytes(source: str, shape: tuple[int, ...]) -> None:

@@ -17,17 +17,20 @@ import numpy.typing as npt
 from evaluation.imagesets.arrays import (
     MAX_WHOLE_IMAGES,
     NAMES,
+    SEEDS,
     Layout,
     StoredArray,
-    check_labels,
     find_layout,
+    label_array,
     open_npy,
     open_npz,
+    read_labels,
 )
-from evaluation.imagesets.decoding import Lossy, Pixels, Wish, fit
+from evaluation.imagesets.decoding import Lossy, Pixels, Target, fit
 from evaluation.imagesets.file_stream import FileStream, files_of
-from evaluation.imagesets.layouts import arrange, choose_part, every_file
-from evaluation.imagesets.parquet import Table, is_table, open_table, table_parts
+from evaluation.imagesets.layouts import arrange, check_labels_alike, every_file
+from evaluation.imagesets.left_out import counted
+from evaluation.imagesets.parquet import is_table, open_table, table_parts
 from evaluation.imagesets.sources import PARTS, ImageError, Source, list_folder, list_zip
 from evaluation.imagesets.stream import (
     ImageStream,
@@ -66,9 +69,9 @@ def open_images(
     """Return the images of a folder, a file, an array or an iterable of chunks.
 
     A file is a zip or tar archive (`.tar`, `.tar.gz`, `.tgz`), an array in `.npy` or `.npz`, or a
-    parquet table with a column of image files; a folder holds image files or parquet tables. An
-    `.npz` holds the images as `arr_0` (or `images`, or `samples`) and perhaps integer `labels`
-    (N,); its classes are then "0", "1", ... up to the highest label. Chunks are arrays or tensors
+    parquet table with a column of image files; a folder holds image files, parquet tables, or
+    `train.npz` and `test.npz`. An `.npz` holds the images as `arr_0` (or `images`, or `samples`)
+    and perhaps integer `labels` (N,), or these as `arr_1`; its classes are then "0", "1", ... up to the highest label. Chunks are arrays or tensors
     of uint8, of any number of images each; an iterator is read once, and its ``count`` is known
     only afterwards.
 
@@ -78,32 +81,34 @@ def open_images(
     """
     is_path = isinstance(images, Path | str)
     name = name or (Path(images).absolute().name if is_path else "images")  # type: ignore[arg-type]
-    wish = Wish(resolution=resolution, channels=channels, lossy=lossy)
-    wish.check(name)
+    target = Target(resolution=resolution, channels=channels, lossy=lossy)
+    target.check(name)
     if isinstance(images, Path | str):
-        stream = _open_path(Path(images), wish, part, labelled)
+        stream = _open_path(Path(images), target, part, labelled)
     elif part is not None:
         raise ImageError(f"{name}: has no part {part!r}; arrays have no parts")
     elif isinstance(images, np.ndarray) or hasattr(images, "detach"):
-        stream = ArrayStream(name, as_array(name, images), wish)
+        stream = ArrayStream(name, as_array(name, images), target)
     else:
-        stream = IteratorStream(name, images, wish, announced=count)
+        stream = IteratorStream(name, images, target, announced=count)
     if stream.count is not None:
         check_count(stream.name, stream.count, count)
     stream.on_progress = on_progress
     return stream
 
 
-def _open_path(path: Path, wish: Wish, part: str | None, labelled: bool) -> ImageStream:
+def _open_path(path: Path, target: Target, part: str | None, labelled: bool) -> ImageStream:
+    if arrays := stored_parts(path):
+        return _open_parts(path, arrays, target, part, labelled)
     if is_table(path):
-        return _open_table(open_table(path, part=part, labelled=labelled), wish)
+        return _open_tables(path, target, part, labelled)
     if path.is_dir() or (suffix := path.suffix.lower()) not in (".npz", ".npy"):
-        return _open_source(list_source(path), wish, part, labelled)
+        return _open_source(list_source(path), target, part, labelled)
     if part is not None:
         raise ImageError(f"{path.name}: has no part {part!r}; an {suffix} file has no parts")
     if suffix == ".npy":
-        return _open_stored(open_npy(path), path.name, wish)
-    return _open_npz(path, wish, labelled)
+        return _open_stored(open_npy(path), path.name, target)
+    return _open_npz(path, target, labelled)
 
 
 def list_source(path: Path) -> Source:
@@ -126,21 +131,37 @@ def read_parts(path: Path | str) -> tuple[str, ...]:
     path = Path(path)
     if path.suffix.lower() in (".npz", ".npy") and not path.is_dir():
         return ()
-    layout = table_parts(path) if is_table(path) else arrange(list_source(path))
+    if arrays := stored_parts(path):
+        return tuple(arrays)
+    layout = table_parts(path) if is_table(path) else arrange(list_source(path)).parts
     return tuple(part for part in PARTS if part in layout)
 
 
-def _open_table(table: Table, wish: Wish) -> ImageStream:
-    stream = FileStream(table.files, wish)
-    stream.labels, stream.classes = table.labels, table.classes
+def stored_parts(path: Path) -> dict[str, Path]:
+    """Return `train.npz`, and `test.npz` if there is one, of a folder that holds it, else {}."""
+    arrays = {part: path / f"{part}.npz" for part in PARTS if (path / f"{part}.npz").is_file()}
+    return arrays if "train" in arrays else {}
+
+
+def _open_tables(path: Path, target: Target, part: str | None, labelled: bool) -> ImageStream:
+    table = open_table(path, part=part, labelled=labelled)
+    if labelled and part in PARTS and {*PARTS} <= table_parts(path).keys():
+        train, test = (open_table(path, part=each, labelled=True).classes for each in PARTS)
+        check_labels_alike(path.absolute().name, train, test)
+    stream = FileStream(table.files, target)
+    stream.labels, stream.classes, stream.left_out = table.labels, table.classes, table.left_out
     return stream
 
 
-def _open_source(source: Source, wish: Wish, part: str | None, labelled: bool) -> ImageStream:
+def _open_source(source: Source, target: Target, part: str | None, labelled: bool) -> ImageStream:
     if not labelled:
-        return FileStream(files_of(source, every_file(source, part)), wish)
-    classes = choose_part(source.name, arrange(source), part)
-    stream = FileStream(files_of(source, list(chain.from_iterable(classes.values()))), wish)
+        stream = FileStream(files_of(source, every_file(source, part)), target)
+        stream.left_out = tuple(source.left_out())
+        return stream
+    arranged = arrange(source)
+    classes = arranged.choose(part)
+    stream = FileStream(files_of(source, list(chain.from_iterable(classes.values()))), target)
+    stream.left_out = arranged.left_out(part)
     stream.classes = tuple(name for name in classes if name)
     if stream.classes:
         sizes = [len(files) for files in classes.values()]
@@ -148,7 +169,27 @@ def _open_source(source: Source, wish: Wish, part: str | None, labelled: bool) -
     return stream
 
 
-def _open_npz(path: Path, wish: Wish, labelled: bool) -> ImageStream:
+def _open_parts(
+    path: Path, arrays: dict[str, Path], target: Target, part: str | None, labelled: bool
+) -> ImageStream:
+    """Return the images of a folder of arrays, one for each part."""
+    if part is None and len(arrays) == 1:
+        part = "train"
+    if part not in arrays:
+        has = " and ".join(array.name for array in arrays.values())
+        asked = "no part was chosen" if part is None else f"{part!r} was asked for"
+        name = path.absolute().name
+        raise ImageError(f"{name}: has {has}, but {asked}; expected one of its parts")
+    stream = _open_npz(arrays[part], target, labelled)
+    if labelled and len(arrays) == 2:
+        train, test = (_open_npz(array, target, labelled=True).classes for array in arrays.values())
+        check_labels_alike(path.absolute().name, train, test)
+    others = sorted(file.name for file in path.iterdir() if file not in arrays.values())
+    stream.left_out += tuple(counted("other file", others))
+    return stream
+
+
+def _open_npz(path: Path, target: Target, labelled: bool) -> ImageStream:
     arrays = open_npz(path)
     found = next((name for name in NAMES if name in arrays), None)
     if found is None:
@@ -156,19 +197,22 @@ def _open_npz(path: Path, wish: Wish, labelled: bool) -> ImageStream:
             f"{path.name}: holds no arr_0; expected images as {', '.join(NAMES[:-1])} or "
             f"{NAMES[-1]}"
         )
-    stream = _open_stored(arrays[found], path.name, wish)
-    if labelled and "labels" in arrays:
-        stream.labels = check_labels(path.name, arrays["labels"].whole(), stream.count)
+    stream = _open_stored(arrays[found], path.name, target)
+    labels = label_array(arrays, found)
+    if labelled and labels is not None:
+        stream.labels = read_labels(path.name, arrays[labels], stream.count)
         stream.classes = tuple(str(label) for label in range(stream.labels.max() + 1))
+    others = sorted(arrays.keys() - {found, labels, SEEDS})
+    stream.left_out = tuple(counted("array", others))
     return stream
 
 
-def _open_stored(array: StoredArray, name: str, wish: Wish) -> ImageStream:
+def _open_stored(array: StoredArray, name: str, target: Target) -> ImageStream:
     layout = find_layout(array.where, array.dtype, array.shape, likely="NHWC", pieces=array.pieces)
     if array.fortran_order:  # its first image is spread over the whole file
         whole = layout.to_nchw(array.whole(max_bytes=MAX_WHOLE_IMAGES))
-        return ArrayStream(name, whole, wish)
-    return StoredStream(name, array, layout, wish)
+        return ArrayStream(name, whole, target)
+    return StoredStream(name, array, layout, target)
 
 
 # --- Arrays -----------------------------------------------------------------------------------
@@ -199,17 +243,17 @@ def layout_in_memory(where: str, array: npt.NDArray[Any]) -> Layout:
 class ArrayStream(ImageStream):
     """Images in memory."""
 
-    def __init__(self, name: str, array: npt.NDArray[Any], wish: Wish) -> None:
+    def __init__(self, name: str, array: npt.NDArray[Any], target: Target) -> None:
         layout = layout_in_memory(name, array)
         self.name = name
         self.count = len(array)
-        self.shape = wish.shape(layout.shape)
-        self._array, self._layout, self._wish = array, layout, wish
+        self.shape = target.shape(layout.shape)
+        self._array, self._layout, self._target = array, layout, target
 
     def read(self, indices: Indices | None) -> Iterator[Pixels]:
         """Yield the images of these indices; None = all."""
         images = (
-            fit(self._layout.to_nchw(self._array[chosen]), self._wish)
+            fit(self._layout.to_nchw(self._array[chosen]), self._target)
             for chosen in self._chosen(indices)
         )
         return rechunked(images, self.chunk_size)
@@ -223,16 +267,16 @@ class ArrayStream(ImageStream):
 class StoredStream(ImageStream):
     """Images in an array in a file."""
 
-    def __init__(self, name: str, array: StoredArray, layout: Layout, wish: Wish) -> None:
+    def __init__(self, name: str, array: StoredArray, layout: Layout, target: Target) -> None:
         self.name = name
         self.count = array.shape[0]
-        self.shape = wish.shape(layout.shape)
-        self._array, self._layout, self._wish = array, layout, wish
+        self.shape = target.shape(layout.shape)
+        self._array, self._layout, self._target = array, layout, target
 
     def read(self, indices: Indices | None) -> Iterator[Pixels]:
         """Yield the images of these indices; None = all."""
         images = (
-            fit(self._layout.to_nchw(rows), self._wish)
+            fit(self._layout.to_nchw(rows), self._target)
             for rows in self._array.runs(self._runs(indices))
         )
         return rechunked(images, self.chunk_size)
@@ -253,7 +297,7 @@ class IteratorStream(ImageStream):
     """Images that come in chunks; an iterator once, another iterable as often as it allows."""
 
     def __init__(
-        self, name: str, chunks: Iterable[Any], wish: Wish, *, announced: int | None
+        self, name: str, chunks: Iterable[Any], target: Target, *, announced: int | None
     ) -> None:
         try:
             iterator = iter(chunks)
@@ -268,8 +312,8 @@ class IteratorStream(ImageStream):
         self.name = name
         self.count = None
         self._layout = layout_in_memory(name, first)
-        self.shape = wish.shape(self._layout.shape)
-        self._wish, self._announced = wish, announced
+        self.shape = target.shape(self._layout.shape)
+        self._target, self._announced = target, announced
         self._again = None if iterator is chunks else chunks
         self._next: Iterable[Any] | None = chain([first], iterator)
 
@@ -316,7 +360,7 @@ class IteratorStream(ImageStream):
             seen += len(array)
             if self._announced is not None and seen > self._announced:
                 check_count(self.name, seen, self._announced)
-            yield fit(layout.to_nchw(array), self._wish)
+            yield fit(layout.to_nchw(array), self._target)
         check_count(self.name, seen, self._announced)
         self.count = seen
 

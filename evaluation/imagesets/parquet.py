@@ -2,9 +2,10 @@
 
 The images are the column of binary values, or of structures with a binary field `bytes`; where there
 are several, the one called `image` or `img`. Labels are the column `label` or `labels`: whole
-numbers, with names from the table's own description if it has one, or text. A folder's tables are
-read in the order of their paths, links included, and other files in it are ignored. A table called
-`train-00000-of-00002.parquet` or `train.parquet`, or in a folder `train/`, is of the part "train".
+numbers, with names from the table's own description if it has one, or text. Other columns are left
+out. A folder's tables are read in the order of their paths, links included; other files in it and
+tables of other parts are left out. A table called `train-00000-of-00002.parquet` or `train.parquet`,
+or in a folder `train/`, is of the part "train".
 """
 
 import json
@@ -24,20 +25,22 @@ import numpy.typing as npt
 
 from evaluation.imagesets.arrays import check_labels
 from evaluation.imagesets.file_stream import Fetch, ImageFiles
-from evaluation.imagesets.layouts import class_order
+from evaluation.imagesets.layouts import class_order, part_name
+from evaluation.imagesets.left_out import counted, is_hidden
 from evaluation.imagesets.sources import (
     BROKEN,
+    LABEL_COLUMNS,
     MAX_FILE_BYTES,
     MAX_FILES,
     MAX_RATIO,
     MAX_TOTAL_BYTES,
     PARTS,
     ImageError,
+    check_class,
 )
 
 SUFFIX = ".parquet"
 IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "labels")
 ROWS = 32  # taken from a row group at a time
 
 _SHARD = re.compile(r"(.+?)-\d+-of-\d+")
@@ -45,18 +48,28 @@ _SHARD = re.compile(r"(.+?)-\d+-of-\d+")
 
 @dataclass(frozen=True)
 class Table:
-    """The image files of some tables, and their labels."""
+    """The image files of some tables, their labels, and what else there is, in words."""
 
     files: ImageFiles
     labels: npt.NDArray[np.int64] | None
     classes: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def is_table(path: Path) -> bool:
     """Return whether it is a parquet table, or a folder that holds some."""
-    if path.is_dir():  # os.walk: Path.rglob takes a second for 50,000 images
-        return any(name.endswith(SUFFIX) for _, _, names in os.walk(path) for name in names)
+    if path.is_dir():
+        return any(
+            name.endswith(SUFFIX) and not is_hidden(name.split("/")) for name in _names(path)
+        )
     return path.suffix.lower() == SUFFIX
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Yield the path of every file in a folder, as seen from it."""
+    for place, _, names in os.walk(folder):  # Path.rglob takes a second for 50,000 images
+        inside = os.path.relpath(place, folder)
+        yield from (name if inside == os.curdir else f"{inside}/{name}" for name in names)
 
 
 def table_parts(path: Path) -> dict[str, list[Path]]:
@@ -66,9 +79,27 @@ def table_parts(path: Path) -> dict[str, list[Path]]:
     parts: dict[str, list[Path]] = {}
     for table in sorted(path.rglob(f"*{SUFFIX}")):
         steps = table.relative_to(path).parts
-        if not any(step.startswith(".") for step in steps):
+        if not is_hidden(steps):
             parts.setdefault(_part_of(steps), []).append(table)
     return parts
+
+
+def _left_out(path: Path, shards: Sequence["_Shard"]) -> list[str]:
+    """Return in words which columns, tables and files nobody sees who reads these tables."""
+    found = counted("column", list(dict.fromkeys(name for each in shards for name in each.others)))
+    if not path.is_dir():
+        return found
+    read = {shard.name for shard in shards}
+    names = sorted(name for name in _names(path) if name not in read)
+    seen = [name for name in names if not is_hidden(name.split("/"))]
+    tables = [name for name in seen if name.endswith(SUFFIX)]
+    others = [name for name in tables if _part_of(name.split("/")) not in PARTS]
+    return [
+        *found,
+        *counted("table of another part", others),
+        *counted("hidden file", [name for name in names if name not in set(seen)]),
+        *counted("other file", [name for name in seen if not name.endswith(SUFFIX)]),
+    ]
 
 
 def open_table(path: Path, *, part: str | None, labelled: bool) -> Table:
@@ -99,15 +130,16 @@ def open_table(path: Path, *, part: str | None, labelled: bool) -> Table:
     titles = [f"{shard.name} row {i}".strip() for shard in shards for i in range(shard.count)]
     files = ImageFiles(source, titles, are_named=False, opened=lambda: _opened(shards))
     labels, classes = _labels(source, shards, count) if labelled else (None, ())
-    return Table(files, labels, classes)
+    return Table(files, labels, classes, tuple(_left_out(path, shards)))
 
 
 def _part_of(steps: Sequence[str]) -> str:
     stem = steps[-1].removesuffix(SUFFIX)
     shard = _SHARD.fullmatch(stem)
-    if shard or stem in PARTS:
-        return shard[1] if shard else stem
-    return next((step for step in steps[:-1] if step in PARTS), "")
+    if shard or part_name(stem):
+        named = shard[1] if shard else stem
+        return part_name(named) or named
+    return next(filter(None, map(part_name, steps[:-1])), "")
 
 
 def _chosen_part(source: str, path: Path, part: str | None) -> list[Path]:
@@ -129,7 +161,7 @@ class _Shard:
     """A table whose columns and sizes have been checked.
 
     name: in its folder, "" outside of one. where: what errors call it. groups: rows of each row
-    group. classes: names that the table describes, () if it does not.
+    group. classes: names that the table describes, () if it does not. others: further columns.
     """
 
     path: Path
@@ -139,6 +171,7 @@ class _Shard:
     label: str | None
     groups: tuple[int, ...]
     classes: tuple[str, ...]
+    others: tuple[str, ...]
 
     @property
     def count(self) -> int:
@@ -182,6 +215,7 @@ def _open_shard(path: Path, name: str, source: str) -> _Shard:
             label,
             tuple(group.num_rows for group in groups),
             _described_classes(schema, label),
+            tuple(name for name in schema.names if name not in (image, label)),
         )
 
 
@@ -301,7 +335,8 @@ def _labels(
         with _damage_told(shard.where), _parquet().ParquetFile(shard.path) as file:
             values += file.read(columns=[label]).column(0).to_pylist()
     if all(isinstance(value, str) for value in values):
-        classes = sorted(set(values), key=class_order(set(values)))
+        found = {check_class(f"{source}: {label}", value) for value in set(values)}
+        classes = sorted(found, key=class_order(found))
         order = {name: index for index, name in enumerate(classes)}
         return np.array([order[value] for value in values], np.int64), tuple(classes)
     if not all(isinstance(value, int) for value in values):
@@ -311,6 +346,8 @@ def _labels(
         )
     labels = check_labels(source, np.array(values), count)
     names = shards[0].classes or tuple(str(i) for i in range(labels.max() + 1))
+    for name in names:
+        check_class(f"{source}: {label}", name)
     if labels.max() >= len(names):
         raise ImageError(f"{source}: {label}: {labels.max()} is none of the {len(names)} classes")
     return labels, names

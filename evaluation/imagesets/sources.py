@@ -1,8 +1,8 @@
 """Lists the image files of a folder or zip archive and reads them, believing neither.
 
 Names, counts and sizes are checked before anything is read; reading a member is bounded by the size
-it announced. No member ever becomes a file on disk. Hidden files and `__MACOSX` are ignored.
-`evaluation.imagesets.layouts` finds the classes, `evaluation.imagesets.tars` lists tar archives.
+it announced. No member ever becomes a file on disk. Hidden files and text (`left_out`) are counted
+and left out; a name may be of any script. `layouts` finds the classes, `tars` lists tar archives.
 """
 
 import io
@@ -12,13 +12,16 @@ import stat
 import struct
 import tarfile
 import threading
+import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
+
+from evaluation.imagesets.left_out import counted, is_hidden, is_text
 
 MAX_FILES = 1_000_000
 MAX_FILE_BYTES = 64 * 2**20  # one image file, unpacked
@@ -29,7 +32,14 @@ MAX_RATIO = 200  # unpacked : packed bytes of one member; image files hardly shr
 MAX_DEPTH = 8  # steps in a member's name
 
 PARTS = ("train", "test")
+RESIZE_RULE = "centre crop to a square, then PIL Lanczos (antialiased) in 8 bits"
+VALIDATION = "validation"  # a part that is read only where it is asked for
 LAYOUTS = "train/<class>/* and test/<class>/*, <class>/*, or images alone"
+
+LABEL_COLUMNS = ("label", "labels")  # of tables, in this order
+MAX_CLASS_NAME = 255  # characters
+
+_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 # What zipfile, tarfile, PIL and numpy raise on damaged input.
 BROKEN = (
@@ -50,6 +60,14 @@ BROKEN = (
 
 class ImageError(ValueError):
     """Images that cannot be read; the message names the file, the reason and what was expected."""
+
+
+class MixedImages(ImageError):
+    """Images of several sizes or colours; `option` would make them alike."""
+
+    def __init__(self, message: str, *, option: Literal["resolution", "channels"]) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 @dataclass(frozen=True)
@@ -81,9 +99,16 @@ class Source:
     """
 
     name: str  # for messages
-    files: list[Member]
+    files: list[Member]  # images, as far as names tell
     folders: list[tuple[str, ...]]  # every folder, also those without files
     opened: Callable[[], AbstractContextManager[Reader]]
+    texts: list[Member]  # beside the images
+    hidden: list[str]  # names of hidden files
+
+    def left_out(self, *, used: Sequence[str] = ()) -> list[str]:
+        """Return in words which files are no images; `used` names texts that were read."""
+        texts = [member.name for member in self.texts if member.name not in used]
+        return [*counted("hidden file", self.hidden), *counted("text file", texts)]
 
 
 def list_folder(folder: Path) -> Source:
@@ -140,7 +165,7 @@ def list_zip(path: Path) -> Source:
                 raise ImageError(
                     f"{source}: {info.filename}: stored twice; expected each name once"
                 )
-            check_zip_member(source, info)
+            check_zip_member(source, info, may_shrink=is_text(info.filename))
             infos[info.filename] = info
 
     @contextmanager
@@ -197,8 +222,11 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
 
 
-def check_zip_member(source: str, info: zipfile.ZipInfo) -> None:
-    """Raise ImageError unless the member is a plain, unencrypted, credibly packed file."""
+def check_zip_member(source: str, info: zipfile.ZipInfo, *, may_shrink: bool = False) -> None:
+    """Raise ImageError unless the member is a plain, unencrypted, credibly packed file.
+
+    may_shrink: packing may make it as small as it likes, for its reader bounds what it unpacks.
+    """
     where = f"{source}: {info.filename}"
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -210,7 +238,7 @@ def check_zip_member(source: str, info: zipfile.ZipInfo) -> None:
         raise ImageError(
             f"{where}: packed by method {info.compress_type}; expected stored or deflated"
         )
-    if info.file_size > MAX_RATIO * max(info.compress_size, 1):
+    if not may_shrink and info.file_size > MAX_RATIO * max(info.compress_size, 1):
         raise ImageError(
             f"{where}: unpacks from {info.compress_size:,} to {info.file_size:,} bytes; "
             f"expected at most {MAX_RATIO} times as many"
@@ -251,7 +279,7 @@ def _read_zip_member(source: str, read_at: ReadAt, info: zipfile.ZipInfo) -> byt
 def check_name(source: str, name: str) -> None:
     """Raise ImageError unless the name is plain, relative and not too deep."""
     steps = name.removesuffix("/").split("/")
-    if not name.isprintable():
+    if not is_plain(name):
         reason = "a name with unprintable characters"
     elif "\\" in name:
         reason = "a name with a backslash"
@@ -263,8 +291,30 @@ def check_name(source: str, name: str) -> None:
         reason = f"more than {MAX_DEPTH} steps deep"
     else:
         return
-    shown = name if name.isprintable() else ascii(name)
+    shown = name if is_plain(name) else ascii(name)
     raise ImageError(f"{source}: {shown}: {reason}; expected plain relative names")
+
+
+def is_plain(name: str) -> bool:
+    """Return whether a name holds no control characters, line ends, half characters or overrides.
+
+    Spaces and joiners of any script are plain; marks that reorder the text around them are not: by
+    them a name shows as another.
+    """
+    return not any(
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _REORDERING
+        for character in name
+    )
+
+
+def check_class(where: str, name: str) -> str:
+    """Return the name of a class; raise ImageError unless it is plain and of bearable length."""
+    if not 1 <= len(name) <= MAX_CLASS_NAME or not is_plain(name):
+        raise ImageError(
+            f"{where}: the class {name[:MAX_CLASS_NAME]!a}; expected 1 to {MAX_CLASS_NAME} "
+            "printable characters"
+        )
+    return name
 
 
 def check_count(source: str, count: int) -> None:
@@ -279,7 +329,7 @@ def visible(
     folders: list[tuple[str, ...]],
     opened: Callable[[], AbstractContextManager[Reader]],
 ) -> Source:
-    """Return the source without what is hidden, its counts and sizes checked."""
+    """Return the source with its images apart from the rest, their counts and sizes checked."""
     check_count(name, len(files))
     every_folder = {
         steps[:depth]
@@ -287,26 +337,29 @@ def visible(
         for steps in [folder]
         for depth in range(1, len(steps) + 1)
     }
-    files = sorted(
-        (member for member in files if not _is_hidden(member.steps)), key=lambda member: member.name
+    files = sorted(files, key=lambda member: member.name)
+    seen = [member for member in files if not is_hidden(member.steps)]
+    images = [member for member in seen if not is_text(member.name)]
+    _check_sizes(name, images)
+    return Source(
+        name,
+        images,
+        sorted(steps for steps in every_folder if not is_hidden(steps)),
+        opened,
+        texts=[member for member in seen if is_text(member.name)],
+        hidden=[member.name for member in files if is_hidden(member.steps)],
     )
-    for member in files:
+
+
+def _check_sizes(name: str, images: list[Member]) -> None:
+    for member in images:
         if member.size > MAX_FILE_BYTES:
             raise ImageError(
                 f"{name}: {member.name}: {member.size:,} bytes; expected at most {MAX_FILE_BYTES:,}"
             )
-    if (total := sum(member.size for member in files)) > MAX_TOTAL_BYTES:
+    if (total := sum(member.size for member in images)) > MAX_TOTAL_BYTES:
         raise ImageError(
             f"{name}: {total:,} bytes unpacked; expected at most {MAX_TOTAL_BYTES:,} in all"
         )
-    if not files:
+    if not images:
         raise ImageError(f"{name}: holds no images; expected {LAYOUTS}")
-    return Source(
-        name, files, sorted(steps for steps in every_folder if not _is_hidden(steps)), opened
-    )
-
-
-def _is_hidden(steps: tuple[str, ...]) -> bool:
-    return any(
-        step.startswith(".") or step in ("__MACOSX", "Thumbs.db", "desktop.ini") for step in steps
-    )

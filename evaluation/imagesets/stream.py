@@ -57,6 +57,7 @@ class ImageStream(ABC):
     shape: (C, H, W) of every image.
     labels: (N,) int64, indices into `classes`; None = unlabelled.
     classes: names in label order; () = unlabelled.
+    left_out: what the source holds beside the images, how much of it and why: "3 hidden files (…)".
     """
 
     name: str
@@ -64,6 +65,7 @@ class ImageStream(ABC):
     shape: tuple[int, int, int]
     labels: npt.NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     on_progress: Progress | None = None
     _digests: list[bytes] | None = None
 

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
+from evaluation.imagesets.sources import LAYOUTS, RESIZE_RULE
 from generators.commands.texts import options_text, presets_text, samplers_text
 from generators.commands.values import above_zero, fractions, natural, positive, positives
 from generators.specs.algorithms import PRESETS
@@ -20,10 +21,11 @@ EXAMPLES = """examples:
 
 exit status: 0 done, 2 an error, 3 a training diverged, 130 stopped by Ctrl-C, 143 by SIGTERM"""
 DATA = (
-    "digits (packaged: 8x8, 1,297 to train on), or the path of a folder or zip archive of images "
-    "(one folder per class, or train/CLASS and test/CLASS), of an .npz file, or of a folder with "
-    "train.npz and test.npz"
+    "digits (packaged: 8x8, 1,297 to train on and 500 to test), or the path of a folder, zip or "
+    f"tar archive of images ({LAYOUTS}), of parquet tables, of an .npz or .npy array, or of a "
+    "folder with train.npz and test.npz"
 )
+MOST_MEASURED, MOST_RECONSTRUCTED, MOST_NOISED = 1000, 100, 8  # images, where --num is not given
 CHECKPOINT = "a checkpoint's folder, or the folder of a training (its newest good checkpoint)"
 
 
@@ -98,7 +100,11 @@ def _add_train(commands: Any) -> None:
         + "\n".join(f"{options_text(s)}\n{presets_text(s)}" for s in ALGORITHMS.values()),
     )
     command.add_argument("algorithm", metavar="ALGORITHM", help=", ".join(algorithm_names()))
-    command.add_argument("--data", required=True, metavar="X", help=DATA)
+    _add_data(
+        command,
+        "the train part is trained on; of data without parts, all, for nothing says what to leave "
+        "out (register_dataset keeps 20 %% of each class)",
+    )
     command.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for checkpoints and losses"
     )
@@ -195,7 +201,7 @@ def _add_reconstruct(commands: Any) -> None:
         "has arr_0 (reconstructions), originals, and labels where there are classes.",
     )
     _add_checkpoint(command)
-    _add_images(command, 100)
+    _add_images(command, MOST_RECONSTRUCTED)
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE.npz", help="what to write"
     )
@@ -252,7 +258,7 @@ def _add_noise(commands: Any) -> None:
         "float32, times, seeds, and arr_0, the images.",
     )
     _add_checkpoint(command)
-    _add_images(command, 8)
+    _add_images(command, MOST_NOISED)
     command.add_argument(
         "--times",
         type=fractions,
@@ -276,7 +282,7 @@ def _add_measure(commands: Any) -> None:
         "of is N/A, with the reason.",
     )
     _add_checkpoint(command)
-    _add_images(command, 1000)
+    _add_images(command, MOST_MEASURED)
     command.add_argument(
         "--samples", type=positive, default=1, metavar="K", help="draws per image for each bound"
     )
@@ -319,12 +325,32 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument("checkpoint", type=Path, metavar="CKPT", help=CHECKPOINT)
 
 
-def _add_images(command: argparse.ArgumentParser, count: int) -> None:
-    command.add_argument("--data", required=True, metavar="X", help=DATA)
+def _add_data(command: argparse.ArgumentParser, which: str) -> None:
+    command.add_argument("--data", required=True, metavar="X", help=f"{DATA}; {which}")
     command.add_argument(
-        "--part", choices=("train", "test"), default="test", help="of data that has these parts"
+        "--resolution",
+        type=positive,
+        metavar="R",
+        help=f"pixels a side: {RESIZE_RULE} (none: as they come)",
     )
-    _add_num(command, count, "number of images, evenly spaced over the data")
+    command.add_argument(
+        "--channels", type=int, choices=(1, 3), help="1 = grey, 3 = RGB (none: as they come)"
+    )
+
+
+def _add_images(command: argparse.ArgumentParser, most: int) -> None:
+    _add_data(command, "sized and coloured as for training")
+    command.add_argument(
+        "--part",
+        choices=("train", "test"),
+        help="of data that has these parts (none: test; of data without parts, all)",
+    )
+    command.add_argument(
+        "--num",
+        type=positive,
+        metavar="N",
+        help=f"number of images, evenly spaced over the data (none: {most}, or all of fewer)",
+    )
 
 
 def _add_num(command: argparse.ArgumentParser, count: int, help_text: str) -> None:

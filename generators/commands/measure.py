@@ -6,6 +6,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
+from generators.commands.arguments import MOST_MEASURED
 from generators.commands.shared import open_generator, progress_bar, real_images, say
 from generators.trained.measure import Measurement, measure as run_measure
 
@@ -13,7 +14,8 @@ from generators.trained.measure import Measurement, measure as run_measure
 def measure(options: argparse.Namespace) -> int:
     """Measure as the command line says, and print a table."""
     generator = open_generator(options)
-    data = real_images(options, generator)
+    data = real_images(options, generator, most=MOST_MEASURED)
+    count = len(data.pixels)
     with progress_bar(generator.algorithm) as show:
         found = run_measure(
             generator,
@@ -21,13 +23,13 @@ def measure(options: argparse.Namespace) -> int:
             data.labels,
             seed=options.seed,
             samples=options.samples,
-            on_batch=lambda done: show(done / options.num, f"{done:,} images"),
+            on_batch=lambda done: show(done / count, f"{done:,} images"),
         )
     record = {
         "algorithm": generator.algorithm,
         "images_seen": generator.images_seen,
         "parameters": generator.parameters,
-        "images": options.num,
+        "images": count,
         "samples": options.samples,
         "seed": options.seed,
         "measurements": [asdict(measurement) for measurement in found],

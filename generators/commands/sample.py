@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from evaluation.imagesets.atomic import replacing_folder
+from evaluation.imagesets.sheets import grid_png, to_pil
+from evaluation.imagesets.writing import write_npz
 from generators.commands.shared import (
     check_file,
     check_parent,
@@ -21,7 +23,6 @@ from generators.commands.shared import (
     stop_on_signal,
     wanted_labels,
 )
-from generators.images import grid_png, to_pil, write_npz
 from generators.specs.options import SamplerConfig
 from generators.specs.registry import sampler_to_dict
 from generators.trained.sampling import LoadedGenerator, Samples, SamplingStats, Stopped, draw_all

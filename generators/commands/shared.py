@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
-from generators.images import LabelledImages
-from generators.packaged import read_data
+from evaluation.imagesets.in_memory import Images
+from generators.commands.data import measured_data, notice
 from generators.specs.options import ConfigError, SamplerConfig
 from generators.specs.registry import parse_sampler
 from generators.trained.sampling import LoadedGenerator, balanced_labels, load_generator
@@ -116,20 +116,26 @@ def wanted_labels(
     return balanced_labels(count, generator.num_classes) if generator.num_classes else None
 
 
-def real_images(options: argparse.Namespace, generator: LoadedGenerator) -> LabelledImages:
-    """Return `--num` images, evenly spaced over the data, with labels as the generator wants them.
+def real_images(options: argparse.Namespace, generator: LoadedGenerator, *, most: int) -> Images:
+    """Return images evenly spaced over the data, with labels as the generator wants them.
+
+    They are `--num`; where that is not given `most`, or as many as there are.
 
     Raises:
         ValueError: if there are fewer, or they have no labels and the generator needs some.
     """
-    data = read_data(options.data, split=options.part)
-    if len(data.pixels) < options.num:
-        raise ValueError(f"--num: expected at most the data's {len(data.pixels):,} images")
-    if generator.num_classes and data.labels is None:
+    data = measured_data(options)
+    images, count = data.images, len(data.images.pixels)
+    number = min(most, count) if options.num is None else options.num
+    if count < number:
+        raise ValueError(f"--num: expected at most the data's {count:,} images")
+    if generator.num_classes and images.labels is None:
         raise ValueError(f"--data: {options.data} has no labels, and the generator needs them")
-    chosen = np.arange(options.num) * len(data.pixels) // options.num
-    wanted = data.labels[chosen] if generator.num_classes and data.labels is not None else None
-    return LabelledImages(data.pixels[chosen], wanted, data.classes)
+    if data.part is None:
+        notice(f"{data.name}: it has no parts, so images that were trained on may be among these")
+    chosen = np.arange(number) * count // number
+    wanted = images.labels[chosen] if generator.num_classes and images.labels is not None else None
+    return Images(images.pixels[chosen], wanted, images.classes)
 
 
 def machine(options: argparse.Namespace) -> str:

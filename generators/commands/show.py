@@ -5,6 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from evaluation.imagesets.sheets import grid_png
+from evaluation.imagesets.writing import channels_last, write_arrays, write_npz
+from generators.commands.arguments import MOST_NOISED, MOST_RECONSTRUCTED
 from generators.commands.shared import (
     check_file,
     chosen_sampler,
@@ -13,7 +16,6 @@ from generators.commands.shared import (
     real_images,
     say,
 )
-from generators.images import channels_last, grid_png, write_arrays, write_npz
 from generators.specs.registry import sampler_to_dict
 from generators.trained import inspection as hooks
 
@@ -27,7 +29,7 @@ def reconstruct(options: argparse.Namespace) -> int:
     if options.grid is not None:
         check_file(options.grid, "--grid", ".png")
     generator = open_generator(options)
-    data = real_images(options, generator)
+    data = real_images(options, generator, most=MOST_RECONSTRUCTED)
     found = hooks.as_pixels(hooks.reconstruct(generator, data.pixels, data.labels))
     arrays = {"arr_0": channels_last(found), "originals": channels_last(data.pixels)}
     if data.labels is not None:
@@ -36,8 +38,8 @@ def reconstruct(options: argparse.Namespace) -> int:
     if options.grid is not None:
         pairs = np.stack([data.pixels, found], axis=1)[:GRID_PAIRS]  # (N, 2, C, H, W)
         grid_png(pairs.reshape(-1, *generator.shape), 2 * PAIRS_IN_A_ROW, options.grid)
-    record = {"out": str(options.out), "num": options.num, "sha256": digest}
-    say(options, record, f"{options.out}: {options.num:,} reconstructions")
+    record = {"out": str(options.out), "num": len(found), "sha256": digest}
+    say(options, record, f"{options.out}: {len(found):,} reconstructions")
     return 0
 
 
@@ -93,8 +95,9 @@ def noise(options: argparse.Namespace) -> int:
     """Add noise to images, and write them at each time."""
     check_file(options.out, "--out", ".npz", ".png")
     generator = open_generator(options)
-    data = real_images(options, generator)
-    seeds = range(options.seed, options.seed + options.num)
+    data = real_images(options, generator, most=MOST_NOISED)
+    count = len(data.pixels)
+    seeds = range(options.seed, options.seed + count)
     noisy = hooks.add_noise(generator, data.pixels, times=options.times, seeds=seeds)
     arrays = {
         "arr_0": channels_last(data.pixels),
@@ -104,8 +107,8 @@ def noise(options: argparse.Namespace) -> int:
     }
     rows = hooks.as_pixels(noisy.swapaxes(0, 1).reshape(-1, *generator.shape))
     _write(options, arrays, rows, columns=len(options.times))
-    record = {"out": str(options.out), "num": options.num, "times": options.times}
-    say(options, record, f"{options.out}: {options.num:,} images at {len(options.times)} times")
+    record = {"out": str(options.out), "num": count, "times": options.times}
+    say(options, record, f"{options.out}: {count:,} images at {len(options.times)} times")
     return 0
 
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+from evaluation.imagesets.in_memory import Images
+from generators.algorithm.contract import check_shape
+from generators.commands.data import say_what_is_trained_on, training_data
 from generators.commands.shared import (
     StopRequest,
     assignments,
@@ -20,7 +23,6 @@ from generators.commands.shared import (
     say,
     stop_on_signal,
 )
-from generators.packaged import read_data
 from generators.specs.algorithms import AlgorithmSpec
 from generators.specs.options import TrainingConfig
 from generators.specs.registry import get_spec, parse_config
@@ -31,6 +33,7 @@ from generators.training.parallel import Team, joined
 from generators.training.steps import Progress
 
 EXIT_DIVERGED = 3
+OTHER_DATA = "expected data_sha256 "  # a manifest's word, where a training would go on with others
 
 
 def train(options: argparse.Namespace) -> int:
@@ -51,6 +54,12 @@ def train(options: argparse.Namespace) -> int:
             return EXIT_DIVERGED
         except torch.OutOfMemoryError as error:
             raise ValueError("out of memory: --set microbatch=… takes less of it") from error
+        except ValueError as error:
+            if OTHER_DATA not in str(error):
+                raise
+            raise ValueError(
+                f"{error}; --data holds other images or labels than this training began with"
+            ) from error
     if first:
         say(options, _record(result), _words(result))
     return request.exit_status() if result.stopped else 0
@@ -63,22 +72,26 @@ def _run(
     device: str,
     request: StopRequest,
 ) -> TrainingResult:
-    data = read_data(options.data)
     first = Team.current().rank == 0
+    data = training_data(options)
+    if first:
+        say_what_is_trained_on(data)
+    images = data.images
+    _check_size(images)
     log = LossLog(options.out) if first else None
     with ExitStack() as stack:
         show = stack.enter_context(progress_bar(options.algorithm, shown=first))
         return run_training(
             options.algorithm,
             config,
-            data.pixels,
-            data.labels,
-            num_classes=len(data.classes),
+            images.pixels,
+            images.labels,
+            num_classes=len(images.classes),
             seed=options.seed,
             budget=budget,
             device=device,
             directory=options.out,
-            classes=data.classes,
+            classes=list(images.classes),
             checkpoint_every_seconds=options.checkpoint_seconds,
             checkpoints_at=options.checkpoint_at,
             initial=None if options.initial is None else newest_checkpoint(options.initial),
@@ -119,6 +132,14 @@ def _check_folder(options: argparse.Namespace) -> None:
     check_parent(out, "--out")
     if options.resume and not list_checkpoints(out):
         raise ValueError(f"--resume: {out} holds no checkpoint to go on from")
+
+
+def _check_size(images: Images) -> None:
+    _, channels, height, width = images.pixels.shape
+    try:
+        check_shape((channels, height, width))
+    except ValueError as error:
+        raise ValueError(f"--data: {error}; --resolution fits images to a size") from error
 
 
 def _check_checkpoints(at: list[int], budget: Budget) -> None:

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+LARGEST = 2**62 - 1  # a seed and those after it fit into int64
+
 
 def natural(text: str) -> int:
     """Return a whole number from 0."""
@@ -34,8 +36,9 @@ def _whole(text: str, least: int) -> int:
         number = int(text)
     except ValueError:
         number = least - 1
-    if not least <= number < 2**62:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
+    if not least <= number <= LARGEST:
+        bounds = f"from {least} to {LARGEST}" if number > LARGEST else f"from {least}"
+        raise argparse.ArgumentTypeError(f"expected a whole number {bounds}, got {text!r}")
     return number
 
 

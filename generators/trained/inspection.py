@@ -13,7 +13,7 @@ from torch import Tensor
 from generators.algorithm.contract import Step, Undefined
 from generators.algorithm.noise import InterpolatedNoise, NoiseSource
 from generators.algorithm.numerics import flushing_denormals
-from generators.images import to_float, to_uint8
+from generators.algorithm.pixels import to_float, to_uint8
 from generators.specs.options import SamplerConfig
 from generators.trained.sampling import LoadedGenerator, as_labels, draw, draw_from
 

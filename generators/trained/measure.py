@@ -17,13 +17,13 @@ from torchmetrics.functional.image import (
 from generators.algorithm.contract import Undefined
 from generators.algorithm.noise import generator_for
 from generators.algorithm.numerics import flushing_denormals
-from generators.images import to_float
+from generators.algorithm.pixels import to_float
 from generators.trained.inspection import BATCH, batches, reconstruct
 from generators.trained.sampling import LoadedGenerator
 
 DIAGNOSED = 1000  # images whose codes are looked at together, at most
 
-Images = np.ndarray
+Pixels = np.ndarray
 Labels = np.ndarray | None
 
 
@@ -40,7 +40,7 @@ class Measurement:
 
 def measure(
     generator: LoadedGenerator,
-    pixels: Images,
+    pixels: Pixels,
     labels: Labels,
     *,
     seed: int = 0,
@@ -72,7 +72,7 @@ def measure(
 @torch.inference_mode()
 def likelihoods(
     generator: LoadedGenerator,
-    pixels: Images,
+    pixels: Pixels,
     labels: Labels,
     *,
     seed: int,
@@ -103,7 +103,7 @@ def likelihoods(
 
 
 def reconstruction_errors(
-    generator: LoadedGenerator, pixels: Images, labels: Labels
+    generator: LoadedGenerator, pixels: Pixels, labels: Labels
 ) -> list[Measurement]:
     """Return the means over images of PSNR (dB) and SSIM between images and reconstructions."""
     try:
@@ -118,7 +118,7 @@ def reconstruction_errors(
 
 
 @torch.inference_mode()
-def code_facts(generator: LoadedGenerator, pixels: Images, labels: Labels) -> list[Measurement]:
+def code_facts(generator: LoadedGenerator, pixels: Pixels, labels: Labels) -> list[Measurement]:
     """Return what the algorithm knows of its codes: active units, codebook usage."""
     first = slice(DIAGNOSED)
     given = None if labels is None else labels[first]

@@ -20,7 +20,7 @@ from generators.algorithm.contract import (
 )
 from generators.algorithm.noise import NoiseSource
 from generators.algorithm.numerics import flushing_denormals, memory_format
-from generators.images import to_uint8
+from generators.algorithm.pixels import to_uint8
 from generators.specs.options import ConfigError, SamplerConfig, TrainingConfig, parse
 from generators.specs.registry import check_sampler, get_spec
 from generators.training.checkpoints import CheckpointError, load_checkpoint

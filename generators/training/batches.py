@@ -10,7 +10,7 @@ from torch import Tensor
 
 from generators.algorithm.contract import LARGEST_NUM_CLASSES, Batch, check_shape
 from generators.algorithm.noise import generator_for
-from generators.images import to_float
+from generators.algorithm.pixels import to_float
 
 
 class ImageStream:

@@ -1,4 +1,4 @@
-"""Turns archives, folders and packaged sets into prepared splits; the one module here with numpy.
+"""Turns sets of images and packaged ones into prepared splits; the one module here with numpy.
 
 Only management commands import it. Every function is a context manager that yields the Prepared
 splits in a temporary folder, for `services.register_dataset` to rename into place; what is left of
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from django.conf import settings
 
 from catalog.services import Prepared
+from evaluation.imagesets.digits import DIGITS_TEST_SIZE, read_digits, split_digits
 from evaluation.imagesets.in_memory import (
     CHUNK,
     RESIZE_RULE,
@@ -30,16 +31,14 @@ from evaluation.imagesets.in_memory import (
     read_parts,
     write_npz,
 )
+from evaluation.imagesets.splits import SPLIT_SEED, TEST_FRACTION, split_by_fraction
 
 __all__ = [
     "CHUNK",
     "RESIZE_RULE",
+    "TEST_FRACTION",
     "ImageError",
-]  # what commands need of evaluation.imagesets.in_memory
-
-SPLIT_SEED = 0
-TEST_FRACTION = 0.2  # of each class, where a source has no test part
-DIGITS_TEST_SIZE = 500  # of 1,797 images
+]  # what commands need of evaluation.imagesets
 
 # Where the packaged and downloaded sets come from, and under which terms.
 DIGITS_ORIGIN = (
@@ -66,22 +65,20 @@ class PreparationError(ValueError):
 
 @contextmanager
 def prepare_path(
-    path: Path,  # a folder or a zip archive
+    path: Path,  # a folder or a file
     *,
     resolution: int | None = None,  # pixels a side; None = as they come
     channels: int | None = None,  # 1 or 3; None = as they come
     test_fraction: float | None = None,  # None = TEST_FRACTION where there is no test part
     on_progress: Progress | None = None,
 ) -> Iterator[Prepared]:
-    """Prepare a folder or archive in one of the layouts of `evaluation.imagesets.sources`.
+    """Prepare whatever `evaluation.imagesets.opening` opens by its path.
 
     Raises:
-        ImageError: if it cannot be read; the message names the file and the reason.
-        PreparationError: if it cannot be split, or the images are not square.
+        ImageError: if it cannot be read or split; the message names the file and the reason.
+        PreparationError: if the images are not square.
     """
     path = path.absolute()  # so that "." has a name
-    if path.suffix.lower() == ".npz" and not path.is_dir():
-        raise PreparationError(f"{path.name}: an .npz file; expected a folder or a .zip archive")
     parts = read_parts(path) or (None,)
     if test_fraction is not None and len(parts) == 2:
         raise PreparationError(f"{path.name}: has a test/ part; a test fraction has no place")
@@ -95,12 +92,14 @@ def prepare_path(
         )
         for part in parts
     }
+    left_out = tuple(dict.fromkeys(line for each in splits.values() for line in each.left_out))
     steps = [f"read from {path.name}", *_conversion_steps(resolution, channels)]
+    steps[1:1] = [f"left out {line}" for line in left_out]
     if "test" not in splits:
         fraction = TEST_FRACTION if test_fraction is None else test_fraction
-        splits = _split_by_fraction(path.name, splits["train"], fraction)
+        splits = split_by_fraction(path.name, splits["train"], fraction)
         steps.append(f"split by seed {SPLIT_SEED}, {fraction:g} of each class for the test split")
-    with _write(splits, steps) as prepared:
+    with _write(splits, steps, left_out) as prepared:
         yield prepared
 
 
@@ -109,18 +108,13 @@ def prepare_digits(
     *, resolution: int | None = None, channels: int | None = None
 ) -> Iterator[Prepared]:
     """Prepare scikit-learn's packaged handwritten digits: 1,297 train and 500 test images."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415  # slow; only this function needs it
-
-    digits = load_digits()
-    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]  # 0..16 -> 0..255
-    images = Images(pixels, digits.target.astype(np.int64), tuple("0123456789"))
-    images = convert_images(images, name="digits", resolution=resolution, channels=channels)
+    images = convert_images(read_digits(), name="digits", resolution=resolution, channels=channels)
     steps = [
         "scikit-learn load_digits, 0..16 scaled to 0..255 and rounded",
         *_conversion_steps(resolution, channels),
         f"split by seed {SPLIT_SEED}, {DIGITS_TEST_SIZE} images for the test split, stratified",
     ]
-    with _write(split_images(images, DIGITS_TEST_SIZE), steps) as prepared:
+    with _write(split_digits(images), steps) as prepared:
         yield prepared
 
 
@@ -152,60 +146,6 @@ def prepare_torchvision(
         yield prepared
 
 
-def split_images(images: Images, test_size: int) -> dict[str, Images]:
-    """Return train and test splits, each with its share of every class, in the given order.
-
-    The images of a class are ordered by a hash of seed and position: the same forever, on every
-    machine. Shares are rounded to add up to `test_size`, but neither split lacks a class.
-
-    Raises:
-        PreparationError: if a class has fewer than two images, or `test_size` leaves a split empty.
-    """
-    count = len(images.pixels)
-    labels = np.zeros(count, np.int64) if images.labels is None else images.labels
-    if not 0 < test_size < count:
-        raise PreparationError(f"expected 1 to {count - 1} test images of {count}, got {test_size}")
-    classes = images.classes or ("",)
-    members = [np.flatnonzero(labels == label) for label in range(len(classes))]
-    for name, indices in zip(classes, members, strict=True):
-        if len(indices) < 2:
-            raise PreparationError(
-                f"class {name}: {len(indices)} image; expected at least 2, one for each split"
-            )
-    in_test = np.zeros(count, bool)
-    for indices, share in zip(members, _shares([len(m) for m in members], test_size), strict=True):
-        in_test[sorted(indices.tolist(), key=_shuffle_key)[:share]] = True
-    return {"train": _take(images, ~in_test), "test": _take(images, in_test)}
-
-
-def _split_by_fraction(name: str, images: Images, fraction: float) -> dict[str, Images]:
-    if not 0 < fraction < 1:
-        raise PreparationError(f"expected a test fraction between 0 and 1, got {fraction:g}")
-    count = len(images.pixels)
-    if count < 2:
-        raise PreparationError(f"{name}: 1 image; expected at least 2, one for each split")
-    return split_images(images, min(max(round(count * fraction), 1), count - 1))
-
-
-def _shuffle_key(index: int) -> bytes:
-    return hashlib.sha256(f"{SPLIT_SEED}:{index}".encode()).digest()
-
-
-def _shares(sizes: list[int], total: int) -> list[int]:
-    """Return how many of each class make up `total`, by largest remainder."""
-    exact = [size * total / sum(sizes) for size in sizes]
-    shares = [int(share) for share in exact]
-    by_remainder = sorted(range(len(sizes)), key=lambda i: (shares[i] - exact[i], i))
-    for index in by_remainder[: total - sum(shares)]:
-        shares[index] += 1
-    return [min(max(share, 1), size - 1) for share, size in zip(shares, sizes, strict=True)]
-
-
-def _take(images: Images, chosen: npt.NDArray[np.bool_]) -> Images:
-    labels = None if images.labels is None else images.labels[chosen]
-    return Images(images.pixels[chosen], labels, images.classes)
-
-
 def _name_progress(on_progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
     if on_progress is None:
         return None
@@ -225,7 +165,9 @@ def _conversion_steps(resolution: int | None, channels: int | None) -> list[str]
 
 
 @contextmanager
-def _write(splits: dict[str, Images], steps: list[str]) -> Iterator[Prepared]:
+def _write(
+    splits: dict[str, Images], steps: list[str], left_out: tuple[str, ...] = ()
+) -> Iterator[Prepared]:
     train, test = splits["train"], splits["test"]
     _, channels, height, width = train.pixels.shape
     if height != width:
@@ -254,6 +196,7 @@ def _write(splits: dict[str, Images], steps: list[str]) -> Iterator[Prepared]:
             train_digest=write_npz(folder / "train.npz", train.pixels, train.labels),
             test_digest=write_npz(folder / "test.npz", test.pixels, test.labels),
             preparation="; ".join(steps),
+            left_out=left_out,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # already renamed, if it was registered

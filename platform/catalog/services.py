@@ -45,6 +45,7 @@ class Prepared:
     train_digest: str  # sha256 of the file
     test_digest: str
     preparation: str
+    left_out: tuple[str, ...] = ()  # what of the source is not in the splits, in words
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def register_dataset(
     """
     slug = dataset_slug(name)
     facts = asdict(prepared)
-    del facts["folder"]
+    del facts["folder"], facts["left_out"]
     try:
         with transaction.atomic():
             if existing := _find_dataset(slug, prepared.digest):
@@ -114,15 +115,21 @@ def _keep_or_remove(folder: Path) -> None:
 
 
 def dataset_slug(name: str) -> str:
-    """Return the slug of a dataset's name.
+    """Return the slug of a dataset's name: its letters a to z and its digits.
 
     Raises:
-        RegistrationError: if the name has no letters or digits, or too many.
+        RegistrationError: if the name has none of these, or too many.
     """
     slug = slugify(name)
-    if not slug or len(slug) > 100:
-        raise RegistrationError(f"expected a name of 1 to 100 letters and digits, got {name!r}")
-    return slug
+    if slug and len(slug) <= 100:
+        return slug
+    told = f"expected a name of 1 to 100 letters and digits, got {name!r}"
+    if not slug and any(map(str.isalnum, name)):
+        told += (
+            "; the dataset's address takes letters a to z and digits alone: add a word of them, as "
+            f"in {name + ' (flowers)'!r}, and the name is shown whole"
+        )
+    raise RegistrationError(told)
 
 
 def register_protocol(

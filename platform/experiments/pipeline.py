@@ -22,12 +22,13 @@ from catalog.stored import DamagedError, StoredFile, name_of
 from evaluation.features.base import Extractor, ExtractorError
 from evaluation.features.cache import FeatureCache
 from evaluation.features.registry import build_extractor
+from evaluation.imagesets.in_memory import read_images, write_npz
 from evaluation.imagesets.opening import ImageStream, open_images
+from evaluation.imagesets.sheets import grid_png
 from evaluation.protocols import specs
 from evaluation.scoring import controls, evaluate as scoring
 from experiments import services
 from experiments.models import Evaluation, Run, SampleSet
-from generators import images
 from generators.specs import registry
 from generators.trained import sampling
 from generators.training import loop as training
@@ -79,7 +80,7 @@ def load_split(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray | N
     """
     with fetching():
         dataset.verify()
-    found = images.read_images(dataset.train_path if split == "train" else dataset.test_path)
+    found = read_images(dataset.train_path if split == "train" else dataset.test_path)
     return found.pixels, found.labels
 
 
@@ -222,7 +223,7 @@ def _draw_preview(checkpoint: Path, path: Path) -> None:
         labels=_labels(generator, PREVIEW_IMAGES),
         batch_size=PREVIEW_IMAGES,
     )
-    images.grid_png(np.concatenate(list(drawn)), GRID_COLUMNS, path)
+    grid_png(np.concatenate(list(drawn)), GRID_COLUMNS, path)
 
 
 # --- sampling -----------------------------------------------------------------------------------
@@ -287,8 +288,8 @@ def _labels(generator: sampling.LoadedGenerator, count: int) -> np.ndarray | Non
 def _write(sample_set: SampleSet, pixels: np.ndarray, labels: np.ndarray | None) -> str:
     """Write a sample set's file and contact sheet; return the file's sha256."""
     sample_set.path.parent.mkdir(parents=True, exist_ok=True)
-    images.grid_png(pixels[:GRID_IMAGES], GRID_COLUMNS, sample_set.grid_path)
-    digest = images.write_npz(sample_set.path, pixels, labels)
+    grid_png(pixels[:GRID_IMAGES], GRID_COLUMNS, sample_set.grid_path)
+    digest = write_npz(sample_set.path, pixels, labels)
     owner = sample_set.entry.experiment.created_by
     stored.keep(sample_set.path, StoredFile.Kind.SAMPLES, owner=owner)
     stored.keep(sample_set.grid_path, StoredFile.Kind.PICTURE, owner=owner)

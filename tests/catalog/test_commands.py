@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 from django.core.management import CommandError, call_command
+from pyarrow import parquet
 
 from catalog.management.commands import register_protocol
 from catalog.models import Dataset, Protocol
@@ -73,6 +75,41 @@ def test_a_folder_is_registered(tmp_path: Path) -> None:
 
     assert "4 train and 1 test images, 4x4x3, unlabelled" in printed
     assert Dataset.objects.get(slug="flat").source == "a camera"
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    files = {f"{c}/{i}.png": PNG for c in "ab" for i in range(5)}
+    folder = make_folder(tmp_path / "set", {**files, ".x": b"", "notes.txt": b"", "y.csv": b""})
+
+    printed, _ = run("register_dataset", "Pets", f"--folder={folder}")
+
+    assert printed.splitlines()[:2] == [
+        "left out 1 hidden file (.x)",
+        "left out 2 text files (notes.txt, …)",
+    ]
+    assert printed.splitlines()[2].startswith(
+        "registered pets: 8 train and 2 test images, 4x4x3, 2 classes"
+    )
+
+
+def test_a_table_is_registered(tmp_path: Path) -> None:
+    rows = [{"image": png, "label": label, "text": ""} for label in "ab" for png in [PNG] * 5]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet")
+
+    printed, _ = run("register_dataset", "Pets", f"--archive={tmp_path / 'x.parquet'}")
+
+    assert printed.startswith("left out 1 column (text)\nregistered pets: 8 train and 2 test")
+    assert Dataset.objects.get(slug="pets").classes == ["a", "b"]
+
+
+def test_a_name_in_another_script_needs_a_word_for_its_address(archive: Path) -> None:
+    assert refusal("register_dataset", "\u82b1", f"--archive={archive}") == (
+        "expected a name of 1 to 100 letters and digits, got '\u82b1'; the dataset's address takes "
+        "letters a to z and digits alone: add a word of them, as in '\u82b1 (flowers)', and the name "
+        "is shown whole"
+    )
+    run("register_dataset", "\u82b1 (flowers)", f"--archive={archive}")
+    assert Dataset.objects.get(slug="flowers").name == "\u82b1 (flowers)"
 
 
 def test_a_refused_archive_leaves_nothing_behind(tmp_path: Path, data_dir: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
 from sklearn.datasets import load_digits
 
 from catalog import preparation
@@ -17,9 +16,9 @@ from catalog.preparation import (
     prepare_digits,
     prepare_path,
     prepare_torchvision,
-    split_images,
 )
-from evaluation.imagesets.in_memory import ImageError, Images, read_images
+from evaluation.imagesets.in_memory import ImageError, Images, read_images, write_npz
+from tests.evaluation.imagesets.test_layouts import READ as LAYOUTS, REFUSED as REFUSED_LAYOUTS
 from tests.evaluation.pictures import GREY, PNG, encode, make_folder, make_zip
 
 DIGITS_DIGEST = "3b613295e6bc4c04667dbd146151c8d6a2dad6c79d1776fa5ac77988b3b0f9ee"
@@ -33,54 +32,6 @@ def labelled(sizes: list[int]) -> Images:
 
 def left_behind(data_dir: Path) -> list[str]:
     return [str(path.relative_to(data_dir)) for path in data_dir.glob("datasets/*")]
-
-
-# --- Splitting --------------------------------------------------------------------------------
-
-
-@given(
-    sizes=st.lists(st.integers(2, 30), min_size=1, max_size=6),
-    fraction=st.floats(0.05, 0.95),
-)
-def test_a_split_keeps_every_image_once_and_every_class_on_both_sides(
-    sizes: list[int], fraction: float
-) -> None:
-    images = labelled(sizes)
-    test_size = min(max(round(sum(sizes) * fraction), 1), sum(sizes) - 1)
-
-    splits = split_images(images, test_size)
-
-    train, test = splits["train"], splits["test"]
-    assert train.labels is not None and test.labels is not None
-    together = np.concatenate([train.labels, test.labels])
-    assert np.array_equal(np.bincount(together), sizes)
-    for label, size in enumerate(sizes):
-        share = int((test.labels == label).sum())
-        assert 1 <= share <= size - 1
-        assert abs(share - size * test_size / sum(sizes)) <= 1
-
-
-def test_a_split_is_the_same_every_time() -> None:
-    first, second = (split_images(labelled([30, 20]), 10) for _ in range(2))
-
-    assert content_digest(first) == content_digest(second)
-    assert first["test"].pixels.ravel().tolist() == [4, 7, 15, 18, 20, 25, 36, 44, 45, 46]
-
-
-def test_unlabelled_images_are_split_too() -> None:
-    images = Images(np.zeros((10, 1, 2, 2), np.uint8), None, ())
-
-    splits = split_images(images, 3)
-
-    assert [len(splits[part].pixels) for part in ("train", "test")] == [7, 3]
-    assert splits["test"].labels is None
-
-
-def test_a_class_of_one_image_cannot_be_split() -> None:
-    with pytest.raises(PreparationError) as caught:
-        split_images(labelled([5, 1]), 2)
-
-    assert str(caught.value) == ("class class 1: 1 image; expected at least 2, one for each split")
 
 
 def test_the_digest_sees_pixels_labels_and_classes() -> None:
@@ -275,11 +226,59 @@ def test_the_folder_here_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_an_npz_is_no_source_of_a_dataset(tmp_path: Path) -> None:
-    with pytest.raises(PreparationError) as caught, prepare_path(tmp_path / "x.npz"):
+def test_arrays_are_a_source_of_a_dataset(tmp_path: Path) -> None:
+    images = read_images(make_folder(tmp_path / "set", SQUARE))
+    write_npz(tmp_path / "x.npz", images.pixels, images.labels)
+
+    with prepare_path(tmp_path / "x.npz") as prepared:
+        assert (prepared.train_size, prepared.test_size) == (2, 2)
+
+    assert prepared.classes == ["0", "1"]
+
+
+@pytest.mark.parametrize("case", [name for name, each in LAYOUTS.items() if "test" in each.values])
+def test_a_layout_is_registered_as_it_is_read(tmp_path: Path, case: str) -> None:
+    folder = make_folder(tmp_path / "set", LAYOUTS[case].files)
+
+    with prepare_path(folder) as prepared:
+        for part in ("train", "test"):
+            stored = read_images(prepared.folder / f"{part}.npz")
+            images = read_images(folder, part=part)
+            assert np.array_equal(stored.pixels, images.pixels)
+            assert np.array_equal(stored.labels, images.labels)
+            assert prepared.classes == list(images.classes)
+
+    assert prepared.left_out == LAYOUTS[case].left_out
+
+
+@pytest.mark.parametrize("case", REFUSED_LAYOUTS)
+def test_a_layout_is_refused_in_the_words_of_the_reader(tmp_path: Path, case: str) -> None:
+    files, expected = REFUSED_LAYOUTS[case]
+
+    with pytest.raises(ImageError) as caught:
+        with prepare_path(make_folder(tmp_path / "set", files)):
+            pass
+
+    assert str(caught.value) == f"set: {expected}"
+
+
+def test_what_was_left_out_is_kept_in_words(tmp_path: Path) -> None:
+    files = {
+        **{f"{part}/{c}/1.png": PNG for part in ("train", "test", "val") for c in "ab"},
+        "README.md": b"# Set",
+        "train/.cache/1.png": PNG,
+    }
+    with prepare_path(make_folder(tmp_path / "set", files)) as prepared:
         pass
 
-    assert str(caught.value) == "x.npz: an .npz file; expected a folder or a .zip archive"
+    assert prepared.left_out == (
+        "1 hidden file (train/.cache/1.png)",
+        "1 text file (README.md)",
+        "2 images of validation/, a part of its own",
+    )
+    assert prepared.preparation == "; ".join(
+        ["read from set", *(f"left out {line}" for line in prepared.left_out)]
+    )
 
 
 # --- torchvision ------------------------------------------------------------------------------

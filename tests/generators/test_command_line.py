@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from evaluation.imagesets.atomic import sha256_of
+from evaluation.imagesets.in_memory import read_images
+from evaluation.imagesets.writing import write_npz
 from generators.__main__ import main
 from generators.commands import train as train_command
 from generators.commands.arguments import build_parser
-from generators.images import read_images, write_npz
 from generators.specs.options import describe
 from generators.specs.registry import ALGORITHMS, FAMILIES
 from generators.training import loop as training
@@ -142,13 +143,19 @@ def test_a_trained_generator_is_sampled_from_the_command_line(
     train = ["train", "vae.conv", "--data", str(data), "--out", str(out), "--budget-images", "64"]
     train += [*TINY_VAE, "--checkpoint-at", "16,32", "--threads", "1", "--device", "cpu", "--json"]
     assert main(train) == 0
-    trained = json.loads(capsys.readouterr().out)
+    first = capsys.readouterr()
+    trained = json.loads(first.out)
 
     sample = ["sample", str(out), "--out", str(tmp_path / "set.npz"), "--num", "7", "--json"]
     sample += ["--seed", "4", "--grid", str(tmp_path / "sheet.png"), "--set", "temperature=0.9"]
     assert main(sample) == 0
     sampled = json.loads(capsys.readouterr().out)
 
+    assert first.err.splitlines() == [
+        f"{data}: 50 images, 8x8x1, 3 classes",
+        f"{data}: it has no test part, so all of it is trained on (register_dataset would keep "
+        "20 % of each class for one)",
+    ]
     assert trained["images_seen"] == 64 and not trained["stopped"]
     assert trained["checkpoint"]["path"] == str(out / "ckpt-64")
     assert [path.name for path in list_checkpoints(out)] == ["ckpt-64", "ckpt-32", "ckpt-16"]
@@ -274,6 +281,23 @@ def test_measurements_are_a_table_or_json(
     assert {one["value"] for one in record["measurements"]} == {None}
 
 
+def test_without_a_number_all_images_of_a_small_set_are_measured(
+    trained: dict[str, TrainingResult], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = str(trained["gan.sngan"].checkpoint.path)
+
+    assert main(["measure", checkpoint, "--data", str(data), "--json"]) == 0
+    small = capsys.readouterr()
+    assert main(["measure", checkpoint, "--data", "digits", "--part", "train", "--json"]) == 2
+    unfit = capsys.readouterr().err
+
+    assert json.loads(small.out)["images"] == 50
+    assert small.err == (
+        f"{data}: it has no parts, so images that were trained on may be among these\n"
+    )
+    assert unfit == "error: expected labels in 0..2, got 0..9\n"
+
+
 def test_a_checkpoint_is_exported(
     trained: dict[str, TrainingResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,7 +357,7 @@ def test_a_checkpoint_is_exported(
         ),
         (
             ["train", "vae.conv", "--data", "nowhere", "--out", "{out}", "--budget-images", "1"],
-            "nowhere: there is no such file or folder",
+            "nowhere: does not exist; expected a folder, ",
         ),
         (
             ["train", "vae.conv", "--data", "{data}", "--out", "{data}", "--budget-images", "1"],
@@ -370,6 +394,22 @@ def test_a_checkpoint_is_exported(
         (
             ["sample", "{ddpm}", "--out", "x.npz", "--steps", "50"],
             "steps: expected at most the model's 40 timesteps, got 50",
+        ),
+        (
+            ["sample", "{vae}", "--out", "x.npz", "--seed", "9223372036854775808"],
+            "--seed: expected a whole number from 0 to 4611686018427387903, got '92233720368547758",
+        ),
+        (
+            [*TRAIN, "--budget-images", "9", "--seed", "-1"],
+            "--seed: expected a whole number from 0, got '-1'",
+        ),
+        (
+            ["train", "vae.conv", "--data", "{large}", "--out", "{out}", "--budget-images", "1"],
+            "--data: expected sides of 8 to 64 pixels, got 65x65; --resolution fits images to a ",
+        ),
+        (
+            ["measure", "{vae}", "--data", "{data}", "--part", "test"],
+            "--part: {data} has no parts, so that all of it was trained on; ",
         ),
         (["sample", "{vae}", "--out", "x.npz", "--label", "3"], "--label: expected 0..2, got 3"),
         (["sample", "{vae}", "--out", "x.npz", "--label", "-1"], "--label: expected a whole numbe"),
@@ -430,6 +470,8 @@ def test_what_is_wrong_is_said_in_one_line_with_exit_status_2(
     (tmp_path / "folder").mkdir()
     wide = make_data(side=12)
     write_npz(tmp_path / "wide.npz", wide.images, wide.labels)
+    large = make_data(2, side=65)
+    write_npz(tmp_path / "large.npz", large.images, large.labels)
     write_npz(tmp_path / "bare.npz", make_data().images, None)
     before = set(tmp_path.rglob("*"))
     names = {
@@ -437,6 +479,7 @@ def test_what_is_wrong_is_said_in_one_line_with_exit_status_2(
         "out": tmp_path / "out",
         "folder": tmp_path / "folder",
         "wide": tmp_path / "wide.npz",
+        "large": tmp_path / "large.npz",
         "bare": tmp_path / "bare.npz",
         "gan": trained["gan.sngan"].checkpoint.path,
         "vae": trained["vae.conv"].checkpoint.path,
@@ -447,8 +490,9 @@ def test_what_is_wrong_is_said_in_one_line_with_exit_status_2(
 
     captured = capsys.readouterr()
     assert status == 2
-    assert captured.err.startswith(f"error: {message.format(**names)}")
-    assert captured.err.count("\n") == 1
+    *notices, error = captured.err.splitlines()
+    assert error.startswith(f"error: {message.format(**names)}")
+    assert all(notice.startswith(str(tmp_path)) for notice in notices)  # of what was read
     assert captured.out == ""
     assert set(tmp_path.rglob("*")) == before
 
@@ -473,6 +517,22 @@ def test_another_training_in_the_folder_is_refused_with_what_differs(
     assert (tmp_path / "run" / "losses.jsonl").read_bytes() == losses
 
 
+def test_a_training_does_not_go_on_with_other_images(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = [text.format(data=data, out=tmp_path / "run") for text in TRAIN]
+    train += ["--budget-images", "32", "--device", "cpu", *TINY_VAE]
+    assert main(train) == 0
+    made = make_data(seed=1)
+    write_npz(data, made.images, made.labels)
+
+    assert main(train) == 2
+
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {tmp_path}/run/ckpt-32 belongs to another training: ")
+    assert error.endswith("; --data holds other images or labels than this training began with")
+
+
 def test_a_diverged_training_has_an_exit_status_of_its_own(
     data: Path,
     tmp_path: Path,
@@ -491,7 +551,7 @@ def test_a_diverged_training_has_an_exit_status_of_its_own(
     expected = (
         f"diverged: loss 'elbo' is nan after 48 images; {tmp_path}/run/ckpt-16 is from before\n"
     )
-    assert capsys.readouterr().err == expected
+    assert capsys.readouterr().err.endswith(f"\n{expected}")
 
 
 def test_the_module_runs_as_a_command() -> None:

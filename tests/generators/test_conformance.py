@@ -14,7 +14,7 @@ import torch
 from evaluation.imagesets.atomic import sha256_of
 from generators.algorithm.contract import Algorithm, Batch, Context, Phase, build_algorithm
 from generators.algorithm.noise import NoiseSource
-from generators.images import to_float
+from generators.algorithm.pixels import to_float
 from generators.specs.options import SamplerConfig
 from generators.specs.registry import ALGORITHMS, check_sampler, get_spec, parse_sampler
 from generators.trained.sampling import balanced_labels, draw, draw_all, load_generator

@@ -122,6 +122,17 @@ ARCHIVES: dict[str, Write] = {
     "html named jpg": zipped(("1.jpg", b"<script>alert(1)</script>"), *TWO),
     "windows' device": zipped(("con/\x00.png", PNG), *TWO),
     "100,000 names": zipped(*((f"{i}.txt", b"") for i in range(100_000))),
+    "labels in one long line": zipped(
+        ("metadata.csv", bytes(60 * 10**6)), *TWO, method=zipfile.ZIP_DEFLATED
+    ),
+    "labels as deep as they are long": zipped(("metadata.jsonl", b"[" * 10**6), *TWO),
+    "labels of files elsewhere": zipped(
+        ("metadata.csv", b"file_name,label\n/etc/passwd,1\n"), *TWO
+    ),
+    "a label as long as a book": zipped(
+        ("metadata.jsonl", b'{"file_name": "1.png", "label": "' + b"x" * 10**5 + b'"}'), *TWO
+    ),
+    "a class that hides what follows": zipped(("\u202egnp/1.png", PNG), *TWO),
     "grey among colours": zipped(("1.png", PNG), ("2.png", GREY)),
     "an array for a picture": zipped(("1.png", array_header((4, 4, 3)) + bytes(48))),
     "a pdf": zipped(("1.pdf", b"%PDF-1.4")),

@@ -82,6 +82,27 @@ def test_held_out_images_give_the_metrics_that_need_them(files: Path) -> None:
             assert found["authenticity"] == 0
 
 
+def test_a_reference_that_is_not_square_is_refused_by_its_size(files: Path, capsys: Output) -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (80, 3, 12, 9), np.uint8)
+    write_npz(files / "faces.npz", faces, None)
+    command = ["score", str(files / "test.npz"), "--reference", str(files / "faces.npz")]
+
+    assert main([*command, "--extractor", "pixels-pca64"]) == 2
+    assert capsys.readouterr().err == (
+        "error: reference: images of 9x12 pixels; expected square ones: crop or resize them "
+        "first, as a protocol has one resolution\n"
+    )
+
+
+def test_what_is_left_out_of_a_set_is_said(files: Path, digits: Digits, capsys: Output) -> None:
+    save_images(files / "set", digits[1].pixels[:70])
+    (files / "set" / "notes.txt").write_text("hello")
+
+    assert main(score(files, "set")) == 0
+
+    assert "generated images: left out 1 text file (notes.txt)" in capsys.readouterr().err
+
+
 def test_images_are_found_at_any_depth_and_score_as_an_array_does(
     files: Path, digits: Digits
 ) -> None:

@@ -91,8 +91,8 @@ REFUSED: dict[str, tuple[list[Entry], str]] = {
     "folders only": ([("train/", b"")], f"x.zip: holds no images; expected {LAYOUTS}"),
     "hidden only": ([("a/.1.png", PNG)], f"x.zip: holds no images; expected {LAYOUTS}"),
     "text": (
-        [("a/1.png", PNG), ("a/notes.txt", b"hello"), ("b/1.png", PNG)],
-        "x.zip: a/notes.txt: not an image; expected only PNG, JPEG and WebP files",
+        [("a/1.png", PNG), ("a/notes.doc", b"hello"), ("b/1.png", PNG)],
+        "x.zip: a/notes.doc: not an image; expected only PNG, JPEG and WebP files",
     ),
     "gif": (
         [("1.gif", encode(kind="GIF"))],
@@ -135,11 +135,13 @@ REFUSED: dict[str, tuple[list[Entry], str]] = {
     ),
     "16 bit": (
         [("1.png", encode("I;16"))],
-        "x.zip: 1.png: 16 bits a channel; expected 8-bit grey, RGB or palette",
+        "x.zip: 1.png: 16 bits a channel; expected 8-bit grey, RGB or palette: convert it first, as the way it is done "
+        "changes a score",
     ),
     "cmyk": (
         [("1.jpg", encode("CMYK", kind="JPEG"))],
-        "x.zip: 1.jpg: colour mode CMYK; expected 8-bit grey, RGB or palette",
+        "x.zip: 1.jpg: colour mode CMYK; expected 8-bit grey, RGB or palette: convert it first, as the way it is done "
+        "changes a score",
     ),
     "animated": (
         [
@@ -163,8 +165,8 @@ REFUSED: dict[str, tuple[list[Entry], str]] = {
         "x.zip: 1.png: lies beside train/ and test/; expected every image inside them",
     ),
     "third part": (
-        [("train/a/1.png", PNG), ("valid/a/1.png", PNG)],
-        "x.zip: valid/a/1.png: lies beside train/ and test/; expected every image inside them",
+        [("train/a/1.png", PNG), ("extra/a/1.png", PNG)],
+        "x.zip: extra/a/1.png: lies beside train/ and test/; expected every image inside them",
     ),
     "too deep": (
         [("a/b/1.png", PNG), ("c/1.png", PNG)],
@@ -235,7 +237,8 @@ def test_colour_of_16_bits_is_refused_though_pil_would_drop_half_of_it(place: Pa
     path = make_zip(place / "x.zip", [("1.png", data)])
 
     assert message(lambda: read_images(path)) == (
-        "x.zip: 1.png: 16 bits a channel; expected 8-bit grey, RGB or palette"
+        "x.zip: 1.png: 16 bits a channel; expected 8-bit grey, RGB or palette: convert it first, as the way it is done "
+        "changes a score"
     )
 
 
@@ -269,7 +272,8 @@ def test_a_transparent_colour_is_refused(place: Path, mode: str, transparent: An
     path = make_zip(place / "x.zip", [("1.png", file.getvalue())])
 
     assert message(lambda: read_images(path)) == (
-        "x.zip: 1.png: partly transparent; expected no alpha or an opaque one"
+        "x.zip: 1.png: partly transparent; expected no alpha or an opaque one: put it on a background "
+        "of your choice first"
     )
 
 
@@ -277,7 +281,8 @@ def test_a_translucent_image_is_refused(place: Path) -> None:
     path = make_zip(place / "x.zip", [("1.png", png_of(np.full((4, 4, 4), 254, np.uint8)))])
 
     assert message(lambda: read_images(path)) == (
-        "x.zip: 1.png: partly transparent; expected no alpha or an opaque one"
+        "x.zip: 1.png: partly transparent; expected no alpha or an opaque one: put it on a background "
+        "of your choice first"
     )
 
 

@@ -21,7 +21,7 @@ from evaluation.imagesets.in_memory import (
     read_parts,
     write_npz,
 )
-from generators.images import to_uint8
+from generators.algorithm.pixels import to_uint8
 from tests.evaluation.pictures import (
     GREY,
     PNG,

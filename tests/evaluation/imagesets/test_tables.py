@@ -137,6 +137,45 @@ def test_parts_are_told_by_the_names_of_tables(place: Path) -> None:
     )
 
 
+def test_parts_may_be_spelt_in_other_ways(place: Path) -> None:
+    write(place / "Train/0.parquet", [PNG] * 3)
+    write(place / "TEST/0.parquet", [PNG] * 2)
+    write(place / "val-00000-of-00001.parquet", [PNG])
+
+    assert read_parts(place) == ("train", "test")
+    assert [open_images(place, part=part).count for part in ("train", "test", "validation")] == [
+        3,
+        2,
+        1,
+    ]
+
+
+def test_what_is_not_read_of_tables_is_told(place: Path) -> None:
+    write(place / "train.parquet", [PNG] * 3, label=[0, 1, 0], text=["a", "b", "c"], mask=[b""] * 3)
+    write(place / "val.parquet", [PNG], label=[0], text=["a"], mask=[b""])
+    write(place / "extra-00000-of-00001.parquet", [PNG], label=[0], text=["a"], mask=[b""])
+    (place / "README.md").write_text("# A dataset")
+    (place / "1.png").write_bytes(PNG)
+    write(place / ".cache/train.parquet", [PNG])
+
+    assert read_images(place, part="train").left_out == (
+        "2 columns (text, …)",
+        "2 tables of another part (extra-00000-of-00001.parquet, …)",
+        "1 hidden file (.cache/train.parquet)",
+        "2 other files (1.png, …)",
+    )
+
+
+def test_hidden_tables_make_no_folder_of_tables(place: Path) -> None:
+    write(place / ".cache/x.parquet", [PNG])
+    (place / "1.png").write_bytes(PNG)
+
+    images = read_images(place)
+
+    assert len(images.pixels) == 1
+    assert images.left_out == ("1 hidden file (.cache/x.parquet)",)
+
+
 @pytest.mark.parametrize("columns", [{"mask": [b"x"]}, {}])
 def test_the_column_of_images_is_found(place: Path, columns: dict[str, Any]) -> None:
     path = write(place / "x.parquet", [PNG], column="img", **columns)
@@ -182,6 +221,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a negative label": (
         {"images": [PNG, PNG], "label": [1, -1]},
         "x.parquet: labels: int64 (2,); expected one whole number of at least 0 for each of 2 images",
+    ),
+    "a class that is no text": (
+        {"images": [PNG, PNG], "label": ["a", "b\0"]},
+        "x.parquet: label: the class 'b\\x00'; expected 1 to 255 printable characters",
+    ),
+    "a described class that is no text": (
+        {"images": [PNG, PNG], "label": [0, 1], "classes": ["a", ""]},
+        "x.parquet: label: the class ''; expected 1 to 255 printable characters",
     ),
     "a label without a name": (
         {"images": [PNG, PNG], "label": [1, 2], "classes": ["a", "b"]},

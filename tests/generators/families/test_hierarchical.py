@@ -13,7 +13,7 @@ from torch import Tensor
 
 from generators.algorithm.contract import Batch, Context, Shape, Step
 from generators.algorithm.noise import NoiseSource
-from generators.images import to_float
+from generators.algorithm.pixels import to_float
 from generators.specs.options import ConfigError, parse
 from generators.specs.registry import parse_config
 from generators.specs.vae import HierarchicalSampler, HierarchicalVAEConfig

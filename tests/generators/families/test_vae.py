@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from generators.algorithm.contract import build_algorithm
 from generators.algorithm.noise import NoiseSource
-from generators.images import to_float
+from generators.algorithm.pixels import to_float
 from generators.specs.options import ConfigError
 from generators.specs.registry import parse_sampler
 from generators.specs.vae import ConvVAEConfig, GMMSampler

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from generators.algorithm.contract import Batch, Context, Step
 from generators.algorithm.noise import NoiseSource
-from generators.images import to_float
+from generators.algorithm.pixels import to_float
 from generators.specs.options import ConfigError, parse
 from generators.specs.registry import parse_sampler
 from generators.specs.vae import AutoregressiveSampler, VQVAEConfig

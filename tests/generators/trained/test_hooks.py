@@ -6,7 +6,7 @@ import torch
 
 from generators.algorithm.contract import Undefined
 from generators.algorithm.noise import NoiseSource
-from generators.images import to_float
+from generators.algorithm.pixels import to_float
 from generators.specs.options import DirectSampler
 from generators.specs.registry import ALGORITHMS, parse_sampler
 from generators.trained.inspection import (

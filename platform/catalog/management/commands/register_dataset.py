@@ -1,4 +1,4 @@
-"""Register a dataset from an archive, a folder, torchvision or the packaged digits."""
+"""Register a dataset from a file, a folder, torchvision or the packaged digits."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,18 +15,30 @@ from catalog.stored import BucketError
 class Command(BaseCommand):
     help = (
         "Register a dataset: read its images, store them once as uint8 arrays under the data "
-        "folder, and keep sizes, classes, digest, source and licence. Folders and archives hold "
-        "PNG, JPEG or WebP files as train/<class>/* and test/<class>/*, <class>/* or images "
-        "alone. Whatever is damaged, mixed or hostile is refused and leaves nothing behind."
+        "folder, and keep sizes, classes, digest, source and licence. Folders, .zip and .tar "
+        "archives hold PNG, JPEG or WebP files as train/<class>/* and test/<class>/*, <class>/* or "
+        "images alone; labels may be in metadata.csv or metadata.jsonl beside them (file_name, "
+        "label). Read as well: parquet tables with a column of image files, one or a folder of "
+        "them, and arrays in .npz and .npy. Hidden files, text and a validation part are left out, "
+        "which is said. Whatever is damaged, mixed, hostile or of another kind is refused and "
+        "leaves nothing behind."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="for people; its slug, in lower case, is for machines")
         origin = parser.add_mutually_exclusive_group(required=True)
         origin.add_argument(
-            "--archive", type=Path, metavar="FILE.zip", help="a zip; never unpacked to disk"
+            "--archive",
+            type=Path,
+            metavar="FILE",
+            help="a .zip, .tar, .tar.gz, .parquet, .npz or .npy file; no member becomes a file",
         )
-        origin.add_argument("--folder", type=Path, metavar="DIR", help="a folder laid out like it")
+        origin.add_argument(
+            "--folder",
+            type=Path,
+            metavar="DIR",
+            help="a folder laid out like an archive, or of parquet tables",
+        )
         origin.add_argument(
             "--torchvision",
             choices=preparation.TORCHVISION_ORIGINS,
@@ -65,6 +77,8 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{error.filename or 'the data folder'}: {error.strerror}"
             ) from error
+        for line in prepared.left_out:
+            self.stdout.write(f"left out {line}")
         verb = "registered" if is_new else "registered already:"
         self.stdout.write(f"{verb} {self._describe(dataset)}")
 

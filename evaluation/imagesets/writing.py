@@ -1,0 +1,61 @@
+"""Writes sets of images, and arrays beside them, to `.npz`: whole or not at all.
+
+Equal arrays make equal files, so that the sha256 of a file stands for what is in it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.imagesets.atomic import replacing, sha256_of
+from evaluation.imagesets.sources import ImageError
+
+
+def write_npz(
+    path: Path | str,
+    pixels: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.integer[Any]] | None,
+    *,
+    seeds: Sequence[int] | None = None,
+) -> str:
+    """Write images as `arr_0` (N, H, W, C) and `labels`, uncompressed; return the file's sha256.
+
+    pixels: (N, C, H, W) uint8. seeds: what each image was drawn from, as `seeds` (N,) int64;
+    reading ignores them.
+
+    Raises:
+        ImageError: if these are no images, or there is not one label for each.
+    """
+    check_pixels(pixels)
+    if labels is not None and labels.shape != pixels.shape[:1]:
+        raise ImageError(f"expected labels of shape {pixels.shape[:1]}, got {labels.shape}")
+    arrays: dict[str, npt.NDArray[Any]] = {"arr_0": channels_last(pixels)}
+    if labels is not None:
+        arrays["labels"] = labels.astype(np.int64)
+    if seeds is not None:
+        arrays["seeds"] = np.asarray(seeds, np.int64)
+    return write_arrays(path, arrays)
+
+
+def write_arrays(path: Path | str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Write arrays by name to `.npz`, uncompressed; return the file's sha256 in hex."""
+    path = Path(path)
+    with replacing(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes allow_pickle there
+    return sha256_of(path)
+
+
+def check_pixels(pixels: npt.NDArray[Any]) -> None:
+    """Raise ImageError unless these are images (N, 1 or 3, H, W) uint8."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+        raise ImageError(
+            f"expected uint8 pixels (N, 1 or 3, H, W), got {pixels.dtype} {pixels.shape}"
+        )
+
+
+def channels_last(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return images (…, C, H, W) as (…, H, W, C), contiguous."""
+    return np.ascontiguousarray(np.moveaxis(pixels, -3, -1))
