@@ -245,6 +245,7 @@ def test_a_layout_is_registered_as_it_is_read(tmp_path: Path, case: str) -> None
             stored = read_images(prepared.folder / f"{part}.npz")
             images = read_images(folder, part=part)
             assert np.array_equal(stored.pixels, images.pixels)
+            assert stored.labels is not None and images.labels is not None
             assert np.array_equal(stored.labels, images.labels)
             assert prepared.classes == list(images.classes)
 

@@ -319,7 +319,7 @@ def test_what_is_no_mean_and_covariance_is_refused(tmp_path: Path, case: str) ->
 
 def test_statistics_that_unpack_to_too_much_are_refused(tmp_path: Path) -> None:
     file = io.BytesIO()
-    np.save(file, np.zeros(10**6))
+    np.save(file, np.zeros(10**7))
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("mu.npy", file.getvalue())
 
