@@ -103,7 +103,7 @@ def parse_sampler(
     name = mapping.get("name", spec.default_sampler)
     if not isinstance(name, str) or name not in spec.samplers:
         known = ", ".join(spec.samplers)
-        raise ConfigError({"name": f"expected one of {known}, got {name!r}"})
+        raise ConfigError({"name": f"expected one of {known}, got {name!r}"[:300]})
     values = {key: value for key, value in mapping.items() if key != "name"}
     sampler = parse(spec.samplers[name], values)
     if config is not None:

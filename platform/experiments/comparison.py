@@ -165,7 +165,7 @@ def _config_rows(entries: list[Entry]) -> tuple[ConfigRow, ...]:
     )
 
 
-def _fields(entry: Entry) -> list[FieldSpec]:
+def _fields(entry: Entry) -> tuple[FieldSpec, ...]:
     return describe_config(registry.get_spec(entry.algorithm).config)
 
 
