@@ -29,7 +29,7 @@ def samplers_schema() -> Schema:
 def _config_of(spec: AlgorithmSpec) -> Schema:
     schema = _object(spec.name, describe(spec.config))
     presets = "; ".join(f"{name}: {_words(preset.config)}" for name, preset in spec.presets.items())
-    return schema | {"description": f"{spec.label}. {spec.source}. Presets: {presets}."}
+    return schema | {"description": f"{spec.label}. {spec.source}. Presets: {presets or 'none'}."}
 
 
 def _words(values: Any) -> str:

@@ -258,10 +258,10 @@ def _read_preset(reader: _Reader, path: str, algorithm: str, preset: object) -> 
     """Return the preset's name, None where none is wanted: null or an empty text."""
     if preset is None or preset == "":
         return None
-    known = registry.get_spec(algorithm).presets
-    if isinstance(preset, str) and preset in known:
+    spec = registry.get_spec(algorithm)
+    if isinstance(preset, str) and preset in spec.presets:
         return preset
-    reader.wrong(path, f"expected one of {', '.join(known)}, got {preset!r}"[:300])
+    reader.wrong(path, registry.unknown_preset(spec, preset))
     return None
 
 
