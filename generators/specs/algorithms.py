@@ -183,15 +183,16 @@ def _sampler_faults(spec: AlgorithmSpec) -> Iterator[str]:
 
 
 def _preset_faults(
-    spec: AlgorithmSpec, name: str, preset: Preset, *, judge_sampler: bool
+    spec: AlgorithmSpec, name: str, preset: Any, *, judge_sampler: bool
 ) -> Iterator[str]:
     if name not in PRESETS:
         yield f"presets: expected names among {', '.join(PRESETS)}, got {name!r}"
     if not (isinstance(preset, Preset) and isinstance(preset.config, Mapping)):
         yield f"presets.{name}: expected a Preset, got {preset!r}"[:300]
         return
-    if isinstance(preset.images, bool) or not isinstance(preset.images, int) or preset.images < 1:
-        yield f"presets.{name}.images: expected a whole number from 1, got {preset.images!r}"
+    images: Any = preset.images
+    if not isinstance(images, int) or images is True or images < 1:
+        yield f"presets.{name}.images: expected a whole number from 1, got {images!r}"
     if faults := [*_value_faults(f"presets.{name}", spec.config, preset.config)]:
         yield from faults
     elif judge_sampler:

@@ -157,7 +157,6 @@ class DirectSampler(SamplerConfig):
 # --- reading and writing ------------------------------------------------------------------------
 
 
-@cache
 def describe(config_class: type[Any]) -> tuple[FieldSpec, ...]:
     """Return every field of a configuration class, in order.
 
@@ -165,6 +164,11 @@ def describe(config_class: type[Any]) -> tuple[FieldSpec, ...]:
         TypeError: if a field is no `option`, is of another type than int, float, bool and str,
             or is a number without limits.
     """
+    return _described(config_class)  # type: ignore[arg-type]  # a class is hashable
+
+
+@cache
+def _described(config_class: Any) -> tuple[FieldSpec, ...]:
     hints = get_type_hints(config_class)
     return tuple(_field_spec(item, hints[item.name]) for item in fields(config_class))
 

@@ -1,5 +1,6 @@
 """What is wrong with an algorithm's entry or a family is named when it is made."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -152,13 +153,14 @@ def test_a_family_that_no_page_could_show_is_refused(values: dict[str, Any], mes
 
 
 @pytest.fixture(autouse=True)
-def as_it_was() -> Any:
+def as_it_was() -> Iterator[None]:
     """Take back what a test registers."""
-    before = dict(ALGORITHMS), dict(FAMILIES)
+    algorithms, families = dict(ALGORITHMS), dict(FAMILIES)
     yield
-    for known, then in zip((ALGORITHMS, FAMILIES), before, strict=True):
-        known.clear()
-        known.update(then)  # type: ignore[arg-type]  # its own
+    ALGORITHMS.clear()
+    ALGORITHMS.update(algorithms)
+    FAMILIES.clear()
+    FAMILIES.update(families)
 
 
 def test_an_algorithm_brings_its_family() -> None:
