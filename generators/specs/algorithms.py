@@ -129,13 +129,20 @@ def _part_faults(spec: AlgorithmSpec) -> Iterator[str]:
         if not isinstance(getattr(spec, name), Mapping)
     ]
     faults += _class_faults("config", spec.config, TrainingConfig)
-    if faults:
-        yield from faults
-        return
-    wrong = [*_sampler_faults(spec)]
-    yield from wrong
-    for name, preset in spec.presets.items():
-        yield from _preset_faults(spec, name, preset, judge_sampler=not wrong)
+    if not faults:
+        faults += _sampler_faults(spec)
+        for name, preset in spec.presets.items():
+            faults += _preset_faults(spec, name, preset)
+    yield from faults or _fit_faults(spec)
+
+
+def _fit_faults(spec: AlgorithmSpec) -> Iterator[str]:
+    """Yield where the default sampler cannot draw from a model of the defaults or of a preset."""
+    sampler = spec.samplers[spec.default_sampler]()
+    settings = {"the defaults": {}, **{name: p.config for name, p in spec.presets.items()}}
+    for name, values in settings.items():
+        problems = sampler.problems(parse(spec.config, values))
+        yield from (f"default_sampler: with {name}: {text}" for text in problems.values())
 
 
 def _class_faults(path: str, config: Any, base: type[Any]) -> Iterator[str]:
@@ -182,9 +189,7 @@ def _sampler_faults(spec: AlgorithmSpec) -> Iterator[str]:
         yield f"preview.name: expected one of {', '.join(spec.samplers)}, got {preview!r}"
 
 
-def _preset_faults(
-    spec: AlgorithmSpec, name: str, preset: Any, *, judge_sampler: bool
-) -> Iterator[str]:
+def _preset_faults(spec: AlgorithmSpec, name: str, preset: Any) -> Iterator[str]:
     if name not in PRESETS:
         yield f"presets: expected names among {', '.join(PRESETS)}, got {name!r}"
     if not (isinstance(preset, Preset) and isinstance(preset.config, Mapping)):
@@ -193,9 +198,4 @@ def _preset_faults(
     images: Any = preset.images
     if not isinstance(images, int) or images is True or images < 1:
         yield f"presets.{name}.images: expected a whole number from 1, got {images!r}"
-    if faults := [*_value_faults(f"presets.{name}", spec.config, preset.config)]:
-        yield from faults
-    elif judge_sampler:
-        sampler = spec.samplers[spec.default_sampler]()
-        problems = sampler.problems(parse(spec.config, preset.config))
-        yield from (f"presets.{name}, sampler {sampler.name}: {p}" for p in problems.values())
+    yield from _value_faults(f"presets.{name}", spec.config, preset.config)

@@ -54,6 +54,14 @@ class Unwilling(SamplerConfig):
         return {"name": "expected another model"} if config.batch_size == 3 else {}
 
 
+@dataclass(frozen=True)
+class Never(SamplerConfig):
+    name: ClassVar[str] = "never"
+
+    def problems(self, config: TrainingConfig) -> dict[str, str]:
+        return {"name": "expected another model"}
+
+
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"name": "Toy VAE"}, "name: expected text such as 'vae.conv', got 'Toy VAE'"),
     ({"name": "v" * 51}, f"name: expected text such as 'vae.conv', got '{'v' * 51}'"),
@@ -102,7 +110,15 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
             "default_sampler": "unwilling",
             "presets": {"small": Preset(images=9, config={"batch_size": 3})},
         },
-        "presets.small, sampler unwilling: expected another model",
+        "default_sampler: with small: expected another model",
+    ),
+    (
+        {
+            "samplers": samplers_by_name(Never),
+            "default_sampler": "never",
+            "presets": {},
+        },
+        "default_sampler: with the defaults: expected another model",
     ),
     ({"preview": {"name": "ddim"}}, "preview.name: expected one of direct, got 'ddim'"),
     (
