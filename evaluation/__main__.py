@@ -41,18 +41,13 @@ from evaluation.imagesets.in_memory import ImageError
 from evaluation.imagesets.lint import lint, shared_images
 from evaluation.imagesets.opening import ImageStream
 from evaluation.imagesets.subsets import choose
+from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
+from evaluation.protocols.checking import ProtocolError
+from evaluation.protocols.extractor_specs import INCEPTION, PIXELS
+from evaluation.protocols.extractors import has_known_weights
+from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.presets import Preset, get_preset
-from evaluation.protocols.record import (
-    LOSSLESS,
-    LOSSY_ACCEPTED,
-    DatasetFacts,
-    Protocol,
-    ProtocolError,
-    SplitFacts,
-    build_protocol,
-    differences,
-)
-from evaluation.protocols.specs import INCEPTION, METRICS, PIXELS, has_known_weights
+from evaluation.protocols.record import LOSSLESS, LOSSY_ACCEPTED, Protocol, differences
 from evaluation.scoring.admission import Admission, admit
 from evaluation.scoring.evaluate import EvaluationError, evaluate_images, stages
 from evaluation.scoring.references import (

@@ -25,15 +25,16 @@ from evaluation.features.registry import build_extractor
 from evaluation.imagesets.decoding import Lossy
 from evaluation.imagesets.in_memory import ImageError, read_parts
 from evaluation.imagesets.opening import ImageStream, open_images
-from evaluation.protocols.record import Protocol, ProtocolError
-from evaluation.protocols.specs import (
+from evaluation.protocols.checking import ProtocolError
+from evaluation.protocols.extractor_specs import (
     CLASSIFIER,
     INCEPTION,
     PIXELS,
     RANDOM_CONVOLUTION,
     STACKED,
-    has_known_weights,
 )
+from evaluation.protocols.extractors import has_known_weights
+from evaluation.protocols.record import Protocol
 from evaluation.scoring.references import (
     FOLDER,
     SavedReference,

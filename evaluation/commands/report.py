@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from evaluation.protocols.metrics import arrow
 from evaluation.protocols.record import Protocol
-from evaluation.protocols.specs import arrow
 from evaluation.scoring.admission import Admission
 from evaluation.scoring.evaluate import EvaluationResult
 from evaluation.scoring.references import ReferenceFacts

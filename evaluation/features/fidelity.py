@@ -12,7 +12,8 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from evaluation.features.base import Extractor, ExtractorError, content_sha256, file_sha256
 from evaluation.features.weights import build_from_file
-from evaluation.protocols.specs import FIDELITY_PREFIX, INCEPTION_2015_SHA256, get_extractor
+from evaluation.protocols.extractor_specs import FIDELITY_PREFIX, INCEPTION_2015_SHA256
+from evaluation.protocols.extractors import get_extractor
 
 # What torch-fidelity would download. It is never let to: it also unpickles whatever it gets.
 WANTED = {

@@ -19,7 +19,7 @@ from evaluation.features.random_convolution import (
     random_convolution_recipe,
 )
 from evaluation.features.stacked import StackedExtractor
-from evaluation.protocols.specs import (
+from evaluation.protocols.extractor_specs import (
     CLASSIFIER,
     DINOV2,
     FIDELITY_PREFIX,
@@ -27,8 +27,8 @@ from evaluation.protocols.specs import (
     PIXELS,
     RANDOM_CONVOLUTION,
     STACKED,
-    get_extractor,
 )
+from evaluation.protocols.extractors import get_extractor
 
 
 @dataclass(frozen=True)

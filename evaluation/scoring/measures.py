@@ -26,8 +26,8 @@ from evaluation.metrics.pairwise import Kernel, Neighbours, measure_pairs
 from evaluation.metrics.sliced_wasserstein import sliced_wasserstein
 from evaluation.metrics.uncertainty import MetricResult, interval_around, undefined
 from evaluation.metrics.vendi import vendi_score
+from evaluation.protocols.metrics import METRICS, OF_STATISTICS
 from evaluation.protocols.record import Protocol
-from evaluation.protocols.specs import METRICS, OF_STATISTICS
 
 SELECTION_SEED = 0  # as the protocol's selection rule says
 

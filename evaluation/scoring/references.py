@@ -28,7 +28,7 @@ from evaluation.imagesets.sources import ImageError
 from evaluation.imagesets.stream import ImageStream
 from evaluation.metrics.frechet import ReferenceGaussian, gaussian_from_moments, reference_gaussian
 from evaluation.metrics.moments import Moments
-from evaluation.protocols.specs import get_extractor
+from evaluation.protocols.extractors import get_extractor
 
 logger = logging.getLogger(__name__)
 

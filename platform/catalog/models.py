@@ -9,7 +9,9 @@ from django.db import models
 from django.db.models import Q
 
 from catalog.stored import BucketError, DamagedError, StoredFile, digest_of
-from evaluation.protocols import record as protocols, specs
+from evaluation.protocols import record as protocols
+from evaluation.protocols.checking import ProtocolError
+from evaluation.protocols.metrics import metric_label
 
 __all__ = ["Dataset", "Protocol", "StoredFile"]
 
@@ -187,7 +189,7 @@ class Protocol(FrozenModel):
             ProtocolError: if the fingerprint is not that of the record.
         """
         if self._state.adding and self.parsed().fingerprint() != self.fingerprint:
-            raise protocols.ProtocolError("fingerprint", "expected that of the record")
+            raise ProtocolError("fingerprint", "expected that of the record")
         super().save(*args, **kwargs)
 
     @property
@@ -225,13 +227,13 @@ class Protocol(FrozenModel):
         """
         try:
             self.parsed()
-        except protocols.ProtocolError as error:
+        except ProtocolError as error:
             return str(error)
         return ""
 
     def metric_label(self, metric: str) -> str:
         identity = self.record["extractor"]
-        return specs.metric_label(metric, identity["name"], identity["weights_sha256"])
+        return metric_label(metric, identity["name"], identity["weights_sha256"])
 
     def differences(self, other: "Protocol") -> list[str]:
         """Return in words why values under the two may not be compared; empty if they may."""

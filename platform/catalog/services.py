@@ -18,8 +18,9 @@ from django.utils.text import slugify
 from catalog import stored
 from catalog.models import EXTRACTORS, Dataset, Protocol
 from catalog.stored import BucketError, DamagedError, StoredFile
+from evaluation.protocols.extractor_specs import CLASSIFIER, INCEPTION
+from evaluation.protocols.extractors import get_extractor
 from evaluation.protocols.presets import PRESETS, get_preset
-from evaluation.protocols.specs import CLASSIFIER, INCEPTION, get_extractor
 
 Report = Callable[[str], None]  # a line about progress, for people
 DEFAULT_PRESET = "classifier-test"

@@ -23,7 +23,7 @@ from evaluation.features.base import Extractor, ExtractorError
 from evaluation.features.cache import FeatureCache
 from evaluation.features.registry import build_extractor
 from evaluation.imagesets.opening import ImageStream, open_images
-from evaluation.protocols import specs
+from evaluation.protocols.extractor_specs import PIXELS
 from evaluation.scoring import controls, evaluate as scoring
 from experiments import services
 from experiments.models import Evaluation, Run, SampleSet
@@ -391,7 +391,7 @@ def _extractor(protocol: Protocol, reference: ImageStream) -> Extractor:
 
     Principal components are made from the reference; no other extractor looks at it.
     """
-    of_pixels = protocol.extractor == specs.PIXELS
+    of_pixels = protocol.extractor == PIXELS
     if protocol.extractor_files:
         with fetching():
             stored.fetch(protocol.extractor_files)

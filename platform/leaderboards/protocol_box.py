@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.models import Protocol
-from evaluation.protocols import specs
+from evaluation.protocols.metrics import METRICS, arrow, metric_label
 from leaderboards.admission import admission_of
 
 Pairs = list[tuple[str, str]]
@@ -76,9 +76,9 @@ def _metric(protocol: Protocol, name: str) -> MetricInWords:
     record = protocol.record
     identity = record["extractor"]
     return MetricInWords(
-        label=specs.metric_label(name, identity["name"], identity["weights_sha256"]),
-        arrow=specs.arrow(name),
-        help=specs.METRICS[name].help,
+        label=metric_label(name, identity["name"], identity["weights_sha256"]),
+        arrow=arrow(name),
+        help=METRICS[name].help,
         parameters=pairs(record["metrics"][name]),
         uncertainty=[
             ("level", f"{record['uncertainty']['level']:g}"),

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from catalog.models import Protocol
-from evaluation.protocols import specs
+from evaluation.protocols.metrics import METRICS
 from experiments import controls
 from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, SampleSet
 from jobs.models import Status
@@ -147,7 +147,7 @@ COSTS = (
 
 def columns_of(protocol: Protocol) -> tuple[Column, ...]:
     """Return the metric columns of a protocol by their corners, then the costs."""
-    found = [spec for spec in specs.METRICS.values() if spec.name in protocol.metrics]
+    found = [spec for spec in METRICS.values() if spec.name in protocol.metrics]
     found.sort(key=lambda spec: CORNERS.index(spec.corner))
     metrics = tuple(
         Column(
@@ -326,7 +326,7 @@ def _metric_cell(metric: str, scored: list[dict[str, MetricValue]]) -> Cell:
         return Cell(
             estimates[0], only.low, only.high, interval, plug_in, reason=reason, details=details
         )
-    spec = specs.METRICS[metric]
+    spec = METRICS[metric]
     mean, low, high = mean_interval(estimates, minimum=spec.minimum, maximum=spec.maximum)
     return Cell(mean, low, high, "seeds", plug_in, reason=absent, details=details)
 
@@ -351,7 +351,7 @@ def shown(key: str, value: float) -> float:
 
     A bias-corrected distance of two equal sets may come out below 0. Exports keep it.
     """
-    spec = specs.METRICS.get(key)
+    spec = METRICS.get(key)
     if spec is None:
         return value
     low = value if spec.minimum is None else max(value, spec.minimum)

@@ -8,7 +8,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from evaluation.protocols import specs
+from evaluation.protocols.metrics import arrow
 from experiments.models import MetricValue
 from leaderboards import digits
 from leaderboards.ranking import estimate, shown
@@ -81,7 +81,7 @@ def label_of(protocol: Any, metric: str) -> str:
 
 @register.filter
 def arrow_of(metric: str) -> str:
-    return specs.arrow(metric)
+    return arrow(metric)
 
 
 def _finite(number: float | None) -> float | None:

@@ -23,7 +23,8 @@ from evaluation.features.inception_network import Convolution
 from evaluation.features.registry import build_extractor
 from evaluation.features.resize import resize_bilinear
 from evaluation.metrics.inception_score import inception_score_from_logits
-from evaluation.protocols.specs import INCEPTION, INCEPTION_2015_SHA256, metric_label
+from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
+from evaluation.protocols.metrics import metric_label
 from tests.inception import (
     fd,
     load_theirs,

@@ -3,12 +3,9 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from evaluation.protocols.presets import PRESETS
-from evaluation.protocols.specs import (
-    CLASSIFIER,
-    EXTRACTORS,
-    INCEPTION,
-    INCEPTION_2015_SHA256,
+from evaluation.protocols.extractor_specs import CLASSIFIER, INCEPTION, INCEPTION_2015_SHA256
+from evaluation.protocols.extractors import EXTRACTORS
+from evaluation.protocols.metrics import (
     METRICS,
     arrow,
     badness,
@@ -16,6 +13,7 @@ from evaluation.protocols.specs import (
     metric_label,
     missing_needs,
 )
+from evaluation.protocols.presets import PRESETS
 
 RESERVED = {"FID", "KID", "IS", "Precision", "Recall", "Density", "Coverage"}
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
