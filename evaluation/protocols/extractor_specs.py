@@ -25,6 +25,14 @@ class ExtractorSpec:
 
     ``known_weights`` maps the sha256 of a weights file to the name it is published under. ``dim``
     is None where it depends on the weights. ``predicts`` says what its logits are of.
+
+    ``trained_on`` says which labelled images its weights are trained on: the dataset's, or the grey
+    ones whose stacks the dataset holds; "" = weights that are published. ``made_of`` says what of
+    the reference it is made from: the shape of its images, or all their pixels.
+
+    An extractor of another package has an ``implementation``, "module:factory", which takes an
+    `evaluation.features.base.ExtractorRequest` and returns an `Extractor`. Its ``package``, name
+    and version, is filled in when it is found.
     """
 
     name: str
@@ -38,6 +46,12 @@ class ExtractorSpec:
     predicts: Literal["", "ImageNet classes", "dataset classes"] = ""
     logits_layer: str = ""
     known_weights: Mapping[str, str] = field(default_factory=dict)
+    has_weights: bool = True  # a file or folder of them; False = made by a recipe or a reference
+    trained_on: Literal["", "dataset", "channels"] = ""
+    made_of: Literal["", "shape", "pixels"] = ""
+    is_compiled: bool = False  # on request
+    implementation: str = ""  # "" = built in
+    package: Mapping[str, str] = field(default_factory=dict)
 
 
 BUILT_IN = (
@@ -51,6 +65,7 @@ BUILT_IN = (
         logits_layer="logits_unbiased",
         channels_rule="grey replicated to RGB",
         resize="299x299 inside the network: bilinear as in TensorFlow 1, no antialiasing",
+        is_compiled=True,
         help="InceptionV3 ported from TensorFlow, third pooling layer, as in torch-fidelity.",
         known_weights=MappingProxyType(
             {INCEPTION_2015_SHA256: "pt_inception-2015-12-05-6726825d.pth"}
@@ -66,6 +81,7 @@ BUILT_IN = (
         logits_layer="logits",
         channels_rule="as stored",
         resize="none",
+        trained_on="dataset",
         help="A small network trained to classify the dataset's own train split.",
     ),
     ExtractorSpec(
@@ -78,6 +94,7 @@ BUILT_IN = (
         logits_layer="joint log-probabilities of the three channels",
         channels_rule="each channel is a grey image",
         resize="none",
+        trained_on="channels",
         help="For stacked datasets: K classes in each of three channels are K³ modes.",
     ),
     ExtractorSpec(
@@ -98,6 +115,8 @@ BUILT_IN = (
         dim=192,
         channels_rule="as stored",
         resize="none",
+        has_weights=False,
+        made_of="shape",
         help="Untrained networks made from seeds; values are averaged over three keys.",
     ),
     ExtractorSpec(
@@ -108,6 +127,8 @@ BUILT_IN = (
         dim=None,
         channels_rule="as stored",
         resize="none",
+        has_weights=False,
+        made_of="pixels",
         help="The linear baseline: pixels on the reference's first 64 components.",
     ),
 )

@@ -1,11 +1,23 @@
-"""The feature extractors by name, those of torch-fidelity among them."""
+"""The feature extractors by name, those of torch-fidelity and of other packages among them.
+
+Another package names an `ExtractorSpec` by an entry point in the group `trilemma.extractors`.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from evaluation.protocols.extractor_specs import BUILT_IN, FIDELITY_PREFIX, ExtractorSpec
+from evaluation.protocols.extractor_specs import (
+    BUILT_IN,
+    FIDELITY_PREFIX,
+    INCEPTION,
+    INCEPTION_2015_SHA256,
+    ExtractorSpec,
+)
+from evaluation.protocols.plugins import check_extractor, with_installed
 
-EXTRACTORS: Mapping[str, ExtractorSpec] = MappingProxyType({spec.name: spec for spec in BUILT_IN})
+EXTRACTORS: Mapping[str, ExtractorSpec] = MappingProxyType(
+    with_installed(BUILT_IN, "trilemma.extractors", check_extractor)
+)
 
 
 def get_extractor(name: str) -> ExtractorSpec:
@@ -31,10 +43,11 @@ def _from_torch_fidelity(name: str) -> ExtractorSpec:
         dim=None,
         channels_rule="grey replicated to RGB",
         resize="as torch-fidelity does inside the extractor",
+        implementation="evaluation.features.fidelity:build",
         help="A feature extractor of torch-fidelity's registry.",
     )
 
 
 def has_known_weights(extractor: str, weights_sha256: str) -> bool:
     """Return whether values from these weights may carry the established names (FID, KID, IS)."""
-    return weights_sha256 in get_extractor(extractor).known_weights
+    return extractor == INCEPTION and weights_sha256 == INCEPTION_2015_SHA256

@@ -1,7 +1,7 @@
 """What a metric is called, which way is better, its default parameters: those that are built in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -25,6 +25,9 @@ class MetricSpec:
     intervals are clipped to them. ``ideal`` is the best value where neither end is. ``parameters``
     and ``uncertainty`` go into a protocol as they are. ``headline`` metrics stand on a board at
     first sight; ``by_default`` ones are in the presets, where their needs are met.
+
+    A metric of another package has an ``implementation``, "module:function": see
+    `evaluation.scoring.plugged`. Its ``package``, name and version, is filled in when it is found.
     """
 
     name: str
@@ -42,6 +45,14 @@ class MetricSpec:
     needs: tuple[Need, ...] = ()
     headline: bool = False
     by_default: bool = False
+    counts: bool = False  # a number of things, shown whole
+    implementation: str = ""  # "" = built in
+    package: Mapping[str, str] = field(default_factory=dict)
+
+
+# What boards must know of a metric: the record keeps it for those of other packages, whose boards
+# stay when the package goes.
+BOARD = ("corner", "higher_is_better", "ideal", "minimum", "maximum", "headline", "counts")
 
 
 def _of(**values: Any) -> Mapping[str, Any]:
@@ -298,6 +309,7 @@ _COVERAGE = (
         maximum=None,
         parameters=_of(present="predicted for at least one reference image"),
         uncertainty=_NO_INTERVAL,
+        counts=True,
         needs=("classes",),
         by_default=True,
         help="How many classes of the reference no generated image is predicted to be of.",
@@ -312,6 +324,7 @@ _COVERAGE = (
         maximum=None,
         parameters=_of(hit="predicted for at least one generated image"),
         uncertainty=_NO_INTERVAL,
+        counts=True,
         needs=("classes",),
         help="How many classes generated images are predicted to be of; for stacked datasets.",
     ),

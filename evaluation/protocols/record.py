@@ -20,8 +20,9 @@ from evaluation.protocols.checking import (
     is_count,
     known_fields,
 )
-from evaluation.protocols.extractors import get_extractor
-from evaluation.protocols.metrics import METRICS, metric_label
+from evaluation.protocols.extractors import EXTRACTORS, get_extractor
+from evaluation.protocols.metrics import METRICS, metric_label, recorded_metric
+from evaluation.protocols.plugins import is_package, is_signed, missing_package
 
 VERSION = 2
 CONFIDENCE_LEVEL = 0.95
@@ -138,7 +139,23 @@ class Protocol:
 
     def label(self, metric: str) -> str:
         """Return the name under which values of ``metric`` under this protocol are shown."""
-        return metric_label(metric, self.extractor.name, self.extractor.weights_sha256)
+        spec = recorded_metric(metric, self.metrics[metric])
+        return metric_label(spec, self.extractor.name, self.extractor.weights_sha256)
+
+    def check_packages(self) -> None:
+        """Check that what other packages bring is installed here, in the same version.
+
+        Raises:
+            ProtocolError: if it is not: nothing can be scored then, though all can be read.
+        """
+        for name, parameters in self.metrics.items():
+            installed = METRICS[name].package if name in METRICS else {}
+            if missing := missing_package(parameters.get("package", {}), installed):
+                raise ProtocolError(f"metrics.{name}", missing)
+        name, wanted = self.extractor.name, self.extractor.recipe.get("package", {})
+        installed = EXTRACTORS[name].package if name in EXTRACTORS else {}
+        if missing := missing_package(wanted, installed):
+            raise ProtocolError("extractor.name", f"{name} {missing}")
 
 
 _PARTS: dict[str, type] = {
@@ -235,12 +252,22 @@ def _check(protocol: Protocol) -> None:
         *((f"images.{rule}", getattr(images, rule)) for rule in _IMAGE_RULES),
     ):
         expect(name, isinstance(text, str), "text", text)
+    check_plain("numerics", protocol.numerics)
+    _check_name(extractor)
+    _check_metrics(protocol)
+
+
+def _check_name(extractor: ExtractorIdentity) -> None:
+    """Check that the extractor exists, here or in the package that the recipe names."""
+    check_plain("extractor.recipe", extractor.recipe)
+    package = extractor.recipe.get("package", {})
+    expect("extractor.recipe", is_package(package), "a package's name and version", package)
+    if package:
+        return
     try:
         get_extractor(str(extractor.name))
     except ValueError as error:
         raise ProtocolError("extractor.name", str(error)) from error
-    check_plain("numerics", protocol.numerics)
-    _check_metrics(protocol)
 
 
 def _check_split(name: str, split: Split) -> None:
@@ -256,10 +283,11 @@ def _check_metrics(protocol: Protocol) -> None:
     check_plain("uncertainty", uncertainty)
     expect("metrics", len(metrics) > 0, "at least one metric with its parameters", metrics)
     for name, parameters in metrics.items():
-        expect(f"metrics.{name}", name in METRICS, f"a metric of {', '.join(METRICS)}", name)
         check_plain(f"metrics.{name}", parameters)
+        is_known = name in METRICS or "package" in parameters
+        expect(f"metrics.{name}", is_known, f"a metric of {', '.join(METRICS)}", name)
+        expect(f"metrics.{name}", is_signed(parameters), "package and board", parameters)
         check_plain(f"uncertainty.{name}", uncertainty.get(name))
-    check_plain("extractor.recipe", protocol.extractor.recipe)
     level = uncertainty.get("level")
     is_level = isinstance(level, float) and 0 < level < 1
     expect("uncertainty.level", is_level, "a number in 0..1", level)

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from catalog.models import Dataset, Protocol
-from evaluation.protocols.metrics import METRICS, get_metric
+from evaluation.protocols.metrics import METRICS
 from experiments.models import (
     Checkpoint,
     Entry,
@@ -111,9 +111,9 @@ class ProtocolSerializer(serializers.ModelSerializer[Protocol]):
             {
                 "name": name,
                 "label": protocol.metric_label(name),
-                "higher_is_better": get_metric(name).higher_is_better,
-                "corner": get_metric(name).corner,
-                "headline": get_metric(name).headline,
+                "higher_is_better": protocol.metric(name).higher_is_better,
+                "corner": protocol.metric(name).corner,
+                "headline": protocol.metric(name).headline,
                 "parameters": parameters,
             }
             for name, parameters in protocol.record["metrics"].items()
