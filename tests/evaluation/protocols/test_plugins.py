@@ -2,17 +2,28 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from evaluation.features import registry
+from evaluation.features.base import ExtractorError
 from evaluation.imagesets.in_memory import write_npz
+from evaluation.metrics.uncertainty import MetricResult
+from evaluation.scoring.checks import EvaluationError
+from evaluation.scoring.plugged import MetricInputs, measure_plugged
 from tests.site import ROOT
 from tests.toy_packages import install, install_scoring
+from tests.toy_scoring.measure import Brightness
+from tests.toy_scoring.spec import BRIGHTNESS, GAP
 
 # What each entry point of a faulty package names, and the fault that it is refused with.
 FAULTS = {
@@ -173,47 +184,79 @@ def test_another_version_is_another_protocol_and_none_at_all_is_said(images: Pat
     assert "metrics toy gap package version: 0.1 and 0.2" in compared.stdout
 
 
+PACKAGE = {"name": "toy-scoring", "version": "0.1"}
+
+
+def brought(monkeypatch: pytest.MonkeyPatch, found: object) -> str:
+    """Return the implementation of a spec that is what is found there."""
+    module = ModuleType("toy_brought")
+    module.found = found  # type: ignore[attr-defined]  # a module made here
+    monkeypatch.setitem(sys.modules, "toy_brought", module)
+    return "toy_brought:found"
+
+
 @pytest.mark.parametrize(
-    ("code", "fault"),
+    ("function", "fault"),
     [
-        ("return 3.0", "expected a MetricResult, got float"),
-        ("return MetricResult(float('nan'))", "expected finite numbers, or undefined()"),
-        ("return MetricResult(None)", "expected a reason where there is no value"),
-        ("return MetricResult(1.0, details={1j: 2})", "expected details of plain JSON values"),
-        ("return {}['missing']", "KeyError: 'missing'"),
+        (lambda inputs: 3.0, "expected a MetricResult, got float"),
+        (lambda inputs: MetricResult(float("nan")), "expected finite numbers, or undefined()"),
+        (lambda inputs: MetricResult(None), "expected a reason where there is no value"),
+        (lambda inputs: MetricResult(1.0, details={"z": 1j}), "expected details of plain JSON"),
+        (lambda inputs: {}["missing"], "KeyError: 'missing'"),
+        ("no function", "toy_gap: expected toy_brought:found to be callable, it is not"),
     ],
 )
 def test_a_function_that_fails_is_named_with_its_package(
-    images: Path, code: str, fault: str
+    monkeypatch: pytest.MonkeyPatch, function: object, fault: str
 ) -> None:
-    packages = install_scoring(images / "packages")
-    module = packages / "toy_scoring" / "measure.py"
-    head, tail = module.read_text().split("def gap(inputs: MetricInputs) -> MetricResult:\n")
-    module.write_text(
-        f"{head}def gap(inputs):\n    {code}\n\n\n{tail[tail.index('def outside') :]}"
+    spec = replace(GAP, package=PACKAGE, implementation=brought(monkeypatch, function))
+    inputs = MetricInputs(
+        generated=torch.zeros(3, 2),
+        reference=torch.zeros(3, 2),
+        held_out=None,
+        generated_logits=None,
+        reference_logits=None,
+        parameters=GAP.parameters,
+        uncertainty=GAP.uncertainty,
+        level=0.95,
+        keep_going=lambda: None,
     )
 
-    done = score(images, packages, "--extractor", "toy-brightness", "--metrics", "toy_gap")
+    with pytest.raises(EvaluationError, match=re.escape(f"toy_gap of toy-scoring 0.1: {fault}")):
+        measure_plugged(spec, inputs)
 
-    assert done.returncode == 2
-    assert f"error: toy_gap of toy-scoring 0.1: {fault}" in done.stderr
+
+class Bare:
+    def __init__(self, request: object) -> None:
+        pass
+
+
+class Wide(Brightness):
+    dim = 3
+
+
+class Published(Brightness):
+    weights_sha256 = "no digest"
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "fault"),
+    ("factory", "fault"),
     [
-        ("class Brightness(Extractor)", "class Brightness", "expected a subclass of Extractor"),
-        ("    dim = 2\n", "    dim = 3\n", "expected dim 2, got 3"),
+        (Bare, "expected a subclass of Extractor, got Bare"),
+        (Wide, "expected dim 2, got 3"),
+        (Published, "expected the sha256 of its weights, got 'no digest'"),
     ],
 )
 def test_an_extractor_that_is_none_is_named_with_its_package(
-    images: Path, old: str, new: str, fault: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, factory: type, fault: str
 ) -> None:
-    packages = install_scoring(images / "packages")
-    module = packages / "toy_scoring" / "measure.py"
-    module.write_text(module.read_text().replace(old, new))
+    spec = replace(
+        BRIGHTNESS,
+        package=PACKAGE,
+        has_weights=factory is Published,
+        implementation=brought(monkeypatch, factory),
+    )
+    monkeypatch.setattr(registry, "get_extractor", lambda name: spec)
 
-    done = score(images, packages, "--extractor", "toy-brightness", "--metrics", "toy_gap")
-
-    assert done.returncode == 2
-    assert f"error: toy-brightness of toy-scoring 0.1: {fault}" in done.stderr
+    with pytest.raises(ExtractorError, match=f"toy-brightness of toy-scoring 0.1: {fault}"):
+        registry.build_extractor("toy-brightness", cache=tmp_path)
