@@ -65,6 +65,17 @@ class Extractor(ABC):
     batch_size: int = 256
     has_logits: bool = True
 
+    @property
+    def package(self) -> str:
+        """Return name and version of the package that brings it, "" if it is built in."""
+        return " ".join(self.recipe.get("package", {}).values())
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Return what features of the same images are known by."""
+        known = (self.name, self.layer, self.weights_sha256)
+        return (*known, self.package) if self.package else known
+
     @abstractmethod
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return features (N, D) and logits (N, K) or ``None``, of uint8 images (N, C, H, W)."""

@@ -101,6 +101,13 @@ def check_saved(protocol: Protocol, reference: SavedReference) -> None:
             f"expected {expected[0]} with weights {expected[1][:12]}"
         )
 
+    brought = " ".join(identity.recipe.get("package", {}).values())
+    if facts.package != brought:
+        raise EvaluationError(
+            f"reference {facts.name}: features by {facts.package or 'no package'}; "
+            f"expected {brought or 'no package'}"
+        )
+
 
 def check_enough(protocol: Protocol, count: int) -> None:
     """Raise EvaluationError if there are fewer generated images than the protocol scores."""

@@ -273,7 +273,7 @@ def _gaussian(work: _Work, real: FeatureSet | None, at: int, networks: int) -> R
     assert real is not None, "several networks have no published statistics"
     features = _part(real, at, networks).features
     extractor, digest = work.extractor, work.protocol.reference.digest  # that was checked
-    key = f"gaussian {digest} {extractor.name} {extractor.layer} {extractor.weights_sha256} {at}"
+    key = f"gaussian {digest} {' '.join(extractor.identity)} {at}"
     kept = work.cache.tensors(key, lambda: gaussian_tensors(reference_gaussian(features)))
     return gaussian_of(kept, len(features))
 

@@ -184,6 +184,29 @@ def test_another_version_is_another_protocol_and_none_at_all_is_said(images: Pat
     assert "metrics toy gap package version: 0.1 and 0.2" in compared.stdout
 
 
+def test_features_of_another_version_are_computed_anew(images: Path) -> None:
+    saved = ("reference", "build", str(images / "train.npz"), "--name", "zero")
+    options = ("--extractor", "toy-brightness", "--cache", str(images / "cache"), "--device", "cpu")
+    first = install_scoring(images / "first")
+    built = run(first, "-m", "evaluation", *saved, *options)
+    assert built.returncode == 0, built.stderr
+    second = install_scoring(images / "second", version="0.2")
+    module = second / "toy_scoring" / "measure.py"
+    module.write_text(module.read_text().replace("/ 255", "/ 510"))
+
+    old, new = result(images, first), result(images, second)
+    gone = run(
+        second,
+        *("-m", "evaluation", "score", str(images / "generated.npz"), "--reference", "zero"),
+        *("--metrics", "toy_gap", *options),
+    )
+
+    assert old["metrics"]["toy_gap"]["value"] == pytest.approx(0.4**2)
+    assert new["metrics"]["toy_gap"]["value"] == pytest.approx(0.2**2)
+    assert gone.returncode == 2
+    assert "reference zero: features of toy-brightness with weights" in gone.stderr
+
+
 PACKAGE = {"name": "toy-scoring", "version": "0.1"}
 
 
@@ -202,7 +225,7 @@ def brought(monkeypatch: pytest.MonkeyPatch, found: object) -> str:
         (lambda inputs: MetricResult(float("nan")), "expected finite numbers, or undefined()"),
         (lambda inputs: MetricResult(None), "expected a reason where there is no value"),
         (lambda inputs: MetricResult(1.0, details={"z": 1j}), "expected details of plain JSON"),
-        (lambda inputs: {}["missing"], "KeyError: 'missing'"),
+        (lambda inputs: inputs.parameters["missing"], "KeyError: 'missing'"),
         ("no function", "toy_gap: expected toy_brought:found to be callable, it is not"),
     ],
 )
