@@ -12,7 +12,7 @@ from generators.commands.arguments import build_parser
 from generators.commands.texts import options_text, presets_text, samplers_text
 from generators.specs.algorithms import AlgorithmSpec
 from generators.specs.options import describe
-from generators.specs.registry import FAMILIES, algorithm_names, get_spec
+from generators.specs.registry import FAMILIES, LEFT_OUT, algorithm_names, get_spec
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -59,12 +59,14 @@ def _words(error: Exception) -> str:
 
 
 def _list(options: argparse.Namespace) -> int:
+    for left in LEFT_OUT:
+        sys.stderr.write(f"left out: {left}\n")
     specs = [get_spec(name) for name in options.algorithms or algorithm_names()]
     if options.json:
         print(json.dumps([_record(spec) for spec in specs], indent=1))  # noqa: T201  # the result
         return 0
     for spec in specs:
-        print(f"{spec.name:<16} {FAMILIES[spec.family].label:<10} {spec.label}")  # noqa: T201
+        print(f"{spec.name:<16} {FAMILIES[spec.family_name].label:<10} {spec.label}")  # noqa: T201
         if options.algorithms:
             texts = spec.source, options_text(spec), presets_text(spec), samplers_text(spec)
             print("\n".join(texts))  # noqa: T201
@@ -74,7 +76,7 @@ def _list(options: argparse.Namespace) -> int:
 def _record(spec: AlgorithmSpec) -> dict[str, Any]:
     return {
         "name": spec.name,
-        "family": spec.family,
+        "family": spec.family_name,
         "label": spec.label,
         "source": spec.source,
         "config": [vars(field) for field in describe(spec.config)],

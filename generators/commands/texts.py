@@ -16,7 +16,7 @@ def presets_text(spec: AlgorithmSpec) -> str:
         values = [f"{key}={value}" for key, value in preset.config.items()]
         text = ", ".join([f"{preset.images:,} images", *values])
         lines.append(f"    --preset {name:<19} {text}")
-    return "\n".join(lines)
+    return "\n".join(lines) or "    no presets"
 
 
 def samplers_text(spec: AlgorithmSpec) -> str:

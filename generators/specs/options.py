@@ -5,11 +5,13 @@ This module is part of the torch-free rim: forms, the API and `--help` read it w
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 SMALLEST_SIDE, LARGEST_SIDE = 8, 64  # pixels; the architectures are sized for these
+MAX_GUESSES = 20  # unknown fields that are compared with those there are: strangers send 100,000
 FieldType = Literal["int", "float", "bool", "str"]
 Value = int | float | bool | str
 
@@ -52,7 +54,7 @@ def option(
 
     Numbers have a minimum and a maximum; text has choices, or is checked by `problems`.
     """
-    metadata = {"help": help_text, "min": minimum, "max": maximum, "choices": choices}
+    metadata = {"help": help_text, "minimum": minimum, "maximum": maximum, "choices": choices}
     return field(default=default, metadata=metadata)
 
 
@@ -155,10 +157,20 @@ class DirectSampler(SamplerConfig):
 # --- reading and writing ------------------------------------------------------------------------
 
 
-def describe(config_class: type[Any]) -> list[FieldSpec]:
-    """Return every field of a configuration class, in order."""
-    types = _field_types(config_class)
-    return [_field_spec(item, types[item.name]) for item in fields(config_class)]
+def describe(config_class: type[Any]) -> tuple[FieldSpec, ...]:
+    """Return every field of a configuration class, in order.
+
+    Raises:
+        TypeError: if a field is no `option`, is of another type than int, float, bool and str,
+            or is a number without limits.
+    """
+    return _described(config_class)  # type: ignore[arg-type]  # a class is hashable
+
+
+@cache
+def _described(config_class: Any) -> tuple[FieldSpec, ...]:
+    hints = get_type_hints(config_class)
+    return tuple(_field_spec(item, hints[item.name]) for item in fields(config_class))
 
 
 def parse(config_class: type[ConfigT], mapping: Mapping[str, Any]) -> ConfigT:
@@ -171,13 +183,10 @@ def parse(config_class: type[ConfigT], mapping: Mapping[str, Any]) -> ConfigT:
     """
     specs = {spec.name: spec for spec in describe(config_class)}
     values: dict[str, Value] = {}
-    errors: dict[str, str] = {}
-    for name, raw in mapping.items():
-        if name not in specs:
-            errors[str(name)] = _unknown_field(str(name), list(specs))
-            continue
+    errors = unknown_fields(mapping, specs)
+    for name in (name for name in mapping if name in specs):
         try:
-            values[name] = _read(specs[name], raw)
+            values[name] = _read(specs[name], mapping[name])
         except ValueError as error:
             errors[name] = str(error)
     if errors:
@@ -193,29 +202,30 @@ def to_dict(config: object) -> dict[str, Value]:
     return {item.name: getattr(config, item.name) for item in fields(config)}  # type: ignore[arg-type]  # any dataclass
 
 
-def _field_types(config_class: type[Any]) -> dict[str, FieldType]:
-    names: dict[type, FieldType] = {int: "int", float: "float", bool: "bool", str: "str"}
-    hints = get_type_hints(config_class)
-    return {item.name: names[hints[item.name]] for item in fields(config_class)}
+def _field_spec(item: "Field[Any]", hint: object) -> FieldSpec:
+    names: dict[object, FieldType] = {int: "int", float: "float", bool: "bool", str: "str"}
+    if "help" not in item.metadata:
+        raise TypeError(f"{item.name}: expected option(default, help), got a plain default or none")
+    if hint not in names:
+        raise TypeError(f"{item.name}: expected the type {', '.join(names.values())}, got {hint}")
+    default: Any = item.default  # `option` always gives one
+    spec = FieldSpec(item.name, names[hint], default, **item.metadata)
+    if hint in (int, float) and None in (spec.minimum, spec.maximum):
+        raise TypeError(f"{item.name}: expected a minimum and a maximum, a number needs both")
+    return spec
 
 
-def _field_spec(item: "Field[Any]", type_: FieldType) -> FieldSpec:
-    return FieldSpec(
-        name=item.name,
-        type=type_,
-        default=item.default,  # type: ignore[arg-type]  # _option always gives one
-        help=item.metadata["help"],
-        minimum=item.metadata["min"],
-        maximum=item.metadata["max"],
-        choices=item.metadata["choices"],
-    )
+def unknown_fields(found: Iterable[object], known: Collection[str]) -> dict[str, str]:
+    """Return what to say of each name that is not known: the one that was meant, or all."""
+    unknown = [str(name) for name in found if name not in known]
+    everything = f"unknown field, expected one of: {', '.join(known)}"
+    meant = {name: _meant(name, known) for name in unknown[:MAX_GUESSES]}
+    return {name: meant.get(name) or everything for name in unknown}
 
 
-def _unknown_field(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"unknown field, did you mean {close[0]!r}?"
-    return f"unknown field, expected one of: {', '.join(known)}"
+def _meant(name: str, known: Collection[str]) -> str | None:
+    close = difflib.get_close_matches(name[:100], known, n=1)
+    return f"unknown field, did you mean {close[0]!r}?" if close else None
 
 
 def _read(spec: FieldSpec, raw: object) -> Value:

@@ -4,13 +4,11 @@ Algorithms of other packages are found by their entry points: in the group `tril
 each names an `AlgorithmSpec`.
 """
 
-import logging
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
 from generators.specs import diffusion, gan, vae
-from generators.specs.algorithms import AlgorithmSpec, Family
+from generators.specs.algorithms import AlgorithmSpec, Family, SpecError
 from generators.specs.options import (
     ConfigError,
     SamplerConfig,
@@ -19,42 +17,76 @@ from generators.specs.options import (
     parse,
     to_dict,
 )
+from generators.specs.plugins import LeftOut, Plugin, load_plugins
 
 ENTRY_POINTS = "trilemma.algorithms"
-
-logger = logging.getLogger(__name__)
 
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        Family("gan", "GAN", "generative adversarial networks: sharp and fast, may miss modes"),
-        Family("vae", "VAE", "variational autoencoders: fast with full coverage, but blurry"),
-        Family("diffusion", "Diffusion", "denoising models: sharp with full coverage, but slow"),
+        Family(
+            "gan",
+            "GAN",
+            "generative adversarial networks: sharp and fast, may miss modes",
+            "#b4500b",
+            "#f4a261",
+        ),
+        Family(
+            "vae",
+            "VAE",
+            "variational autoencoders: fast with full coverage, but blurry",
+            "#0b7567",
+            "#54cbb8",
+        ),
+        Family(
+            "diffusion",
+            "Diffusion",
+            "denoising models: sharp with full coverage, but slow",
+            "#6741d9",
+            "#b197fc",
+        ),
     )
 }
-
-
-def _installed_specs() -> list[AlgorithmSpec]:
-    """Return the algorithms of other packages; one that cannot be loaded is only logged."""
-    found = []
-    for point in entry_points(group=ENTRY_POINTS):
-        try:
-            spec = point.load()
-        except Exception:
-            logger.exception("algorithm %s of %s cannot be loaded", point.name, point.value)
-            continue
-        if isinstance(spec, AlgorithmSpec) and spec.family in FAMILIES:
-            found.append(spec)
-        else:
-            logger.error("entry point %s names no AlgorithmSpec of a known family", point.value)
-    return found
-
-
 ALGORITHMS: dict[str, AlgorithmSpec] = {
     spec.name: spec for spec in (*gan.SPECS, *vae.SPECS, *diffusion.SPECS)
 }
-for _spec in _installed_specs():
-    ALGORITHMS.setdefault(_spec.name, _spec)
+
+
+def register(spec: object) -> None:
+    """Add an algorithm, and its family where it brings one.
+
+    Raises:
+        SpecError: if it is no `AlgorithmSpec`, its name is taken, or there is no such family.
+    """
+    if not isinstance(spec, AlgorithmSpec):
+        raise SpecError(f"expected an AlgorithmSpec, got {spec!r}"[:300])
+    if spec.name in ALGORITHMS:
+        raise SpecError(f"name: {spec.name!r} is taken by another algorithm, expected another name")
+    if isinstance(spec.family, Family):
+        if FAMILIES.setdefault(spec.family.name, spec.family) != spec.family:
+            raise SpecError(f"family: {spec.family.name!r} is there already, and looks different")
+    elif spec.family not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise SpecError(f"family: expected one of {known}, or a Family, got {spec.family!r}")
+    ALGORITHMS[spec.name] = spec
+
+
+def _register_plugins() -> list[LeftOut]:
+    """Add the algorithms of other packages, and return those that were left out."""
+    plugins, left_out = load_plugins(ENTRY_POINTS)
+    for plugin in sorted(plugins, key=_names_a_family):  # those that bring theirs first
+        try:
+            register(plugin.value)
+        except SpecError as error:
+            left_out.append(LeftOut(plugin.package, plugin.entry_point, str(error)))
+    return left_out
+
+
+def _names_a_family(plugin: Plugin) -> bool:
+    return isinstance(getattr(plugin.value, "family", None), str)
+
+
+LEFT_OUT = _register_plugins()
 
 
 def algorithm_names() -> list[str]:
@@ -68,9 +100,12 @@ def get_spec(name: str) -> AlgorithmSpec:
     Raises:
         ValueError: if there is no such algorithm; the message lists those that exist.
     """
-    if name not in ALGORITHMS:
-        raise ValueError(f"unknown algorithm {name!r}, expected one of: {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[name]
+    if name in ALGORITHMS:
+        return ALGORITHMS[name]
+    for left in LEFT_OUT:
+        if left.entry_point.partition(" = ")[0] == name:
+            raise ValueError(f"algorithm {name!r} was left out; {left}")
+    raise ValueError(f"unknown algorithm {name!r}, expected one of: {', '.join(ALGORITHMS)}")
 
 
 def parse_config(
@@ -83,9 +118,16 @@ def parse_config(
     """
     spec = get_spec(algorithm)
     if preset is not None and preset not in spec.presets:
-        raise ConfigError({"preset": f"expected one of {', '.join(spec.presets)}, got {preset!r}"})
+        raise ConfigError({"preset": unknown_preset(spec, preset)})
     values = spec.presets[preset].config if preset is not None else {}
     return parse(spec.config, {**values, **mapping})
+
+
+def unknown_preset(spec: AlgorithmSpec, preset: object) -> str:
+    """Return what to say of a preset that the algorithm does not have."""
+    if not spec.presets:
+        return f"{spec.name} has no presets, got {preset!r}"[:300]
+    return f"expected one of {', '.join(spec.presets)}, got {preset!r}"[:300]
 
 
 def parse_sampler(
@@ -103,7 +145,7 @@ def parse_sampler(
     name = mapping.get("name", spec.default_sampler)
     if not isinstance(name, str) or name not in spec.samplers:
         known = ", ".join(spec.samplers)
-        raise ConfigError({"name": f"expected one of {known}, got {name!r}"})
+        raise ConfigError({"name": f"expected one of {known}, got {name!r}"[:300]})
     values = {key: value for key, value in mapping.items() if key != "name"}
     sampler = parse(spec.samplers[name], values)
     if config is not None:

@@ -1,5 +1,6 @@
 """JSON schemas of what an entry may configure, made from the configuration classes."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from generators.specs import registry
@@ -28,14 +29,14 @@ def samplers_schema() -> Schema:
 def _config_of(spec: AlgorithmSpec) -> Schema:
     schema = _object(spec.name, describe(spec.config))
     presets = "; ".join(f"{name}: {_words(preset.config)}" for name, preset in spec.presets.items())
-    return schema | {"description": f"{spec.label}. {spec.source}. Presets: {presets}."}
+    return schema | {"description": f"{spec.label}. {spec.source}. Presets: {presets or 'none'}."}
 
 
 def _words(values: Any) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "the defaults"
 
 
-def _object(title: str, fields: list[FieldSpec], *, first: Schema | None = None) -> Schema:
+def _object(title: str, fields: Iterable[FieldSpec], *, first: Schema | None = None) -> Schema:
     properties = {**(first or {}), **{spec.name: _field(spec) for spec in fields}}
     return {
         "title": title,

@@ -7,7 +7,6 @@ from typing import Any
 
 from experiments.models import Checkpoint, Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.overview import Work, describe
-from generators.specs import registry
 from generators.specs.options import FieldSpec, describe as describe_config
 from jobs.models import Job, Status
 
@@ -165,8 +164,8 @@ def _config_rows(entries: list[Entry]) -> tuple[ConfigRow, ...]:
     )
 
 
-def _fields(entry: Entry) -> list[FieldSpec]:
-    return describe_config(registry.get_spec(entry.algorithm).config)
+def _fields(entry: Entry) -> tuple[FieldSpec, ...]:
+    return describe_config(entry.spec.config) if entry.spec else ()
 
 
 def in_words(value: Any) -> str | None:

@@ -186,7 +186,9 @@ def preset_field(algorithm: AlgorithmSpec, number: int) -> forms.Field:
         required=False,
         label="Preset",
         widget=widget,
-        help_text="Its values take the place of the defaults; what you typed stays.",
+        help_text="Its values take the place of the defaults; what you typed stays."
+        if algorithm.presets
+        else f"{algorithm.label} has none.",
     )
 
 
@@ -308,7 +310,7 @@ def read_blocks(data: QueryDict) -> list[Block]:
 def offers() -> list[tuple[Family, list[AlgorithmSpec]]]:
     """Return the algorithms of each family, in the order they are listed."""
     found = [
-        (family, [spec for spec in registry.ALGORITHMS.values() if spec.family == family.name])
+        (family, [spec for spec in registry.ALGORITHMS.values() if spec.family_name == family.name])
         for family in registry.FAMILIES.values()
     ]
     return [(family, specs) for family, specs in found if specs]

@@ -14,6 +14,7 @@ from catalog import stored
 from catalog.models import Dataset, Protocol
 from experiments import controls
 from generators.specs import registry
+from generators.specs.algorithms import AlgorithmSpec
 from jobs.models import ACTIVE, Job, Status
 
 
@@ -129,18 +130,41 @@ class Entry(models.Model):
         return controls.CONTROLS[self.config["control"]]
 
     @property
+    def spec(self) -> AlgorithmSpec | None:
+        """Return what the registry knows of the algorithm.
+
+        None for a control, and for an algorithm whose package is not installed here any more.
+        """
+        return registry.ALGORITHMS.get(self.algorithm)
+
+    @property
     def family(self) -> str:
-        """Return "gan", "vae", "diffusion", or "control"."""
-        return registry.get_spec(self.algorithm).family if self.algorithm else "control"
+        """Return the name of the algorithm's family, "control", or "missing" without its package."""
+        if self.spec:
+            return self.spec.family_name
+        return "missing" if self.algorithm else "control"
 
     @property
     def family_label(self) -> str:
-        return registry.FAMILIES[self.family].label if self.algorithm else "Control"
+        """Return the family as pages show it."""
+        if self.spec:
+            return registry.FAMILIES[self.family].label
+        return "Not installed" if self.algorithm else "Control"
+
+    @property
+    def family_description(self) -> str:
+        """Return the family in a few words, empty for a control."""
+        if self.spec:
+            return registry.FAMILIES[self.family].description
+        return f"no {self.algorithm} is installed here" if self.algorithm else ""
 
     @property
     def sampler_labels(self) -> list[str]:
-        """Return the labels of the entry's samplers, in the order they were given."""
-        if not self.algorithm:
+        """Return the labels of the entry's samplers, in the order they were given.
+
+        None of a control, and none of a missing algorithm: only what was drawn says them.
+        """
+        if not self.spec:
             return []
         return [
             registry.parse_sampler(self.algorithm, sampler).label() for sampler in self.samplers
@@ -148,7 +172,7 @@ class Entry(models.Model):
 
     @property
     def algorithm_label(self) -> str:
-        return registry.get_spec(self.algorithm).label if self.algorithm else self.label
+        return self.spec.label if self.spec else self.algorithm or self.label
 
 
 class Run(Job):

@@ -4,7 +4,7 @@ The admin form, the REST interface and YAML files all go through here.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,13 +15,16 @@ from generators.specs.options import (
     LARGEST_SIDE,
     SMALLEST_SIDE,
     ConfigError,
+    TrainingConfig,
     Value,
     parse,
     to_dict,
+    unknown_fields,
 )
 
 MAX_SEEDS = 100
 MAX_ENTRIES = 50
+MAX_SAMPLERS = 20
 MAX_MEMORY_GB = 10_000
 
 
@@ -66,6 +69,14 @@ class _Reader:
     def wrong(self, path: str, message: str) -> None:
         self.errors.setdefault(path, message)
 
+    def unknown(self, path: str, found: Mapping[str, Any], known: Collection[str]) -> None:
+        for name, message in sorted(unknown_fields(found, sorted(known)).items()):
+            self.wrong(path + name, message)
+
+    def take(self, path: str, error: ConfigError) -> None:
+        for name, message in error.errors.items():
+            self.wrong(f"{path}.{name}", message)
+
     def finish(self) -> None:
         if self.errors:
             raise SpecificationError(self.errors)
@@ -86,8 +97,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     """
     reader = _Reader()
     known = {"name", "dataset", "protocols", "budget", "seeds", "memory_gb", "entries"}
-    for extra in sorted(set(map(str, data)) - known):
-        reader.wrong(extra, f"unknown field, expected one of: {', '.join(sorted(known))}")
+    reader.unknown("", data, known)
     name = _read_name(reader, data.get("name"))
     dataset = _read_dataset(reader, data.get("dataset"))
     protocols = _read_protocols(reader, data.get("protocols"), dataset)
@@ -117,8 +127,7 @@ def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> N
             try:
                 registry.parse_sampler(entry.algorithm, sampler, trained)
             except ConfigError as error:
-                for name, message in error.errors.items():
-                    reader.wrong(f"entries.{index}.samplers.{number}.{name}", message)
+                reader.take(f"entries.{index}.samplers.{number}", error)
 
 
 def _read_name(reader: _Reader, name: object) -> str:
@@ -225,9 +234,7 @@ def _read_entry(reader: _Reader, path: str, entry: object) -> EntrySpec | None:
         reader.wrong(path, f"expected an entry with an algorithm, got {entry!r}"[:300])
         return None
     known = {"label", "algorithm", "preset", "config", "samplers"}
-    for extra in sorted(set(map(str, entry)) - known):
-        message = f"unknown field, expected one of: {', '.join(sorted(known))}"
-        reader.wrong(f"{path}.{extra}", message)
+    reader.unknown(f"{path}.", entry, known)
     algorithm = entry.get("algorithm")
     if not isinstance(algorithm, str) or algorithm not in registry.ALGORITHMS:
         known_names = ", ".join(registry.ALGORITHMS)
@@ -235,61 +242,59 @@ def _read_entry(reader: _Reader, path: str, entry: object) -> EntrySpec | None:
         return None
     errors_before = len(reader.errors)
     preset = _read_preset(reader, f"{path}.preset", algorithm, entry.get("preset"))
-    config = _read_config(
-        reader, f"{path}.config", algorithm, entry.get("config") or {}, preset=preset
-    )
-    samplers = _read_samplers(
-        reader, f"{path}.samplers", algorithm, config, entry.get("samplers") or [{}]
-    )
-    label = entry.get("label") or registry.get_spec(algorithm).label
+    config = _read_config(reader, f"{path}.config", algorithm, entry.get("config"), preset=preset)
+    samplers = _read_samplers(reader, f"{path}.samplers", algorithm, config, entry.get("samplers"))
+    label = entry.get("label")
+    if label is None or label == "":
+        label = registry.get_spec(algorithm).label
     if not isinstance(label, str) or not 0 < len(label.strip()) <= 100:
         reader.wrong(f"{path}.label", f"expected 1 to 100 characters, got {label!r}"[:300])
-    if len(reader.errors) > errors_before:
+    if config is None or len(reader.errors) > errors_before:
         return None
-    return EntrySpec(str(label).strip(), algorithm, config, samplers)
+    return EntrySpec(str(label).strip(), algorithm, to_dict(config), samplers)
 
 
 def _read_preset(reader: _Reader, path: str, algorithm: str, preset: object) -> str | None:
     """Return the preset's name, None where none is wanted: null or an empty text."""
     if preset is None or preset == "":
         return None
-    known = registry.get_spec(algorithm).presets
-    if isinstance(preset, str) and preset in known:
+    spec = registry.get_spec(algorithm)
+    if isinstance(preset, str) and preset in spec.presets:
         return preset
-    reader.wrong(path, f"expected one of {', '.join(known)}, got {preset!r}"[:300])
+    reader.wrong(path, registry.unknown_preset(spec, preset))
     return None
 
 
 def _read_config(
     reader: _Reader, path: str, algorithm: str, config: object, *, preset: str | None
-) -> dict[str, Value]:
+) -> TrainingConfig | None:
+    config = {} if config is None else config
     if not isinstance(config, Mapping):
         reader.wrong(path, f"expected field: value pairs, got {config!r}"[:300])
-        return {}
+        return None
     try:
-        return to_dict(registry.parse_config(algorithm, config, preset=preset))
+        return registry.parse_config(algorithm, config, preset=preset)
     except ConfigError as error:
-        for name, message in error.errors.items():
-            reader.wrong(f"{path}.{name}", message)
-        return {}
+        reader.take(path, error)
+        return None
 
 
 def _read_samplers(
-    reader: _Reader, path: str, algorithm: str, config: dict[str, Value], samplers: object
+    reader: _Reader, path: str, algorithm: str, config: TrainingConfig | None, samplers: object
 ) -> list[dict[str, Value]]:
-    if not isinstance(samplers, list) or not 1 <= len(samplers) <= 20:
-        reader.wrong(path, "expected a list of 1 to 20 samplers")
+    samplers = [{}] if samplers is None or samplers == [] else samplers
+    if not isinstance(samplers, list) or len(samplers) > MAX_SAMPLERS:
+        reader.wrong(path, f"expected a list of 1 to {MAX_SAMPLERS} samplers")
         return []
-    trained = parse(registry.get_spec(algorithm).config, config)
     found: dict[str, dict[str, Value]] = {}
     for index, sampler in enumerate(samplers):
         try:
             if not isinstance(sampler, Mapping):
-                raise ConfigError({"name": f"expected a sampler with a name, got {sampler!r}"})
-            parsed = registry.parse_sampler(algorithm, sampler, trained)
+                message = f"expected a sampler with a name, got {sampler!r}"
+                raise ConfigError({"name": message[:300]})
+            parsed = registry.parse_sampler(algorithm, sampler, config)
         except ConfigError as error:
-            for name, message in error.errors.items():
-                reader.wrong(f"{path}.{index}.{name}", message[:300])
+            reader.take(f"{path}.{index}", error)
             continue
         label = parsed.label()
         if label in found:

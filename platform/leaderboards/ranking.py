@@ -274,9 +274,11 @@ def _seeds_failed(runs: list[Run], sets: list[SampleSet], unscored: set[int]) ->
 
 
 def _sampler_labels(entry: Entry, drawn: list[SampleSet]) -> list[str]:
-    if entry.kind == Entry.Kind.CONTROL:
-        return sorted({sample_set.sampler_label for sample_set in drawn})
-    return entry.sampler_labels
+    if entry.spec is not None:
+        return entry.sampler_labels
+    labels = sorted({sample_set.sampler_label for sample_set in drawn})
+    is_missing = entry.kind != Entry.Kind.CONTROL  # its package is not installed any more
+    return labels or ["not sampled"] * is_missing
 
 
 def _row(

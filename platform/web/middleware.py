@@ -17,7 +17,8 @@ from operations.prometheus import observe_request
 
 View = Callable[[HttpRequest], HttpResponseBase]
 PROBES = ("/healthz", "/readyz")
-OPEN = ("/admin/", "/login/", "/static/", "/api/", "/health", "/metrics")  # ask for themselves
+# ask for themselves, or are what the login page needs
+OPEN = ("/admin/", "/login/", "/static/", "/families.css", "/api/", "/health", "/metrics")
 
 
 def probes(get_response: View) -> View:

@@ -3,10 +3,11 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, path
 
-from web import experiment, home, pausing, views
+from web import experiment, families, home, pausing, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
+    path("families.css", families.stylesheet, name="families"),
     path("live/activity/", home.activity, name="activity"),
     path("experiments/<int:pk>/", experiment.experiment, name="experiment"),
     path(

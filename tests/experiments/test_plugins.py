@@ -1,4 +1,7 @@
-"""An algorithm of another package runs through the whole platform: nothing here knows of it."""
+"""Algorithms of other packages run through the whole platform: nothing here knows of them.
+
+One is a toy, the other the example of .github/CONTRIBUTING.md with a family of its own.
+"""
 
 import json
 import os
@@ -9,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins import install
 from tests.site import ROOT, Site
 from tests.terminal.test_demo import read_board
+from tests.test_contributing import install_examples
 
 ENTRY_POINTS = "[trilemma.algorithms]\nvae.toy = toy_vae.spec:SPEC\n"
 WHAT_THE_SITE_SAYS = """
@@ -27,27 +32,20 @@ print(json.dumps([form.content.decode(), schema, "torch" in sys.modules]))
 """
 
 
-def install(folder: Path) -> Path:
-    """Lay out the toy as an installed distribution, and return the folder for the path."""
-    shutil.copytree(ROOT / "tests" / "toy_vae", folder / "toy_vae")
-    facts = folder / "toy_vae-0.1.dist-info"
-    facts.mkdir()
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-vae\nVersion: 0.1\n")
-    (facts / "entry_points.txt").write_text(ENTRY_POINTS)
-    return folder
-
-
 @pytest.fixture
 def toy_site(prepared_data: Path, tmp_path: Path) -> Iterator[Site]:
-    """Yield a prepared site in whose processes the toy's package is installed."""
-    data, packages = tmp_path / "site", install(tmp_path / "packages")
+    """Yield a prepared site in whose processes both packages are installed."""
+    data, packages = tmp_path / "site", tmp_path / "packages"
     shutil.copytree(prepared_data, data)
+    install_examples(packages)
+    install(packages, "toy-vae", {}, ENTRY_POINTS)
+    shutil.copytree(ROOT / "tests" / "toy_vae", packages / "toy_vae")
     path = [str(ROOT / "platform"), str(ROOT), str(packages)]
     with closing(Site(data, PYTHONPATH=os.pathsep.join(path))) as site:
         yield site
 
 
-def test_a_toy_is_listed_offered_trained_sampled_and_scored(toy_site: Site) -> None:
+def test_they_are_listed_offered_trained_sampled_and_scored(toy_site: Site) -> None:
     site = toy_site
     assert "vae.toy" in site.run("-m", "generators", "list").stdout
 
@@ -64,10 +62,14 @@ def test_a_toy_is_listed_offered_trained_sampled_and_scored(toy_site: Site) -> N
     board = site.data / "board.json"
     site.manage("run_experiment", str(experiment(site)), "--json", str(board))
 
-    (row,) = [row for row in read_board(board) if row["algorithm"] == "vae.toy"]
+    rows = {row["algorithm"]: row for row in read_board(board) if not row["control"]}
+    row, example = rows["vae.toy"], rows["flows.pixel"]
     assert (row["entry"], row["sampler"], row["seeds_scored"]) == ("Toy VAE", "direct", 1)
     assert row["FD[classifier]"] > 0
     assert row["parameters"] == (5 + 1) * 64
+    assert (example["entry"], example["family"]) == ("Pixel flow", "flows")
+    assert example["seeds_scored"] == 1
+    assert example["FD[classifier]"] > 0
 
 
 def experiment(site: Site) -> Path:
@@ -78,7 +80,10 @@ def experiment(site: Site) -> Path:
         "dataset": "digits",
         "protocols": ["classifier-test"],
         "budget": {"images": 2_000},
-        "entries": [{"algorithm": "vae.toy", "preset": "tiny", "config": {"conditional": False}}],
+        "entries": [
+            {"algorithm": "vae.toy", "preset": "tiny", "config": {"conditional": False}},
+            {"algorithm": "flows.pixel", "preset": "tiny"},
+        ],
     }
     path.write_text(json.dumps(data))
     return path

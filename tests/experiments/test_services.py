@@ -155,6 +155,61 @@ def test_a_wrong_submission_names_every_field_and_writes_nothing() -> None:
     assert not Experiment.objects.exists()
 
 
+def errors_of(entry: object, **more: object) -> dict[str, str]:
+    """Return what is wrong with a submission of one entry."""
+    data = experiment_data(protocol=make_protocol(), entries=[entry], **more)
+    with pytest.raises(SpecificationError) as caught:
+        services.submit_data(data, user=None)
+    return caught.value.errors
+
+
+def test_samplers_are_not_judged_against_the_defaults_of_a_wrong_configuration() -> None:
+    config = {"timesteps": 4000, "dropout": "much"}  # 2,000 steps are fine, by default they are not
+    samplers = [{"name": "ddim", "steps": 2000}, {"name": "ddim", "steps": 0}]
+
+    errors = errors_of({"algorithm": "diffusion.ddpm", "config": config, "samplers": samplers})
+
+    assert set(errors) == {"entries.0.config.dropout", "entries.0.samplers.1.steps"}
+
+
+@pytest.mark.parametrize("empty", [0, False, "", [], {}, 0.0])
+@pytest.mark.parametrize("field", ["config", "samplers", "label"])
+def test_what_is_empty_is_taken_as_absent_only_where_it_is_of_the_right_kind(
+    field: str, empty: object
+) -> None:
+    data = experiment_data(
+        protocol=make_protocol(), entries=[{"algorithm": "vae.conv", field: empty}]
+    )
+    right = {"config": {}, "samplers": [], "label": ""}[field]
+
+    if type(empty) is type(right):
+        services.submit_data(data, user=None)
+    else:
+        with pytest.raises(SpecificationError, match=rf"^entries\.0\.{field}: expected"):
+            services.submit_data(data, user=None)
+
+
+def test_null_is_as_good_as_absent() -> None:
+    nothing = dict.fromkeys(("config", "samplers", "label", "preset"))
+    data = experiment_data(protocol=make_protocol(), entries=[{"algorithm": "vae.conv", **nothing}])
+
+    experiment = services.submit_data(data, user=None)
+
+    entry = experiment.entries.get(kind="generator")
+    assert (entry.label, entry.sampler_labels) == ("Conv VAE", ["direct"])
+
+
+def test_the_field_that_was_meant_is_named_wherever_one_is_unknown() -> None:
+    errors = errors_of({"algorithm": "vae.conv", "sampler": [], "zebra": 1}, seed=3)
+
+    fields = "algorithm, config, label, preset, samplers"
+    assert errors == {
+        "seed": "unknown field, did you mean 'seeds'?",
+        "entries.0.sampler": "unknown field, did you mean 'samplers'?",
+        "entries.0.zebra": f"unknown field, expected one of: {fields}",
+    }
+
+
 @pytest.mark.parametrize("amount", [10**400, float("inf"), float("nan"), True, "many", -1, 0.5])
 def test_no_amount_is_too_strange_to_be_refused(amount: object) -> None:
     data = experiment_data(protocol=make_protocol(), budget={"images": amount})

@@ -68,7 +68,7 @@ def test_list_names_every_algorithm_with_its_family(capsys: pytest.CaptureFixtur
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(ALGORITHMS)
     for line, spec in zip(lines, ALGORITHMS.values(), strict=True):
-        assert line.split(maxsplit=2)[1:] == [FAMILIES[spec.family].label, spec.label]
+        assert line.split(maxsplit=2)[1:] == [FAMILIES[spec.family_name].label, spec.label]
 
 
 def test_list_as_json_is_complete(capsys: pytest.CaptureFixture[str]) -> None:

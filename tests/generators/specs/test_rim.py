@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, strategies as st
@@ -12,7 +14,9 @@ from generators.specs.options import (
     DirectSampler,
     FieldSpec,
     SamplerConfig,
+    TrainingConfig,
     describe,
+    option,
     parse,
     to_dict,
 )
@@ -141,6 +145,48 @@ def test_all_wrong_fields_are_reported_at_once() -> None:
         "base_channels": "expected a whole number in 0..2048, got None",
     }
     assert str(caught.value).startswith("batch_siz: unknown field, did you mean 'batch_size'?; ")
+
+
+@dataclass(frozen=True)
+class Plain(TrainingConfig):
+    size: int = 8
+
+
+@dataclass(frozen=True)
+class Unlimited(TrainingConfig):
+    size: int = option(8, "size", minimum=1)
+
+
+@dataclass(frozen=True)
+class Optional(TrainingConfig):
+    size: int | None = option(8, "size", minimum=1, maximum=9)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (Plain, "size: expected option(default, help), got a plain default or none"),
+        (Unlimited, "size: expected a minimum and a maximum, a number needs both"),
+        (Optional, "size: expected the type int, float, bool, str, got int | None"),
+    ],
+)
+def test_a_field_that_no_form_could_show_is_named(config: type, message: str) -> None:
+    with pytest.raises(TypeError, match=exactly(message)):
+        describe(config)
+
+
+def test_a_class_is_described_once() -> None:
+    assert describe(SNGANConfig) is describe(SNGANConfig)
+
+
+def test_a_hundred_thousand_unknown_fields_are_refused_at_once() -> None:
+    begun = time.process_time()
+
+    with pytest.raises(ConfigError) as caught:
+        parse(DDPMConfig, {f"f{number}": number for number in range(100_000)})
+
+    assert len(caught.value.errors) == 100_000
+    assert time.process_time() - begun < 2  # it took 22 seconds to compare each with all there are
 
 
 json_values = st.recursive(

@@ -2,6 +2,7 @@
 import { CONFIG, axis, colour, layout, ready } from "./palette.js";
 
 const SHAPES = { gan: "circle", vae: "square", diffusion: "diamond", control: "x" };
+const MORE_SHAPES = ["triangle-up", "pentagon", "star", "hexagon", "triangle-down"]; // of other packages' families
 const SMALLEST = 9;
 const LARGEST = 26;
 const HEIGHT = 280; // pixels between the axes
@@ -22,6 +23,11 @@ export function drawTrilemma(element) {
     showlegend: true,
     hovermode: "closest",
   }), CONFIG);
+}
+
+function shape(family, data) {
+  const others = [...new Set(data.points.map((point) => point.family))].filter((name) => !(name in SHAPES));
+  return SHAPES[family] ?? MORE_SHAPES[others.sort().indexOf(family) % MORE_SHAPES.length];
 }
 
 // Better is up and to the right: an axis where lower is better runs backwards.
@@ -45,7 +51,7 @@ function trace(data, family, places) {
     error_y: bars(points, "quality", family),
     marker: {
       color: colour(`family-${family}`),
-      symbol: SHAPES[family] ?? "circle",
+      symbol: shape(family, data),
       size: points.map((point) => size(point, data.points)),
       opacity: 0.9,
       line: { width: 1, color: colour("surface") },
