@@ -20,8 +20,9 @@ from evaluation.imagesets.in_memory import write_npz
 from evaluation.metrics.uncertainty import MetricResult
 from evaluation.scoring.checks import EvaluationError
 from evaluation.scoring.plugged import MetricInputs, measure_plugged
+from tests.plugins import install
 from tests.site import ROOT
-from tests.toy_packages import install, install_scoring
+from tests.toy_packages import install_scoring, written
 from tests.toy_scoring.measure import Brightness
 from tests.toy_scoring.spec import BRIGHTNESS, GAP
 
@@ -110,11 +111,12 @@ def result(folder: Path, packages: Path, *more: str) -> dict[str, Any]:
 
 def test_each_fault_is_named_with_its_package_and_entry_point_and_left_out(tmp_path: Path) -> None:
     packages = install_scoring(tmp_path)
+    files: dict[str, str] = {}
     points: dict[str, list[str]] = {}
     for name, (group, code, _) in FAULTS.items():
         points.setdefault(group, []).append(f"{name} = faulty_{name}:SPEC")
-        (tmp_path / f"faulty_{name}.py").write_text(f"{FAULTY}\nSPEC = {code}\n")
-    install(packages, "zz_faulty", points, version="2.0")
+        files[f"faulty_{name}.py"] = f"{FAULTY}\nSPEC = {code}\n"
+    install(packages, "zz-faulty", files, written(points), version="2.0")
 
     done = run(
         packages,
