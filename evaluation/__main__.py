@@ -41,18 +41,13 @@ from evaluation.imagesets.in_memory import ImageError
 from evaluation.imagesets.lint import lint, shared_images
 from evaluation.imagesets.opening import ImageStream
 from evaluation.imagesets.subsets import choose
+from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
+from evaluation.protocols.checking import ProtocolError
+from evaluation.protocols.extractor_specs import INCEPTION
+from evaluation.protocols.extractors import get_extractor, has_known_weights
+from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.presets import Preset, get_preset
-from evaluation.protocols.record import (
-    LOSSLESS,
-    LOSSY_ACCEPTED,
-    DatasetFacts,
-    Protocol,
-    ProtocolError,
-    SplitFacts,
-    build_protocol,
-    differences,
-)
-from evaluation.protocols.specs import INCEPTION, METRICS, PIXELS, has_known_weights
+from evaluation.protocols.record import LOSSLESS, LOSSY_ACCEPTED, Protocol, differences
 from evaluation.scoring.admission import Admission, admit
 from evaluation.scoring.evaluate import EvaluationError, evaluate_images, stages
 from evaluation.scoring.references import (
@@ -114,6 +109,8 @@ def _score(options: argparse.Namespace) -> int:
     """
     preset = _preset(options)
     given = read_protocol(options.protocol) if options.protocol else None
+    if given:
+        given.check_packages()
     name = given.extractor.name if given else _extractor_name(options, preset)
     if options.extractor not in (None, name):
         raise CommandError(f"--extractor: the protocol's is {name}, got {options.extractor}")
@@ -346,8 +343,10 @@ def _reference(options: argparse.Namespace) -> int:
 
 
 def _build_reference(options: argparse.Namespace) -> int:
-    if options.extractor == PIXELS:
-        raise CommandError(f"{PIXELS} is made from the images themselves: score against them")
+    if get_extractor(options.extractor).made_of == "pixels":
+        raise CommandError(
+            f"{options.extractor} is made from the images themselves: score against them"
+        )
     images = open_reference(options, options.extractor)
     if isinstance(images, SavedReference):
         raise CommandError(f"{options.reference}: expected images, got a saved reference")

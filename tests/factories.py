@@ -17,8 +17,8 @@ from PIL import Image
 from accounts.models import Role, User
 from catalog.models import Dataset, Protocol
 from catalog.stored import file_sha256
-from evaluation.protocols import record as protocols
-from evaluation.protocols.specs import CLASSIFIER
+from evaluation.protocols import building as protocols
+from evaluation.protocols.extractor_specs import CLASSIFIER
 from experiments import controls, services
 from experiments.models import (
     Checkpoint,

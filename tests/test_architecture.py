@@ -78,7 +78,7 @@ def test_imports_only_go_down(tmp_path: Path) -> None:
 
 
 def test_the_rims_of_the_engines_need_no_torch(tmp_path: Path) -> None:
-    rims = "generators.specs.registry, generators.specs.options, evaluation.protocols.specs, evaluation.protocols.record"
+    rims = "generators.specs.registry, generators.specs.options, evaluation.protocols.metrics, evaluation.protocols.building"
     code = f"import sys; sys.modules['torch'] = sys.modules['numpy'] = None; import {rims}"
 
     answer = run(sys.executable, "-c", code, data_dir=tmp_path)

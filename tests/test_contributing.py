@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation.imagesets.in_memory import write_npz
 from generators.specs.registry import ALGORITHMS
 from tests.plugins import install
 from tests.site import ROOT, Site
@@ -101,3 +102,18 @@ def test_the_pages_algorithm_is_in_the_form_and_its_family_has_a_colour(site: Si
     assert 'title="invertible maps with exact likelihoods">Flow</span>' in form
     assert "--family-flows: #aa3377;" in colours
     assert not loaded_torch
+
+
+def test_the_pages_metric_and_extractor_score(site: Site, tmp_path: Path) -> None:
+    for name, level in (("real", 0), ("generated", 51)):
+        write_npz(tmp_path / f"{name}.npz", np.full((4, 1, 8, 8), level, np.uint8), None)
+    sets = [str(tmp_path / "generated.npz"), "--reference", str(tmp_path / "real.npz")]
+    names = ["--extractor", "brightness", "--metrics", "mean_gap", "--device", "cpu"]
+    places = ["--cache", str(tmp_path), "--json", str(tmp_path / "result.json")]
+
+    scored = site.run("-m", "evaluation", "score", *sets, *names, *places)
+
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert "MG[brightness] ↓" in scored.stdout
+    assert found["metrics"]["mean_gap"]["value"] == pytest.approx(0.2**2)
+    assert found["protocol"]["metrics"]["mean_gap"]["package"]["name"] == "pixel-flow"

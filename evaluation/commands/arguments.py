@@ -8,14 +8,10 @@ from typing import TypeAlias
 
 import torch
 
+from evaluation.protocols.extractor_specs import FIDELITY_PREFIX, INCEPTION
+from evaluation.protocols.extractors import EXTRACTORS, get_extractor
+from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.presets import PRESETS
-from evaluation.protocols.specs import (
-    EXTRACTORS,
-    FIDELITY_PREFIX,
-    INCEPTION,
-    METRICS,
-    get_extractor,
-)
 
 Command = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"

@@ -22,19 +22,14 @@ from evaluation.features.classifier import (
     prepare_classifier,
 )
 from evaluation.features.inception import find_weights
-from evaluation.features.registry import build_extractor
+from evaluation.features.registry import build_extractor, pixels_wanted
 from evaluation.imagesets.decoding import Lossy
 from evaluation.imagesets.in_memory import ImageError, read_parts
 from evaluation.imagesets.opening import ImageStream, open_images
-from evaluation.protocols.record import Protocol, ProtocolError
-from evaluation.protocols.specs import (
-    CLASSIFIER,
-    INCEPTION,
-    PIXELS,
-    RANDOM_CONVOLUTION,
-    STACKED,
-    has_known_weights,
-)
+from evaluation.protocols.checking import ProtocolError
+from evaluation.protocols.extractor_specs import INCEPTION, ExtractorSpec
+from evaluation.protocols.extractors import EXTRACTORS, get_extractor, has_known_weights
+from evaluation.protocols.record import Protocol
 from evaluation.scoring.references import (
     FOLDER,
     SavedReference,
@@ -125,47 +120,51 @@ def prepare_extractor(
 
     ``keep`` copies a weights file into the cache, under its sha256.
     """
-    _refuse_unused(name, options)
+    spec = get_extractor(name)
+    _refuse_unused(spec, options)
     weights: Path | None = options.weights
     facts: dict[str, Any] = {}
-    if name in (CLASSIFIER, STACKED) and weights is None:
-        trained = _train_classifier(name, options, reference, progress)
+    if spec.trained_on and weights is None:
+        trained = _train_classifier(spec, options, reference, progress)
         weights, facts = trained.weights, {"test_accuracy": trained.test_accuracy}
-    if name == INCEPTION and weights is None:
+    if spec.known_weights and weights is None:
         weights = find_weights(options.cache)
     extractor = build_extractor(
         name,
         weights=weights,
         cache=options.cache,
         device=options.device,
-        reference=_pixels(name, reference),
-        compile_backend=_compile_backend(name, options),
+        reference=_pixels(spec, reference),
+        compile_backend=_compile_backend(spec, options),
     )
-    if name == INCEPTION and weights is not None:
+    if spec.known_weights and weights is not None:
         digest = extractor.weights_sha256
         facts = {"weights_file": weights.name, "known_weights": has_known_weights(name, digest)}
-    if keep and weights is not None and weights.is_file() and name not in (CLASSIFIER, STACKED):
+    if keep and weights is not None and weights.is_file() and not spec.trained_on:
         weights = keep_weights(weights, options.cache, name, extractor.weights_sha256)
     return Prepared(extractor, weights, facts)
 
 
-def _refuse_unused(name: str, options: argparse.Namespace) -> None:
+def _refuse_unused(spec: ExtractorSpec, options: argparse.Namespace) -> None:
     """Refuse files that the extractor would never look at."""
-    weights, data = options.weights, options.classifier_data
-    if weights is not None and name in (RANDOM_CONVOLUTION, PIXELS):
+    name, weights, data = spec.name, options.weights, options.classifier_data
+    if weights is not None and not spec.has_weights:
         raise CommandError(f"--weights: expected none, as {name} has none; got {weights}")
-    if data is not None and name not in (CLASSIFIER, STACKED):
+    if data is not None and not spec.trained_on:
         raise CommandError(f"--classifier-data: expected none, as {name} trains none; got {data}")
     if weights is not None and data is not None:
         raise CommandError("expected --weights or --classifier-data, got both")
 
 
-def _compile_backend(name: str, options: argparse.Namespace) -> str | None:
+def _compile_backend(spec: ExtractorSpec, options: argparse.Namespace) -> str | None:
     """Return what compiles the network, if that was asked for and saves time here."""
     if not options.compile:
         return None
-    if name != INCEPTION:
-        raise CommandError(f"--compile: expected {INCEPTION}, the only one compiled; got {name}")
+    if not spec.is_compiled:
+        compiled = " or ".join(name for name, each in EXTRACTORS.items() if each.is_compiled)
+        raise CommandError(
+            f"--compile: expected {compiled}, the only one compiled; got {spec.name}"
+        )
     if not options.device.startswith("cuda"):
         raise CommandError(f"--compile: expected a cuda device, got {options.device}")
     if find_spec("triton") is None:
@@ -173,18 +172,16 @@ def _compile_backend(name: str, options: argparse.Namespace) -> str | None:
     return "inductor"
 
 
-def _pixels(name: str, reference: ImageStream | SavedReference) -> np.ndarray | None:
+def _pixels(spec: ExtractorSpec, reference: ImageStream | SavedReference) -> np.ndarray | None:
     """Return the reference's pixels where an extractor is made from them, else a few to look at."""
     if isinstance(reference, SavedReference):
-        shape = reference.facts.shape
-        return None if shape is None or name == PIXELS else np.zeros((1, *shape), np.uint8)
-    if name == PIXELS:
-        return np.concatenate(list(reference.chunks()))
-    return next(iter(reference.chunks(indices=np.arange(1))))
+        shape, of_pixels = reference.facts.shape, spec.made_of == "pixels"
+        return None if shape is None or of_pixels else np.zeros((1, *shape), np.uint8)
+    return pixels_wanted(spec.name, reference)
 
 
 def _train_classifier(
-    name: str,
+    spec: ExtractorSpec,
     options: argparse.Namespace,
     reference: ImageStream | SavedReference,
     progress: Progress,
@@ -193,12 +190,17 @@ def _train_classifier(
     if options.classifier_data:
         train = open_set(options.classifier_data, "--classifier-data", part="train")
         what = "--classifier-data"
+    of_channels = spec.trained_on == "channels"
     if isinstance(train, SavedReference):
-        raise CommandError(f"{name} needs --weights or --classifier-data beside a saved reference")
-    if name == STACKED and not options.classifier_data:
-        raise CommandError(f"{name} needs --classifier-data: the labelled grey images it stacks")
+        raise CommandError(
+            f"{spec.name} needs --weights or --classifier-data beside a saved reference"
+        )
+    if of_channels and not options.classifier_data:
+        raise CommandError(
+            f"{spec.name} needs --classifier-data: the labelled grey images it stacks"
+        )
     # What is held out of a stacked dataset is stacked: its classifier is of single grey images.
-    held_out = _test_part(options.classifier_data) if name == STACKED else open_held_out(options)
+    held_out = _test_part(options.classifier_data) if of_channels else open_held_out(options)
     test = held_out if held_out is not None and held_out.labels is not None else None
     return trained_classifier(
         options.cache,
@@ -237,7 +239,7 @@ def labelled(images: ImageStream, what: str) -> LabelledImages:
     if images.labels is None:
         raise CommandError(
             f"{what} has no labels: the dataset classifier needs labelled images "
-            "(--classifier-data), or use --extractor inception-v3-compat"
+            f"(--classifier-data), or use --extractor {INCEPTION}"
         )
     return LabelledImages(pixels=np.concatenate(list(images.chunks())), labels=images.labels)
 

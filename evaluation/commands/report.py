@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from evaluation.protocols.metrics import METRICS, arrow
 from evaluation.protocols.record import Protocol
-from evaluation.protocols.specs import arrow
 from evaluation.scoring.admission import Admission
 from evaluation.scoring.evaluate import EvaluationResult
 from evaluation.scoring.references import ReferenceFacts
@@ -24,7 +24,7 @@ def print_result(result: EvaluationResult, protocol: Protocol) -> None:
     headings = ("metric", "value", "corrected", "± s.e.", _interval_heading(protocol))
     rows = [
         (
-            f"{result.labels[name]} {arrow(name)}",
+            f"{result.labels[name]} {arrow(METRICS[name])}",
             _number(found.value),
             _number(found.corrected),
             _number(found.standard_error),

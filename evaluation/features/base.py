@@ -34,6 +34,19 @@ class FeatureSet:
     logits: Tensor | None
 
 
+@dataclass(frozen=True)
+class ExtractorRequest:
+    """What an extractor may be built from."""
+
+    name: str
+    weights: Path | None  # a local file or folder; None = the known one of that name
+    cache: Path  # where known weights are kept, and put when they can be downloaded
+    device: torch.device
+    reference: np.ndarray | None  # uint8 (N, C, H, W): the pixels that its spec asks for
+    recipe: Mapping[str, Any] | None  # None = the default one of a generated network
+    compile_backend: str | None  # of torch.compile; None = as it is
+
+
 class Extractor(ABC):
     """A frozen network that turns uint8 images into features.
 
@@ -51,6 +64,17 @@ class Extractor(ABC):
     device: torch.device
     batch_size: int = 256
     has_logits: bool = True
+
+    @property
+    def package(self) -> str:
+        """Return name and version of the package that brings it, "" if it is built in."""
+        return " ".join(self.recipe.get("package", {}).values())
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Return what features of the same images are known by."""
+        known = (self.name, self.layer, self.weights_sha256)
+        return (*known, self.package) if self.package else known
 
     @abstractmethod
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -51,8 +51,8 @@ class FeatureCache:
     ) -> FeatureSet:
         """Return features and logits of the images, as `extract` does.
 
-        They are known by the digests of exactly these images, in their order, with the name, layer
-        and weights of the extractor and the rule. An iterator that was not read before is not
+        They are known by the digests of exactly these images, in their order, with the name, layer,
+        weights and package of the extractor and the rule. An iterator that was not read before is not
         looked up: its images cannot be known beforehand. ``on_progress`` receives the done share.
 
         Raises:
@@ -81,9 +81,7 @@ class FeatureCache:
             return _features_of(make())
         digests = stream.digests(keep_going)
         chosen = digests if indices is None else [digests[index] for index in indices]
-        key = "\n".join(
-            [set_digest(chosen), extractor.name, extractor.layer, extractor.weights_sha256, rule]
-        )
+        key = "\n".join([set_digest(chosen), *extractor.identity, rule])
         found = _features_of(self._kept("features", key, make))
         on_progress(1.0)
         return found

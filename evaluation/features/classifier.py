@@ -28,7 +28,8 @@ from evaluation.features.classifier_training import (
     train_network,
     training_recipe,
 )
-from evaluation.protocols.specs import CLASSIFIER, EXTRACTORS
+from evaluation.protocols.extractor_specs import CLASSIFIER
+from evaluation.protocols.extractors import EXTRACTORS
 
 logger = logging.getLogger(__name__)
 

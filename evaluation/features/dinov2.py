@@ -17,7 +17,8 @@ from evaluation.features.base import Extractor, ExtractorError, file_sha256
 from evaluation.features.dinov2_network import SIDE, DinoNetwork
 from evaluation.features.resize import resize_bilinear
 from evaluation.features.weights import PublishedWeights, build_from_file
-from evaluation.protocols.specs import DINOV2, EXTRACTORS
+from evaluation.protocols.extractor_specs import DINOV2
+from evaluation.protocols.extractors import EXTRACTORS
 
 SPEC = EXTRACTORS[DINOV2]
 PUBLISHED = PublishedWeights(

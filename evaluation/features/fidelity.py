@@ -10,9 +10,16 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_clip import MODEL_METADATA
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from evaluation.features.base import Extractor, ExtractorError, content_sha256, file_sha256
+from evaluation.features.base import (
+    Extractor,
+    ExtractorError,
+    ExtractorRequest,
+    content_sha256,
+    file_sha256,
+)
 from evaluation.features.weights import build_from_file
-from evaluation.protocols.specs import FIDELITY_PREFIX, INCEPTION_2015_SHA256, get_extractor
+from evaluation.protocols.extractor_specs import FIDELITY_PREFIX, INCEPTION_2015_SHA256
+from evaluation.protocols.extractors import get_extractor
 
 # What torch-fidelity would download. It is never let to: it also unpickles whatever it gets.
 WANTED = {
@@ -20,6 +27,15 @@ WANTED = {
     f"(sha256 {INCEPTION_2015_SHA256})",
     "vgg16": "vgg16-397923af.pth, as torchvision publishes it",
 }
+
+
+def build(request: ExtractorRequest) -> Extractor:
+    """Return the extractor of torch-fidelity that a request names.
+
+    Raises:
+        ExtractorError: if there is none, or no weights file that can be trusted.
+    """
+    return FidelityExtractor(request.name, request.weights, device=request.device)
 
 
 class FidelityExtractor(Extractor):

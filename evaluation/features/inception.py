@@ -12,7 +12,8 @@ from evaluation.features.cores import on_each_core
 from evaluation.features.inception_network import SIDE, InceptionNetwork
 from evaluation.features.resize import resize_bilinear
 from evaluation.features.weights import PublishedWeights, build_from_file
-from evaluation.protocols.specs import EXTRACTORS, INCEPTION, INCEPTION_2015_SHA256
+from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
+from evaluation.protocols.extractors import EXTRACTORS
 
 SPEC = EXTRACTORS[INCEPTION]
 FILE_NAME = SPEC.known_weights[INCEPTION_2015_SHA256]

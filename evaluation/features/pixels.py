@@ -12,7 +12,8 @@ from torch import Tensor
 from evaluation.features.base import Extractor, ExtractorError
 from evaluation.imagesets.stream import images_digest
 from evaluation.imagesets.subsets import choose
-from evaluation.protocols.specs import EXTRACTORS, PIXELS
+from evaluation.protocols.extractor_specs import PIXELS
+from evaluation.protocols.extractors import EXTRACTORS
 
 SPEC = EXTRACTORS[PIXELS]
 COMPONENTS = 64

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evaluation.features.base import Extractor, ExtractorError, content_sha256
-from evaluation.protocols.specs import EXTRACTORS, RANDOM_CONVOLUTION
+from evaluation.protocols.extractor_specs import RANDOM_CONVOLUTION
+from evaluation.protocols.extractors import EXTRACTORS
 
 SPEC = EXTRACTORS[RANDOM_CONVOLUTION]
 KEYS = (0, 1, 2)

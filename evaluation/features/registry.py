@@ -1,15 +1,15 @@
 """Builds an extractor by its name, from local weights, a cache, or nothing but a recipe."""
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from evaluation.features.base import Extractor, ExtractorError
+from evaluation.features.base import Extractor, ExtractorError, ExtractorRequest
 from evaluation.features.classifier import ClassifierExtractor
 from evaluation.features.dinov2 import PUBLISHED as DINOV2_WEIGHTS, DinoExtractor
 from evaluation.features.inception import InceptionExtractor, find_weights
@@ -19,29 +19,18 @@ from evaluation.features.random_convolution import (
     random_convolution_recipe,
 )
 from evaluation.features.stacked import StackedExtractor
-from evaluation.protocols.specs import (
+from evaluation.imagesets.opening import ImageStream
+from evaluation.protocols.extractor_specs import (
     CLASSIFIER,
     DINOV2,
-    FIDELITY_PREFIX,
     INCEPTION,
     PIXELS,
     RANDOM_CONVOLUTION,
     STACKED,
-    get_extractor,
+    ExtractorSpec,
 )
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What an extractor may be built from."""
-
-    name: str
-    weights: Path | None
-    cache: Path
-    device: torch.device
-    reference: np.ndarray | None
-    recipe: Mapping[str, Any] | None
-    compile_backend: str | None
+from evaluation.protocols.extractors import get_extractor
+from evaluation.protocols.plugins import PluginError, implementation
 
 
 def build_extractor(
@@ -61,26 +50,62 @@ def build_extractor(
         ExtractorError: if its weights are missing or damaged, or what it needs was not given; the
             message says which file goes where.
     """
-    get_extractor(name)
-    request = _Request(
-        name, weights, cache, torch.device(device), reference, recipe, compile_backend
+    spec = get_extractor(name)
+    given = None if recipe is None else {k: v for k, v in recipe.items() if k != "package"}
+    request = ExtractorRequest(
+        name, weights, cache, torch.device(device), reference, given, compile_backend
     )
-    build = _fidelity if name.startswith(FIDELITY_PREFIX) else _BUILDERS[name]
-    return build(request)
+    if not spec.implementation:
+        return _BUILDERS[name](request)
+    try:
+        # Imported when asked for: torch-fidelity with torchvision takes as long as torch itself.
+        extractor = implementation(spec)(request)
+    except PluginError as error:
+        raise ExtractorError(str(error)) from error
+    return _signed(extractor, spec, request) if spec.package else extractor
 
 
-def _inception(request: _Request) -> Extractor:
+def _signed(extractor: Any, spec: ExtractorSpec, request: ExtractorRequest) -> Extractor:
+    """Return another package's extractor, checked, with its package as part of the recipe."""
+    brought = f"{spec.name} of {spec.package['name']} {spec.package['version']}"
+    if not isinstance(extractor, Extractor):
+        kind = type(extractor).__name__
+        raise ExtractorError(f"{brought}: expected a subclass of Extractor, got {kind}")
+    extractor.name, extractor.layer = spec.name, spec.layer
+    extractor.device = getattr(extractor, "device", request.device)
+    extractor.recipe = {**getattr(extractor, "recipe", {}), "package": dict(spec.package)}
+    if not spec.has_weights:  # the package is all that decides what it computes
+        extractor.weights_sha256 = hashlib.sha256(brought.encode()).hexdigest()
+    dim, digest = getattr(extractor, "dim", None), getattr(extractor, "weights_sha256", None)
+    if not isinstance(dim, int) or dim < 1 or dim != (spec.dim or dim):
+        raise ExtractorError(f"{brought}: expected dim {spec.dim or 'of at least 1'}, got {dim!r}")
+    if re.fullmatch("[0-9a-f]{64}", str(digest)) is None:
+        raise ExtractorError(f"{brought}: expected the sha256 of its weights, got {digest!r}")
+    return extractor
+
+
+def pixels_wanted(name: str, reference: ImageStream) -> np.ndarray:
+    """Return the pixels of a reference that an extractor is built from, else one image to look at.
+
+    They are uint8 (N, C, H, W).
+    """
+    if get_extractor(name).made_of == "pixels":
+        return np.concatenate(list(reference.chunks()))
+    return next(iter(reference.chunks(indices=np.arange(1))))
+
+
+def _inception(request: ExtractorRequest) -> Extractor:
     weights = find_weights(request.cache) if request.weights is None else request.weights
     return InceptionExtractor(
         weights, device=request.device, compile_backend=request.compile_backend
     )
 
 
-def _classifier(request: _Request) -> Extractor:
+def _classifier(request: ExtractorRequest) -> Extractor:
     return ClassifierExtractor(_needed_weights(request), device=request.device)
 
 
-def _needed_weights(request: _Request) -> Path:
+def _needed_weights(request: ExtractorRequest) -> Path:
     if request.weights is None:
         raise ExtractorError(
             f"{request.name} needs weights: the folder or file of a classifier "
@@ -89,17 +114,17 @@ def _needed_weights(request: _Request) -> Path:
     return request.weights
 
 
-def _stacked(request: _Request) -> Extractor:
+def _stacked(request: ExtractorRequest) -> Extractor:
     return StackedExtractor(_needed_weights(request), device=request.device)
 
 
-def _dinov2(request: _Request) -> Extractor:
+def _dinov2(request: ExtractorRequest) -> Extractor:
     found = request.weights
     weights = DINOV2_WEIGHTS.find(request.cache) if found is None else found
     return DinoExtractor(weights, device=request.device)
 
 
-def _random_convolution(request: _Request) -> Extractor:
+def _random_convolution(request: ExtractorRequest) -> Extractor:
     recipe = request.recipe
     if recipe is None:
         shape = _needed_reference(request).shape
@@ -107,26 +132,17 @@ def _random_convolution(request: _Request) -> Extractor:
     return RandomConvolutionExtractor(recipe, device=request.device)
 
 
-def _pixels(request: _Request) -> Extractor:
+def _pixels(request: ExtractorRequest) -> Extractor:
     return PixelExtractor(_needed_reference(request), device=request.device)
 
 
-def _fidelity(request: _Request) -> Extractor:
-    # Imported when asked for: with torchvision it takes as long as torch itself.
-    module = import_module("evaluation.features.fidelity")
-    extractor: Extractor = module.FidelityExtractor(
-        request.name, request.weights, device=request.device
-    )
-    return extractor
-
-
-def _needed_reference(request: _Request) -> np.ndarray:
+def _needed_reference(request: ExtractorRequest) -> np.ndarray:
     if request.reference is None:
         raise ExtractorError(f"{request.name} is made for a reference, and none was given")
     return request.reference
 
 
-_BUILDERS: dict[str, Callable[[_Request], Extractor]] = {
+_BUILDERS: dict[str, Callable[[ExtractorRequest], Extractor]] = {
     INCEPTION: _inception,
     CLASSIFIER: _classifier,
     STACKED: _stacked,

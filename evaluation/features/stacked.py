@@ -11,7 +11,8 @@ from torch import Tensor
 
 from evaluation.features.base import Extractor, ExtractorError
 from evaluation.features.classifier import ClassifierExtractor
-from evaluation.protocols.specs import EXTRACTORS, STACKED
+from evaluation.protocols.extractor_specs import STACKED
+from evaluation.protocols.extractors import EXTRACTORS
 
 SPEC = EXTRACTORS[STACKED]
 CHANNELS = 3

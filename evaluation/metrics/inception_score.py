@@ -18,7 +18,7 @@ from evaluation.metrics.uncertainty import (
     normal_quantile,
     undefined,
 )
-from evaluation.protocols.specs import METRICS
+from evaluation.protocols.metrics import METRICS
 
 SUM_TOLERANCE = 1e-3  # of the probabilities of one image, which may be float16's
 

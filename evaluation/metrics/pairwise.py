@@ -21,7 +21,7 @@ from evaluation.metrics.uncertainty import (
     normal_quantile,
     undefined,
 )
-from evaluation.protocols.specs import METRICS
+from evaluation.protocols.metrics import METRICS
 
 MIN_IMAGES = 50  # smallest set whose halves still have neighbourhoods worth the name
 NEAREST = 16  # training images listed per generated one: hardly any half holds none of them

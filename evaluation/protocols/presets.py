@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from evaluation.protocols.specs import (
+from evaluation.protocols.extractor_specs import (
     CLASSIFIER,
     DINOV2,
     INCEPTION,

@@ -6,6 +6,8 @@ from typing import Any
 
 from evaluation.features.base import Extractor
 from evaluation.imagesets.opening import ImageStream
+from evaluation.protocols.extractors import get_extractor
+from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.record import (
     ALPHA,
     LOSSLESS,
@@ -16,7 +18,6 @@ from evaluation.protocols.record import (
     Protocol,
     Split,
 )
-from evaluation.protocols.specs import METRICS, get_extractor
 from evaluation.scoring.references import SavedReference
 
 # What a protocol may set to another whole number of at least the given one.
@@ -98,6 +99,13 @@ def check_saved(protocol: Protocol, reference: SavedReference) -> None:
         raise EvaluationError(
             f"reference {facts.name}: features of {found[0]} with weights {found[1][:12]}; "
             f"expected {expected[0]} with weights {expected[1][:12]}"
+        )
+
+    brought = " ".join(identity.recipe.get("package", {}).values())
+    if facts.package != brought:
+        raise EvaluationError(
+            f"reference {facts.name}: features by {facts.package or 'no package'}; "
+            f"expected {brought or 'no package'}"
         )
 
 

@@ -17,6 +17,7 @@ from evaluation.metrics.classification_accuracy import classification_accuracy_s
 from evaluation.metrics.frechet import ReferenceGaussian, reference_gaussian
 from evaluation.metrics.reconstruction import psnr, ssim
 from evaluation.metrics.uncertainty import MetricResult, undefined
+from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
 from evaluation.scoring.checks import (
     EvaluationError,
@@ -101,9 +102,11 @@ def evaluate_images(
 
     Raises:
         EvaluationError: if images or extractor are not as the protocol says.
+        ProtocolError: if a package that the protocol needs is not installed.
         ImageError: if images cannot be read.
         Stopped: if ``should_stop()`` turned true; nothing is left behind.
     """
+    protocol.check_packages()
     check_extractor(protocol, extractor)
     check_settings(protocol)
     work = _Work(
@@ -156,7 +159,9 @@ def _check_sets(work: _Work) -> None:
 
 
 def _uses_held_out_features(protocol: Protocol) -> bool:
-    return protocol.held_out is not None and "ct" in protocol.metrics
+    """Return whether a metric of features needs those of the held-out images."""
+    of_features = (METRICS[name] for name in protocol.metrics if name not in _OF_IMAGES)
+    return protocol.held_out is not None and any("held-out" in spec.needs for spec in of_features)
 
 
 # --- Features ---------------------------------------------------------------------------------
@@ -268,7 +273,7 @@ def _gaussian(work: _Work, real: FeatureSet | None, at: int, networks: int) -> R
     assert real is not None, "several networks have no published statistics"
     features = _part(real, at, networks).features
     extractor, digest = work.extractor, work.protocol.reference.digest  # that was checked
-    key = f"gaussian {digest} {extractor.name} {extractor.layer} {extractor.weights_sha256} {at}"
+    key = f"gaussian {digest} {' '.join(extractor.identity)} {at}"
     kept = work.cache.tensors(key, lambda: gaussian_tensors(reference_gaussian(features)))
     return gaussian_of(kept, len(features))
 

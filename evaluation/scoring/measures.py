@@ -26,8 +26,9 @@ from evaluation.metrics.pairwise import Kernel, Neighbours, measure_pairs
 from evaluation.metrics.sliced_wasserstein import sliced_wasserstein
 from evaluation.metrics.uncertainty import MetricResult, interval_around, undefined
 from evaluation.metrics.vendi import vendi_score
+from evaluation.protocols.metrics import METRICS, OF_STATISTICS
 from evaluation.protocols.record import Protocol
-from evaluation.protocols.specs import METRICS, OF_STATISTICS
+from evaluation.scoring.plugged import MetricInputs, measure_plugged
 
 SELECTION_SEED = 0  # as the protocol's selection rule says
 
@@ -78,7 +79,10 @@ def measure(name: str, scored: Scored) -> dict[str, MetricResult]:
     try:
         if name in _PAIRWISE:
             return _pairwise(name, scored)
-        return {name: _MEASURES[name](_inputs(name, scored))}
+        inputs = _inputs(name, scored)
+        if METRICS[name].implementation:
+            return {name: measure_plugged(METRICS[name], _for_plugin(inputs))}
+        return {name: _MEASURES[name](inputs)}
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # public, untyped
         return {name: undefined(f"no decomposition of the covariance: {error}")}
 
@@ -150,6 +154,21 @@ def _inputs(name: str, scored: Scored) -> _Inputs:
         fake_logits=scored.fake.logits,
         real=features,
         real_logits=logits,
+    )
+
+
+def _for_plugin(inputs: _Inputs) -> MetricInputs:
+    held_out = inputs.scored.held_out
+    return MetricInputs(
+        generated=inputs.fake,
+        reference=inputs.real,
+        held_out=None if held_out is None else held_out.features,
+        generated_logits=inputs.fake_logits,
+        reference_logits=inputs.real_logits,
+        parameters=inputs.parameters,
+        uncertainty=inputs.method,
+        level=inputs.scored.level,
+        keep_going=inputs.scored.keep_going,
     )
 
 
@@ -364,7 +383,5 @@ _MEASURES: dict[str, Callable[[_Inputs], MetricResult]] = {
     "ct": _ct,
     "vendi": lambda inputs: vendi_score(inputs.fake, **_resampling(inputs)),
 }
-
-OF_FEATURES = frozenset({*_PAIRWISE, *_MEASURES})
 
 assert {*_PAIRWISE, *_MEASURES} <= METRICS.keys(), "every measured metric has a name"

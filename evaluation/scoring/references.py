@@ -28,7 +28,7 @@ from evaluation.imagesets.sources import ImageError
 from evaluation.imagesets.stream import ImageStream
 from evaluation.metrics.frechet import ReferenceGaussian, gaussian_from_moments, reference_gaussian
 from evaluation.metrics.moments import Moments
-from evaluation.protocols.specs import get_extractor
+from evaluation.protocols.extractors import get_extractor
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class ReferenceFacts:
     extractor, layer, dim, weights_sha256: what made the features; "" = not known.
     shape: (C, H, W) of the images as they were extracted; None for statistics.
     rule: how they became so, in words.
+    package: name and version of the package that brings the extractor; "" = built in.
     """
 
     name: str
@@ -66,10 +67,12 @@ class ReferenceFacts:
     weights_sha256: str
     shape: tuple[int, int, int] | None
     rule: str
+    package: str = ""
 
     def to_record(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self) | {"shape": None if self.shape is None else list(self.shape)}
+        record = asdict(self) | {"shape": None if self.shape is None else list(self.shape)}
+        return record if self.package else {k: v for k, v in record.items() if k != "package"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +134,7 @@ def build_reference(
         weights_sha256=extractor.weights_sha256,
         shape=images.shape,
         rule=rule,
+        package=extractor.package,
     )
     tensors = {"features": found.features, **gaussian_tensors(reference_gaussian(found.features))}
     tensors["digests"] = torch.tensor(bytearray(b"".join(images.digests())), dtype=torch.uint8)
@@ -207,6 +211,7 @@ def read_statistics(
         dim=len(mean),
         weights_sha256=weights_sha256,
         shape=None,
+        package=" ".join(spec.package.values()),
         rule=f"imported from {path.name}",
     )
     moments = Moments(count=count, mean=mean, covariance=(covariance + covariance.T) / 2)

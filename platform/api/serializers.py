@@ -7,7 +7,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from catalog.models import Dataset, Protocol
-from evaluation.protocols import specs
+from evaluation.protocols.metrics import METRICS
 from experiments.models import (
     Checkpoint,
     Entry,
@@ -69,7 +69,7 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
 class MetricSerializer(serializers.Serializer[Any]):
     """A metric of a protocol under the only name its values may be shown."""
 
-    name = serializers.ChoiceField(choices=list(specs.METRICS))
+    name = serializers.ChoiceField(choices=list(METRICS))
     label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
     higher_is_better = serializers.BooleanField()
     corner = serializers.ChoiceField(choices=["quality", "coverage", "memorisation"])
@@ -111,9 +111,9 @@ class ProtocolSerializer(serializers.ModelSerializer[Protocol]):
             {
                 "name": name,
                 "label": protocol.metric_label(name),
-                "higher_is_better": specs.get_metric(name).higher_is_better,
-                "corner": specs.get_metric(name).corner,
-                "headline": specs.get_metric(name).headline,
+                "higher_is_better": protocol.metric(name).higher_is_better,
+                "corner": protocol.metric(name).corner,
+                "headline": protocol.metric(name).headline,
                 "parameters": parameters,
             }
             for name, parameters in protocol.record["metrics"].items()

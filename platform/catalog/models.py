@@ -9,7 +9,10 @@ from django.db import models
 from django.db.models import Q
 
 from catalog.stored import BucketError, DamagedError, StoredFile, digest_of
-from evaluation.protocols import record as protocols, specs
+from evaluation.protocols import record as protocols
+from evaluation.protocols.checking import ProtocolError
+from evaluation.protocols.metric_specs import MetricSpec
+from evaluation.protocols.metrics import metric_label, recorded_metric
 
 __all__ = ["Dataset", "Protocol", "StoredFile"]
 
@@ -187,7 +190,7 @@ class Protocol(FrozenModel):
             ProtocolError: if the fingerprint is not that of the record.
         """
         if self._state.adding and self.parsed().fingerprint() != self.fingerprint:
-            raise protocols.ProtocolError("fingerprint", "expected that of the record")
+            raise ProtocolError("fingerprint", "expected that of the record")
         super().save(*args, **kwargs)
 
     @property
@@ -221,25 +224,32 @@ class Protocol(FrozenModel):
     def refusal(self) -> str:
         """Return why nothing new can be scored under the protocol, "" if it can.
 
-        The record of an earlier version stays readable and its board stays.
+        The record of an earlier version stays readable and its board stays, and so do those of
+        packages that are no longer installed.
         """
         try:
-            self.parsed()
-        except protocols.ProtocolError as error:
+            self.parsed().check_packages()
+        except ProtocolError as error:
             return str(error)
         return ""
 
+    def metric(self, name: str) -> MetricSpec:
+        """Return what is known of a metric, whatever is installed now."""
+        return recorded_metric(name, self.record["metrics"].get(name, {}))
+
     def metric_label(self, metric: str) -> str:
         identity = self.record["extractor"]
-        return specs.metric_label(metric, identity["name"], identity["weights_sha256"])
+        return metric_label(self.metric(metric), identity["name"], identity["weights_sha256"])
 
     def differences(self, other: "Protocol") -> list[str]:
         """Return in words why values under the two may not be compared; empty if they may."""
         if self.fingerprint == other.fingerprint:
             return []
         for protocol in (self, other):
-            if protocol.refusal:
-                return [f"{protocol.label}: {protocol.refusal}"]
+            try:
+                protocol.parsed()
+            except ProtocolError as error:
+                return [f"{protocol.label}: {error}"]
         return protocols.differences(self.parsed(), other.parsed())
 
 

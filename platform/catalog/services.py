@@ -18,8 +18,9 @@ from django.utils.text import slugify
 from catalog import stored
 from catalog.models import EXTRACTORS, Dataset, Protocol
 from catalog.stored import BucketError, DamagedError, StoredFile
+from evaluation.protocols.extractor_specs import INCEPTION
+from evaluation.protocols.extractors import get_extractor
 from evaluation.protocols.presets import PRESETS, get_preset
-from evaluation.protocols.specs import CLASSIFIER, INCEPTION, get_extractor
 
 Report = Callable[[str], None]  # a line about progress, for people
 DEFAULT_PRESET = "classifier-test"
@@ -165,7 +166,7 @@ def _check(dataset: Dataset, scoring: Scoring) -> None:
         dataset.verify()
     except (ValueError, DamagedError) as error:
         raise RegistrationError(str(error)) from error
-    if scoring.extractor_name != CLASSIFIER:
+    if get_extractor(scoring.extractor_name).trained_on != "dataset":
         return
     if scoring.weights is not None:
         raise RegistrationError("a dataset classifier is trained; --weights is for published ones")

@@ -21,11 +21,10 @@ from catalog.models import Dataset, Protocol
 from catalog.stored import DamagedError, StoredFile, name_of
 from evaluation.features.base import Extractor, ExtractorError
 from evaluation.features.cache import FeatureCache
-from evaluation.features.registry import build_extractor
+from evaluation.features.registry import build_extractor, pixels_wanted
 from evaluation.imagesets.in_memory import read_images, write_npz
 from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.sheets import grid_png
-from evaluation.protocols import specs
 from evaluation.scoring import controls, evaluate as scoring
 from experiments import services
 from experiments.models import Evaluation, Run, SampleSet
@@ -390,9 +389,8 @@ def _open_samples(sample_set: SampleSet) -> ImageStream:
 def _extractor(protocol: Protocol, reference: ImageStream) -> Extractor:
     """Return the protocol's extractor, its weights checked against the fingerprint's.
 
-    Principal components are made from the reference; no other extractor looks at it.
+    Those made from the reference's pixels are given all of them, others one image to look at.
     """
-    of_pixels = protocol.extractor == specs.PIXELS
     if protocol.extractor_files:
         with fetching():
             stored.fetch(protocol.extractor_files)
@@ -402,7 +400,7 @@ def _extractor(protocol: Protocol, reference: ImageStream) -> Extractor:
             weights=protocol.weights_path,
             cache=settings.DATA_DIR / "extractors",
             device=device(),
-            reference=np.concatenate(list(reference.chunks())) if of_pixels else None,
+            reference=pixels_wanted(protocol.extractor, reference),
             recipe=protocol.record["extractor"]["recipe"] or None,
         )
     except ExtractorError as error:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from catalog.models import Dataset
-from evaluation.protocols import specs
+from evaluation.protocols.metrics import METRICS
 from experiments import curves, overview
 from experiments.comparison import in_words
 from experiments.live import Region
@@ -101,7 +101,7 @@ def _run_regions(run: Run) -> dict[str, Region]:
 
 def _results(run: Run, sets: list[SampleSet], evaluations: list[Evaluation]) -> dict[str, Any]:
     prefetch_related_objects(evaluations, "values")
-    order = list(specs.METRICS)
+    order = {name: place for place, name in enumerate(METRICS)}
     previews = list(run.checkpoints.exclude(preview=""))
     return {
         "run": run,
@@ -111,7 +111,12 @@ def _results(run: Run, sets: list[SampleSet], evaluations: list[Evaluation]) -> 
             (
                 drawn,
                 [
-                    (e, sorted(e.values.all(), key=lambda value: order.index(value.metric)))
+                    (
+                        e,
+                        sorted(
+                            e.values.all(), key=lambda value: order.get(value.metric, len(order))
+                        ),
+                    )
                     for e in evaluations
                     if e.sample_set_id == drawn.pk
                 ],

@@ -49,4 +49,4 @@ def _label(row: Row) -> str:
 
 def _number(column: Column, cell: Cell) -> dict[str, float | None]:
     assert cell.value is not None, "only points with both values are drawn"
-    return {"value": shown(column.key, cell.value), "low": cell.low, "high": cell.high}
+    return {"value": shown(column, cell.value), "low": cell.low, "high": cell.high}

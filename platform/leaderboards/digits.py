@@ -6,7 +6,6 @@ from typing import Protocol
 
 MAX_DECIMALS = 6
 SIGNIFICANT = 3  # digits of a number without an interval
-COUNTS = ("missing_classes", "modes")  # metrics that count
 
 
 class Estimate(Protocol):

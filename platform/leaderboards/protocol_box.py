@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.models import Protocol
-from evaluation.protocols import specs
+from evaluation.protocols.metrics import arrow
 from leaderboards.admission import admission_of
 
 Pairs = list[tuple[str, str]]
@@ -73,13 +73,13 @@ def describe(protocol: Protocol) -> dict[str, Any]:
 
 
 def _metric(protocol: Protocol, name: str) -> MetricInWords:
-    record = protocol.record
-    identity = record["extractor"]
+    record, spec = protocol.record, protocol.metric(name)
+    parameters = {key: value for key, value in record["metrics"][name].items() if key != "board"}
     return MetricInWords(
-        label=specs.metric_label(name, identity["name"], identity["weights_sha256"]),
-        arrow=specs.arrow(name),
-        help=specs.METRICS[name].help,
-        parameters=pairs(record["metrics"][name]),
+        label=protocol.metric_label(name),
+        arrow=arrow(spec),
+        help=spec.help,
+        parameters=pairs(parameters),  # without what its arrow and its place on a board say
         uncertainty=[
             ("level", f"{record['uncertainty']['level']:g}"),
             *pairs(record["uncertainty"].get(name, {})),

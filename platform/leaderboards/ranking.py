@@ -23,7 +23,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from catalog.models import Protocol
-from evaluation.protocols import specs
+from evaluation.protocols.metric_specs import MetricSpec
+from evaluation.protocols.metrics import METRICS
 from experiments import controls
 from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, SampleSet
 from jobs.models import Status
@@ -49,6 +50,9 @@ class Column:
     help: str
     headline: bool = True  # shown at first; the others on request
     ideal: float | None = None  # the best value, where that is neither the highest nor the lowest
+    minimum: float | None = None  # of the quantity that is estimated, None = unbounded
+    maximum: float | None = None
+    counts: bool = False  # a number of things, shown whole
 
     @property
     def arrow(self) -> str:
@@ -147,8 +151,9 @@ COSTS = (
 
 def columns_of(protocol: Protocol) -> tuple[Column, ...]:
     """Return the metric columns of a protocol by their corners, then the costs."""
-    found = [spec for spec in specs.METRICS.values() if spec.name in protocol.metrics]
-    found.sort(key=lambda spec: CORNERS.index(spec.corner))
+    order = {name: place for place, name in enumerate(METRICS)}
+    names = sorted(protocol.metrics, key=lambda name: (order.get(name, len(order)), name))
+    found = sorted(map(protocol.metric, names), key=lambda spec: CORNERS.index(spec.corner))
     metrics = tuple(
         Column(
             key=spec.name,
@@ -159,6 +164,9 @@ def columns_of(protocol: Protocol) -> tuple[Column, ...]:
             help=spec.help,
             headline=spec.headline,
             ideal=spec.ideal,
+            minimum=spec.minimum,
+            maximum=spec.maximum,
+            counts=spec.counts,
         )
         for spec in found
     )
@@ -181,7 +189,7 @@ def rank(protocol: Protocol, *, sort: str = "", experiment: Experiment | None = 
     rows = _rows(protocol, columns, experiment)
     for column in columns:
         rows = _ranked(rows, column)
-    rows = _marked(rows)
+    rows = _marked(rows, columns)
     return Board(protocol, experiment, columns, _sorted(rows, columns, sort), sort)
 
 
@@ -290,7 +298,7 @@ def _row(
         elif column.corner == "cost":
             cells[column.key] = _cost_cell(column.key, runs, sets)
         else:
-            cells[column.key] = _metric_cell(column.key, [values[s.pk] for s in scored])
+            cells[column.key] = _metric_cell(column, [values[s.pk] for s in scored])
     return Row(
         entry=entry,
         sampler_label=label,
@@ -311,9 +319,9 @@ def _cost_cell(key: str, runs: list[Run], sets: list[SampleSet]) -> Cell:
     return Cell(sum(numbers) / len(numbers))
 
 
-def _metric_cell(metric: str, scored: list[dict[str, MetricValue]]) -> Cell:
+def _metric_cell(column: Column, scored: list[dict[str, MetricValue]]) -> Cell:
     """Return the mean over seeds; with one seed, its value and the interval over its images."""
-    found = [values[metric] for values in scored if metric in values]
+    found = [values[column.key] for values in scored if column.key in values]
     known = [v for v in found if v.value is not None and math.isfinite(estimate(v))]
     absent = _why_absent(found, known)
     if not known:
@@ -328,8 +336,7 @@ def _metric_cell(metric: str, scored: list[dict[str, MetricValue]]) -> Cell:
         return Cell(
             estimates[0], only.low, only.high, interval, plug_in, reason=reason, details=details
         )
-    spec = specs.METRICS[metric]
-    mean, low, high = mean_interval(estimates, minimum=spec.minimum, maximum=spec.maximum)
+    mean, low, high = mean_interval(estimates, minimum=column.minimum, maximum=column.maximum)
     return Cell(mean, low, high, "seeds", plug_in, reason=absent, details=details)
 
 
@@ -348,16 +355,13 @@ def estimate(value: MetricValue) -> float:
     return value.value if value.bias_corrected is None else value.bias_corrected
 
 
-def shown(key: str, value: float) -> float:
+def shown(quantity: Column | MetricSpec, value: float) -> float:
     """Return the number that people are shown: an estimate clipped to its quantity's range.
 
     A bias-corrected distance of two equal sets may come out below 0. Exports keep it.
     """
-    spec = specs.METRICS.get(key)
-    if spec is None:
-        return value
-    low = value if spec.minimum is None else max(value, spec.minimum)
-    return low if spec.maximum is None else min(low, spec.maximum)
+    low = value if quantity.minimum is None else max(value, quantity.minimum)
+    return low if quantity.maximum is None else min(low, quantity.maximum)
 
 
 def _ranked(rows: list[Row], column: Column) -> list[Row]:
@@ -401,30 +405,32 @@ def _badness(cell: Cell, column: Column) -> float:
     return -cell.value if column.higher_is_better else cell.value
 
 
-def _marked(rows: list[Row]) -> list[Row]:
+def _marked(rows: list[Row], columns: tuple[Column, ...]) -> list[Row]:
     """Return the rows with the cells marked that speak of copies, beside the real control."""
     control = next((row for row in rows if row.is_real), None)
     if control is None:
         return rows
     return [
-        replace(row, cells={k: _mark(k, cell, control.cells[k]) for k, cell in row.cells.items()})
+        replace(
+            row, cells={c.key: _mark(c, row.cells[c.key], control.cells[c.key]) for c in columns}
+        )
         for row in rows
     ]
 
 
-def _mark(key: str, cell: Cell, control: Cell) -> Cell:
-    if key in DISTANCES:
-        return replace(cell, beats_control=_nearer(key, cell, control))
-    if key == AUTHENTICITY:
+def _mark(column: Column, cell: Cell, control: Cell) -> Cell:
+    if column.key in DISTANCES:
+        return replace(cell, beats_control=_nearer(column, cell, control))
+    if column.key == AUTHENTICITY:
         return replace(cell, near_training=_wholly_below(cell, control))
     return cell
 
 
-def _nearer(key: str, cell: Cell, control: Cell) -> bool:
+def _nearer(column: Column, cell: Cell, control: Cell) -> bool:
     """Return whether the shown distance is below the control's, whatever their intervals."""
     if cell.value is None or control.value is None:
         return False
-    return shown(key, cell.value) < shown(key, control.value)
+    return shown(column, cell.value) < shown(column, control.value)
 
 
 def _wholly_below(cell: Cell, control: Cell) -> bool:

@@ -182,9 +182,7 @@ def _head(
         column=column,
         link=f"{page}?{urlencode({**query, 'sort': wanted})}",
         aria_sort=_aria_sort(column, worst_first) if chosen else "",
-        places=digits.decimals(
-            (row.cells[column.key] for row in deciding), counts=column.key in digits.COUNTS
-        ),
+        places=digits.decimals((row.cells[column.key] for row in deciding), counts=column.counts),
         worst_first=chosen and worst_first,
         opens_group=opens_group,
     )
@@ -203,7 +201,7 @@ def _shown(head: Head, row: Row) -> ShownCell:
     return ShownCell(
         head=head,
         cell=cell,
-        text=digits.number(shown(head.column.key, cell.value), head.places),
+        text=digits.number(shown(head.column, cell.value), head.places),
         spread=digits.spread(cell, head.places),
         note=_note(cell, _behind(head.column, row)),
         raw=repr(cell.value),

@@ -144,6 +144,4 @@ def _text(cell: Cell, column: Column, places: int) -> str:
     if cell.value is None:
         return "–"
     spread = escape(digits.spread(cell, places))
-    return digits.number(shown(column.key, cell.value), places) + f"\n[dim]{spread}[/]" * bool(
-        spread
-    )
+    return digits.number(shown(column, cell.value), places) + f"\n[dim]{spread}[/]" * bool(spread)

@@ -11,7 +11,7 @@ from accounts.models import User
 from catalog.models import Dataset
 from catalog.preparation import prepare_digits
 from catalog.services import register_dataset
-from evaluation.protocols.specs import INCEPTION
+from evaluation.protocols.extractor_specs import INCEPTION
 from tests import factories
 
 pytestmark = pytest.mark.django_db

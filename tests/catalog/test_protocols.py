@@ -11,8 +11,9 @@ from catalog import services
 from catalog.models import Dataset, FrozenError, Protocol
 from catalog.preparation import prepare_digits, prepare_path
 from catalog.services import RegistrationError, Scoring, register_dataset, register_protocol
-from evaluation.protocols.record import ProtocolError
-from evaluation.protocols.specs import INCEPTION_2015_SHA256, PIXELS, default_metrics
+from evaluation.protocols.checking import ProtocolError
+from evaluation.protocols.extractor_specs import INCEPTION_2015_SHA256, PIXELS
+from evaluation.protocols.metrics import default_metrics
 from tests import factories
 from tests.evaluation.pictures import PNG, make_zip
 

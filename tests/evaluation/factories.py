@@ -9,8 +9,9 @@ from torch import Tensor
 
 from evaluation.features.base import Extractor, content_sha256
 from evaluation.metrics.uncertainty import MetricResult
-from evaluation.protocols.record import DatasetFacts, Protocol, SplitFacts, build_protocol
-from evaluation.protocols.specs import CLASSIFIER
+from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
+from evaluation.protocols.extractor_specs import CLASSIFIER
+from evaluation.protocols.record import Protocol
 
 
 def make_dataset(*, train: int = 1297, test: int = 500, slug: str = "digits") -> DatasetFacts:

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given, strategies as st
 
 from catalog.models import Protocol
-from evaluation.protocols.specs import INCEPTION, INCEPTION_2015_SHA256
+from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
 from experiments.models import Entry, Experiment, MetricValue
 from jobs.models import Status
 from leaderboards.ranking import (

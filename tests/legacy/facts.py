@@ -24,16 +24,13 @@ from catalog.preparation import prepare_digits, prepare_path
 from catalog.services import Prepared
 from evaluation.__main__ import main as evaluation_main
 from evaluation.imagesets.opening import open_images
+from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
+from evaluation.protocols.checking import ProtocolError
+from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
+from evaluation.protocols.extractors import EXTRACTORS
+from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.presets import PRESETS
-from evaluation.protocols.record import (
-    LOSSY_ACCEPTED,
-    DatasetFacts,
-    Protocol,
-    ProtocolError,
-    SplitFacts,
-    build_protocol,
-)
-from evaluation.protocols.specs import EXTRACTORS, INCEPTION, INCEPTION_2015_SHA256, METRICS
+from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
 from generators.__main__ import main as generators_main
 
 Facts = dict[str, Any]

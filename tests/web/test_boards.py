@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from hypothesis import given, strategies as st
 
-from evaluation.protocols.specs import METRICS
+from evaluation.protocols.metrics import METRICS
 from experiments.models import Entry
 from jobs.models import Status
 from leaderboards import charts, digits, export, ranking, tables

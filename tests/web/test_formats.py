@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 from hypothesis import given, strategies as st
 
+from evaluation.protocols.metrics import METRICS
 from experiments.models import MetricValue
 from web import formats
 from web.templatetags import figures
@@ -102,5 +103,5 @@ def test_what_is_missing_is_a_dash_and_zero_is_not(name: str) -> None:
 def test_a_metric_value_is_written_as_on_a_board(
     value: MetricValue, text: str, spread: str
 ) -> None:
-    assert figures.value_text(value) == text
+    assert figures.value_text(value, METRICS["fd"]) == text
     assert figures.value_spread(value) == spread

@@ -8,7 +8,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.models import Role
-from evaluation.protocols.specs import INCEPTION, INCEPTION_2015_SHA256
+from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
 from experiments.models import Experiment
 from tests import factories
 from tests.web import html, scenes

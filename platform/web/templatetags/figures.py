@@ -8,7 +8,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from evaluation.protocols import specs
+from evaluation.protocols.metric_specs import MetricSpec
+from evaluation.protocols.metrics import arrow
 from experiments.models import MetricValue
 from leaderboards import digits
 from leaderboards.ranking import estimate, shown
@@ -80,8 +81,14 @@ def label_of(protocol: Any, metric: str) -> str:
 
 
 @register.filter
-def arrow_of(metric: str) -> str:
-    return specs.arrow(metric)
+def metric_of(protocol: Any, name: str) -> Any:
+    """Return what is known of a metric of this protocol."""
+    return protocol.metric(name)
+
+
+@register.filter
+def arrow_of(spec: MetricSpec) -> str:
+    return arrow(spec)
 
 
 def _finite(number: float | None) -> float | None:
@@ -97,12 +104,13 @@ class _Shown:
 
 
 @register.filter
-def value_text(value: MetricValue) -> str:
+def value_text(value: MetricValue, spec: MetricSpec) -> str:
+    """Return the number that a board shows of a value of this metric."""
     figure = _Shown(value)
     if figure.value is None:
         return formats.ABSENT
-    places = digits.decimals([figure], counts=value.metric in digits.COUNTS)
-    return digits.number(shown(value.metric, figure.value), places)
+    places = digits.decimals([figure], counts=spec.counts)
+    return digits.number(shown(spec, figure.value), places)
 
 
 @register.filter

@@ -23,7 +23,8 @@ from evaluation.features.inception_network import Convolution
 from evaluation.features.registry import build_extractor
 from evaluation.features.resize import resize_bilinear
 from evaluation.metrics.inception_score import inception_score_from_logits
-from evaluation.protocols.specs import INCEPTION, INCEPTION_2015_SHA256, metric_label
+from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
+from evaluation.protocols.metrics import METRICS, metric_label
 from tests.inception import (
     fd,
     load_theirs,
@@ -183,7 +184,7 @@ def test_unknown_weights_can_be_used_but_are_not_called_fid(
     digest = file_sha256(weights)
 
     assert extractor.weights_sha256 == digest
-    label = metric_label("fd", extractor.name, extractor.weights_sha256)
+    label = metric_label(METRICS["fd"], extractor.name, extractor.weights_sha256)
     assert label == f"FD[inception-v3-compat@{digest[:8]}]"
 
 

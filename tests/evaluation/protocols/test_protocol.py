@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from evaluation.protocols.record import (
-    DatasetFacts,
-    Protocol,
-    ProtocolError,
-    SplitFacts,
-    build_protocol,
-    differences,
-    short,
+from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
+from evaluation.protocols.checking import ProtocolError
+from evaluation.protocols.extractor_specs import (
+    CLASSIFIER,
+    DINOV2,
+    INCEPTION,
+    INCEPTION_2015_SHA256,
 )
-from evaluation.protocols.specs import CLASSIFIER, DINOV2, INCEPTION, INCEPTION_2015_SHA256, METRICS
+from evaluation.protocols.metrics import METRICS
+from evaluation.protocols.record import Protocol, differences, short
 from tests.evaluation.factories import make_dataset, make_protocol
 
 Change = Callable[[dict[str, Any]], None]
@@ -263,7 +263,7 @@ def test_any_other_value_gives_a_protocol_or_a_protocol_error(
 
 def test_the_names_can_be_had_without_loading_torch_or_numpy() -> None:
     program = (
-        "import sys, evaluation.protocols.specs, evaluation.protocols.presets, evaluation.protocols.record\n"
+        "import sys, evaluation.protocols.metrics, evaluation.protocols.presets, evaluation.protocols.building\n"
         "print(sorted({'torch', 'numpy', 'PIL', 'scipy', 'django'} & set(sys.modules)))"
     )
 

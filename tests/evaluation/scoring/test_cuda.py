@@ -14,8 +14,8 @@ from evaluation.metrics.frechet import frechet_distance
 from evaluation.metrics.kernel_distance import kernel_distance
 from evaluation.metrics.moments import Moments
 from evaluation.metrics.neighbours import neighbour_metrics
-from evaluation.protocols.record import DatasetFacts, SplitFacts, build_protocol
-from evaluation.protocols.specs import CLASSIFIER
+from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
+from evaluation.protocols.extractor_specs import CLASSIFIER
 from evaluation.scoring.evaluate import EvaluationResult, evaluate_images
 from tests.gpu import MARKS
 from tests.inception import make_textures, write_random_weights

@@ -13,8 +13,10 @@ from evaluation.features.classifier import (
     TrainedClassifier,
 )
 from evaluation.imagesets.opening import images_digest, open_images
-from evaluation.protocols.record import DatasetFacts, Protocol, SplitFacts, build_protocol
-from evaluation.protocols.specs import CLASSIFIER, METRICS
+from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
+from evaluation.protocols.extractor_specs import CLASSIFIER
+from evaluation.protocols.metrics import METRICS
+from evaluation.protocols.record import Protocol
 from evaluation.scoring.evaluate import (
     EvaluationError,
     EvaluationResult,

@@ -1,22 +1,9 @@
-"""Names, directions and default parameters of metrics and feature extractors, without torch."""
+"""What a metric is called, which way is better, its default parameters: those that are built in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
-
-INCEPTION = "inception-v3-compat"
-CLASSIFIER = "dataset-classifier"
-STACKED = "stacked-classifier"
-DINOV2 = "dinov2-vit-l-14"
-RANDOM_CONVOLUTION = "random-convolution"
-PIXELS = "pixels-pca64"
-FIDELITY_PREFIX = "torch-fidelity/"
-
-# The TensorFlow Inception graph of 2015-12-05, ported to PyTorch. pytorch-fid publishes the file as
-# pt_inception-2015-12-05-6726825d.pth and torch-fidelity, byte for byte the same, as
-# weights-inception-2015-12-05-6726825d.pth.
-INCEPTION_2015_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 Corner = Literal["quality", "coverage", "memorisation"]
 
@@ -38,6 +25,9 @@ class MetricSpec:
     intervals are clipped to them. ``ideal`` is the best value where neither end is. ``parameters``
     and ``uncertainty`` go into a protocol as they are. ``headline`` metrics stand on a board at
     first sight; ``by_default`` ones are in the presets, where their needs are met.
+
+    A metric of another package has an ``implementation``, "module:function": see
+    `evaluation.scoring.plugged`. Its ``package``, name and version, is filled in when it is found.
     """
 
     name: str
@@ -55,27 +45,14 @@ class MetricSpec:
     needs: tuple[Need, ...] = ()
     headline: bool = False
     by_default: bool = False
+    counts: bool = False  # a number of things, shown whole
+    implementation: str = ""  # "" = built in
+    package: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class ExtractorSpec:
-    """One feature extractor: the layer that is read, its width, and weights known by digest.
-
-    ``known_weights`` maps the sha256 of a weights file to the name it is published under. ``dim``
-    is None where it depends on the weights. ``predicts`` says what its logits are of.
-    """
-
-    name: str
-    short_name: str
-    label: str
-    layer: str
-    dim: int | None  # features per image
-    channels_rule: str
-    resize: str
-    help: str
-    predicts: Literal["", "ImageNet classes", "dataset classes"] = ""
-    logits_layer: str = ""
-    known_weights: Mapping[str, str] = field(default_factory=dict)
+# What boards must know of a metric: the record keeps it for those of other packages, whose boards
+# stay when the package goes.
+BOARD = ("corner", "higher_is_better", "ideal", "minimum", "maximum", "headline", "counts")
 
 
 def _of(**values: Any) -> Mapping[str, Any]:
@@ -332,6 +309,7 @@ _COVERAGE = (
         maximum=None,
         parameters=_of(present="predicted for at least one reference image"),
         uncertainty=_NO_INTERVAL,
+        counts=True,
         needs=("classes",),
         by_default=True,
         help="How many classes of the reference no generated image is predicted to be of.",
@@ -346,6 +324,7 @@ _COVERAGE = (
         maximum=None,
         parameters=_of(hit="predicted for at least one generated image"),
         uncertainty=_NO_INTERVAL,
+        counts=True,
         needs=("classes",),
         help="How many classes generated images are predicted to be of; for stacked datasets.",
     ),
@@ -413,187 +392,4 @@ _MEMORISATION = (
     ),
 )
 
-METRICS: Mapping[str, MetricSpec] = MappingProxyType(
-    {spec.name: spec for spec in (*_QUALITY, *_COVERAGE, *_MEMORISATION)}
-)
-
-OF_STATISTICS = ("fd", "fd_infinity")  # need no more of the reference than mean and covariance
-
-EXTRACTORS: Mapping[str, ExtractorSpec] = MappingProxyType(
-    {
-        spec.name: spec
-        for spec in (
-            ExtractorSpec(
-                name=INCEPTION,
-                short_name=INCEPTION,
-                label="Inception v3 (2015-12-05)",
-                layer="2048",
-                dim=2048,
-                predicts="ImageNet classes",
-                logits_layer="logits_unbiased",
-                channels_rule="grey replicated to RGB",
-                resize="299x299 inside the network: bilinear as in TensorFlow 1, no antialiasing",
-                help="InceptionV3 ported from TensorFlow, third pooling layer, as in torch-fidelity.",
-                known_weights=_of(
-                    **{INCEPTION_2015_SHA256: "pt_inception-2015-12-05-6726825d.pth"}
-                ),
-            ),
-            ExtractorSpec(
-                name=CLASSIFIER,
-                short_name="classifier",
-                label="Dataset classifier",
-                layer="penultimate",
-                dim=64,
-                predicts="dataset classes",
-                logits_layer="logits",
-                channels_rule="as stored",
-                resize="none",
-                help="A small network trained to classify the dataset's own train split.",
-            ),
-            ExtractorSpec(
-                name=STACKED,
-                short_name="stacked-classifier",
-                label="Dataset classifier on each channel",
-                layer="penultimate",
-                dim=192,
-                predicts="dataset classes",
-                logits_layer="joint log-probabilities of the three channels",
-                channels_rule="each channel is a grey image",
-                resize="none",
-                help="For stacked datasets: K classes in each of three channels are K³ modes.",
-            ),
-            ExtractorSpec(
-                name=DINOV2,
-                short_name=DINOV2,
-                label="DINOv2 ViT-L/14",
-                layer="class token after the last norm",
-                dim=1024,
-                channels_rule="grey replicated to RGB",
-                resize="224x224: bilinear as in TensorFlow 1, no antialiasing",
-                help="Self-supervised vision transformer; preprocessed as in torch-fidelity.",
-            ),
-            ExtractorSpec(
-                name=RANDOM_CONVOLUTION,
-                short_name="random-convolution",
-                label="Random convolutions",
-                layer="global pooling",
-                dim=192,
-                channels_rule="as stored",
-                resize="none",
-                help="Untrained networks made from seeds; values are averaged over three keys.",
-            ),
-            ExtractorSpec(
-                name=PIXELS,
-                short_name="pixels",
-                label="Pixels, principal components",
-                layer="principal components of the reference",
-                dim=None,
-                channels_rule="as stored",
-                resize="none",
-                help="The linear baseline: pixels on the reference's first 64 components.",
-            ),
-        )
-    }
-)
-
-
-def get_metric(name: str) -> MetricSpec:
-    """Return the metric called ``name``.
-
-    Raises:
-        ValueError: if there is none; the message lists those that exist.
-    """
-    if name not in METRICS:
-        raise ValueError(f"expected a metric of {', '.join(METRICS)}; got {name!r}")
-    return METRICS[name]
-
-
-def get_extractor(name: str) -> ExtractorSpec:
-    """Return the feature extractor called ``name``; "torch-fidelity/…" names one of its registry.
-
-    Raises:
-        ValueError: if there is none; the message lists those that exist.
-    """
-    if name.startswith(FIDELITY_PREFIX) and name != FIDELITY_PREFIX:
-        return _from_torch_fidelity(name)
-    if name not in EXTRACTORS:
-        known = ", ".join(EXTRACTORS)
-        raise ValueError(f"expected an extractor of {known} or {FIDELITY_PREFIX}NAME; got {name!r}")
-    return EXTRACTORS[name]
-
-
-def _from_torch_fidelity(name: str) -> ExtractorSpec:
-    return ExtractorSpec(
-        name=name,
-        short_name=name.removeprefix(FIDELITY_PREFIX),
-        label=f"{name.removeprefix(FIDELITY_PREFIX)} of torch-fidelity",
-        layer="its default for the Fréchet distance",
-        dim=None,
-        channels_rule="grey replicated to RGB",
-        resize="as torch-fidelity does inside the extractor",
-        help="A feature extractor of torch-fidelity's registry.",
-    )
-
-
-def default_metrics(extractor: str, *, held_out: bool) -> tuple[str, ...]:
-    """Return the metrics that presets measure on these features, in the order of boards."""
-    return tuple(
-        spec.name
-        for spec in METRICS.values()
-        if spec.by_default and not missing_needs(spec.name, extractor, held_out=held_out)
-    )
-
-
-def missing_needs(metric: str, extractor: str, *, held_out: bool) -> tuple[str, ...]:
-    """Return in words what a metric needs and the extractor and the dataset do not give."""
-    predicts = get_extractor(extractor).predicts
-    given = {
-        "logits": bool(predicts),
-        "classes": predicts == "dataset classes",
-        "held-out": held_out,
-    }
-    words = {
-        "logits": "an extractor that predicts classes",
-        "classes": "a classifier of the dataset",
-        "held-out": "held-out real images",
-    }
-    return tuple(words[need] for need in get_metric(metric).needs if not given.get(need, True))
-
-
-def has_known_weights(extractor: str, weights_sha256: str) -> bool:
-    """Return whether values from these weights may carry the established names (FID, KID, IS)."""
-    return weights_sha256 in get_extractor(extractor).known_weights
-
-
-def metric_label(metric: str, extractor: str, weights_sha256: str) -> str:
-    """Return the only name under which a value of ``metric`` may be shown.
-
-    "FID", "KID", "IS", "Precision" and so on are reserved for Inception with known weights. Any
-    other features are named in the label: "FD[classifier]", "PR[classifier] recall".
-
-    Raises:
-        ValueError: if the metric or the extractor does not exist.
-    """
-    spec = get_metric(metric)
-    if not spec.prefix or has_known_weights(extractor, weights_sha256):
-        return spec.label
-    features = get_extractor(extractor).short_name
-    if extractor == INCEPTION:
-        features = f"{features}@{weights_sha256[:8]}"
-    return f"{spec.prefix}[{features}] {spec.suffix}".rstrip()
-
-
-def arrow(metric: str) -> str:
-    """Return "↑" if a higher value is better, "↓" if a lower one is, "→ 0" if the best is 0."""
-    spec = get_metric(metric)
-    if spec.ideal is not None:
-        return f"→ {spec.ideal:g}"
-    return "↑" if spec.higher_is_better else "↓"
-
-
-def badness(metric: str, value: float) -> float:
-    """Return a number that is smaller for the better of two values of one metric."""
-    spec = get_metric(metric)
-    if spec.ideal is not None:
-        return abs(value - spec.ideal)
-    return -value if spec.higher_is_better else value
+BUILT_IN = (*_QUALITY, *_COVERAGE, *_MEMORISATION)

@@ -3,26 +3,25 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from evaluation.protocols.presets import PRESETS
-from evaluation.protocols.specs import (
-    CLASSIFIER,
-    EXTRACTORS,
-    INCEPTION,
-    INCEPTION_2015_SHA256,
+from evaluation.protocols.extractor_specs import CLASSIFIER, INCEPTION, INCEPTION_2015_SHA256
+from evaluation.protocols.extractors import EXTRACTORS, get_extractor
+from evaluation.protocols.metrics import (
     METRICS,
     arrow,
     badness,
     default_metrics,
+    get_metric,
     metric_label,
     missing_needs,
 )
+from evaluation.protocols.presets import PRESETS
 
 RESERVED = {"FID", "KID", "IS", "Precision", "Recall", "Density", "Coverage"}
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
 def test_known_inception_weights_have_the_established_names() -> None:
-    labels = [metric_label(name, INCEPTION, INCEPTION_2015_SHA256) for name in METRICS]
+    labels = [metric_label(get_metric(name), INCEPTION, INCEPTION_2015_SHA256) for name in METRICS]
 
     assert labels[:4] == ["FID", "FID∞", "KID", "KID (100 subsets of 1000)"]
     assert set(labels) >= RESERVED
@@ -39,8 +38,11 @@ def test_the_known_weights_are_those_their_file_name_speaks_of() -> None:
 
 @given(metric=st.sampled_from(list(METRICS)), digest=digests)
 def test_no_other_weights_are_ever_called_fid(metric: str, digest: str) -> None:
-    labels = {metric_label(metric, CLASSIFIER, digest), metric_label(metric, INCEPTION, digest)}
-    labels.add(metric_label(metric, CLASSIFIER, INCEPTION_2015_SHA256))
+    labels = {
+        metric_label(get_metric(metric), CLASSIFIER, digest),
+        metric_label(get_metric(metric), INCEPTION, digest),
+    }
+    labels.add(metric_label(get_metric(metric), CLASSIFIER, INCEPTION_2015_SHA256))
 
     assert not labels & RESERVED
     assert not any("FID" in label or "KID" in label for label in labels)
@@ -49,7 +51,7 @@ def test_no_other_weights_are_ever_called_fid(metric: str, digest: str) -> None:
 def test_other_features_are_named_in_the_label() -> None:
     digest = "1a2b3c4d" + "0" * 56
 
-    classifier = [metric_label(name, CLASSIFIER, digest) for name in METRICS]
+    classifier = [metric_label(get_metric(name), CLASSIFIER, digest) for name in METRICS]
 
     assert classifier[:6] == [
         "FD[classifier]",
@@ -59,14 +61,16 @@ def test_other_features_are_named_in_the_label() -> None:
         "CS[classifier]",
         "CS[classifier] (10 splits)",
     ]
-    assert metric_label("recall", CLASSIFIER, digest) == "PR[classifier] recall"
-    assert metric_label("fd", "torch-fidelity/vgg16", digest) == "FD[vgg16]"
+    assert metric_label(get_metric("recall"), CLASSIFIER, digest) == "PR[classifier] recall"
+    assert metric_label(get_metric("fd"), "torch-fidelity/vgg16", digest) == "FD[vgg16]"
     assert len(set(classifier)) == len(METRICS)
-    assert metric_label("fd", INCEPTION, digest) == "FD[inception-v3-compat@1a2b3c4d]"
+    assert metric_label(get_metric("fd"), INCEPTION, digest) == "FD[inception-v3-compat@1a2b3c4d]"
 
 
 def test_arrows_point_to_the_better_values() -> None:
-    arrows = {name: arrow(name) for name in ("fd", "kd", "is", "precision", "recall", "ct")}
+    arrows = {
+        name: arrow(get_metric(name)) for name in ("fd", "kd", "is", "precision", "recall", "ct")
+    }
 
     assert arrows == {
         "fd": "↓",
@@ -79,9 +83,13 @@ def test_arrows_point_to_the_better_values() -> None:
 
 
 def test_the_better_of_two_values_is_less_bad() -> None:
-    assert badness("fd", 1) < badness("fd", 2)
-    assert badness("recall", 0.9) < badness("recall", 0.8)
-    assert badness("ct", -1) == badness("ct", 1) < badness("ct", -2)
+    assert badness(get_metric("fd"), 1) < badness(get_metric("fd"), 2)
+    assert badness(get_metric("recall"), 0.9) < badness(get_metric("recall"), 0.8)
+    assert (
+        badness(get_metric("ct"), -1)
+        == badness(get_metric("ct"), 1)
+        < badness(get_metric("ct"), -2)
+    )
 
 
 @pytest.mark.parametrize("extractor", EXTRACTORS)
@@ -101,8 +109,8 @@ def test_every_preset_measures_what_its_extractor_allows() -> None:
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="expected a metric of fd, fd_infinity, kd, "):
-        arrow("fid")
+        get_metric("fid")
     with pytest.raises(
         ValueError, match="expected an extractor of inception-v3-compat, dataset-classifier"
     ):
-        metric_label("fd", "vgg", "0" * 64)
+        get_extractor("vgg")

@@ -1,0 +1,156 @@
+"""Builds the protocol of a dataset, an extractor and metrics at their default parameters."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evaluation.protocols.checking import ProtocolError
+from evaluation.protocols.extractor_specs import ExtractorSpec
+from evaluation.protocols.extractors import get_extractor
+from evaluation.protocols.metrics import (
+    METRICS,
+    OF_STATISTICS,
+    default_metrics,
+    get_metric,
+    missing_needs,
+)
+from evaluation.protocols.presets import MAX_IMAGES
+from evaluation.protocols.record import (
+    ALPHA,
+    CONFIDENCE_LEVEL,
+    LOSSLESS,
+    QUANTISATION,
+    SELECTION,
+    ExtractorIdentity,
+    ImageRules,
+    Protocol,
+    Reference,
+    Split,
+)
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """One split of a dataset: the digest of its images (see `images_digest`) and their number."""
+
+    digest: str
+    count: int
+    kind: str = "images"  # or "statistics": a published mean and covariance alone
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What a protocol needs to know of a dataset; ``splits`` has "train" and usually "test"."""
+
+    slug: str
+    resolution: int  # pixels per side
+    channels: int  # 1 = grey, 3 = RGB
+    splits: Mapping[str, SplitFacts]
+
+
+def build_protocol(
+    dataset: DatasetFacts,
+    *,
+    extractor: str,
+    weights_sha256: str,
+    recipe: Mapping[str, Any],
+    dim: int | None = None,  # features per image; None = as the extractor always has
+    metrics: Iterable[str] | None = None,  # None = those measured by default
+    num_images: int | None = None,
+    reference_split: str = "train",
+    lossy: str = LOSSLESS,
+) -> Protocol:
+    """Return the protocol of these metrics at their default parameters.
+
+    ``num_images`` is how many generated images are scored; by default the size of the test split,
+    at most 10 000. A split called "test" beside the reference is held out. ``recipe`` says how the
+    weights came about ({} = they were published).
+
+    Raises:
+        ProtocolError: if a fact is wrong, or a metric needs what there is not.
+    """
+    if reference_split not in dataset.splits:
+        known = ", ".join(dataset.splits)
+        raise ProtocolError("reference.split", f"expected one of {known}; got {reference_split!r}")
+    spec = get_extractor(extractor)
+    reference = dataset.splits[reference_split]
+    held_out = _held_out(dataset, reference_split)
+    count = _default_num_images(held_out, reference) if num_images is None else num_images
+    names = _metric_names(metrics, extractor, reference.kind, held_out is not None)
+    return Protocol(
+        dataset=dataset.slug,
+        reference=Reference(
+            reference_split, reference.digest, reference.count, kind=reference.kind
+        ),
+        held_out=held_out,
+        extractor=ExtractorIdentity(
+            name=spec.name,
+            layer=spec.layer,
+            dim=dim or spec.dim or 0,
+            weights_sha256=weights_sha256,
+            recipe=dict(recipe),
+        ),
+        images=_image_rules(dataset, spec, lossy),
+        num_images=count,
+        metrics={name: _parameters(name, reference.count, count) for name in names},
+        uncertainty={
+            "level": CONFIDENCE_LEVEL,
+            **{name: dict(METRICS[name].uncertainty) for name in names},
+        },
+    )
+
+
+def _held_out(dataset: DatasetFacts, reference_split: str) -> Split | None:
+    test = dataset.splits.get("test")
+    if test is None or reference_split == "test":
+        return None
+    return Split("test", test.digest, test.count)
+
+
+def _default_num_images(held_out: Split | None, reference: SplitFacts) -> int:
+    return min(MAX_IMAGES, (held_out or reference).count)
+
+
+def _metric_names(
+    wanted: Iterable[str] | None, extractor: str, kind: str, held_out: bool
+) -> tuple[str, ...]:
+    """Return the wanted metrics in the order of boards, each once."""
+    if wanted is None:
+        if kind == "statistics":
+            return OF_STATISTICS[:1]
+        return default_metrics(extractor, held_out=held_out)
+    chosen = set(wanted)
+    for name in chosen:
+        try:
+            get_metric(name)
+        except ValueError as error:
+            raise ProtocolError("metrics", str(error)) from error
+        if missing := missing_needs(name, extractor, held_out=held_out):
+            raise ProtocolError(f"metrics.{name}", f"needs {' and '.join(missing)}")
+        if kind == "statistics" and name not in OF_STATISTICS:
+            raise ProtocolError(f"metrics.{name}", "needs reference images, not their statistics")
+    return tuple(name for name in METRICS if name in chosen)
+
+
+def _image_rules(dataset: DatasetFacts, spec: ExtractorSpec, lossy: str) -> ImageRules:
+    return ImageRules(
+        resolution=dataset.resolution,
+        channels=dataset.channels,
+        channels_rule=spec.channels_rule,
+        quantisation=QUANTISATION,
+        resize=spec.resize,
+        selection=SELECTION,
+        lossy=lossy,
+        alpha=ALPHA,
+    )
+
+
+def _parameters(metric: str, reference_count: int, num_images: int) -> dict[str, Any]:
+    """Return a metric's parameters, with the number of reference images where it is limited."""
+    parameters = dict(METRICS[metric].parameters)
+    if metric in ("kd", "sliced_wasserstein"):
+        parameters["reference_count"] = min(reference_count, MAX_IMAGES)
+    if metric in ("precision", "recall", "density", "coverage"):
+        # As many real as generated images: unequal sets shrink the radii of one side.
+        parameters["reference_count"] = min(reference_count, max(num_images, 2))
+    return parameters
