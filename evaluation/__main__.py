@@ -19,6 +19,7 @@ from evaluation.commands.score import score
 from evaluation.commands.statuses import EXIT_ERROR
 from evaluation.features.base import ExtractorError
 from evaluation.imagesets.in_memory import ImageError
+from evaluation.imagesets.terminal import any_terminal
 from evaluation.protocols.record import ProtocolError
 from evaluation.scoring.evaluate import EvaluationError
 from evaluation.scoring.references import SavedReferenceError
@@ -63,4 +64,5 @@ def _check_json(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with any_terminal():
+        sys.exit(main())

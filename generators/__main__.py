@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from evaluation.imagesets.terminal import any_terminal
 from generators.commands.arguments import build_parser
 from generators.commands.texts import options_text, presets_text, samplers_text
 from generators.specs.algorithms import AlgorithmSpec
@@ -91,4 +92,5 @@ def _record(spec: AlgorithmSpec) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with any_terminal():
+        sys.exit(main())

@@ -20,9 +20,9 @@ def admit(options: argparse.Namespace) -> int:
     with progress() as bars:
         prepared = prepare_extractor(options.extractor, options, reference, bars)
         found = admission(prepared, reference, options.num_images, bars)
-    print_admission(found)
     if options.json:
         write_json(options.json, found.to_record())
+    print_admission(found)
     return 0 if found.passed else EXIT_DIFFERENT
 
 

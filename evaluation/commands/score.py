@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Collection
-from typing import Any
 
 from evaluation.commands.inputs import (
     CommandError,
@@ -24,7 +23,7 @@ from evaluation.scoring.references import SavedReference
 
 
 def score(options: argparse.Namespace) -> int:
-    """Score, print, warn of what spoils a score, write.
+    """Score, write, print, warn of what spoils a score.
 
     1. Open all sets. 2. Build the extractor and the protocol, or check the given one. 3. Measure.
     """
@@ -63,26 +62,28 @@ def score(options: argparse.Namespace) -> int:
             ),
             cache=feature_cache(options),
         )
-    print_result(result, protocol)
-    found = _look_over(generated, reference)
+    found = lint(generated)
+    copies = _copies(generated, reference)
     if options.json:
-        facts = {"facts": prepared.facts, "generated": found}
+        facts = {
+            "facts": prepared.facts,
+            "generated": found.to_record() | {"copies_of_reference": copies},
+        }
         write_json(options.json, result_record(result, protocol) | facts)
+    print_result(result, protocol)
+    for line in found.warnings():
+        warn(f"generated images: {line}")
+    if copies:
+        warn(f"generated images: {copies} of {found.count} are exact copies of reference images")
     return 0
 
 
-def _look_over(generated: ImageStream, reference: ImageStream | SavedReference) -> dict[str, Any]:
-    """Warn of copies, blank and lossy images; return what was found as plain JSON values."""
-    found = lint(generated)
-    for line in found.warnings():
-        warn(f"generated images: {line}")
+def _copies(generated: ImageStream, reference: ImageStream | SavedReference) -> int | None:
+    """Return how many generated images are reference images, None where those are not known."""
     digests = (
         reference.image_digests if isinstance(reference, SavedReference) else reference.digests()
     )
-    copies = None if digests is None else shared_images(generated.digests(), digests)
-    if copies:
-        warn(f"generated images: {copies} of {found.count} are exact copies of reference images")
-    return found.to_record() | {"copies_of_reference": copies}
+    return None if digests is None else shared_images(generated.digests(), digests)
 
 
 def _needs_labels(metrics: Collection[str]) -> bool:
