@@ -36,7 +36,10 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 1 (a plain no) or 2 (an error)."""
+    """Run one command and return its exit status: 0, 1 (a plain no) or 2 (an error).
+
+    Run as a program, it ends with 141 where 0 could not be told, as nobody reads what it prints.
+    """
     options = build_parser(COMMANDS).parse_args(arguments)
     try:
         _check_json(options)

@@ -33,7 +33,8 @@ MODULES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0 done, 2 an error, 3 a training diverged, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
+    0 done, 2 an error, 3 a training diverged, 130 stopped by Ctrl-C, 143 stopped by SIGTERM; as a
+    program 141 where it was done, but nobody reads what it prints.
     """
     try:
         options = build_parser().parse_args(arguments)

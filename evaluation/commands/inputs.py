@@ -34,6 +34,7 @@ from evaluation.protocols.specs import (
     STACKED,
     has_known_weights,
 )
+from evaluation.scoring.published import has_images_too
 from evaluation.scoring.references import (
     FOLDER,
     SavedReference,
@@ -84,11 +85,16 @@ def _parts(path: Path) -> tuple[str, ...]:
         return ()
 
 
-def open_reference(options: argparse.Namespace, extractor: str) -> ImageStream | SavedReference:
+def open_reference(
+    options: argparse.Namespace,
+    extractor: str,
+    *,
+    statistics: bool = False,  # of a file that holds both, rather than the images
+) -> ImageStream | SavedReference:
     """Return real images, or what was saved under a name, or published statistics in a file."""
     path = Path(options.reference)
     if path.exists():
-        if is_statistics(path):
+        if is_statistics(path) and (statistics or not has_images_too(path)):
             return read_statistics(path, extractor_name=extractor)
         return open_set(path, "reference", part=options.reference_part)
     if path.name != options.reference or not (options.cache / FOLDER).is_dir():

@@ -1,15 +1,18 @@
 """The command `reference`: keep features or published statistics of real images by name."""
 
 import argparse
+from pathlib import Path
 
 from evaluation.commands.inputs import CommandError, open_reference, prepare_extractor
-from evaluation.commands.report import print_references, progress
+from evaluation.commands.report import print_references, progress, tell_statistics
 from evaluation.protocols.specs import PIXELS
+from evaluation.scoring.published import check_statistics, published_beside
 from evaluation.scoring.references import (
     SavedReference,
     build_reference,
     import_statistics,
     list_references,
+    load_reference,
 )
 
 
@@ -25,8 +28,10 @@ def _build_reference(options: argparse.Namespace) -> int:
     images = open_reference(options, options.extractor)
     if isinstance(images, SavedReference):
         raise CommandError(f"{options.reference}: expected images, got a saved reference")
+    path = Path(options.reference)
     with progress() as bars:
         prepared = prepare_extractor(options.extractor, options, images, bars)
+        published = published_beside(images, path, prepared.extractor)
         task = bars.add_task("extracting", total=1.0)
         facts = build_reference(
             options.cache,
@@ -36,6 +41,9 @@ def _build_reference(options: argparse.Namespace) -> int:
             on_progress=lambda share: bars.update(task, completed=share),
         )
     print_references([facts])
+    gaussian = load_reference(options.cache, options.name).gaussian
+    found = None if published is None else check_statistics(published, gaussian)
+    tell_statistics(path, images, found)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Collection
+from pathlib import Path
 
 from evaluation.commands.inputs import (
     CommandError,
@@ -13,12 +14,20 @@ from evaluation.commands.inputs import (
     read_protocol,
 )
 from evaluation.commands.protocol import chosen_extractor, chosen_preset, described_protocol
-from evaluation.commands.report import print_result, progress, result_record, warn, write_json
+from evaluation.commands.report import (
+    print_result,
+    progress,
+    result_record,
+    tell_statistics,
+    warn,
+    write_json,
+)
 from evaluation.imagesets.lint import lint, shared_images
 from evaluation.imagesets.opening import ImageStream
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
 from evaluation.protocols.specs import METRICS
 from evaluation.scoring.evaluate import evaluate_images, stages
+from evaluation.scoring.published import published_beside
 from evaluation.scoring.references import SavedReference
 
 
@@ -39,7 +48,9 @@ def score(options: argparse.Namespace) -> int:
         labelled=_needs_labels(given.metrics if given else options.metrics or ()),
         lossy="accept" if _lossy_allowed(options, given) else "refuse",
     )
-    reference = open_reference(options, name)
+    reference = open_reference(
+        options, name, statistics=given is not None and given.reference.kind == "statistics"
+    )
     if isinstance(reference, SavedReference) and not (given or preset or options.extractor):
         name = reference.facts.extractor
     held_out = open_held_out(options)
@@ -56,6 +67,7 @@ def score(options: argparse.Namespace) -> int:
             reference,
             extractor=prepared.extractor,
             held_out=held_out,
+            published=published_beside(reference, Path(options.reference), prepared.extractor),
             batch_size=options.batch_size,
             on_progress=lambda stage, share: bars.update(
                 task, description=stage, completed=(order.index(stage) + share) / len(order)
@@ -71,6 +83,7 @@ def score(options: argparse.Namespace) -> int:
         }
         write_json(options.json, result_record(result, protocol) | facts)
     print_result(result, protocol)
+    tell_statistics(Path(options.reference), reference, result.statistics)
     for line in found.warnings():
         warn(f"generated images: {line}")
     if copies:

@@ -76,6 +76,12 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return _distance(b, gaussian_from_moments(a.to(b.mean.device)))
 
 
+def gaussian_distance(a: ReferenceGaussian, b: ReferenceGaussian) -> float:
+    """Return the squared Fréchet distance of two Gaussians of equal dimension; see above."""
+    shift = ((a.mean - b.mean) ** 2).sum()
+    return float(shift) + a.trace + b.trace - 2 * _nuclear_norm(a.factor.T @ b.factor)
+
+
 def _distance(generated: Moments, reference: ReferenceGaussian) -> float:
     shift = ((generated.mean - reference.mean) ** 2).sum()
     trace = generated.covariance.trace() + reference.trace
