@@ -261,7 +261,7 @@ def read_protocol(path: Path) -> Protocol:
     try:
         record: Any = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CommandError(f"{path} is no JSON: {error}") from error
+        raise CommandError(f"{path} is not JSON: {error}") from error
     if isinstance(record, Mapping) and "protocol" in record:
         record = record["protocol"]
     try:

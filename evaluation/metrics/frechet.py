@@ -18,7 +18,7 @@ LARGEST_SECOND_ORDER = 3.0  # of the bias, in standard errors; the third is abou
 
 @dataclass(frozen=True, eq=False)
 class ReferenceGaussian:
-    """The real images' Gaussian, ready to be measured against: all of it that costs is done once.
+    """The real images' Gaussian, with everything expensive computed once.
 
     ``factor``: F of shape (D, R), float64, with F Fᵀ equal to the covariance and R its rank.
     ``trace``: of the covariance. ``count``: images behind it; 0 if that is not known.
@@ -40,7 +40,7 @@ def reference_gaussian(features: Features) -> ReferenceGaussian:
     """Return the Gaussian fitted to ``features``, (N, D) float32 or float64.
 
     Raises:
-        ValueError: if they are no finite (N, D) with N of at least 2.
+        ValueError: if they are not finite (N, D) with N of at least 2.
     """
     return gaussian_from_moments(Moments.from_features(features))
 
@@ -123,7 +123,7 @@ def _product_eigenvalues(factor: Tensor, covariance: Tensor) -> np.ndarray:
 
 
 def _eigenvalues(matrix: np.ndarray) -> np.ndarray:
-    """Return those of a symmetric ``matrix``, ascending, from its upper triangle; spoils it."""
+    """Return those of a symmetric ``matrix``, ascending, from its upper half; overwrites it."""
     found: np.ndarray = eigvalsh(matrix, lower=False, overwrite_a=True)
     return found
 
@@ -131,7 +131,7 @@ def _eigenvalues(matrix: np.ndarray) -> np.ndarray:
 def covariance_factor(moments: Moments) -> Tensor:
     """Return F (D, R), float64, with F Fᵀ equal to the covariance and R its rank, if not more.
 
-    It is the lower triangle of Cholesky if the covariance has full rank. Exact nulls are left
+    It is the lower triangle of Cholesky if the covariance has full rank. Exact zeros are left
     out, not lifted by an epsilon, which would change the distance: features without variance
     first, then directions without any after the features are brought to equal variance.
     """
@@ -186,7 +186,7 @@ def measure_frechet(
     parts of the work and may raise to end it.
 
     Raises:
-        ValueError: if the features are no finite (N, D).
+        ValueError: if the features are not finite (N, D).
     """
     x, reference = _on_one_device(generated, reference)
     count, dim = x.shape
@@ -291,7 +291,7 @@ def measure_frechet_infinity(
     for all points instead of one for each.
 
     Raises:
-        ValueError: if the features are no finite (N, D) or there are fewer than two points.
+        ValueError: if the features are not finite (N, D) or there are fewer than two points.
     """
     x, reference = _on_one_device(generated, reference)
     count, dim = x.shape

@@ -301,7 +301,7 @@ def _measure(work: _Work, views: list[Scored], name: str) -> dict[str, MetricRes
 
 
 def _pairs(work: _Work) -> tuple[np.ndarray, np.ndarray] | MetricResult:
-    """Return originals and reconstructions, or why they are none."""
+    """Return originals and reconstructions, or why there are none."""
     count = work.protocol.reference.count
     if isinstance(work.real, SavedReference) or not (
         work.fake.count == work.protocol.num_images == count

@@ -2,7 +2,7 @@
 
 Every metric is then measured against the images, so that all values stem from one reference, and
 the statistics are a check of them. Published ones may well be of more images: those in ADM's
-reference batches are of whole datasets, of which the file holds 10,000.
+reference batches are of whole datasets, of which the file holds 10,000 images.
 """
 
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def published_beside(
     path: of the file that the reference was opened from.
 
     Raises:
-        SavedReferenceError: if they have the width of its features, but are not finite or no mean
+        SavedReferenceError: if they have the width of its features, but are not a finite mean
             and covariance.
     """
     if isinstance(reference, SavedReference) or not has_images_too(path):
