@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from evaluation.imagesets.terminal import any_terminal
 from generators.commands.arguments import build_parser
 from generators.commands.texts import options_text, presets_text, samplers_text
 from generators.specs.algorithms import AlgorithmSpec
@@ -32,7 +33,8 @@ MODULES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0 done, 2 an error, 3 a training diverged, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
+    0 done, 2 an error, 3 a training diverged, 130 stopped by Ctrl-C, 143 stopped by SIGTERM; as a
+    program 141 where it was done, but nobody reads what it prints.
     """
     try:
         options = build_parser().parse_args(arguments)
@@ -93,4 +95,5 @@ def _record(spec: AlgorithmSpec) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with any_terminal():
+        sys.exit(main())

@@ -55,7 +55,8 @@ def _add_score(commands: Commands) -> None:
     score.add_argument(
         "--reference",
         required=True,
-        help="real images, a saved reference's name, or an .npz of published mu and sigma",
+        help="real images, a saved reference's name, or an .npz of published mu and sigma; in one "
+        "that holds images too, these are measured against and the statistics checked with them",
     )
     _add_data(score)
     _add_choices(score, else_scored="all generated ones")

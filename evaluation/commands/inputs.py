@@ -30,6 +30,7 @@ from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.extractor_specs import INCEPTION, ExtractorSpec
 from evaluation.protocols.extractors import EXTRACTORS, get_extractor, has_known_weights
 from evaluation.protocols.record import Protocol
+from evaluation.scoring.published import has_images_too
 from evaluation.scoring.references import (
     FOLDER,
     SavedReference,
@@ -86,11 +87,16 @@ def _parts(path: Path) -> tuple[str, ...]:
         return ()
 
 
-def open_reference(options: argparse.Namespace, extractor: str) -> ImageStream | SavedReference:
+def open_reference(
+    options: argparse.Namespace,
+    extractor: str,
+    *,
+    statistics: bool = False,  # of a file that holds both, rather than the images
+) -> ImageStream | SavedReference:
     """Return real images, or what was saved under a name, or published statistics in a file."""
     path = Path(options.reference)
     if path.exists():
-        if is_statistics(path):
+        if is_statistics(path) and (statistics or not has_images_too(path)):
             return read_statistics(path, extractor_name=extractor)
         return open_set(path, "reference", part=options.reference_part)
     if path.name != options.reference or not (options.cache / FOLDER).is_dir():
@@ -264,7 +270,7 @@ def read_protocol(path: Path) -> Protocol:
     try:
         record: Any = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CommandError(f"{path} is no JSON: {error}") from error
+        raise CommandError(f"{path} is not JSON: {error}") from error
     if isinstance(record, Mapping) and "protocol" in record:
         record = record["protocol"]
     try:

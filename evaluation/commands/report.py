@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from evaluation.imagesets.opening import ImageStream
 from evaluation.protocols.metrics import METRICS, arrow
 from evaluation.protocols.record import Protocol
 from evaluation.scoring.admission import Admission
 from evaluation.scoring.evaluate import EvaluationResult
-from evaluation.scoring.references import ReferenceFacts
+from evaluation.scoring.published import TOLERANCE, StatisticsCheck, has_images_too
+from evaluation.scoring.references import ReferenceFacts, SavedReference
 
 WIDE = 200  # columns, where no terminal says how many there are: labels are never cut
 
@@ -105,15 +107,40 @@ def print_admission(found: Admission) -> None:
     say(f"{'passed' if found.passed else 'failed'}, {found.count} images on each side")
 
 
+def tell_statistics(
+    path: Path, reference: ImageStream | SavedReference, found: StatisticsCheck | None
+) -> None:
+    """Say whether statistics that lie beside reference images are those of the images."""
+    if isinstance(reference, SavedReference) or not has_images_too(path):
+        return
+    what = f"reference: mu and sigma in {path.name}"
+    if found is None:
+        warn(f"{what} are of another extractor: not compared with the images beside them")
+        return
+    distance = (
+        f"Fréchet distance {found.distance:.3g}, {100 * found.relative:.2g}% of the trace of "
+        f"sigma; up to {TOLERANCE:.2%} is taken for rounding"
+    )
+    if found.agree:
+        say(f"{what} are those of the images beside them ({distance})")
+        return
+    warn(
+        f"{what} are not those of the images beside them ({distance}); every metric is measured "
+        "against the images: `reference import` keeps the statistics to measure against them"
+    )
+
+
 def result_record(result: EvaluationResult, protocol: Protocol) -> dict[str, Any]:
     """Return a result as plain JSON values."""
+    found = result.statistics
     return {
         "fingerprint": result.fingerprint,
         "protocol": protocol.to_record(),
         "metrics": {
-            name: {"label": result.labels[name], **found.to_record()}
-            for name, found in result.values.items()
+            name: {"label": result.labels[name], **value.to_record()}
+            for name, value in result.values.items()
         },
+        **({} if found is None else {"reference_statistics": found.to_record()}),
     }
 
 

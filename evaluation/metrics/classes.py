@@ -65,7 +65,7 @@ def class_divergence(
     Source of the bias: Miller, 1955, "Note on the bias of information estimates".
 
     Raises:
-        ValueError: if the logits are no finite (N, K) and (M, K).
+        ValueError: if the logits are not finite (N, K) and (M, K).
     """
     counts = class_counts(generated_logits, reference_logits)
     if min(counts.generated.sum(), counts.reference.sum()) == 0:
@@ -143,7 +143,7 @@ def missing_classes(
     There is no interval: resampling cannot show a class that was never drawn.
 
     Raises:
-        ValueError: if the logits are no finite (N, K) and (M, K).
+        ValueError: if the logits are not finite (N, K) and (M, K).
     """
     counts = class_counts(generated_logits, reference_logits)
     n, m = int(counts.generated.sum()), int(counts.reference.sum())
@@ -173,7 +173,7 @@ def mode_count(generated_logits: Features) -> MetricResult:
     variational learning", stacked MNIST.
 
     Raises:
-        ValueError: if the logits are no finite (N, K).
+        ValueError: if the logits are not finite (N, K).
     """
     logits = as_rows(generated_logits)
     counts = _count(logits)
@@ -210,7 +210,7 @@ def per_class_frechet(
     Deviation: predicted in place of given classes, so that unlabelled images have it too.
 
     Raises:
-        ValueError: if features and logits are no finite arrays that fit together.
+        ValueError: if features and logits are not finite arrays that fit together.
     """
     x, y = as_row_pair(generated_features, reference_features)
     logits = as_row_pair(generated_logits, reference_logits)
@@ -277,7 +277,7 @@ def class_counts(generated_logits: Features, reference_logits: Features) -> Clas
     """Return images by predicted class of both sets, from logits (N, K) and (M, K).
 
     Raises:
-        ValueError: if the logits are no finite (N, K) and (M, K).
+        ValueError: if the logits are not finite (N, K) and (M, K).
     """
     generated, reference = as_row_pair(generated_logits, reference_logits)
     return ClassCounts(generated=_count(generated), reference=_count(reference))

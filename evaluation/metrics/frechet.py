@@ -18,7 +18,7 @@ LARGEST_SECOND_ORDER = 3.0  # of the bias, in standard errors; the third is abou
 
 @dataclass(frozen=True, eq=False)
 class ReferenceGaussian:
-    """The real images' Gaussian, ready to be measured against: all of it that costs is done once.
+    """The real images' Gaussian, with everything expensive computed once.
 
     ``factor``: F of shape (D, R), float64, with F Fᵀ equal to the covariance and R its rank.
     ``trace``: of the covariance. ``count``: images behind it; 0 if that is not known.
@@ -40,7 +40,7 @@ def reference_gaussian(features: Features) -> ReferenceGaussian:
     """Return the Gaussian fitted to ``features``, (N, D) float32 or float64.
 
     Raises:
-        ValueError: if they are no finite (N, D) with N of at least 2.
+        ValueError: if they are not finite (N, D) with N of at least 2.
     """
     return gaussian_from_moments(Moments.from_features(features))
 
@@ -74,6 +74,12 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     if a.rows is not None and b.rows is None:
         a, b = b, a
     return _distance(b, gaussian_from_moments(a.to(b.mean.device)))
+
+
+def gaussian_distance(a: ReferenceGaussian, b: ReferenceGaussian) -> float:
+    """Return the squared Fréchet distance of two Gaussians of equal dimension; see above."""
+    shift = ((a.mean - b.mean) ** 2).sum()
+    return float(shift) + a.trace + b.trace - 2 * _nuclear_norm(a.factor.T @ b.factor)
 
 
 def _distance(generated: Moments, reference: ReferenceGaussian) -> float:
@@ -117,7 +123,7 @@ def _product_eigenvalues(factor: Tensor, covariance: Tensor) -> np.ndarray:
 
 
 def _eigenvalues(matrix: np.ndarray) -> np.ndarray:
-    """Return those of a symmetric ``matrix``, ascending, from its upper triangle; spoils it."""
+    """Return those of a symmetric ``matrix``, ascending, from its upper half; overwrites it."""
     found: np.ndarray = eigvalsh(matrix, lower=False, overwrite_a=True)
     return found
 
@@ -125,7 +131,7 @@ def _eigenvalues(matrix: np.ndarray) -> np.ndarray:
 def covariance_factor(moments: Moments) -> Tensor:
     """Return F (D, R), float64, with F Fᵀ equal to the covariance and R its rank, if not more.
 
-    It is the lower triangle of Cholesky if the covariance has full rank. Exact nulls are left
+    It is the lower triangle of Cholesky if the covariance has full rank. Exact zeros are left
     out, not lifted by an epsilon, which would change the distance: features without variance
     first, then directions without any after the features are brought to equal variance.
     """
@@ -180,7 +186,7 @@ def measure_frechet(
     parts of the work and may raise to end it.
 
     Raises:
-        ValueError: if the features are no finite (N, D).
+        ValueError: if the features are not finite (N, D).
     """
     x, reference = _on_one_device(generated, reference)
     count, dim = x.shape
@@ -285,7 +291,7 @@ def measure_frechet_infinity(
     for all points instead of one for each.
 
     Raises:
-        ValueError: if the features are no finite (N, D) or there are fewer than two points.
+        ValueError: if the features are not finite (N, D) or there are fewer than two points.
     """
     x, reference = _on_one_device(generated, reference)
     count, dim = x.shape

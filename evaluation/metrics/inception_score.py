@@ -44,7 +44,7 @@ def inception_score(
     ten, because the score falls with the size of a split.
 
     Raises:
-        ValueError: if they are no finite (N, K), or no probabilities.
+        ValueError: if they are not finite (N, K), or are not probabilities.
     """
     p = as_rows(probabilities)
     for part in p.split(CHUNK):
@@ -62,7 +62,7 @@ def inception_score_from_logits(
     """Return the same from ``logits``, (N, K), of which the softmax are the probabilities.
 
     Raises:
-        ValueError: if the logits are no finite (N, K).
+        ValueError: if the logits are not finite (N, K).
     """
     return _score(as_rows(logits), _from_logits, splits=splits, seed=seed, level=level)
 

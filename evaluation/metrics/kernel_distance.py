@@ -24,13 +24,13 @@ def kernel_distance(
 
     The kernel is (gamma ⟨x, y⟩ + coef0)^degree. The estimate may be negative. It is already
     unbiased, so ``corrected`` equals ``value``. The interval counts the sampling error of
-    both sets and includes the second-order term, which rules when the sets are alike.
+    both sets and includes the second-order term, which dominates when the sets are alike.
     ``keep_going`` is called between the parts of the work and may raise to end it.
 
     Source: Bińkowski et al., 2018, "Demystifying MMD GANs"; all pairs instead of 100 subsets.
 
     Raises:
-        ValueError: if the features are no finite (M, D) and (N, D).
+        ValueError: if the features are not finite (M, D) and (N, D).
     """
     kernel = Kernel(degree=degree, gamma=gamma, coef0=coef0)
     return measure_pairs(real, generated, kernel=kernel, level=level, keep_going=keep_going)["kd"]
@@ -57,7 +57,7 @@ def subset_kernel_distance(
     Source: Bińkowski et al., 2018, "Demystifying MMD GANs", section 4.
 
     Raises:
-        ValueError: if the features are no finite (M, D) and (N, D).
+        ValueError: if the features are not finite (M, D) and (N, D).
     """
     x, y = as_row_pair(generated, real)
     if min(len(x), len(y)) < max(subset_size, 2):
@@ -75,7 +75,7 @@ def subset_kernel_distance(
         values[subset] = _squared_mmd(_rows(x, chosen_x), _rows(y, chosen_y), kernel)
     return MetricResult(
         value=float(values.mean()),
-        reason="no interval: the spread over subsets is no standard error",
+        reason="no interval: the spread over subsets is not a standard error",
         details={"subset_sd": float(values.std())},
     )
 

@@ -55,7 +55,7 @@ def ct_score(
     generative models", eq. 5; cells by k-means with a seed, features by principal components.
 
     Raises:
-        ValueError: if the features are no finite sets of equal width.
+        ValueError: if the features are not finite sets of equal width.
     """
     t, p, q = _projected([train, test, generated], components)
     if len(t) < cells:

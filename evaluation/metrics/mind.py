@@ -30,7 +30,7 @@ def mind(
     torch-fidelity takes a random part of the larger one.
 
     Raises:
-        ValueError: if the features are no finite (M, D) and (N, D).
+        ValueError: if the features are not finite (M, D) and (N, D).
     """
     y, x = as_row_pair(real, generated)
     if min(len(x), len(y)) == 0:

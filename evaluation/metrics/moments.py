@@ -50,7 +50,7 @@ class Moments:
         """Return the moments of ``features``, (N, D), float32 or float64, one row per image.
 
         Raises:
-            ValueError: if they are no finite (N, D) with N of at least 2.
+            ValueError: if they are not finite (N, D) with N of at least 2.
         """
         x = as_rows(features)
         if len(x) < 2:

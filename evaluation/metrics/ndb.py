@@ -37,7 +37,7 @@ def ndb(
     used, where their code takes a random sixth of more than 1000, and one start of k-means.
 
     Raises:
-        ValueError: if the features are no finite (M, D) and (N, D), or there is no bin.
+        ValueError: if the features are not finite (M, D) and (N, D), or there is no bin.
     """
     if bins < 1:
         raise ValueError(f"expected at least 1 bin, got {bins}")

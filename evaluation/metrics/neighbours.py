@@ -73,7 +73,7 @@ def neighbour_metrics(
     generative models", eq. 3-4; Alaa et al., 2022, "How faithful is your synthetic data?".
 
     Raises:
-        ValueError: if the features are no finite (M, D) and (N, D), or k is less than 1.
+        ValueError: if the features are not finite (M, D) and (N, D), or k is less than 1.
     """
     neighbours = Neighbours(k=k, strict=strict, normalise=normalise, draws=draws, seed=seed)
     return NeighbourMetrics(

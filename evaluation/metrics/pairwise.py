@@ -81,7 +81,7 @@ def measure_pairs(
     your synthetic data?".
 
     Raises:
-        ValueError: if the features are no finite (M, D) and (N, D).
+        ValueError: if the features are not finite (M, D) and (N, D).
     """
     sets = _of_one_type(generated, real, *(() if train is None else (train,)))
     normalise = neighbours is not None and neighbours.normalise

@@ -32,7 +32,7 @@ def psnr(
     where all come back exactly the mean is undefined. The interval is normal, over images.
 
     Raises:
-        ValueError: if the two are no uint8 images of one shape.
+        ValueError: if the two are not uint8 images of one shape.
     """
     errors = [
         ((x - y) ** 2).mean((1, 2, 3)) for x, y in _pairs(originals, reconstructions, keep_going)
@@ -61,7 +61,7 @@ def ssim(
     window of 11 x 11. The interval is normal, over images.
 
     Raises:
-        ValueError: if the two are no uint8 images of one shape.
+        ValueError: if the two are not uint8 images of one shape.
     """
     _check(originals, reconstructions)
     height, width = originals.shape[2:]

@@ -45,7 +45,7 @@ def sliced_wasserstein(
     Source: Bonneel et al., 2015, "Sliced and Radon Wasserstein barycenters of measures".
 
     Raises:
-        ValueError: if the features are no finite (M, D) and (N, D), or the order is below 1.
+        ValueError: if the features are not finite (M, D) and (N, D), or the order is below 1.
     """
     if order < 1:
         raise ValueError(f"expected an order of at least 1, got {order}")

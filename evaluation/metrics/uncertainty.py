@@ -165,7 +165,7 @@ def as_row_pair(first: Features, second: Features) -> tuple[Tensor, Tensor]:
     """Return both sets as (N, D) and (M, D), float32 or float64, on the device of the first.
 
     Raises:
-        ValueError: if one is no finite (N, D) set or their widths differ.
+        ValueError: if one is not a finite (N, D) set or their widths differ.
     """
     x = as_rows(first)
     y = as_rows(second, device=x.device)
@@ -188,7 +188,7 @@ def as_feature_pair(generated: Features, reference: Features) -> tuple[Tensor, T
     """Return both sets as float64 (N, D) and (M, D) on the device of the generated ones.
 
     Raises:
-        ValueError: if one is no finite (N, D) set or their widths differ.
+        ValueError: if one is not a finite (N, D) set or their widths differ.
     """
     first, second = as_row_pair(generated, reference)
     return first.double(), second.double()

@@ -38,7 +38,7 @@ def vendi_score(
     learning", eq. 1, of order 1.
 
     Raises:
-        ValueError: if the features are no finite (N, D).
+        ValueError: if the features are not finite (N, D).
     """
     x = as_rows(features)
     count, dim = x.shape

@@ -20,7 +20,7 @@ def training_copy(train: Pixels, count: int, *, seed: int) -> Pixels:
     Which ones is ``copied_indices``.
 
     Raises:
-        ValueError: if there are fewer, or they are no uint8 (N, 1 or 3, H, W).
+        ValueError: if there are fewer, or they are not uint8 (N, 1 or 3, H, W).
     """
     _check(train)
     copies: Pixels = train[copied_indices(len(train), count, seed=seed)]
@@ -53,7 +53,7 @@ def blurred(images: Pixels, *, sigma: float | None = None) -> Pixels:
     go on beyond their borders mirrored; computed in float64, then rounded half up.
 
     Raises:
-        ValueError: if sigma is negative, or the images are no uint8 (N, 1 or 3, H, W).
+        ValueError: if sigma is negative, or the images are not uint8 (N, 1 or 3, H, W).
     """
     _check(images)
     if sigma is None:

@@ -30,6 +30,7 @@ from evaluation.scoring.checks import (
     check_split,
 )
 from evaluation.scoring.measures import Scored, all_finite, averaged, measure
+from evaluation.scoring.published import StatisticsCheck, check_statistics
 from evaluation.scoring.references import SavedReference, gaussian_of, gaussian_tensors
 
 __all__ = [
@@ -49,11 +50,16 @@ Real = ImageStream | SavedReference
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """The value of every metric of the protocol, in the protocol's order, and its fingerprint."""
+    """The value of every metric of the protocol, in the protocol's order, and its fingerprint.
+
+    statistics: how far those published beside the reference images are from the images' own; None
+        if there are none, or none of this extractor.
+    """
 
     values: Mapping[str, MetricResult]
     fingerprint: str
     labels: Mapping[str, str]  # the only names under which the values may be shown
+    statistics: StatisticsCheck | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ def evaluate_images(
     *,
     extractor: Extractor,
     held_out: ImageSet | None = None,
+    published: SavedReference | None = None,  # statistics to check the reference images with
     batch_size: int | None = None,  # None = the extractor's own
     on_progress: Callable[[str, float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -136,7 +143,16 @@ def evaluate_images(
         values={name: values[name] for name in protocol.metrics},
         fingerprint=protocol.fingerprint(),
         labels={name: protocol.label(name) for name in protocol.metrics},
+        statistics=_check_published(views, published),
     )
+
+
+def _check_published(
+    views: list[Scored], published: SavedReference | None
+) -> StatisticsCheck | None:
+    if published is None or len(views) > 1:  # one Gaussian is not that of several networks
+        return None
+    return check_statistics(published, views[0].gaussian())
 
 
 def _as_stream(images: ImageSet, name: str) -> ImageStream:
@@ -290,7 +306,7 @@ def _measure(work: _Work, views: list[Scored], name: str) -> dict[str, MetricRes
 
 
 def _pairs(work: _Work) -> tuple[np.ndarray, np.ndarray] | MetricResult:
-    """Return originals and reconstructions, or why they are none."""
+    """Return originals and reconstructions, or why there are none."""
     count = work.protocol.reference.count
     if isinstance(work.real, SavedReference) or not (
         work.fake.count == work.protocol.num_images == count

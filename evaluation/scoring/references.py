@@ -107,7 +107,7 @@ def build_reference(
     """Save the features of all images, and what is computed from them once, under a name.
 
     Raises:
-        SavedReferenceError: if the name is none, is taken, or the images are fewer than two.
+        SavedReferenceError: if the name is invalid or taken, or there are fewer than two images.
         ImageError: if the images cannot be read.
         Stopped: if ``should_stop()`` turned true; nothing is left behind.
     """
@@ -162,8 +162,8 @@ def import_statistics(
     the file are ignored. Nothing is unpickled.
 
     Raises:
-        SavedReferenceError: if they are no finite mean and covariance of that extractor's width, or
-            the name is none or taken.
+        SavedReferenceError: if they are not a finite mean and covariance of that extractor's
+            width, or the name is invalid or taken.
         ValueError: if there is no such extractor.
     """
     place = _path(folder, name)
@@ -192,7 +192,7 @@ def read_statistics(
     """Return the mean and covariance of a published file as a reference that is not saved.
 
     Raises:
-        SavedReferenceError: if they are no finite mean and covariance of that extractor's width.
+        SavedReferenceError: if they are not a finite mean and covariance of that extractor's width.
         ValueError: if there is no such extractor.
     """
     spec = get_extractor(extractor_name)

@@ -97,12 +97,12 @@ def needs_a_worker(experiment: Experiment) -> bool:
 
 
 def report(experiment: Experiment, console: Console, json_file: Path | None) -> bool:
-    """Print the boards and what failed, write all rows, return whether every job completed."""
+    """Write all rows, print the boards and what failed, return whether every job completed."""
     boards = [rank(protocol, experiment=experiment) for protocol in experiment.protocols.all()]
-    for board in boards:
-        console.print(board_table(board))
     if json_file is not None:
         write_json(json_file, [row for board in boards for row in export.rows(board)])
+    for board in boards:
+        console.print(board_table(board))
     jobs = ExperimentJobs.of(experiment)
     for job in (unfinished := _unfinished(jobs.all)):
         console.print(f"[red]{escape(f'{job}: {job.status}: {job.reason}')}[/]")
@@ -117,7 +117,8 @@ def _unfinished(jobs: Sequence[Job]) -> list[Job]:
 
 def write_json(path: Path, rows: list[dict[str, Any]]) -> None:
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    temporary.write_text(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
 

@@ -180,7 +180,7 @@ def test_a_missing_file_is_an_error_and_no_traceback(files: Path, capsys: Output
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("nonsense", "{path} is no JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("nonsense", "{path} is not JSON: Expecting value: line 1 column 1 (char 0)"),
         ("[]", "{path} holds no protocol: record: expected an object, got []"),
         ("{}", "{path} holds no protocol: reference: missing"),
     ],

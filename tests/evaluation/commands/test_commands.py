@@ -1,6 +1,7 @@
 """What ``python -m evaluation`` reads, keeps and makes besides a score of two files."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from PIL import Image
 
 from evaluation.__main__ import main
 from evaluation.features import classifier_training
-from evaluation.features.classifier import LabelledImages, TrainedClassifier
+from evaluation.features.base import extract
+from evaluation.features.classifier import ClassifierExtractor, LabelledImages, TrainedClassifier
 from evaluation.imagesets.in_memory import write_npz
 from evaluation.protocols.presets import PRESETS
 from evaluation.protocols.record import Protocol
@@ -171,6 +173,110 @@ def test_published_statistics_are_a_reference_for_the_frechet_distance_alone(
     assert list(found["metrics"]) == ["fd"]
     assert main([*command, "--metrics", "kd"]) == 2
     assert "metrics.kd: needs reference images, not their statistics" in capsys.readouterr().err
+
+
+@pytest.fixture
+def both(files: Path, trained: TrainedClassifier, digits: Digits) -> Callable[..., list[str]]:
+    """Return what writes both.npz, images and statistics as ADM has them, and a command."""
+
+    def write(seen: slice = slice(None), *, noise: float = 0.0) -> list[str]:
+        pixels, rng = digits[0].pixels, np.random.default_rng(0)
+        found = extract(ClassifierExtractor(trained.folder), pixels[seen]).features.numpy()
+        found = found * (1 + noise * rng.normal(size=found.shape))
+        mean, covariance = found.mean(0), np.cov(found, rowvar=False)
+        np.savez(
+            files / "both.npz",
+            arr_0=pixels.transpose(0, 2, 3, 1),
+            mu=mean,
+            sigma=covariance,
+            mu_s=np.zeros(7),
+            sigma_s=np.eye(7),
+        )
+        command = ["score", str(files / "test.npz"), "--reference", str(files / "both.npz")]
+        return [*command, "--extractor", "dataset-classifier", "--weights", str(trained.folder)]
+
+    return write
+
+
+def test_images_beside_statistics_are_measured_against(
+    files: Path, both: Callable[..., list[str]], capsys: Output
+) -> None:
+    command, out = both(), files / "out.json"
+    of_images = [word.replace("both.npz", "train.npz") for word in command]
+
+    assert main([*command, "--json", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert main([*of_images, "--json", str(files / "images.json")]) == 0
+
+    record, expected = (json.loads(path.read_text()) for path in (out, files / "images.json"))
+    statistics = record.pop("reference_statistics")
+    expected["protocol"]["dataset"] = "both.npz"
+    assert record == expected
+    assert {"kd", "precision"} <= record["metrics"].keys()
+    assert statistics["agree"] is True and statistics["relative"] < 1e-6
+    assert "mu and sigma in both.npz are those of the images beside them" in printed.out
+    assert printed.err == ""
+
+
+def test_statistics_of_other_images_are_told_from_rounding(
+    files: Path, both: Callable[..., list[str]], capsys: Output
+) -> None:
+    out = files / "out.json"
+
+    assert main([*both(noise=1e-3), "--metrics", "fd", "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["reference_statistics"]["agree"] is True
+    assert capsys.readouterr().err == ""
+    assert main([*both(slice(650)), "--metrics", "fd", "--json", str(out)]) == 0
+
+    record = json.loads(out.read_text())
+    found = record["reference_statistics"]
+    assert found["agree"] is False
+    assert found["relative"] > 10 * found["tolerance"]
+    warning = capsys.readouterr().err
+    assert "mu and sigma in both.npz are not those of the images beside them" in warning
+    assert f"Fréchet distance {found['distance']:.3g}" in warning
+    imported = ["reference", "import", str(files / "both.npz"), "--name", "published"]
+    assert main([*imported, "--extractor", "dataset-classifier"]) == 0
+    assert main(["reference", "list", "--json"]) == 0
+    assert f'"digest": "{found["digest"]}"' in capsys.readouterr().out
+
+
+def test_a_protocol_of_statistics_is_still_scored_against_them(
+    files: Path, both: Callable[..., list[str]], capsys: Output
+) -> None:
+    command, a, b = both(slice(650)), files / "a.json", files / "b.json"
+    with np.load(files / "both.npz") as arrays:
+        np.savez(files / "alone.npz", mu=arrays["mu"], sigma=arrays["sigma"])
+    alone = [word.replace("both.npz", "alone.npz") for word in command]
+
+    assert main([*alone, "--json", str(a)]) == 0
+    assert main([*command, "--protocol", str(a), "--json", str(b)]) == 0
+
+    assert a.read_text() == b.read_text()
+    assert capsys.readouterr().err == ""
+
+
+def test_statistics_of_another_extractor_do_not_stand_in_the_way(
+    files: Path, both: Callable[..., list[str]], capsys: Output
+) -> None:
+    both()
+    command = score(files, "test.npz", "--metrics", "fd", "--json", str(files / "out.json"))
+
+    assert main([word.replace("train.npz", "both.npz") for word in command]) == 0
+
+    assert "reference_statistics" not in json.loads((files / "out.json").read_text())
+    assert "mu and sigma in both.npz are of another extractor" in capsys.readouterr().err
+
+
+def test_images_beside_statistics_can_be_saved_as_a_reference(
+    files: Path, both: Callable[..., list[str]], capsys: Output
+) -> None:
+    command = both()
+    build = ["reference", "build", str(files / "both.npz"), "--name", "both", *command[4:]]
+
+    assert main(build) == 0
+
+    assert "mu and sigma in both.npz are those of the images" in capsys.readouterr().out
 
 
 def test_a_saved_reference_scores_as_its_images_do(files: Path, capsys: Output) -> None:

@@ -12,6 +12,7 @@ from evaluation.metrics.frechet import (
     covariance_factor,
     extrapolated,
     frechet_distance,
+    gaussian_distance,
     gaussian_from_moments,
     jackknifed,
     measure_frechet,
@@ -54,6 +55,17 @@ def test_a_set_has_no_distance_from_itself(count: int, dim: int) -> None:
 
     assert distance(x, x) == pytest.approx(0, abs=1e-8 * total_variance(x))
     assert measured(x, x).value == pytest.approx(0, abs=1e-8 * total_variance(x))
+
+
+@pytest.mark.parametrize("counts", [(500, 400), (20, 500), (500, 20), (20, 30)])
+def test_two_gaussians_of_any_rank_are_as_far_apart_as_their_moments(
+    counts: tuple[int, int],
+) -> None:
+    x, y = (features(count, 48, seed=count, shift=count / 500) for count in counts)
+
+    found = gaussian_distance(reference_gaussian(x), reference_gaussian(y))
+
+    assert found == pytest.approx(distance(x, y), rel=1e-9)
 
 
 SIZES = st.tuples(st.integers(2, 40), st.integers(2, 40), st.integers(1, 20))

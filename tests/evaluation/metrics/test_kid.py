@@ -95,7 +95,7 @@ def test_the_mean_over_subsets_is_that_of_torch_fidelity(count: int, dim: int) -
     assert spread == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-3)
     assert result.standard_error is None
     assert result.interval is None
-    assert result.reason == "no interval: the spread over subsets is no standard error"
+    assert result.reason == "no interval: the spread over subsets is not a standard error"
 
 
 def test_sets_smaller_than_a_subset_have_no_distance_over_subsets() -> None:

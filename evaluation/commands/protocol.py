@@ -1,0 +1,134 @@
+"""The command `protocol`, and the protocol that the options of a command describe."""
+
+import argparse
+from pathlib import Path
+
+from evaluation.commands.admit import admission
+from evaluation.commands.inputs import (
+    CommandError,
+    open_held_out,
+    open_reference,
+    prepare_extractor,
+)
+from evaluation.commands.report import print_record, progress, write_json
+from evaluation.features.base import Extractor
+from evaluation.imagesets.opening import ImageStream
+from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
+from evaluation.protocols.extractor_specs import INCEPTION
+from evaluation.protocols.presets import Preset, get_preset
+from evaluation.protocols.record import LOSSLESS, LOSSY_ACCEPTED, Protocol
+from evaluation.scoring.references import SavedReference
+
+
+def protocol(options: argparse.Namespace) -> int:
+    """Make a protocol with what it needs, and print or write it."""
+    preset = chosen_preset(options)
+    name = chosen_extractor(options, preset)
+    reference, held_out = open_reference(options, name), open_held_out(options)
+    with progress() as bars:
+        prepared = prepare_extractor(name, options, reference, bars, keep=True)
+        protocol = described_protocol(options, preset, prepared.extractor, reference, held_out)
+        facts = dict(prepared.facts)
+        if options.admission_images:
+            facts["admission"] = admission(
+                prepared, reference, options.admission_images, bars
+            ).to_record()
+    record = {
+        "fingerprint": protocol.fingerprint(),
+        "protocol": protocol.to_record(),
+        "weights": None if prepared.weights is None else str(prepared.weights),
+        "facts": facts,
+    }
+    if options.json:
+        write_json(options.json, record)
+    else:
+        print_record(record, as_json=True)
+    return 0
+
+
+def chosen_preset(options: argparse.Namespace) -> Preset | None:
+    """Return the preset that was asked for; what a protocol or a preset decides is refused."""
+    if getattr(options, "protocol", None):
+        for name in ("preset", "metrics", "num_images"):
+            _refuse_both(options, "protocol", name)
+    if options.preset is None:
+        return None
+    _refuse_both(options, "preset", "extractor")
+    return get_preset(options.preset)
+
+
+def _refuse_both(options: argparse.Namespace, one: str, other: str) -> None:
+    if getattr(options, other):
+        raise CommandError(f"expected --{one} or --{other.replace('_', '-')}, got both")
+
+
+def chosen_extractor(options: argparse.Namespace, preset: Preset | None) -> str:
+    """Return the name of the extractor that was asked for, Inception if none was."""
+    return preset.extractor if preset else options.extractor or INCEPTION
+
+
+def described_protocol(
+    options: argparse.Namespace,
+    preset: Preset | None,
+    extractor: Extractor,
+    reference: ImageStream | SavedReference,
+    held_out: ImageStream | None,
+    generated: ImageStream | None = None,
+) -> Protocol:
+    """Return the protocol that the options describe."""
+    count = options.num_images or (preset.num_images if preset else None)
+    if count is None and preset is None and generated is not None:
+        count = generated.count
+    return build_protocol(
+        _facts(options, reference, held_out, generated),
+        extractor=extractor.name,
+        weights_sha256=extractor.weights_sha256,
+        recipe=extractor.recipe,
+        dim=extractor.dim,
+        metrics=options.metrics or (preset.metrics if preset else None),
+        num_images=count,
+        reference_split=_reference_split(options),
+        lossy=LOSSY_ACCEPTED if getattr(options, "allow_lossy", False) else LOSSLESS,
+    )
+
+
+def _facts(
+    options: argparse.Namespace,
+    reference: ImageStream | SavedReference,
+    held_out: ImageStream | None,
+    generated: ImageStream | None,
+) -> DatasetFacts:
+    """Return what a protocol needs to know of the real images."""
+    facts = _split(reference)
+    shape = reference.facts.shape if isinstance(reference, SavedReference) else reference.shape
+    which = "reference"
+    if shape is None and generated is not None:  # published statistics do not say
+        which, shape = "generated", generated.shape
+    if shape is None:
+        raise CommandError("the reference is published statistics: a protocol needs images")
+    if shape[1] != shape[2]:
+        raise CommandError(
+            f"{which}: images of {shape[2]}x{shape[1]} pixels; expected square ones: crop or resize "
+            "them first, as a protocol has one resolution"
+        )
+    splits = {_reference_split(options): facts}
+    if held_out is not None:
+        splits["test"] = _split(held_out)
+    return DatasetFacts(
+        slug=Path(options.reference).name,
+        resolution=shape[1],
+        channels=shape[0],
+        splits=splits,
+    )
+
+
+def _reference_split(options: argparse.Namespace) -> str:
+    """Return the reference's name; "test" is the held-out split's where there is one."""
+    is_test = options.reference_part == "test" and options.held_out is not None
+    return "reference" if is_test else str(options.reference_part)
+
+
+def _split(images: ImageStream | SavedReference) -> SplitFacts:
+    if isinstance(images, SavedReference):
+        return SplitFacts(images.facts.digest, images.facts.count, images.facts.kind)
+    return SplitFacts(images.digest(), len(images.digests()))
