@@ -110,7 +110,14 @@ def test_no_code_of_ours_can_unpickle() -> None:
 
 
 SECRET_READERS = {"envsecret", "envaddress"}
-READERS = SECRET_READERS | {"envbool", "envint", "envlist", "envrate", "os.environ.get"}
+READERS = SECRET_READERS | {
+    "envbool",
+    "envint",
+    "envlist",
+    "envprefix",
+    "envrate",
+    "os.environ.get",
+}
 
 
 def settings_read() -> dict[str, ast.expr | None]:

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from django.urls import get_script_prefix
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.permissions import SAFE_METHODS
 
@@ -11,6 +12,12 @@ READING = ("401", "404", "429")
 WRITING = ("400", "401", "403", "404", "413", "415", "429")
 MAY_SUBMIT = "Submitters and admins may do this."
 MAY_CHANGE = "Who submitted the experiment and admins may do this."
+
+
+def name_the_server(result: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """Return the description with the prefix of all its addresses, where the site has one."""
+    prefix = get_script_prefix().removesuffix("/")
+    return result | ({"servers": [{"url": prefix}]} if prefix else {})
 
 
 class ApiSchema(AutoSchema):

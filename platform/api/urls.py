@@ -17,6 +17,7 @@ from api.views import (
 app_name = "api"
 
 router = DefaultRouter()
+router.include_format_suffixes = False  # `?format=csv` asks for another one
 router.register("datasets", DatasetViewSet, basename="dataset")
 router.register("protocols", ProtocolViewSet, basename="protocol")
 router.register("experiments", ExperimentViewSet, basename="experiment")
@@ -25,8 +26,12 @@ router.register("samplesets", SampleSetViewSet, basename="sampleset")
 router.register("evaluations", EvaluationViewSet, basename="evaluation")
 router.register("leaderboards", LeaderboardViewSet, basename="leaderboard")
 
+docs = SpectacularSwaggerSplitView.as_view(
+    url_name="api:schema",
+    http_method_names=["get", "head"],  # its template has nothing to say to OPTIONS
+)
 urlpatterns: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
+    path("docs/", docs, name="docs"),
     *router.urls,
 ]

@@ -12,6 +12,7 @@ import dj_database_url
 from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
+from django.urls import reverse
 
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parents[2]
@@ -45,6 +46,16 @@ def envrate(name: str, default: str) -> str:
         raise ImproperlyConfigured(
             f"Unexpected value {name}={text}, use a number per second, minute, hour or day such as "
             f"{default}, or nothing for no limit"
+        )
+    return text
+
+
+def envprefix(name: str, default: str) -> str:
+    text = os.environ.get(name, default).strip()
+    if text and not re.fullmatch(r"(/[A-Za-z0-9._~-]*[A-Za-z0-9_~-])+", text):
+        raise ImproperlyConfigured(
+            f"Unexpected value {name}={text}, use the beginning of the site's addresses such as "
+            "/trilemma, or nothing"
         )
     return text
 
@@ -108,6 +119,8 @@ DEBUG = envbool("DEBUG", False)
 SECRET_KEY = secret_key()
 ALLOWED_HOSTS = envlist("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = envlist("CSRF_TRUSTED_ORIGINS", "")
+URL_PREFIX = envprefix("URL_PREFIX", "")  # all addresses begin so, behind a proxy
+FORCE_SCRIPT_NAME = URL_PREFIX or None  # None: what the server says
 PUBLIC_READ = envbool("PUBLIC_READ", True)  # pages and API readable without an account
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")  # reads /metrics; empty = staff alone
 
@@ -130,7 +143,9 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = HSTS_SECONDS if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUST_PROXY else None
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
-SECURE_REDIRECT_EXEMPT = ["^health/$"]  # asked by a container's own health check
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = URL_PREFIX or "/"  # its neighbours have cookies, too
+# Asked by a container's own health check.
+SECURE_REDIRECT_EXEMPT = [f"^{re.escape(f'{URL_PREFIX}/health/'[1:])}$"]
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes of any body; nothing is uploaded to the site
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.ReportFilter"
@@ -231,18 +246,21 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 
-STATIC_URL = "static/"
+STATIC_URL = "/static/"  # under the prefix
+MEDIA_URL = "/media/"  # nothing is there, but Django wants it to be somewhere else
 STATIC_ROOT = DATA_DIR / "static"
 STATIC_ROOT.mkdir(exist_ok=True)  # empty is fine: finders serve what is not collected
 _plotly = find_spec("plotly")
 if _plotly is None or _plotly.origin is None:
     raise ImproperlyConfigured("plotly is not installed; install the project's dependencies")
 STATICFILES_DIRS = [("plotly", Path(_plotly.origin).parent / "package_data")]
+WHITENOISE_STATIC_PREFIX = STATIC_URL  # what comes after the prefix
 WHITENOISE_USE_FINDERS = True  # no collectstatic needed for a first start
 WHITENOISE_KEEP_ONLY_HASHED_FILES = False
 
 # --- Files ----------------------------------------------------------------------------------
 STORAGES = dict(global_settings.STORAGES)
+STORAGES["staticfiles"] = {"BACKEND": "config.static_files.PrefixedStaticFilesStorage"}
 if S3_BUCKET := os.environ.get("S3_BUCKET", ""):  # files are kept there; empty = in DATA_DIR
     if not all(map(find_spec, ("storages", "boto3"))):
         raise ImproperlyConfigured("S3_BUCKET needs the s3 extra: pip install -e '.[s3]'")
@@ -308,6 +326,10 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["accounts.permissions.ReadOrSubmit"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "api.schema.name_the_server",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -316,7 +338,7 @@ SPECTACULAR_SETTINGS = {
 UNFOLD = {
     "SITE_TITLE": "Trilemma",
     "SITE_HEADER": "Trilemma",
-    "SITE_URL": "/",
+    "SITE_URL": lambda request: reverse("home"),
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("web/mark.svg")}
     ],

@@ -6,7 +6,6 @@ text that was typed goes through `experiments.specification`, and what is wrong 
 field.
 """
 
-import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from accounts.models import User
 from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Experiment
+from experiments.plain import read_sampler, read_seeds
 from experiments.specification import MAX_ENTRIES, SpecificationError, read_experiment
 from generators.specs import registry
 from generators.specs.algorithms import PRESETS, AlgorithmSpec, Family
@@ -218,37 +218,6 @@ def sampler_words(algorithm: AlgorithmSpec) -> Iterator[str]:
         yield " ".join([name, *(f"{spec.name}={spec.default}" for spec in describe(config))])
 
 
-def read_sampler(line: str) -> dict[str, str]:
-    """Return `ddim steps=50 eta=0` as a mapping; a word that is no `key=value` is its own key."""
-    first, *others = line.split()
-    words = others if "=" not in first else [first, *others]
-    sampler = {} if "=" in first else {"name": first}
-    return sampler | {word.partition("=")[0]: word.partition("=")[2] for word in words}
-
-
-def read_seeds(text: str) -> int | list[int] | str:
-    """Return a count, a list, or the text when it is neither."""
-    words = re.split(r"[\s,]+", text.strip(" ,"))
-    if not all(re.fullmatch(r"[0-9]{1,18}", word) for word in words):
-        return text
-    numbers = [int(word) for word in words]
-    return numbers[0] if re.fullmatch(r"\s*\d+\s*", text) else numbers
-
-
-def read_amount(text: str) -> float | str:
-    """Return a finite number, or the text when it is none."""
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return number if math.isfinite(number) else text
-
-
-def read_count(text: str) -> int | str:
-    """Return a whole number, 0 for nothing, or the text when it is none."""
-    return int(text or "0") if text.isdecimal() or not text else text
-
-
 def new_block(algorithm: str, blocks: Sequence[Block] = (), *, preset: str = "") -> Block:
     """Return a block filled with a preset's values, under a label that is not taken."""
     spec = registry.get_spec(algorithm)
@@ -401,9 +370,9 @@ class Submission:
             "name": typed.get("name", ""),
             "dataset": typed.get("dataset", ""),
             "protocols": typed.get("protocols", []),
-            "budget": {typed.get("budget_unit"): read_amount(typed.get("budget_amount", ""))},
+            "budget": {typed.get("budget_unit"): typed.get("budget_amount", "")},
             "seeds": read_seeds(typed.get("seeds", "")),
-            "memory_gb": read_count(typed.get("memory_gb", "")),
+            "memory_gb": typed.get("memory_gb") or 0,
             "entries": [entry.to_data() for entry in sent],
         }
 

@@ -1,7 +1,11 @@
-"""Plain data that strangers hand in, JSON or YAML: what no database can keep is refused."""
+"""Plain data that strangers hand in, JSON, YAML or typed: what no database can keep is refused."""
 
 import math
+import re
+from collections.abc import Iterable
 from typing import Any
+
+import yaml
 
 MAX_VALUES = 20_000  # a submission of 50 entries has some 3,000
 MAX_DEPTH = 50
@@ -9,6 +13,98 @@ MAX_DEPTH = 50
 
 class PlainDataError(ValueError):
     """Data that cannot be kept; the message says why."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose values are text as they are written, but for nothing at all: null.
+
+    The field that takes a value says what it means. YAML itself reads `1e3` as text, `1:30` as 90,
+    `012` as 10, `no` as false and a fingerprint without letters as a number.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in found if tag.endswith((":null", ":merge"))]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line, name = key.start_mark.line + 1, str(key.value)  # a list's is of nodes: itself
+            if name in lines:
+                first = lines[name]
+                raise PlainDataError(f"line {line}: {name!r} is there already, in line {first}")
+            lines[name] = line
+        return node
+
+
+def read_yaml(text: str) -> Any:
+    """Return what YAML or JSON says, its numbers as text.
+
+    Raises:
+        PlainDataError: if a key is there twice, or it holds what `check_plain` refuses.
+        yaml.YAMLError, ValueError, TypeError: if it is no YAML.
+    """
+    try:
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
+    except RecursionError as error:
+        raise PlainDataError("nested too deeply") from error
+    check_plain(data)
+    return data
+
+
+def distinct(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object's fields.
+
+    Raises:
+        PlainDataError: if one is there twice.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise PlainDataError(f"{key[:100]!r} is there twice")
+        found[key] = value
+    return found
+
+
+def read_number(value: object) -> int | float | None:
+    """Return the finite number that a value is or writes, an int where it is whole; else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and not value.isascii():  # digits of other scripts
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    if not math.isfinite(number):
+        return None
+    if isinstance(value, int):
+        return value  # exact
+    return int(number) if number.is_integer() else number
+
+
+def read_sampler(line: str) -> dict[str, str]:
+    """Return `ddim steps=50 eta=0` as a mapping; a word that is no `key=value` is its own key.
+
+    A key that is there twice has both values, which no field takes.
+    """
+    first, *others = line.split()
+    sampler: dict[str, str] = {}
+    for word in [first if "=" in first else f"name={first}", *others]:
+        key, _, value = word.partition("=")
+        sampler[key] = f"{sampler[key]}, {value}" if key in sampler else value
+    return sampler
+
+
+def read_seeds(text: str) -> int | list[int] | str:
+    """Return a count, a list, or the text when it is neither."""
+    words = re.split(r"[\s,]+", text.strip(" ,"))
+    numbers = [number for word in words if isinstance(number := read_number(word), int)]
+    if len(numbers) < len(words):
+        return text
+    return numbers if len(numbers) > 1 or "," in text else numbers[0]
 
 
 def check_plain(data: Any) -> None:

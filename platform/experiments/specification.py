@@ -3,13 +3,13 @@
 The admin form, the REST interface and YAML files all go through here.
 """
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.models import Dataset, Protocol
 from experiments import controls
+from experiments.plain import read_number
 from generators.specs import registry
 from generators.specs.options import (
     LARGEST_SIDE,
@@ -22,6 +22,8 @@ from generators.specs.options import (
     unknown_fields,
 )
 
+MAX_IMAGES = 10**12
+MAX_SECONDS = 10**9
 MAX_SEEDS = 100
 MAX_ENTRIES = 50
 MAX_SAMPLERS = 20
@@ -90,6 +92,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     of a device (0), "entries": [{"algorithm", "label",
     "preset", "config": {}, "samplers": [{"name", …}]}]}`
 
+    Numbers may come as text: of a form, or of YAML, where `1e3` is one.
     A configuration is the algorithm's defaults, then the preset's values, then those of "config".
 
     Raises:
@@ -184,22 +187,22 @@ def _read_budget(reader: _Reader, budget: object) -> tuple[int | None, float | N
         reader.wrong("budget", f"{wanted}, got {budget!r}"[:300])
         return None, None
     ((unit, amount),) = budget.items()
-    numeric = isinstance(amount, int | float) and not isinstance(amount, bool)
-    numeric = numeric and (isinstance(amount, int) or math.isfinite(amount))
-    if unit == "images" and numeric and amount == int(amount) and 1 <= amount <= 10**12:
-        return int(amount), None
-    if unit == "device_seconds" and numeric and 1 <= amount <= 10**9:
-        return None, float(amount)
+    number = read_number(amount)
+    if unit == "images" and isinstance(number, int) and 1 <= number <= MAX_IMAGES:
+        return number, None
+    if unit == "device_seconds" and number is not None and 1 <= number <= MAX_SECONDS:
+        return None, float(number)
     reader.wrong("budget", f"{wanted}, of at least 1, got {dict(budget)!r}"[:300])
     return None, None
 
 
 def _read_seeds(reader: _Reader, seeds: object) -> list[int]:
-    if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MAX_SEEDS:
-        return list(range(seeds))
+    count = read_number(seeds)
+    if isinstance(count, int) and 1 <= count <= MAX_SEEDS:
+        return list(range(count))
     if isinstance(seeds, list) and 1 <= len(seeds) <= MAX_SEEDS:
-        whole = [s for s in seeds if isinstance(s, int) and not isinstance(s, bool)]
-        if len(set(whole)) == len(seeds) and all(0 <= s < 2**31 for s in whole):
+        whole = [number for number in map(read_number, seeds) if isinstance(number, int)]
+        if len(set(whole)) == len(seeds) and all(0 <= seed < 2**31 for seed in whole):
             return whole
     message = f"expected a count of 1 to {MAX_SEEDS}, or a list of different seeds, got {seeds!r}"
     reader.wrong("seeds", message[:300])
@@ -207,9 +210,9 @@ def _read_seeds(reader: _Reader, seeds: object) -> list[int]:
 
 
 def _read_memory(reader: _Reader, memory_gb: object) -> int:
-    is_true = isinstance(memory_gb, bool)
-    if isinstance(memory_gb, int) and not is_true and 0 <= memory_gb <= MAX_MEMORY_GB:
-        return memory_gb
+    number = read_number(memory_gb)
+    if isinstance(number, int) and 0 <= number <= MAX_MEMORY_GB:
+        return number
     reader.wrong("memory_gb", f"expected 0 to {MAX_MEMORY_GB} GB, got {memory_gb!r}"[:300])
     return 0
 

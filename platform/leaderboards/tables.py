@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from urllib.parse import urlencode
 
+from django.urls import reverse
+
 from leaderboards import digits
 from leaderboards.ranking import Board, Cell, Column, Row, of_survivors, shown
 
@@ -168,7 +170,8 @@ def export_link(board: Board, kind: str) -> str:
     query = {"format": kind, "sort": board.sort}
     if board.experiment is not None:
         query["experiment"] = str(board.experiment.pk)
-    return f"/api/leaderboards/{board.protocol.fingerprint}/?{urlencode(query)}"
+    address = reverse("api:leaderboard-detail", args=[board.protocol.fingerprint])
+    return f"{address}?{urlencode(query)}"
 
 
 def _head(

@@ -106,7 +106,7 @@ def security_headers(get_response: View) -> View:
 
 
 def _policy(request: HttpRequest) -> dict[str, str]:
-    if request.path.startswith("/admin/"):
+    if request.path_info.startswith("/admin/"):
         return ADMIN
     match = request.resolver_match
     if match and match.view_name == "api:docs":
@@ -118,7 +118,8 @@ def public_read(get_response: View) -> View:
     """Send visitors without an account to the login page when PUBLIC_READ is off."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        if settings.PUBLIC_READ or request.user.is_authenticated or request.path.startswith(OPEN):
+        is_open = settings.PUBLIC_READ or request.path_info.startswith(OPEN)
+        if is_open or request.user.is_authenticated:
             return get_response(request)
         htmx: HtmxDetails | None = getattr(request, "htmx", None)
         if htmx:

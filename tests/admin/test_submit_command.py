@@ -99,9 +99,9 @@ def test_errors_come_one_a_line_with_their_path_and_nothing_is_written(
 
     assert ended.value.code == 1
     assert err.getvalue().splitlines() == [
-        "seeds: expected a count of 1 to 100, or a list of different seeds, got 0",
+        "seeds: expected a count of 1 to 100, or a list of different seeds, got '0'",
         "entries.0.config.beta: expected a number in 0..1000, got 'much'",
-        "entries.0.config.latent_dim: expected a whole number in 0..4096, got -1",
+        "entries.0.config.latent_dim: expected a whole number in 0..4096, got '-1'",
     ]
     assert not Experiment.objects.exists()
 
@@ -124,6 +124,120 @@ def test_a_file_that_describes_nothing_is_refused(
         submit(name)
 
     assert str(refused.value).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\nseeds: 1\nname: b\n", "line 3: 'name' is there already, in line 1"),
+        ("budget:\n  images: 10\n  images: 20\n", "line 3: 'images' is there already, in line 2"),
+        ('{"name": "a",\n "entries": [{"label": 1, "label": 2}]}', "line 2: 'label' is there"),
+        ("a: &a {x: 1}\n<<: *a\n<<: *a\n", "line 3: '<<' is there already, in line 2"),
+        ("1: a\n'1': b\n", "line 2: '1' is there already, in line 1"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused_at_its_line(
+    db: None, tmp_path: Path, text: str, message: str
+) -> None:
+    for command in ("submit", "run_experiment"):
+        with pytest.raises(CommandError, match=re.escape(message)):
+            call_command(command, write(tmp_path, text))
+
+
+def test_what_another_part_gives_may_be_given_anew(protocol: Protocol, tmp_path: Path) -> None:
+    data = factories.experiment_data(protocol=protocol, name="merged")
+    data.pop("entries")
+    entries = """
+entries:
+- &first {algorithm: vae.conv, label: one, config: {beta: 2}}
+- {<<: *first, label: two}
+"""
+
+    submit(write(tmp_path, yaml.safe_dump(data) + entries))
+
+    one, two = factories.contenders_of(Experiment.objects.get())
+    assert (one.label, two.label) == ("one", "two")
+    assert one.config == two.config
+    assert one.config["beta"] == 2
+
+
+NUMBERS = [  # the field, what is written, what is meant
+    ("budget: {images: %s}", "1e3", ("budget_images", 1000)),
+    ("budget: {images: %s}", "1000.0", ("budget_images", 1000)),
+    ("budget: {images: %s}", "'1000'", ("budget_images", 1000)),
+    ("budget: {images: %s}", "1_000", ("budget_images", 1000)),
+    ("budget: {images: %s}", "01000", ("budget_images", 1000)),
+    ("budget: {images: %s}", "+1E+3", ("budget_images", 1000)),
+    ("budget: {device_seconds: %s}", "1e2", ("budget_seconds", 100.0)),
+    ("budget: {device_seconds: %s}", "1.5e0", ("budget_seconds", 1.5)),
+    ("seeds: %s", "2e0", ("seeds", [0, 1])),
+    ("seeds: %s", "'2'", ("seeds", [0, 1])),
+    ("seeds: %s", "[1e3, '7', 2.0]", ("seeds", [1000, 7, 2])),
+    ("memory_gb: %s", "1e1", ("memory_gb", 10)),
+    ("memory_gb: %s", "24.0", ("memory_gb", 24)),
+]
+
+
+@pytest.mark.parametrize(("field", "text", "meant"), NUMBERS)
+def test_a_number_is_a_number_however_it_is_written(
+    protocol: Protocol, tmp_path: Path, field: str, text: str, meant: tuple[str, Any]
+) -> None:
+    line = field % text
+    data = factories.experiment_data(protocol=protocol, name="numbers")
+    data.pop(line.partition(":")[0], None)
+
+    submit(write(tmp_path, f"{yaml.safe_dump(data)}{line}\n"))
+
+    name, value = meant
+    found = getattr(Experiment.objects.get(), name)
+    assert (found, type(found)) == (value, type(value))
+
+
+NO_NUMBERS = ["many", "true", "yes", ".nan", ".inf", "-.inf", "nan", "1e999", "1.5", "1:30", "-1"]
+NO_NUMBERS += ["٣", "''", "null", "0x10", "2024-01-01", "9" * 5000, "1e999999999", "{}"]
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
+@pytest.mark.parametrize(
+    ("field", "path"),
+    [
+        ("budget: {images: %s}", "budget"),
+        ("seeds: %s", "seeds"),
+        ("seeds: [%s]", "seeds"),
+        ("memory_gb: %s", "memory_gb"),
+    ],
+)
+def test_what_is_no_whole_number_is_refused_at_its_field(
+    protocol: Protocol, tmp_path: Path, field: str, path: str, text: str
+) -> None:
+    data = factories.experiment_data(protocol=protocol)
+    data.pop(path, None)
+    file = write(tmp_path, f"{yaml.safe_dump(data)}{field % text}\n")
+    err = io.StringIO()
+
+    with pytest.raises(SystemExit):
+        call_command("submit", file, stderr=err)
+
+    assert [line.partition(":")[0] for line in err.getvalue().splitlines()] == [path]
+
+
+def test_names_and_labels_are_what_is_written(protocol: Protocol, tmp_path: Path) -> None:
+    text = f"""
+name: 2024-01-01
+dataset: mnist
+protocols: [{protocol.short}]
+budget: {{images: 100}}
+entries:
+- {{algorithm: vae.conv, label: no, config: {{conditional: off, beta: 1e0}}}}
+- {{algorithm: vae.conv, label: 012}}
+"""
+
+    submit(write(tmp_path, text))
+
+    experiment = Experiment.objects.get(name="2024-01-01")
+    no, number = factories.contenders_of(experiment)
+    assert (no.label, number.label) == ("no", "012")
+    assert (no.config["conditional"], no.config["beta"]) == (False, 1.0)
 
 
 def test_a_file_that_is_not_there_or_no_text_is_refused(db: None, tmp_path: Path) -> None:

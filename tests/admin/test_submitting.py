@@ -10,8 +10,9 @@ from django.test import Client
 
 from accounts.models import Role, User
 from catalog.models import Protocol
-from experiments.forms import offers, read_sampler, read_seeds, sampler_words
+from experiments.forms import offers, sampler_words
 from experiments.models import Experiment, Run
+from experiments.plain import read_sampler, read_seeds
 from generators.specs import registry
 from generators.specs.algorithms import Preset
 from generators.specs.options import FieldSpec, describe, to_dict
@@ -139,6 +140,7 @@ def test_what_was_typed_is_what_is_submitted(admin: Client, root: User, protocol
             "1, 1",
             "expected a count of 1 to 100, or a list of different seeds, got [1, 1]",
         ),
+        ("memory_gb", "1.5", "expected 0 to 10000 GB, got &#x27;1.5&#x27;"),
         ("memory_gb", "much", "expected 0 to 10000 GB, got &#x27;much&#x27;"),
         ("entries-0-config-beta1", "2", "expected a number in 0..0.999, got &#x27;2&#x27;"),
         (
@@ -166,6 +168,11 @@ def test_what_was_typed_is_what_is_submitted(admin: Client, root: User, protocol
             "entries-2-samplers",
             "ddpm\n\nddim 50",
             f"line 3: 50: unknown field, expected one of: {', '.join(DDIM_FIELDS)}",
+        ),
+        (
+            "entries-2-samplers",
+            "ddim steps=5 steps=6",
+            "line 1: steps: expected a whole number in 1..10000, got &#x27;5, 6&#x27;",
         ),
         ("entries-2-samplers", "ddim\nddim", "line 2: DDIM 50 is there already"),
     ],
@@ -429,7 +436,9 @@ def test_only_submitters_and_admins_see_the_form(protocol: Protocol) -> None:
         ("", ""),
         ("x", "x"),
         ("1 x", "1 x"),
-        ("-1", "-1"),
+        ("-1", -1),
+        ("1e1, 2.0", [10, 2]),
+        ("1.5", "1.5"),
         ("٣", "٣"),
     ],
 )
@@ -444,6 +453,8 @@ def test_seeds_are_a_count_or_a_list(text: str, seeds: int | list[int] | str) ->
         (" ddim  steps=50 eta=0 ", {"name": "ddim", "steps": "50", "eta": "0"}),
         ("temperature=0.7", {"temperature": "0.7"}),
         ("ddim fast", {"name": "ddim", "fast": ""}),
+        ("ddim steps=5 steps=6", {"name": "ddim", "steps": "5, 6"}),
+        ("ddim name=ddpm", {"name": "ddim, ddpm"}),
     ],
 )
 def test_a_sampler_is_a_name_and_its_settings(line: str, sampler: dict[str, str]) -> None:

@@ -88,6 +88,17 @@ def test_every_wrong_field_is_named_by_its_path_and_nothing_is_written(
     assert not Experiment.objects.exists()
 
 
+def test_numbers_may_come_as_text(writer: APIClient, protocol: Protocol) -> None:
+    numbers = {"budget": {"images": "1e3"}, "seeds": ["0", 7.0], "memory_gb": "24"}
+    data = submission(protocol, name="as text", **numbers)
+
+    response = writer.post("/api/experiments/", data)
+
+    assert response.status_code == 201, response.json()
+    experiment = Experiment.objects.get()
+    assert (experiment.budget_images, experiment.seeds, experiment.memory_gb) == (1000, [0, 7], 24)
+
+
 @pytest.fixture
 def tiny_vae(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Give the VAE a preset that is known here, and return what it says."""
@@ -159,6 +170,10 @@ def test_a_name_is_used_once(writer: APIClient, protocol: Protocol) -> None:
         (
             '{"budget": {"images": 1e999}}',
             {"detail": "JSON parse error - a number is out of range"},
+        ),
+        (
+            '{"name": "a", "budget": {"images": 1, "images": 2}}',
+            {"detail": "JSON parse error - 'images' is there twice"},
         ),
         ("[" * 100_000, {"detail": "JSON parse error - nested too deeply"}),
     ],

@@ -148,3 +148,23 @@ def test_a_debug_page_hides_the_addresses_with_passwords(tmp_path: Path) -> None
 
     assert "BROKER_URL" in text
     assert "dont" not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["trilemma", "/trilemma/", "/", "//x", "/a b", "/é", "/..", "/a/."]
+)
+def test_what_is_no_prefix_of_addresses_stops_the_start(tmp_path: Path, text: str) -> None:
+    done = Site(tmp_path, URL_PREFIX=text).manage("check", check=False)
+
+    assert done.returncode != 0
+    assert f"Unexpected value URL_PREFIX={text}, use the beginning" in done.stderr
+
+
+def test_a_prefix_is_that_of_cookies_and_of_the_one_address_that_needs_no_https(
+    tmp_path: Path,
+) -> None:
+    site = Site(tmp_path, URL_PREFIX="/lab/trilemma", HTTPS="True")
+
+    found = shown(site, "FORCE_SCRIPT_NAME", "SESSION_COOKIE_PATH", "SECURE_REDIRECT_EXEMPT")
+
+    assert found == ["/lab/trilemma", "/lab/trilemma", r"['^lab/trilemma/health/$']"]

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import User
 from experiments import services
-from experiments.plain import PlainDataError, check_plain
+from experiments.plain import PlainDataError, read_yaml
 from experiments.specification import SpecificationError
 
 MAX_CHARACTERS = 1_000_000  # of a file; one of 50 entries has some 50,000
@@ -51,10 +51,7 @@ def read_file(name: str) -> dict[str, Any]:
             what cannot be stored.
     """
     try:
-        data = yaml.safe_load(_read_text(name))
-        check_plain(data)
-    except RecursionError as error:
-        raise CommandError(f"{name}: nested too deeply") from error
+        data = read_yaml(_read_text(name))
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:  # a number or a key, of ours
         raise CommandError(f"{name}: {error}") from error
     if not isinstance(data, dict):

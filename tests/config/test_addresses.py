@@ -1,0 +1,161 @@
+"""Every route of the site, whatever stands in its address: no answer is an error of ours."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.apps import apps
+from django.contrib.admindocs.views import simplify_regex
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from knox.models import AuthToken
+
+from accounts.models import Role
+from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
+from tests import factories
+from tests.static import static_root
+from tests.web import scenes
+
+__all__ = ["static_root"]
+
+pytestmark = pytest.mark.django_db
+SUFFIXES = [".json", ".csv", ".api", ".html", ".x/", ".json/"]
+MADE_UP = [
+    *("0", "-1", "x", "%00", "%ff", "%ed%a0%80", "%2e%2e", "a" * 2000),
+    *("9" * 18, "9" * 19, "9" * 5000, "0" * 64, "٣"),
+]
+PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
+Keys = dict[str, str]  # of real rows, by the first word of an address that they fit and by name
+
+
+def routes(resolver: URLResolver | None = None, beginning: str = "/") -> Iterator[str]:
+    """Yield every route as an address with its parameters in angle brackets: `/runs/<pk>/`."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        text = str(pattern.pattern)
+        found = beginning + (simplify_regex(text)[1:] if text[:1] == "^" else text)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern, found)
+        elif isinstance(pattern, URLPattern):
+            yield PARAMETER.sub(r"<\1>", found)
+
+
+ROUTES = list(routes())
+
+
+@pytest.fixture
+def keys() -> Keys:
+    """Return the keys of rows that exist."""
+    done, live = scenes.finished_comparison(seeds=1, failing=True), scenes.running_comparison()
+    AuthToken.objects.create(factories.make_user())
+    checkpoint = scenes.add_preview(live.run, images_seen=500)
+    first = {m: str(m._default_manager.latest("pk").pk) for m in (Experiment, Run, Entry)}
+    return {
+        "fingerprint": done.protocol.fingerprint,
+        "other": live.protocol.fingerprint,
+        "slug": done.experiment.dataset.slug,
+        "kind": "run",
+        "experiments": first[Experiment],
+        "runs": first[Run],
+        "jobs": first[Run],
+        "entries": first[Entry],
+        "samplesets": str(SampleSet.objects.latest("pk").pk),
+        "samples": str(SampleSet.objects.latest("pk").pk),
+        "evaluations": str(Evaluation.objects.latest("pk").pk),
+        "checkpoints": str(checkpoint.pk),
+    }
+
+
+@pytest.fixture(params=["a stranger", "an admin"])
+def client(request: pytest.FixtureRequest) -> Client:
+    client = Client(raise_request_exception=False)
+    if request.param == "an admin":
+        client.force_login(factories.make_user(role=Role.ADMIN))
+    return client
+
+
+def filled(route: str, keys: Keys) -> str:
+    """Return the address of a row that exists, where the route has one."""
+    subject = route.removeprefix("/api").split("/")[1]
+    if "<object_id>" in route:
+        return PARAMETER.sub(admin_key(route), route)
+    real = {**dict.fromkeys(["pk", "content_type_id"], keys.get(subject, "1")), **keys}
+    real["name"] = "results" if subject == "runs" else "standing"
+    return PARAMETER.sub(lambda found: real.get(found[1], "x"), route)
+
+
+def admin_key(route: str) -> str:
+    """Return the key of a row that the admin's route shows, or one that nothing has."""
+    app, model = route.split("/")[2:4]
+    if app == "r":  # the way from a row to its page
+        return "1"
+    row = apps.get_model(app, model)._default_manager.first()
+    return str(row.pk) if row else "1"
+
+
+def errors(client: Client, addresses: Iterator[str], method: str = "get") -> list[str]:
+    """Return the addresses that are answered with an error of ours."""
+    found = []
+    for address in addresses:
+        response = getattr(client, method)(address)
+        response.close()
+        if response.status_code == 500:
+            found.append(f"{method} {address[:120]}")
+    return found
+
+
+def test_the_routes_are_all_of_them(keys: Keys, client: Client) -> None:
+    assert {"/", "/runs/<pk>/", "/api/runs/<pk>/", "/admin/experiments/run/"} <= set(ROUTES)
+    assert len(ROUTES) > 100
+    for route in ROUTES:
+        if route.startswith(("/api/", "/experiments/", "/runs/", "/leaderboards/")):
+            response = client.get(filled(route, keys))
+            response.close()
+            assert response.status_code != 404, route
+
+
+@pytest.mark.parametrize("method", ["get", "post", "put", "options"])
+def test_no_route_is_an_error(client: Client, keys: Keys, method: str) -> None:
+    addresses = (filled(route, keys) for route in sorted(ROUTES, key=signs_out))
+
+    assert errors(client, addresses, method) == []
+
+
+def signs_out(route: str) -> bool:
+    return route.endswith("/logout/")
+
+
+def test_no_suffix_is_an_error(client: Client, keys: Keys) -> None:
+    addresses = (
+        filled(route, keys).rstrip("/") + suffix
+        for route in ROUTES
+        for suffix in SUFFIXES
+        if not route.startswith("/admin/")
+    )
+
+    assert errors(client, addresses) == []
+
+
+def test_the_rest_interface_has_no_addresses_with_suffixes(client: Client, keys: Keys) -> None:
+    addresses = [filled(route, keys) for route in ROUTES if route.startswith("/api/")]
+
+    assert not [route for route in ROUTES if "format" in route]
+    for address in addresses:
+        for suffix in (".json", ".csv"):
+            assert client.get(address.rstrip("/") + suffix).status_code == 404
+
+
+def test_no_made_up_key_is_an_error(client: Client, keys: Keys) -> None:
+    addresses = (PARAMETER.sub(key, route) for route in ROUTES for key in MADE_UP if "<" in route)
+
+    assert errors(client, addresses) == []
+
+
+def test_one_made_up_key_beside_a_real_one_is_no_error(client: Client, keys: Keys) -> None:
+    addresses = (
+        filled(route.replace(f"<{name}>", key), keys)
+        for route in ROUTES
+        for name in PARAMETER.findall(route)[1:]
+        for key in MADE_UP
+    )
+
+    assert errors(client, addresses) == []

@@ -1,0 +1,109 @@
+"""What pages and files lead to, and whether all of it is there."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any, Protocol
+from urllib.parse import urldefrag, urljoin, urlsplit
+
+import pytest
+from django.urls import Resolver404, resolve
+
+ASKED_FOR = {"href", "src", "hx-get", "data-source"}
+SENT_TO = {"action", "formaction", "hx-post"}
+
+
+@dataclass
+class Answer:
+    """What the site answers."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+class Browser(Protocol):
+    """Whoever asks a site that has a host and a prefix; `seen` holds the answers by address."""
+
+    host: str
+    prefix: str
+    seen: dict[str, Answer]
+
+    def get(self, address: str) -> Answer:
+        """Return the answer at a full address."""
+
+
+class Links(HTMLParser):
+    """Collects what a page asks for and where its forms are sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.sent: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        sends = tag == "form" and (found.get("method") or "").lower() == "post"
+        for name, value in attrs:
+            if name in ASKED_FOR or (name == "action" and not sends):
+                self.asked.append(value or "")
+            elif name in SENT_TO:
+                self.sent.append(value or "")
+
+
+def links(answer: Answer) -> tuple[list[str], list[str]]:
+    """Return what an answer asks for, and where it sends."""
+    kind = answer.headers.get("Content-Type", "")
+    if "html" in kind:
+        reader = Links()
+        reader.feed(answer.text)
+        return reader.asked, reader.sent
+    if "css" in kind:
+        return re.findall(r"url\(\"?(?!data:)([^)\"]+)", answer.text), []
+    if kind.startswith("application/json"):
+        return list(addresses_in(json.loads(answer.text))), []
+    return [], []
+
+
+def addresses_in(data: Any) -> Iterator[str]:
+    if isinstance(data, dict | list):
+        for value in data.values() if isinstance(data, dict) else data:
+            yield from addresses_in(value)
+    elif isinstance(data, str) and re.match(r"https?://", data):
+        yield data
+
+
+def crawl(browser: Browser, beginnings: list[str]) -> None:
+    """Check that everything these pages, and the files they load, lead to is there."""
+    pages = [browser.host + browser.prefix + address for address in beginnings]
+    for page in pages:
+        answer = look(browser, page, page)
+        asked, sent = links(answer)
+        for link in asked:
+            target = urldefrag(urljoin(page, link))[0]
+            if not link.startswith("data:"):
+                found = look(browser, target, page)
+                if "css" in found.headers.get("Content-Type", ""):
+                    for file in links(found)[0]:
+                        look(browser, urljoin(target, file), target)
+        for link in sent:
+            path = urlsplit(urljoin(page, link)).path
+            assert path.startswith(f"{browser.prefix}/"), f"{page} sends to {link}"
+            try:
+                resolve(path.removeprefix(browser.prefix))
+            except Resolver404:
+                pytest.fail(f"{page} sends to {link}")
+
+
+def look(browser: Browser, address: str, where: str) -> Answer:
+    assert address.startswith(f"{browser.host}{browser.prefix}/"), f"{where} leads to {address}"
+    if address not in browser.seen:
+        browser.seen[address] = browser.get(address)
+    answer = browser.seen[address]
+    assert answer.status < 400, f"{where} leads to {address}: {answer.status}"
+    if location := answer.headers.get("Location"):
+        goes = urljoin(address, location)
+        assert goes.startswith(f"{browser.host}{browser.prefix}/"), f"{address} goes to {goes}"
+    return answer
