@@ -5,7 +5,8 @@ import sys
 import pytest
 from hypothesis import given, strategies as st
 
-from generators.specs.diffusion import DDIMSampler, DDPMConfig, DDPMSampler, DPMSolverSampler
+from generators.specs.diffusion_configs import DDPMConfig
+from generators.specs.diffusion_samplers import DDIMSampler, DDPMSampler, DPMSolverSampler
 from generators.specs.gan import SNGANConfig
 from generators.specs.options import (
     ConfigError,
