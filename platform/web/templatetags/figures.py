@@ -11,7 +11,8 @@ from django.utils.safestring import SafeString
 from evaluation.protocols import specs
 from experiments.models import MetricValue
 from leaderboards import digits
-from leaderboards.ranking import estimate, shown
+from leaderboards.board import shown
+from leaderboards.rows import estimate
 from web import formats
 
 register = template.Library()
