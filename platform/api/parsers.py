@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 
-from experiments.plain import PlainDataError, check_plain
+from experiments.submission.plain import PlainDataError, check_plain
 
 
 class StrictJSONParser(JSONParser):

@@ -11,14 +11,7 @@ from typing import Any
 from catalog.models import Dataset, Protocol
 from experiments import controls
 from generators.specs import registry
-from generators.specs.options import (
-    LARGEST_SIDE,
-    SMALLEST_SIDE,
-    ConfigError,
-    Value,
-    parse,
-    to_dict,
-)
+from generators.specs.options import LARGEST_SIDE, SMALLEST_SIDE, ConfigError, Value, parse, to_dict
 
 MAX_SEEDS = 100
 MAX_ENTRIES = 50
