@@ -11,8 +11,8 @@ from django.utils.http import urlencode
 
 from catalog.models import Protocol
 from experiments import comparison, overview
-from experiments.live import Region
 from experiments.models import Experiment, overall
+from experiments.pages.live import Region
 from jobs.models import Worker
 from leaderboards import charts, protocol_box, ranking, tables
 from leaderboards.board import columns_of
