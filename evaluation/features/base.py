@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,12 +149,6 @@ def full_precision() -> Iterator[None]:
             yield
         finally:
             torch.set_float32_matmul_precision(products)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_sha256(*arrays: np.ndarray) -> str:

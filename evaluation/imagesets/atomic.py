@@ -7,6 +7,7 @@ that ends in `.tmp`.
 
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 CHUNK = 2**20  # bytes
+OS_ERROR = re.compile(r"\(os error (\d+)\)$")
 
 
 @contextmanager
@@ -26,11 +28,16 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def replacing_path(path: Path) -> Iterator[Path]:
-    """Yield the path of a temporary file for a library to write; it then takes the path's place."""
+    """Yield the path of a temporary file for a library to write; it then takes the path's place.
+
+    Raises:
+        OSError: if it cannot be written, also where the library raises an error of its own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
-        yield temporary
+        with _raising_os_errors(path):
+            yield temporary
         flush_file(temporary)
         temporary.replace(path)
         flush_folder(path.parent)
@@ -57,11 +64,16 @@ def replacing_folder(path: Path, *, flush: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside the path; it is deleted at the end if it was not moved there."""
+    """Yield a new folder beside the path; it is deleted at the end if it was not moved there.
+
+    Raises:
+        OSError: if a file cannot be written, also where a library raises an error of its own.
+    """
     temporary = _temporary(path)
     temporary.mkdir(parents=True)
     try:
-        yield temporary
+        with _raising_os_errors(path):
+            yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -105,6 +117,17 @@ def sha256_of_content(file: IO[bytes]) -> str:
     while chunk := file.read(CHUNK):
         digest.update(chunk)
     return digest.hexdigest()
+
+
+@contextmanager
+def _raising_os_errors(path: Path) -> Iterator[None]:
+    """Turn what a library written in Rust says, "(os error 28)", into the OSError that it was."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or not (found := OS_ERROR.search(str(error))):
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
 
 
 def _temporary(path: Path) -> Path:

@@ -6,7 +6,6 @@ one with its final name is whole. Reading verifies every hash first and never ru
 
 import json
 import math
-import os
 import re
 import shutil
 import time
@@ -184,13 +183,7 @@ def _images_seen(path: Path) -> int:
 def _write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     # safetensors refuses channels_last strides and tensors that share memory
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(plain, path)
-    except SafetensorError as error:  # says "(os error 28)" where others raise an OSError
-        if found := re.search(r"\(os error (\d+)\)", str(error)):
-            number = int(found[1])
-            raise OSError(number, os.strerror(number), str(path)) from error
-        raise
+    save_file(plain, path)
 
 
 def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
