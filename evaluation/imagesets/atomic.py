@@ -86,7 +86,7 @@ def move_folder(folder: Path, path: Path, *, flush: bool = True) -> None:
     """
     for found in [*folder.rglob("*"), folder] if flush else []:
         flush_folder(found) if found.is_dir() else flush_file(found)
-    folder.replace(path)
+    folder.rename(path)
     flush_folder(path.parent)
 
 

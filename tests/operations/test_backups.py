@@ -444,7 +444,7 @@ def test_without_postgresqls_programs_a_backup_says_what_to_install(
     other: Site, tmp_path: Path
 ) -> None:
     other.env["PATH"] = str(tmp_path)
-    code = "from web.management import databases; databases._run('pg_dump', [])"
+    code = "from operations import databases; databases._run('pg_dump', [])"
 
     refused = other.run("-c", SETUP + code, check=False)
 

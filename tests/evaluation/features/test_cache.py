@@ -261,13 +261,15 @@ def test_other_files_are_neither_counted_nor_deleted(folder: Path) -> None:
 def test_what_a_killed_process_left_behind_is_swept_after_a_day(folder: Path) -> None:
     folder.mkdir()
     old, new = folder / ".tensors-a.safetensors-1", folder / ".tensors-a.safetensors-2"
-    for path in (old, new):
+    old_too = folder / ".tensors-a.safetensors.3.tmp"
+    for path in (old, old_too, new):
         path.write_bytes(b"half")
-    os.utime(old, (time.time() - 90_000,) * 2)
+    for path in (old, old_too):
+        os.utime(path, (time.time() - 90_000,) * 2)
 
     FeatureCache(folder).tensors("key", making(1)[0])
 
-    assert not old.exists()
+    assert not old.exists() and not old_too.exists()
     assert new.exists()
 
 
