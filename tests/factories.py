@@ -16,7 +16,7 @@ from PIL import Image
 
 from accounts.models import Role, User
 from catalog.models import Dataset, Protocol
-from catalog.stored import file_sha256
+from evaluation.imagesets.atomic import sha256_of
 from evaluation.protocols import building as protocols
 from evaluation.protocols.extractor_specs import CLASSIFIER
 from experiments import controls, services
@@ -103,8 +103,8 @@ def _write_splits(dataset: Dataset) -> None:
             np.savez(path, arr_0=pixels, labels=labels)
         else:
             np.savez(path, arr_0=pixels)
-    dataset.train_digest = file_sha256(dataset.train_path)
-    dataset.test_digest = file_sha256(dataset.test_path)
+    dataset.train_digest = sha256_of(dataset.train_path)
+    dataset.test_digest = sha256_of(dataset.test_path)
 
 
 def make_protocol(
@@ -313,7 +313,7 @@ def _write_samples(sample_set: SampleSet) -> str:
     sample_set.path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(sample_set.path, arr_0=pixels, labels=labels)
     Image.new("L", (64, 64)).save(sample_set.grid_path)
-    return file_sha256(sample_set.path)
+    return sha256_of(sample_set.path)
 
 
 def make_evaluation(

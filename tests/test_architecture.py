@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ TOP_LEVEL = {
     *("manage.py", "pyproject.toml", "README.md"),
     *("platform", "generators", "evaluation", "templates", "tests", "docker"),
 }
+PRODUCT = ("platform", "generators", "evaluation")
+MOST_LINES = 400  # of a module
+MOST_MODULES = 20  # of a folder
 
 
 def run(*command: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
@@ -94,6 +98,28 @@ def test_the_top_level_holds_the_rooms_and_nothing_else() -> None:
     top = {path.split("/")[0] for path in tracked_files()}
 
     assert {name for name in top if not name.startswith(".")} == TOP_LEVEL
+
+
+def product_modules() -> list[Path]:
+    """Return the modules of the product, without migrations, as paths from the root."""
+    paths = [Path(name) for name in tracked_files() if name.endswith(".py")]
+    return [
+        path
+        for path in paths
+        if path.parts[0] in PRODUCT and path.parent.name != "migrations" and (ROOT / path).exists()
+    ]
+
+
+def test_no_module_of_the_product_is_too_long_to_be_read() -> None:
+    lines = {str(path): (ROOT / path).read_text().count("\n") for path in product_modules()}
+
+    assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_no_folder_of_the_product_holds_too_many_modules() -> None:
+    counts = Counter(str(path.parent) for path in product_modules())
+
+    assert {folder: count for folder, count in counts.items() if count > MOST_MODULES} == {}
 
 
 def test_no_code_of_ours_can_unpickle() -> None:

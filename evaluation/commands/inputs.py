@@ -3,7 +3,6 @@
 import argparse
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -14,7 +13,7 @@ import numpy as np
 from rich.progress import Progress
 
 from evaluation.commands.report import warn
-from evaluation.features.base import Extractor, file_sha256
+from evaluation.features.base import Extractor
 from evaluation.features.cache import FeatureCache
 from evaluation.features.classifier import (
     LabelledImages,
@@ -23,6 +22,7 @@ from evaluation.features.classifier import (
 )
 from evaluation.features.inception import find_weights
 from evaluation.features.registry import build_extractor, pixels_wanted
+from evaluation.imagesets.atomic import replacing_path, sha256_of
 from evaluation.imagesets.decoding import Lossy
 from evaluation.imagesets.in_memory import ImageError, read_parts
 from evaluation.imagesets.opening import ImageStream, open_images
@@ -253,16 +253,10 @@ def labelled(images: ImageStream, what: str) -> LabelledImages:
 def keep_weights(weights: Path, folder: Path, name: str, digest: str) -> Path:
     """Return a copy of a weights file in the folder, whole and known by its sha256."""
     kept = folder / f"{name.replace('/', '-')}-{digest[:16]}.pth"
-    if not kept.exists() or file_sha256(kept) != digest:
-        _copy(weights, kept)
+    if not kept.exists() or sha256_of(kept) != digest:
+        with replacing_path(kept) as part:
+            shutil.copyfile(weights, part)
     return kept
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file, whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        shutil.copyfile(source, Path(folder) / "copy").replace(target)
 
 
 def read_protocol(path: Path) -> Protocol:

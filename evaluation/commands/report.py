@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from evaluation.imagesets.atomic import replacing
 from evaluation.imagesets.opening import ImageStream
 from evaluation.protocols.metrics import METRICS, arrow
 from evaluation.protocols.record import Protocol
@@ -146,12 +147,9 @@ def result_record(result: EvaluationResult, protocol: Protocol) -> dict[str, Any
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record to a file, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    text = json.dumps(record, indent=2, allow_nan=False) + "\n"
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def progress() -> Progress:

@@ -176,12 +176,6 @@ def full_precision() -> Iterator[None]:
             torch.set_float32_matmul_precision(products)
 
 
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def content_sha256(*arrays: np.ndarray) -> str:
     """Return the sha256 of types, shapes and values of the arrays."""
     digest = hashlib.sha256()

@@ -144,7 +144,7 @@ def _entries(folder: Path) -> list[_Entry]:
 
 def _sweep(folder: Path) -> None:
     for kind in KINDS:
-        for path in folder.glob(f".{kind}-*.safetensors-*"):
+        for path in folder.glob(f".{kind}-*.safetensors[-.]*"):
             try:
                 if path.stat().st_mtime < time.time() - DAY:
                     path.unlink(missing_ok=True)

@@ -3,9 +3,7 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +19,13 @@ from evaluation.features.base import (
     ExtractorError,
     content_sha256,
     extract,
-    file_sha256,
 )
 from evaluation.features.classifier_training import (
     ClassifierNetwork,
     train_network,
     training_recipe,
 )
+from evaluation.imagesets.atomic import move_folder, sha256_of, temporary_folder
 from evaluation.protocols.extractor_specs import CLASSIFIER
 from evaluation.protocols.extractors import EXTRACTORS
 
@@ -140,7 +138,7 @@ def read_classifier(folder: Path) -> TrainedClassifier:
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        found = file_sha256(folder / WEIGHTS)
+        found = sha256_of(folder / WEIGHTS)
         trained = TrainedClassifier(
             folder=folder,
             weights_sha256=manifest["weights_sha256"],
@@ -202,15 +200,12 @@ def _write_classifier(
     1. Write both to a new folder beside the final one. 2. Measure the test accuracy of what was
     written. 3. Rename; if somebody else was first, theirs is the same and ours is dropped.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
-    part.mkdir()
-    try:
+    with temporary_folder(folder) as part:
         tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
         save_file(tensors, part / WEIGHTS)
         trained = TrainedClassifier(
             folder=part,
-            weights_sha256=file_sha256(part / WEIGHTS),
+            weights_sha256=sha256_of(part / WEIGHTS),
             recipe=recipe,
             train_digest=train_digest,
             test_digest="",
@@ -218,21 +213,18 @@ def _write_classifier(
         )
         _write_manifest(trained)
         _write_manifest(_with_test_accuracy(trained, test))
-        part.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        try:
+            move_folder(part, folder)
+        except OSError:
+            if not folder.exists():
+                raise
     return read_classifier(folder)
 
 
 def _write_manifest(trained: TrainedClassifier) -> None:
     record = {name: value for name, value in vars(trained).items() if name != "folder"}
-    with (trained.folder / MANIFEST).open("w", encoding="utf-8") as file:
-        json.dump(record, file, indent=2, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
+    text = json.dumps(record, indent=2, sort_keys=True)
+    (trained.folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def _with_test_accuracy(

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evaluation.features.base import Extractor, ExtractorError, file_sha256
+from evaluation.features.base import Extractor, ExtractorError
 from evaluation.features.dinov2_network import SIDE, DinoNetwork
 from evaluation.features.resize import resize_bilinear
 from evaluation.features.weights import PublishedWeights, build_from_file
+from evaluation.imagesets.atomic import sha256_of
 from evaluation.protocols.extractor_specs import DINOV2
 from evaluation.protocols.extractors import EXTRACTORS
 
@@ -60,7 +61,7 @@ class DinoExtractor(Extractor):
         if not weights.is_file():
             raise ExtractorError(f"DINOv2 weights not found: {weights}")
         self.device = torch.device(device)
-        self.weights_sha256 = file_sha256(weights)
+        self.weights_sha256 = sha256_of(weights)
         network = build_from_file(weights, self._build, name=self.name)
         self.dim = network.width
         self._network = network.to(self.device)

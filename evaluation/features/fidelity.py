@@ -15,9 +15,9 @@ from evaluation.features.base import (
     ExtractorError,
     ExtractorRequest,
     content_sha256,
-    file_sha256,
 )
 from evaluation.features.weights import build_from_file
+from evaluation.imagesets.atomic import sha256_of
 from evaluation.protocols.extractor_specs import FIDELITY_PREFIX, INCEPTION_2015_SHA256
 from evaluation.protocols.extractors import get_extractor
 
@@ -68,7 +68,7 @@ class FidelityExtractor(Extractor):
         self.device = torch.device(device)
         self._network = _build(registered, weights).to(self.device).eval().requires_grad_(False)
         self.weights_sha256 = (
-            _parameters_sha256(self._network) if weights is None else file_sha256(weights)
+            _parameters_sha256(self._network) if weights is None else sha256_of(weights)
         )
         self.recipe: dict[str, Any] = {"layer": self._network.features_list[0]}
         probe = torch.zeros(1, 3, 64, 64, dtype=torch.uint8, device=self.device)
@@ -125,7 +125,7 @@ def _refuse_download(registered: str) -> None:
 
 def _expect_clip(registered: str, weights: Path) -> None:
     """Refuse any file but the published one: these are archives of code as well as tensors."""
-    expected, found = MODEL_METADATA[registered]["hash"], file_sha256(weights)
+    expected, found = MODEL_METADATA[registered]["hash"], sha256_of(weights)
     if found != expected:
         raise ExtractorError(
             f"{weights} is not the published file of {registered}: "

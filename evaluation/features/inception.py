@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evaluation.features.base import Extractor, ExtractorError, file_sha256
+from evaluation.features.base import Extractor, ExtractorError
 from evaluation.features.cores import on_each_core
 from evaluation.features.inception_network import SIDE, InceptionNetwork
 from evaluation.features.resize import resize_bilinear
 from evaluation.features.weights import PublishedWeights, build_from_file
+from evaluation.imagesets.atomic import sha256_of
 from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
 from evaluation.protocols.extractors import EXTRACTORS
 
@@ -52,7 +53,7 @@ class InceptionExtractor(Extractor):
         if not weights.is_file():
             raise ExtractorError(f"Inception weights not found: {weights}")
         self.device = torch.device(device)
-        self.weights_sha256 = file_sha256(weights)
+        self.weights_sha256 = sha256_of(weights)
         network = build_from_file(weights, InceptionNetwork, name=INCEPTION).to(self.device)
         self._network: Callable[[Tensor], tuple[Tensor, Tensor]] = network
         self._compiled = compile_backend is not None

@@ -1,7 +1,6 @@
 """Keeps named tensors in one file that is there whole or not at all, and is checked when read."""
 
 import hashlib
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +8,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from evaluation.imagesets.atomic import replacing_path
 
 Tensors = Mapping[str, Tensor]
 
@@ -18,19 +19,14 @@ class DamagedFile(ValueError):
 
 
 def write_tensors(path: Path, tensors: Tensors, facts: Mapping[str, str] | None = None) -> None:
-    """Write tensors and facts under a temporary name, then give the file its own.
+    """Write tensors and facts, whole or not at all; folders on the way are made.
 
-    Folders on the way are made. Raises what writing files raises; then nothing is left.
+    Raises what writing files raises.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     facts = dict(facts or {})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
+    with replacing_path(path) as part:
         save_file(tensors, part, metadata={**facts, "sha256": _sha256(tensors, facts)})
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

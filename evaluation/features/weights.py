@@ -1,8 +1,6 @@
 """Weights files: found or downloaded with a known digest, and read without running code."""
 
 import hashlib
-import os
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -14,7 +12,8 @@ from urllib.request import urlopen
 import torch
 from torch import Tensor
 
-from evaluation.features.base import ExtractorError, file_sha256
+from evaluation.features.base import ExtractorError
+from evaluation.imagesets.atomic import replacing, sha256_of
 
 TIMEOUT_SECONDS = 30
 
@@ -40,7 +39,7 @@ class PublishedWeights:
         """
         path = cache / self.name
         if path.is_file():
-            found = file_sha256(path)
+            found = sha256_of(path)
             if found != self.sha256:
                 raise ExtractorError(
                     f"{path} is damaged: expected sha256 {self.sha256}, got {found}"
@@ -60,27 +59,19 @@ class PublishedWeights:
 
     def _download(self, path: Path) -> None:
         """Write what the address offers to ``path``: all of it with the right digest, or nothing."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         digest, size = hashlib.sha256(), 0
-        part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-        try:
-            with (
-                urlopen(self.url, timeout=TIMEOUT_SECONDS) as response,  # noqa: S310 - our own URL
-                part.open("xb") as file,
-            ):
-                while chunk := response.read(2**20):
-                    size += len(chunk)
-                    if size > self.max_bytes:
-                        raise ExtractorError(f"{self.url} offers more than {self.max_bytes} bytes")
-                    digest.update(chunk)
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
+        with (
+            urlopen(self.url, timeout=TIMEOUT_SECONDS) as response,  # noqa: S310 - our own URL
+            replacing(path) as file,
+        ):
+            while chunk := response.read(2**20):
+                size += len(chunk)
+                if size > self.max_bytes:
+                    raise ExtractorError(f"{self.url} offers more than {self.max_bytes} bytes")
+                digest.update(chunk)
+                file.write(chunk)
             if digest.hexdigest() != self.sha256:
                 raise ExtractorError(f"{self.url} offers a file of sha256 {digest.hexdigest()}")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def build_from_file(

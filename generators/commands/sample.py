@@ -106,7 +106,8 @@ def _write(
     if options.format == "npz":
         written["sha256"] = write_npz(options.out, pixels, labels, seeds=seeds)
     else:
-        with replacing_folder(options.out) as folder:
+        # thousands of pictures would take minutes to flush, and can be drawn again
+        with replacing_folder(options.out, flush=False) as folder:
             _write_pngs(folder, pixels, labels, seeds)
     if options.grid is not None:
         grid_png(pixels[:GRID_IMAGES], 10, options.grid)

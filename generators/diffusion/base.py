@@ -8,7 +8,7 @@ from torch import Tensor
 from generators.algorithm.contract import Algorithm, Phase, Shape
 from generators.algorithm.layers import labels_or_zeros
 from generators.diffusion.denoiser import Denoiser
-from generators.specs.diffusion import DenoiserConfig
+from generators.specs.diffusion_configs import DenoiserConfig
 
 
 class DiffusionModel(Algorithm):

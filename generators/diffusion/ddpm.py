@@ -26,7 +26,8 @@ from generators.diffusion.likelihood import discrete_vlb
 from generators.diffusion.losses import by_quarter, chances_of
 from generators.diffusion.samplers import sample_path
 from generators.diffusion.schedules import make_schedule
-from generators.specs.diffusion import DDPMConfig, DiffusionSampler
+from generators.specs.diffusion_configs import DDPMConfig
+from generators.specs.diffusion_samplers import DiffusionSampler
 from generators.specs.options import SamplerConfig
 
 

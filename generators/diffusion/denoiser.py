@@ -9,7 +9,7 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 from generators.algorithm.contract import Shape
 from generators.algorithm.layers import halvings
 from generators.diffusion.dit import DiT
-from generators.specs.diffusion import DenoiserConfig, multipliers
+from generators.specs.diffusion_configs import DenoiserConfig, multipliers
 
 LARGEST_DEPTH = 4  # resolutions of the U-Net by default
 

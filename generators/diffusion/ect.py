@@ -31,7 +31,8 @@ from generators.algorithm.contract import (
 from generators.algorithm.noise import NoiseSource
 from generators.diffusion.edm import EDM, per_image
 from generators.diffusion.losses import by_quarter
-from generators.specs.diffusion import ConsistencySampler, ECTConfig
+from generators.specs.diffusion_configs import ECTConfig
+from generators.specs.diffusion_samplers import ConsistencySampler
 from generators.specs.options import SamplerConfig
 
 TINY = 1e-6  # rounds off the root, whose slope at 0 is infinite

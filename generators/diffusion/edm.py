@@ -30,12 +30,8 @@ from generators.diffusion.walks import (
     walk_euler,
     walk_heun,
 )
-from generators.specs.diffusion import (
-    EDMConfig,
-    EDMHeunSampler,
-    EDMSampler,
-    EDMSolverSampler,
-)
+from generators.specs.diffusion_configs import EDMConfig
+from generators.specs.diffusion_samplers import EDMHeunSampler, EDMSampler, EDMSolverSampler
 from generators.specs.options import SamplerConfig
 
 TIME_SCALE = 100.0

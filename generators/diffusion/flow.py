@@ -25,7 +25,8 @@ from generators.diffusion.edm import per_image
 from generators.diffusion.likelihood import continuous_vlb
 from generators.diffusion.losses import by_quarter
 from generators.diffusion.walks import even_levels, walk_euler, walk_heun
-from generators.specs.diffusion import DiffusionSampler, FlowConfig, HeunSampler
+from generators.specs.diffusion_configs import FlowConfig
+from generators.specs.diffusion_samplers import DiffusionSampler, HeunSampler
 from generators.specs.options import SamplerConfig
 
 TIME_SCALE = 1000.0

@@ -13,7 +13,7 @@ from torch import Tensor
 from generators.algorithm.contract import OnStep, Shape, Step, reported
 from generators.algorithm.noise import NoiseSource
 from generators.diffusion.schedules import Schedule
-from generators.specs.diffusion import (
+from generators.specs.diffusion_samplers import (
     DDIMSampler,
     DDPMSampler,
     DiffusionSampler,

@@ -16,7 +16,7 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
 )
 from safetensors.torch import save_file
 
-from evaluation.imagesets.atomic import flush_file, replacing_folder
+from evaluation.imagesets.atomic import replacing_folder
 from generators.algorithm.contract import Undefined
 from generators.algorithm.noise import NoiseSource
 from generators.specs.options import to_dict
@@ -64,7 +64,6 @@ def export_safetensors(generator: LoadedGenerator, path: Path) -> Exported:
     with replacing_folder(path) as folder:
         save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
         (folder / CONFIG).write_text(json.dumps(config, indent=1), "utf-8")
-        flush_file(folder / WEIGHTS)
     return Exported(path, _size(path), f"safetensors.torch.load_file('{path / WEIGHTS}')")
 
 

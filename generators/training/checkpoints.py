@@ -6,11 +6,9 @@ one with its final name is whole. Reading verifies every hash first and never ru
 
 import json
 import math
-import os
 import re
 import shutil
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from evaluation.imagesets.atomic import flush_file, flush_folder, sha256_of
+from evaluation.imagesets.atomic import move_folder, sha256_of, temporary_folder
 
 FORMAT = 2  # raised when the manifest changes its meaning
 WEIGHTS = "weights.safetensors"
@@ -56,14 +54,12 @@ def save_checkpoint(
 ) -> SavedCheckpoint:
     """Write a checkpoint to `directory/ckpt-<images_seen>`, unless a good one is there.
 
-    1. Write the tensors into a temporary folder and flush them to the disk.
-    2. Write the manifest with the tensors' hash, and flush it and the folder.
-    3. Rename the folder, and flush its parent.
+    1. Write the tensors into a temporary folder.
+    2. Write the manifest with the tensors' hash.
+    3. Flush both to the disk, rename the folder, and flush its parent.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    temporary = directory / f".tmp-{uuid.uuid4().hex}"
-    temporary.mkdir()
-    try:
+    path = checkpoint_path(directory, images_seen)
+    with temporary_folder(path) as temporary:
         _write_weights(temporary / WEIGHTS, tensors)
         record = {
             **manifest,
@@ -73,12 +69,7 @@ def save_checkpoint(
             "files": {WEIGHTS: sha256_of(temporary / WEIGHTS)},
         }
         _write_manifest(temporary / MANIFEST, record)
-        flush_folder(temporary)
-        path = checkpoint_path(directory, images_seen)
         _put_in_place(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return describe_checkpoint(path)
 
 
@@ -161,8 +152,9 @@ def prune_checkpoints(directory: Path, *, keep: int) -> None:
     for path in list_checkpoints(directory)[keep:]:
         if not _is_kept(path):
             shutil.rmtree(path, ignore_errors=True)
-    for path in filter(_is_stale, directory.glob(".tmp-*")):
-        shutil.rmtree(path, ignore_errors=True)
+    for pattern in (".ckpt-*.tmp", ".tmp-*"):  # the second: of older versions
+        for path in filter(_is_stale, directory.glob(pattern)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_manifest(file: Path, manifest: dict[str, Any]) -> None:
@@ -191,19 +183,11 @@ def _images_seen(path: Path) -> int:
 def _write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     # safetensors refuses channels_last strides and tensors that share memory
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(plain, path)
-    except SafetensorError as error:  # says "(os error 28)" where others raise an OSError
-        if found := re.search(r"\(os error (\d+)\)", str(error)):
-            number = int(found[1])
-            raise OSError(number, os.strerror(number), str(path)) from error
-        raise
-    flush_file(path)
+    save_file(plain, path)
 
 
 def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(manifest, indent=1, sort_keys=True), "utf-8")
-    flush_file(path)
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
@@ -214,10 +198,8 @@ def _put_in_place(temporary: Path, path: Path) -> None:
         except CheckpointError:
             shutil.rmtree(path)
         else:
-            shutil.rmtree(temporary)
             return
-    temporary.rename(path)
-    flush_folder(path.parent)
+    move_folder(temporary, path)
 
 
 def _is_kept(path: Path) -> bool:

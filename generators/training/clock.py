@@ -1,5 +1,6 @@
-"""Device seconds: how long the device worked on a training."""
+"""Device seconds: how long the device worked on a training; and when intervals have passed."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,3 +36,18 @@ class DeviceClock:
             yield
         finally:
             self._since = self._now()
+
+
+class Timer:
+    """Says whether an interval has passed since it last said so."""
+
+    def __init__(self, seconds: float, *, due_now: bool = False) -> None:
+        self._seconds = seconds
+        self._last = -math.inf if due_now else time.monotonic()
+
+    def due(self) -> bool:
+        """Return whether it has; if so, the next interval begins now."""
+        if time.monotonic() - self._last < self._seconds:
+            return False
+        self._last = time.monotonic()
+        return True

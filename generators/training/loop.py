@@ -9,10 +9,8 @@ of a clock, and its resume approximate.
 Karras et al., 2024 (EDM2) reseed every iteration in the same way.
 """
 
-import logging
 import math
 import platform
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,17 +27,10 @@ from generators.algorithm.numerics import flushing_denormals
 from generators.specs.options import TrainingConfig, to_dict
 from generators.training.batches import ImageStream, check_data, digest
 from generators.training.budgets import Budget
-from generators.training.checkpoints import (
-    CheckpointError,
-    SavedCheckpoint,
-    checkpoint_path,
-    describe_checkpoint,
-    list_checkpoints,
-    load_checkpoint,
-    prune_checkpoints,
-    save_checkpoint,
-)
+from generators.training.checkpoints import SavedCheckpoint, describe_checkpoint, load_checkpoint
+from generators.training.clock import Timer
 from generators.training.parallel import Team
+from generators.training.saving import TEAM_STEPS, Keeper
 from generators.training.state import with_prefix
 from generators.training.steps import Diverged, Progress, Training
 
@@ -47,10 +38,6 @@ __all__ = ["Budget", "Diverged", "Progress", "SavedCheckpoint", "TrainingResult"
 
 REPORT_SECONDS = 1.0  # between two calls of on_progress
 POLL_SECONDS = 0.25  # between two calls of should_stop
-KEPT_CHECKPOINTS = 2
-TEAM_STEPS = 10  # between two votes (to stop, to save) where several processes must agree
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -157,7 +144,7 @@ def train(
         training = Training(
             model, config, stream, seed=seed, budget=budget, device=place, compiled=compiled
         )
-        keeper = _Keeper(
+        keeper = Keeper(
             directory,
             identity,
             remarks={"classes": classes},
@@ -170,7 +157,7 @@ def train(
         return _run(training, keeper, _Calls(on_progress, on_checkpoint, should_stop))
 
 
-def _run(training: Training, keeper: "_Keeper", calls: _Calls) -> TrainingResult:
+def _run(training: Training, keeper: Keeper, calls: _Calls) -> TrainingResult:
     if keeper.newest is not None:
         with training.clock.paused():
             calls.on_checkpoint(keeper.newest)
@@ -196,9 +183,9 @@ def _run(training: Training, keeper: "_Keeper", calls: _Calls) -> TrainingResult
     )
 
 
-def _advance(training: Training, keeper: "_Keeper", calls: _Calls) -> bool:
+def _advance(training: Training, keeper: Keeper, calls: _Calls) -> bool:
     """Train until the budget is spent or should_stop says so, and return whether it did."""
-    poll, report = _Timer(POLL_SECONDS, due_now=True), _Timer(REPORT_SECONDS)
+    poll, report = Timer(POLL_SECONDS, due_now=True), Timer(REPORT_SECONDS)
     while training.fraction() < 1:
         if training.team.size > 1 and training.steps % TEAM_STEPS == 0:
             if training.team.any(calls.should_stop(), training.device):
@@ -262,135 +249,3 @@ def load_initial(model: Algorithm, path: Path) -> None:
                 model.networks[name].load_state_dict(weights)
         except RuntimeError as error:
             raise ValueError(f"{path}: does not fit the network {name}: {error}") from error
-
-
-class _Timer:
-    """Says whether an interval has passed since it last said so."""
-
-    def __init__(self, seconds: float, *, due_now: bool = False) -> None:
-        self._seconds = seconds
-        self._last = -math.inf if due_now else time.monotonic()
-
-    def due(self) -> bool:
-        if time.monotonic() - self._last < self._seconds:
-            return False
-        self._last = time.monotonic()
-        return True
-
-
-class _Keeper:
-    """Saves a training's checkpoints, and finds the one to go on from."""
-
-    def __init__(
-        self,
-        directory: Path,
-        identity: dict[str, Any],  # what must be equal for a checkpoint to belong to a training
-        *,
-        remarks: dict[str, Any],
-        numerics: dict[str, Any],  # what must be equal for a resume to be exact
-        every_seconds: float,
-        every_images: float,
-        at: Collection[int],
-    ) -> None:
-        self.newest: SavedCheckpoint | None = None
-        self.resumed = "none"
-        self._directory = directory
-        self._identity = identity
-        self._remarks = remarks
-        self._numerics = numerics
-        self._at = at
-        self._timer = _Timer(every_seconds)
-        self._every_images = every_images
-
-    def due(self, training: Training) -> bool:
-        """Return whether it is time to save."""
-        saved = self.newest.images_seen if self.newest else 0
-        crossed = training.images_seen // self._every_images > saved // self._every_images
-        stated = any(saved < wanted <= training.images_seen for wanted in self._at)
-        return self._timed(training) or crossed or stated
-
-    def _timed(self, training: Training) -> bool:
-        """Return whether the interval has passed; of several processes' clocks any may say so."""
-        if training.team.size == 1:
-            return self._timer.due()
-        asked = training.steps % TEAM_STEPS == 0
-        return asked and training.team.any(self._timer.due(), training.device)
-
-    def save(self, training: Training) -> SavedCheckpoint:
-        """Save the training as it is, and delete what is older than the last but one.
-
-        Of several processes, which all come here at the same step, the first one writes.
-
-        Raises:
-            Diverged: if a loss or a weight is not finite.
-        """
-        training.check_finite()
-        if training.team.rank == 0:
-            self.newest = self._write(training)
-        training.team.wait()
-        if training.team.rank != 0:
-            self.newest = describe_checkpoint(
-                checkpoint_path(self._directory, training.images_seen)
-            )
-        assert self.newest is not None, "the first process wrote it"
-        return self.newest
-
-    def _write(self, training: Training) -> SavedCheckpoint:
-        before = self.newest.images_seen if self.newest else -1
-        record = {**self._remarks, **self._identity, "numerics": self._numerics}
-        record["resume"] = self.resumed
-        record["kept"] = any(before < wanted <= training.images_seen for wanted in self._at)
-        saved = save_checkpoint(
-            self._directory,
-            training.tensors(),
-            {**record, **training.place()},
-            images_seen=training.images_seen,
-            device_seconds=training.clock.seconds(),
-        )
-        prune_checkpoints(self._directory, keep=KEPT_CHECKPOINTS)
-        return saved
-
-    def resume(self, training: Training) -> None:
-        """Put the training where its newest good checkpoint was, if there is one.
-
-        Raises:
-            ValueError: if that checkpoint belongs to another training.
-        """
-        for path in list_checkpoints(self._directory):
-            try:
-                manifest, tensors = load_checkpoint(path)
-            except CheckpointError as error:
-                logger.warning("skipped a damaged checkpoint: %s", error)
-                continue
-            self._check_identity(path, manifest)
-            training.restore(manifest, tensors)
-            self.newest = describe_checkpoint(path)
-            self.resumed = self._exactness(manifest)
-            return
-
-    def _exactness(self, manifest: dict[str, Any]) -> str:
-        """Return whether going on from a checkpoint gives the bits of never having stopped."""
-        if manifest["images_seen"] == self._identity["budget"]["images"]:
-            return str(manifest["resume"])  # there is nothing to go on with
-        if manifest["resume"] == "approximate" or self._identity["budget"]["images"] is None:
-            return "approximate"
-        return "exact" if manifest["numerics"] == self._numerics else "approximate"
-
-    def _check_identity(self, path: Path, manifest: dict[str, Any]) -> None:
-        for name in ("steps", "judged", "begun", "numerics", "resume"):
-            if name not in manifest:
-                raise ValueError(f"{path} belongs to no training: its manifest has no {name!r}")
-        for name, expected in self._identity.items():
-            if manifest.get(name) != expected:
-                wanted, found = _differing(expected, manifest.get(name))
-                raise ValueError(
-                    f"{path} belongs to another training: expected {name} {wanted}, found {found}"
-                )
-
-
-def _differing(expected: Any, found: Any) -> tuple[Any, Any]:
-    """Return both as they are, or of two mappings only what differs."""
-    if not (isinstance(expected, dict) and isinstance(found, dict)):
-        return expected, found
-    names = [n for n in {**expected, **found} if expected.get(n) != found.get(n)]
-    return {n: expected.get(n) for n in names}, {n: found.get(n) for n in names}

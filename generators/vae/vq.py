@@ -42,13 +42,13 @@ from generators.algorithm.layers import labels_or_zeros
 from generators.algorithm.noise import NoiseSource
 from generators.specs.options import SamplerConfig
 from generators.specs.vae import AutoregressiveSampler, VQVAEConfig
-from generators.vae.grids import cropped, grid_of, padded
-from generators.vae.likelihoods import RunningError, bits_per_value, log_discretised_gaussian
+from generators.vae.codebook import Codebook, perplexity
+from generators.vae.grids import grid_of
+from generators.vae.likelihoods import bits_per_value, log_discretised_gaussian
 from generators.vae.transformer import CausalTransformer, choose
+from generators.vae.vq_networks import Decoder, Encoder
 
 LEAST_VARIANCE = 1e-3  # of a batch of images, which divides its squared error
-RESTART_SHARE = 0.1  # of an even share, that a restarted code begins with
-MOMENTS_DECAY = 0.95  # of the running moments of vectors, per batch
 FROZEN = ("encoder", "codebook", "decoder")  # while the prior is trained
 
 
@@ -211,12 +211,6 @@ class VQVAE(Algorithm):
         }
 
 
-def perplexity(counts: Tensor) -> Tensor:
-    """Return the number of evenly used codes with the same entropy, (); counts: (K,)."""
-    shares = counts / counts.sum()
-    return torch.exp(torch.special.entr(shares).sum())
-
-
 def _level(shape: Shape) -> int:
     """Return the size class of an image: up to 16, 28, 32 or 64 pixels."""
     return sum(max(shape[1:]) > side for side in (16, 28, 32))
@@ -243,197 +237,15 @@ def _prior(networks: Mapping[str, nn.Module]) -> CausalTransformer:
     return cast(CausalTransformer, networks["prior"])
 
 
-def _codebook(networks: Mapping[str, nn.Module]) -> "Codebook":
+def _codebook(networks: Mapping[str, nn.Module]) -> Codebook:
     return cast(Codebook, networks["codebook"])
 
 
-def _decoder(networks: Mapping[str, nn.Module]) -> "Decoder":
+def _decoder(networks: Mapping[str, nn.Module]) -> Decoder:
     return cast(Decoder, networks["decoder"])
-
-
-def _as_rows(z: Tensor) -> Tensor:
-    """Return the vectors of a grid one by one: (N, D, h, w) to (N * h * w, D)."""
-    return z.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def _as_grid(vectors: Tensor, grid: tuple[int, int]) -> Tensor:
     """Return vectors as the decoder takes them: (N, h * w, D) to (N, D, h, w)."""
     n, _, dim = vectors.shape
     return vectors.reshape(n, *grid, dim).permute(0, 3, 1, 2)
-
-
-# --- codebook -----------------------------------------------------------------------------------
-
-
-class Codebook(nn.Module):
-    """K vectors that follow the means of what is mapped to them; buffers alone, no gradients."""
-
-    codes: Tensor  # (K, D)
-    counts: Tensor  # (K,) vectors per batch mapped to each code, running mean
-    sums: Tensor  # (K, D) of these vectors, running mean
-
-    def __init__(self, size: int, dim: int) -> None:
-        super().__init__()
-        self.register_buffer("codes", torch.randn(size, dim))
-        self.register_buffer("counts", torch.zeros(size))
-        self.register_buffer("sums", torch.zeros(size, dim))
-
-    def nearest(self, z: Tensor) -> Tensor:
-        """Return the nearest code of each vector, (N, h, w) int64; z: (N, D, h, w)."""
-        with torch.autocast(z.device.type, enabled=False):  # bfloat16 cannot tell near codes apart
-            rows = _as_rows(z.float())
-            # |z - e|^2 without |z|^2, which all codes have in common
-            distances = self.codes.square().sum(1) - 2 * rows @ self.codes.T
-        return distances.argmin(1).view(len(z), *z.shape[2:])
-
-    def look_up(self, codes: Tensor) -> Tensor:
-        """Return the vectors of codes, (N, D, h, w); codes: (N, h, w)."""
-        vectors: Tensor = self.codes[codes].permute(0, 3, 1, 2)
-        return vectors
-
-    def mean_code(self) -> Tensor:
-        """Return the mean of the vectors, as often as they are used, (D,)."""
-        shares = (self.counts + 1e-6) / (self.counts + 1e-6).sum()
-        mean: Tensor = shares @ self.codes
-        return mean
-
-    @torch.no_grad()
-    def restart(self, z: Tensor, generator: torch.Generator, *, below: float) -> Tensor:
-        """Put codes of less than `below` of an even share at random vectors; return how many.
-
-        A restarted code has some share to lose before it can be restarted again. All are
-        before their first batch.
-        """
-        rows = _as_rows(z)
-        even = len(rows) / len(self.codes)
-        dead = (self.counts < below * even) | (self.counts == 0)
-        chosen = torch.randint(
-            len(rows), self.counts.shape, generator=generator, device=rows.device
-        )
-        vectors = rows[chosen]
-        dead &= torch.isfinite(vectors).all(1)
-        self.codes.copy_(torch.where(dead[:, None], vectors, self.codes))
-        count = RESTART_SHARE * even
-        self.sums.copy_(torch.where(dead[:, None], vectors * count, self.sums))
-        self.counts.copy_(torch.where(dead, count, self.counts))
-        return dead.float().sum()
-
-    @torch.no_grad()
-    def follow(self, z: Tensor, codes: Tensor, *, decay: float) -> Tensor:
-        """Move codes to the means of their vectors and return the vectors of each, (K,).
-
-        Both running means are linear in the batch's; a batch that is not finite is left out.
-        """
-        with torch.autocast(z.device.type, enabled=False):
-            rows = _as_rows(z.float())
-            mapped = F.one_hot(codes.flatten(), len(self.codes)).float()
-            counts, sums = mapped.sum(0), mapped.T @ rows
-        finite = torch.isfinite(sums).all()
-        for mean, value in ((self.counts, counts), (self.sums, sums)):
-            mean.copy_(torch.where(finite, mean.lerp(value, 1 - decay), mean))
-        used = finite & (self.counts > 1e-3)  # a code that fades away stays where it was
-        moved = self.sums / self.counts.clamp_min(1e-3)[:, None]
-        self.codes.copy_(torch.where(used[:, None], moved, self.codes))
-        return counts
-
-
-# --- autoencoder --------------------------------------------------------------------------------
-
-
-class Encoder(nn.Module):
-    """Image to a grid of vectors."""
-
-    def __init__(self, shape: Shape, dim: int, channels: int, depth: int, blocks: int) -> None:
-        super().__init__()
-        self.depth = depth
-        layers: list[nn.Module] = []
-        for narrow in (shape[0], *[channels] * (depth - 1)):
-            layers += [nn.Conv2d(narrow, channels, 4, stride=2, padding=1), nn.ReLU()]
-        layers.append(nn.Conv2d(channels, channels, 3, padding=1))
-        layers += [ResidualBlock(channels) for _ in range(blocks)]
-        self.layers = nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(channels, dim, 1))
-        self.standardise = Standardise(dim)
-        self.apply(_initialise)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return a vector for each place of the grid, (N, D, h, w)."""
-        z: Tensor = self.standardise(self.layers(padded(images, self.depth)))
-        return z
-
-
-class Standardise(nn.Module):
-    """Batch normalisation without scale and shift, that takes a batch of one vector as well.
-
-    In training it goes by the batch's moments, else by their running means. A batch that is not
-    finite leaves these as they are.
-    """
-
-    mean: Tensor  # (D,)
-    variance: Tensor  # (D,)
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("variance", torch.ones(dim))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Return vectors of mean 0 and variance 1 in each channel, shaped as z: (N, D, h, w)."""
-        z = z.float()
-        mean, variance = self.mean, self.variance
-        if self.training:
-            variance, mean = torch.var_mean(z, (0, 2, 3), correction=0)
-            self._follow(mean.detach(), variance.detach())
-        deviation = (variance + 1e-5).sqrt()
-        return (z - mean[:, None, None]) / deviation[:, None, None]
-
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        finite = torch.isfinite(variance).all()
-        for running, value in ((self.mean, mean), (self.variance, variance)):
-            running.copy_(torch.where(finite, running.lerp(value, 1 - MOMENTS_DECAY), running))
-
-
-class Decoder(nn.Module):
-    """A grid of vectors to the mean image; knows how far it was from real images."""
-
-    def __init__(self, shape: Shape, dim: int, channels: int, depth: int, blocks: int) -> None:
-        super().__init__()
-        self.sides = shape[1], shape[2]
-        self.error = RunningError()
-        layers: list[nn.Module] = [nn.Conv2d(dim, channels, 3, padding=1)]
-        layers += [ResidualBlock(channels) for _ in range(blocks)]
-        for wide in (*[channels] * (depth - 1), shape[0]):
-            layers += [nn.ReLU(), nn.ConvTranspose2d(channels, wide, 4, stride=2, padding=1)]
-        self.layers = nn.Sequential(*layers)
-        self.apply(_initialise)
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        """Return mean images (N, C, H, W) in [-1, 1]; vectors: (N, D, h, w)."""
-        return torch.tanh(cropped(self.layers(vectors), *self.sides))
-
-
-class ResidualBlock(nn.Module):
-    """The paper's: ReLU, 3x3 convolution, ReLU, 1x1 convolution, added to what goes in."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x, (N, channels, h, w), with what the block adds."""
-        y: Tensor = x + self.layers(x)
-        return y
-
-
-def _initialise(module: nn.Module) -> None:
-    """Let signals keep their variance, as He et al., 2015, "Delving deep into rectifiers", do."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        inputs = module.in_channels * math.prod(module.kernel_size)
-        if module.transposed:
-            inputs //= math.prod(module.stride)  # each output meets one part of the kernel
-        nn.init.normal_(module.weight, std=math.sqrt(2 / inputs))
-        nn.init.zeros_(cast(Tensor, module.bias))

@@ -16,7 +16,8 @@ from api.views import FINGERPRINT, Resource
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import export
-from leaderboards.ranking import Board, rank
+from leaderboards.board import Board
+from leaderboards.ranking import rank
 
 
 class CSVRenderer(BaseRenderer):

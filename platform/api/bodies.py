@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from api.options import config_schema, samplers_schema
 from api.serializers import BudgetSerializer
-from experiments.specification import MAX_MEMORY_GB
+from experiments.submission.specification import MAX_MEMORY_GB
 from generators.specs import registry
 from generators.specs.algorithms import PRESETS
 
@@ -42,7 +42,7 @@ class EntrySubmissionSerializer(serializers.Serializer[Any]):
 
 
 class SubmissionSerializer(serializers.Serializer[Any]):
-    """An experiment to submit; read by `experiments.specification`, this only describes it."""
+    """An experiment to submit; read by `experiments.submission`, this only describes it."""
 
     name = serializers.CharField(max_length=200)
     dataset = serializers.SlugField(help_text="slug of a registered dataset")

@@ -31,7 +31,7 @@ from experiments import services
 from experiments.models import Evaluation, Experiment, LossPoint, MetricValue, Run, SampleSet
 from experiments.ownership import require_change
 from experiments.progress import loaded, progress
-from experiments.specification import SpecificationError
+from experiments.submission.specification import SpecificationError
 from jobs.models import Job
 
 WHOLE_NUMBER = r"\d{1,18}"  # what a key can be

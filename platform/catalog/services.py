@@ -18,6 +18,7 @@ from django.utils.text import slugify
 from catalog import stored
 from catalog.models import EXTRACTORS, Dataset, Protocol
 from catalog.stored import BucketError, DamagedError, StoredFile
+from evaluation.imagesets.atomic import move_folder
 from evaluation.protocols.extractor_specs import INCEPTION
 from evaluation.protocols.extractors import get_extractor
 from evaluation.protocols.presets import PRESETS, get_preset
@@ -255,7 +256,7 @@ def _move_into_place(folder: Path, target: Path) -> None:
     if target.exists():
         # Left behind by a process that was killed between the rename and the commit.
         shutil.rmtree(target)
-    folder.rename(target)
+    move_folder(folder, target)
 
 
 # --- The evaluation engine, in another process ---------------------------------------------------

@@ -6,8 +6,6 @@ a data folder of its own, once, verified by its sha256.
 """
 
 import errno
-import hashlib
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -21,6 +19,8 @@ from django.core.files import File
 from django.core.files.storage import Storage, storages
 from django.db import models
 from django.db.models import Q
+
+from evaluation.imagesets.atomic import flush_folder, replacing, sha256_of
 
 FOLDERS = ("datasets", "extractors", "runs", "samples")  # of the data folder, all files are in them
 
@@ -89,7 +89,7 @@ def keep(path: Path, kind: str, *, owner: Any = None) -> None:
         BucketError: if the bucket does not take it.
     """
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-        facts = {"kind": kind, "bytes": file.stat().st_size, "sha256": file_sha256(file)}
+        facts = {"kind": kind, "bytes": file.stat().st_size, "sha256": sha256_of(file)}
         if shared := bucket():
             with file.open("rb") as content, asking():
                 shared.save(name_of(file), File(content))
@@ -114,6 +114,7 @@ def fetch(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         if (fetched := temporary / name_of(path)).exists() and not path.exists():
             fetched.rename(path)
+            flush_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return path
@@ -127,10 +128,10 @@ def digest_of(path: Path, expected: str) -> str:
         FileNotFoundError: if there is none.
         BucketError: if the bucket does not answer.
     """
-    found = file_sha256(fetch(path))
+    found = sha256_of(fetch(path))
     if found != expected and bucket() and rows(path).exists():
         path.unlink()
-        found = file_sha256(fetch(path))
+        found = sha256_of(fetch(path))
     return found
 
 
@@ -206,25 +207,10 @@ def name_of(path: Path) -> str:
     return path.relative_to(settings.DATA_DIR).as_posix()
 
 
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return content_sha256(file)
-
-
-def content_sha256(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(2**20):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _download(shared: Storage, row: StoredFile, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with asking(), shared.open(row.path) as content, path.open("xb") as file:
+    with asking(), shared.open(row.path) as content, replacing(path) as file:
         shutil.copyfileobj(content, file, 2**20)
-        file.flush()
-        os.fsync(file.fileno())
-    if (found := file_sha256(path)) != row.sha256:
+    if (found := sha256_of(path)) != row.sha256:
         raise DamagedError(f"{row.path}: the bucket's has sha256 {found}, {row.sha256} was kept")
 
 

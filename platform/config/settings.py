@@ -14,6 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse
 
+from evaluation.imagesets.atomic import flush_file
+
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parents[2]
 
@@ -104,6 +106,7 @@ def secret_key() -> str:
         temporary = path.with_name(f".secret_key-{os.getpid()}")
         temporary.touch(mode=0o600)
         temporary.write_text(secrets.token_urlsafe(50))
+        flush_file(temporary)  # a power cut must not leave an empty key
         try:
             os.link(temporary, path)  # unlike rename: the first of two starting processes wins
         except FileExistsError:

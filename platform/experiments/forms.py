@@ -2,16 +2,14 @@
 
 Blocks carry the fields of their algorithm's configuration class, filled with its defaults or with a
 preset's values. Another preset fills in anew what nobody has changed. Nothing is judged here: the
-text that was typed goes through `experiments.specification`, and what is wrong comes back to its
-field.
+text that was typed goes through `experiments.submission.specification`, and what is wrong comes back
+to its field.
 """
 
-import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from django import forms
-from django.core.exceptions import BadRequest
 from django.http import QueryDict
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -21,14 +19,13 @@ from accounts.models import User
 from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Experiment
-from experiments.plain import read_sampler, read_seeds
-from experiments.specification import MAX_ENTRIES, SpecificationError, read_experiment
+from experiments.submission.blocks import CONFIG, Block, new_block, read_blocks, refilled
+from experiments.submission.specification import MAX_ENTRIES, SpecificationError, read_experiment
+from experiments.submission.typed import read_sampler, read_seeds
 from generators.specs import registry
 from generators.specs.algorithms import PRESETS, AlgorithmSpec, Family
-from generators.specs.options import FieldSpec, describe, to_dict
+from generators.specs.options import FieldSpec, describe
 
-Block = dict[str, str]  # what was typed in an entry's block, by field
-CONFIG = "config-"  # a block's fields whose names begin so are those of the configuration
 MOST_OPEN = 3  # entries; where there are more, only those are open that need somebody's eye
 
 
@@ -216,64 +213,6 @@ def sampler_words(algorithm: AlgorithmSpec) -> Iterator[str]:
     """Yield each sampler with its defaults, as it may be typed: `ddim steps=50 eta=0.0`."""
     for name, config in algorithm.samplers.items():
         yield " ".join([name, *(f"{spec.name}={spec.default}" for spec in describe(config))])
-
-
-def new_block(algorithm: str, blocks: Sequence[Block] = (), *, preset: str = "") -> Block:
-    """Return a block filled with a preset's values, under a label that is not taken."""
-    spec = registry.get_spec(algorithm)
-    labels = {block.get("label") for block in blocks}
-    label, number = spec.label, 1
-    while label in labels:
-        number += 1
-        label = f"{spec.label} {number}"
-    block = {"algorithm": algorithm, "label": label, "include": "on", "samplers": ""}
-    preset = preset if preset in spec.presets else ""
-    return {**block, "preset": preset, "filled": preset, **filling(algorithm, preset)}
-
-
-def filling(algorithm: str, preset: str) -> Block:
-    """Return the text of every field of a configuration; a box that is not ticked is absent."""
-    config = to_dict(registry.parse_config(algorithm, {}, preset=preset or None))
-    texts = {CONFIG + name: "on" if value is True else str(value) for name, value in config.items()}
-    return {name: text for name, text in texts.items() if text != "False"}
-
-
-def refilled(block: Block) -> Block:
-    """Return the block with the values of its preset, where it was filled with another's.
-
-    Fields that hold something else than they were filled with were typed, and stay.
-    """
-    algorithm = block["algorithm"]
-    before, now = block.get("filled", ""), block.get("preset", "")
-    known = {"", *registry.get_spec(algorithm).presets}
-    if before == now or not {before, now} <= known:
-        return block
-    old, new = filling(algorithm, before), filling(algorithm, now)
-    changed = dict(block) | {"filled": now}
-    for name in old.keys() | new.keys():
-        if block.get(name) == old.get(name):
-            changed.pop(name, None)
-            changed |= {name: new[name]} if name in new else {}
-    return changed
-
-
-def read_blocks(data: QueryDict) -> list[Block]:
-    """Return what was typed in each block.
-
-    Raises:
-        BadRequest: if the page did not come from this form.
-    """
-    total = data.get("entries-TOTAL", "")
-    if not re.fullmatch(r"\d{1,3}", total) or int(total) > MAX_ENTRIES:
-        raise BadRequest(f"expected entries-TOTAL of at most {MAX_ENTRIES}")
-    blocks: list[Block] = [{} for _ in range(int(total))]
-    for key, value in data.items():
-        found = re.fullmatch(r"entries-(\d{1,3})-(.+)", key)
-        if found and int(found[1]) < len(blocks):
-            blocks[int(found[1])][found[2]] = str(value)
-    if any(block.get("algorithm") not in registry.ALGORITHMS for block in blocks):
-        raise BadRequest("expected every entry to have an algorithm")
-    return blocks
 
 
 def offers() -> list[tuple[Family, list[AlgorithmSpec]]]:

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from django.conf import settings
 
-from catalog import stored
 from catalog.models import Dataset, Protocol
-from catalog.stored import DamagedError, StoredFile, name_of
+from catalog.stored import name_of
 from evaluation.features.base import Extractor, ExtractorError
 from evaluation.features.cache import FeatureCache
 from evaluation.features.registry import build_extractor, pixels_wanted
@@ -26,7 +25,7 @@ from evaluation.imagesets.in_memory import read_images, write_npz
 from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.sheets import grid_png
 from evaluation.scoring import controls, evaluate as scoring
-from experiments import services
+from experiments import services, work_files
 from experiments.models import Evaluation, Run, SampleSet
 from generators.specs import registry
 from generators.trained import sampling
@@ -77,9 +76,7 @@ def load_split(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray | N
     Raises:
         JobError: if the file is missing or is not the one that was registered.
     """
-    with fetching():
-        dataset.verify()
-    found = read_images(dataset.train_path if split == "train" else dataset.test_path)
+    found = read_images(work_files.split_file(dataset, split))
     return found.pixels, found.labels
 
 
@@ -93,17 +90,6 @@ def stopping() -> Iterator[None]:
         yield
     except (sampling.Stopped, scoring.Stopped) as error:
         raise Stopped from error
-
-
-@contextmanager
-def fetching() -> Iterator[None]:
-    """Turn files that are gone or damaged into failures that name them."""
-    try:
-        yield
-    except DamagedError as error:
-        raise JobError(str(error)) from error
-    except FileNotFoundError as error:
-        raise JobError(f"cannot be fetched: {error}") from error
 
 
 @contextmanager
@@ -125,8 +111,7 @@ def train(run: Run, heartbeat: Heartbeat) -> None:
     services.begin_training(run, environment())
     pixels, labels = load_split(experiment.dataset, "train")
     if newest := run.checkpoints.last():
-        with fetching():
-            stored.fetch(settings.DATA_DIR / newest.path)
+        work_files.fetched(settings.DATA_DIR / newest.path)
     with failing():
         result = training.train(
             run.entry.algorithm,
@@ -195,9 +180,7 @@ def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> None:
     if not preview.exists():
         _draw_preview(saved.path, preview)
     lifecycle.beat(run)  # a stale attempt writes over nothing
-    owner = run.entry.experiment.created_by
-    stored.keep(saved.path, StoredFile.Kind.CHECKPOINT, owner=owner)
-    stored.keep(preview, StoredFile.Kind.PICTURE, owner=owner)
+    work_files.keep_checkpoint(run, saved.path, preview)
     services.record_checkpoint(
         run,
         images_seen=saved.images_seen,
@@ -206,10 +189,7 @@ def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> None:
         size=saved.bytes,
         preview=name_of(preview),
     )
-    for file in stored.rows(run.folder).filter(kind=StoredFile.Kind.CHECKPOINT):
-        folder = (settings.DATA_DIR / file.path).parent
-        if not folder.exists():  # the training keeps its newest two
-            stored.forget(folder)
+    work_files.forget_pruned_checkpoints(run)
 
 
 def _draw_preview(checkpoint: Path, path: Path) -> None:
@@ -263,8 +243,7 @@ def _some_images(dataset: Dataset, split: str, count: int) -> tuple[np.ndarray, 
 def _draw(sample_set: SampleSet, heartbeat: Heartbeat) -> sampling.Samples:
     checkpoint = sample_set.checkpoint
     assert checkpoint is not None, "only controls have no checkpoint"
-    with fetching():
-        folder = stored.fetch(settings.DATA_DIR / checkpoint.path)
+    folder = work_files.fetched(settings.DATA_DIR / checkpoint.path)
     generator = sampling.load_generator(folder, device=device(), sha256=checkpoint.sha256)
     with stopping(), failing():
         return sampling.draw_all(
@@ -289,9 +268,7 @@ def _write(sample_set: SampleSet, pixels: np.ndarray, labels: np.ndarray | None)
     sample_set.path.parent.mkdir(parents=True, exist_ok=True)
     grid_png(pixels[:GRID_IMAGES], GRID_COLUMNS, sample_set.grid_path)
     digest = write_npz(sample_set.path, pixels, labels)
-    owner = sample_set.entry.experiment.created_by
-    stored.keep(sample_set.path, StoredFile.Kind.SAMPLES, owner=owner)
-    stored.keep(sample_set.grid_path, StoredFile.Kind.PICTURE, owner=owner)
+    work_files.keep_samples(sample_set)
     return digest
 
 
@@ -318,7 +295,7 @@ def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
     with stopping(), failing():
         result = scoring.evaluate_images(
             protocol,
-            _open_samples(evaluation.sample_set),
+            open_images(work_files.samples_file(evaluation.sample_set)),
             reference,
             extractor=_extractor(row, reference),
             held_out=None if held_out is None else _open_split(row.dataset, held_out.split),
@@ -356,34 +333,8 @@ def _storable(value: Any) -> Any:
 
 
 def _open_split(dataset: Dataset, split: str) -> ImageStream:
-    """Return a split's images, read as they are needed.
-
-    Raises:
-        JobError: if the file is missing or is not the one that was registered.
-    """
-    with fetching():
-        dataset.verify()
-    return open_images(dataset.train_path if split == "train" else dataset.test_path)
-
-
-def _open_samples(sample_set: SampleSet) -> ImageStream:
-    """Return a sample set's images, read as they are needed.
-
-    Raises:
-        JobError: if the file is missing or is not the one that was written.
-    """
-    name = name_of(sample_set.path)
-    try:
-        found = stored.digest_of(sample_set.path, sample_set.sha256)
-    except stored.BucketError:
-        raise
-    except DamagedError as error:
-        raise JobError(str(error)) from error
-    except OSError as error:
-        raise JobError(f"{name}: {error.strerror or error}") from error
-    if found != sample_set.sha256:
-        raise JobError(f"{name}: has sha256 {found}, not {sample_set.sha256}")
-    return open_images(sample_set.path)
+    """Return a split's images, read as they are needed."""
+    return open_images(work_files.split_file(dataset, split))
 
 
 def _extractor(protocol: Protocol, reference: ImageStream) -> Extractor:
@@ -392,8 +343,7 @@ def _extractor(protocol: Protocol, reference: ImageStream) -> Extractor:
     Those made from the reference's pixels are given all of them, others one image to look at.
     """
     if protocol.extractor_files:
-        with fetching():
-            stored.fetch(protocol.extractor_files)
+        work_files.fetched(protocol.extractor_files)
     try:
         return build_extractor(
             protocol.extractor,

@@ -20,8 +20,8 @@ from experiments.models import (
     Run,
     SampleSet,
 )
-from experiments.resubmission import differences
-from experiments.specification import ExperimentSpec, SpecificationError, read_experiment
+from experiments.submission.resubmission import differences
+from experiments.submission.specification import ExperimentSpec, SpecificationError, read_experiment
 from generators.specs import registry
 from jobs import lifecycle
 from jobs.models import Job, JobEvent, Queue

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from experiments import actions, files, views
+from experiments.pages import actions, files, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("experiments/", views.experiments, name="experiments"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from leaderboards.ranking import Board, Cell, Column, Row, shown
+from leaderboards.board import Board, Cell, Column, Row, shown
 
 
 def trilemma(board: Board) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ import csv
 import io
 from typing import Any
 
-from leaderboards.ranking import Board, Column, Row
+from leaderboards.board import Board, Column, Row
 
 
 def columns(board: Board) -> list[str]:

@@ -7,7 +7,7 @@ from django.db.models import Max, QuerySet
 
 from catalog.models import Protocol
 from leaderboards import digits, ranking
-from leaderboards.ranking import Board, Cell, Column, Row
+from leaderboards.board import Board, Cell, Column, Row, shown
 
 SPEED = "images_per_second"
 
@@ -81,7 +81,7 @@ def _leader(board: Board, corner: str, column: Column) -> Leader | None:
         corner=corner,
         column=column,
         row=row,
-        text=digits.number(ranking.shown(column, cell.value), places),
+        text=digits.number(shown(column, cell.value), places),
         spread=digits.spread(cell, places),
         tied=sum(other is not row and _tied(other.cells[column.key], cell) for other in rows),
     )

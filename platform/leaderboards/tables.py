@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from leaderboards import digits
-from leaderboards.ranking import Board, Cell, Column, Row, of_survivors, shown
+from leaderboards.board import Board, Cell, Column, Row, shown
+from leaderboards.ranking import of_survivors
 
 CORNERS = {
     "quality": "Quality",

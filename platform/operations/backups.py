@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.models import User
 from catalog import stored
 from catalog.models import Dataset
+from evaluation.imagesets.atomic import replacing
 from experiments.models import Experiment
 from jobs.models import Worker
 from operations import backup_file as archives, databases, holdings
@@ -42,10 +43,11 @@ def write(path: Path) -> Manifest:
         raise FileExistsError(f"{path} is there already")
     manifest = Manifest(connection.vendor, settings.VERSION, timezone.now().isoformat())
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-        dump, whole = Path(folder) / archives.DATABASE, Path(folder) / "backup.tar"
+        dump = Path(folder) / archives.DATABASE
         with databases.snapshot(dump):
             found = [] if stored.bucket() else list(holdings.find())
-        with whole.open("xb") as file:
+        with replacing(path) as file:
+            os.fchmod(file.fileno(), 0o600)  # hashes of passwords are in it
             with tarfile.open(fileobj=file, mode="w") as archive, dump.open("rb") as database:
                 manifest.files[archives.DATABASE] = archives.add(
                     archive, archives.DATABASE, database
@@ -53,9 +55,6 @@ def write(path: Path) -> Manifest:
                 for holding in found:
                     _add(archive, holding, manifest)
                 archives.add_manifest(archive, manifest)
-            os.fsync(file.fileno())
-        whole.chmod(0o600)  # hashes of passwords are in it
-        whole.rename(path)
     return manifest
 
 

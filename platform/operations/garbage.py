@@ -8,6 +8,7 @@ from django.conf import settings
 
 from catalog import stored
 from catalog.models import Dataset, Protocol
+from evaluation.imagesets.atomic import sha256_of_content
 from experiments.models import Checkpoint, Run, SampleSet
 from jobs.models import FINISHED, Status
 from operations import holdings
@@ -88,7 +89,7 @@ def _checkpoint_damage(checkpoint: Checkpoint) -> Iterator[str]:
 def _difference(path: Path, digest: str) -> Iterator[str]:
     try:
         with stored.opened(path) as file:
-            found = stored.content_sha256(file)
+            found = sha256_of_content(file)
     except OSError as error:
         yield f"{path}: {error.strerror or error}"
         return

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from django.db import connections
 from rich.console import Console
 from rich.markup import escape
 
+from evaluation.imagesets.atomic import replacing
 from experiments.comparison import ExperimentJobs
 from experiments.models import Experiment
 from experiments.overview import unserved_queues
@@ -116,10 +116,9 @@ def _unfinished(jobs: Sequence[Job]) -> list[Job]:
 
 
 def write_json(path: Path, rows: list[dict[str, Any]]) -> None:
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
     text = json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def check_json(path: Path | None) -> None:

@@ -13,7 +13,7 @@ from experiments.models import Evaluation, Experiment, Run, SampleSet
 from experiments.progress import progress
 from jobs.models import Job, Status
 from leaderboards import digits
-from leaderboards.ranking import Board, Cell, Column, shown
+from leaderboards.board import Board, Cell, Column, shown
 
 LINES_LEFT = 4  # of the terminal, above the bars
 

@@ -11,10 +11,11 @@ from django.utils.http import urlencode
 
 from catalog.models import Protocol
 from experiments import comparison, overview
-from experiments.live import Region
 from experiments.models import Experiment, overall
+from experiments.pages.live import Region
 from jobs.models import Worker
 from leaderboards import charts, protocol_box, ranking, tables
+from leaderboards.board import columns_of
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Page:
         return {"boards": [self._board(*pair) for pair in zip(self.protocols, before, strict=True)]}
 
     def _board(self, protocol: Protocol, before: Protocol | None) -> dict[str, Any]:
-        keys = {column.key for column in ranking.columns_of(protocol)}
+        keys = {column.key for column in columns_of(protocol)}
         sort = self.sort if self.sort.removeprefix("-") in keys else ""
         board = ranking.rank(protocol, sort=sort, experiment=self.experiment)
         page = self.experiment.get_absolute_url()
@@ -113,7 +114,7 @@ def _chosen_seed(text: str, seeds: list[int]) -> int:
 
 
 def _chosen_sort(sort: str, protocols: list[Protocol]) -> str:
-    keys = {column.key for protocol in protocols for column in ranking.columns_of(protocol)}
+    keys = {column.key for protocol in protocols for column in columns_of(protocol)}
     if sort and sort.removeprefix("-") not in keys:
         raise Http404(f"expected a column to sort by ({', '.join(sorted(keys))}), got {sort!r}")
     return sort

@@ -8,8 +8,8 @@ from django.urls import reverse
 
 from catalog.models import Dataset, Protocol
 from experiments import overview
-from experiments.live import Region
 from experiments.models import Experiment
+from experiments.pages.live import Region
 from jobs.models import Worker
 from leaderboards import highlights
 

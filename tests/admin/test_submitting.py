@@ -12,7 +12,7 @@ from accounts.models import Role, User
 from catalog.models import Protocol
 from experiments.forms import offers, sampler_words
 from experiments.models import Experiment, Run
-from experiments.plain import read_sampler, read_seeds
+from experiments.submission.typed import read_sampler, read_seeds
 from generators.specs import registry
 from generators.specs.algorithms import Preset
 from generators.specs.options import FieldSpec, describe, to_dict

@@ -11,7 +11,8 @@ from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from generators.algorithm.noise import NoiseSource
-from generators.specs.diffusion import DDIMSampler, DDPMConfig
+from generators.specs.diffusion_configs import DDPMConfig
+from generators.specs.diffusion_samplers import DDIMSampler
 from generators.trained.sampling import draw_from, load_generator
 from generators.training.loop import Budget, train
 from tests.benchmarks.conftest import Race

@@ -16,6 +16,7 @@ from pytest_django.fixtures import Settings
 from catalog import stored
 from catalog.models import Dataset, StoredFile
 from catalog.stored import DamagedError
+from evaluation.imagesets.atomic import sha256_of
 from experiments import services, tasks
 from experiments.models import Run
 from jobs.models import Cause, Status
@@ -75,7 +76,7 @@ def test_what_was_kept_is_fetched_where_it_is_not(bucket: Bucket, data_dir: Path
     assert stored.fetch(path).read_bytes() == content
     row = StoredFile.objects.get()
     assert (row.path, row.kind, row.bytes) == (NAME, Kind.SAMPLES, len(content))
-    assert row.sha256 == stored.file_sha256(path)
+    assert row.sha256 == sha256_of(path)
     assert list(stored.names()) == bucket.names() == [NAME]
     assert [left.name for left in data_dir.iterdir() if left.name.startswith(".fetch")] == []
 
@@ -115,7 +116,7 @@ def test_a_damaged_copy_of_what_the_bucket_has_is_fetched_anew(
 
     dataset.verify()
 
-    assert stored.file_sha256(dataset.test_path) == dataset.test_digest
+    assert sha256_of(dataset.test_path) == dataset.test_digest
     key = f"site/{stored.name_of(dataset.train_path)}"
     bucket.client.put_object(Bucket="trilemma", Key=key, Body=b"damaged there")
     dataset.verify()
@@ -161,7 +162,7 @@ def test_a_site_moves_into_a_bucket_is_verified_there_and_cleaned(
     dataset = factories.make_dataset(files=True)
     factories.make_experiment(dataset=dataset)
     drawn = factories.make_sample_set(run=Run.objects.get(), files=True)
-    drawn.sha256 = stored.file_sha256(drawn.path)
+    drawn.sha256 = sha256_of(drawn.path)
     drawn.save()
     assert drawn.status == Status.COMPLETED
 

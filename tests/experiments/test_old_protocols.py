@@ -10,7 +10,7 @@ from accounts.models import Role
 from catalog.models import Protocol
 from experiments import services, tasks
 from experiments.models import Entry, Evaluation, Experiment, SampleSet
-from experiments.specification import SpecificationError
+from experiments.submission.specification import SpecificationError
 from jobs.models import Status
 from tests import factories
 from tests.web import html

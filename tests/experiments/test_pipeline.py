@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from torch import Tensor
 
 from catalog.services import Scoring, register_protocol
-from catalog.stored import file_sha256
+from evaluation.imagesets.atomic import sha256_of
 from experiments import services, tasks
 from experiments.models import Evaluation, Experiment, MetricValue, Run, SampleSet
 from generators.vae.conv import ConvVAE
@@ -260,7 +260,7 @@ def test_inception_scores_are_named_by_their_weights(tmp_path: Path, data_dir: P
     assert protocol.facts == {"weights_file": "random.pth", "known_weights": False}
     assert protocol.weights_path is not None
     assert protocol.weights_path.is_relative_to(data_dir / "extractors")
-    assert file_sha256(protocol.weights_path) == digest
+    assert sha256_of(protocol.weights_path) == digest
     values = MetricValue.objects.filter(metric="fd")
     assert values.count() == 2
     assert all(value.value is not None and value.low is None for value in values)

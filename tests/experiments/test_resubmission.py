@@ -7,7 +7,7 @@ import pytest
 from catalog.models import Protocol
 from experiments import services
 from experiments.models import Experiment
-from experiments.specification import SpecificationError
+from experiments.submission.specification import SpecificationError
 from tests import factories
 
 

@@ -7,7 +7,7 @@ from catalog.models import Protocol
 from experiments import services
 from experiments.controls import KINDS, LABELS
 from experiments.models import Evaluation, Experiment, LossPoint, MetricValue, Run, SampleSet
-from experiments.specification import SpecificationError
+from experiments.submission.specification import SpecificationError
 from jobs import lifecycle
 from jobs.models import Job, Status
 from tests.factories import (

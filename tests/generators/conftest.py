@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from generators.specs.diffusion import DDPMConfig, ECTConfig, EDMConfig, FlowConfig
+from generators.specs.diffusion_configs import DDPMConfig, ECTConfig, EDMConfig, FlowConfig
 from generators.specs.gan import DCGANConfig, R3GANConfig, SNGANConfig, WGANGPConfig
 from generators.specs.options import TrainingConfig
 from generators.specs.vae import ConvVAEConfig, HierarchicalVAEConfig, VQVAEConfig

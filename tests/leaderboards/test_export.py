@@ -9,7 +9,8 @@ import pytest
 
 from jobs.models import Status
 from leaderboards import export
-from leaderboards.ranking import Board, rank
+from leaderboards.board import Board
+from leaderboards.ranking import rank
 from tests import factories
 
 pytestmark = pytest.mark.django_db

@@ -12,17 +12,8 @@ from catalog.models import Protocol
 from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
 from experiments.models import Entry, Experiment, MetricValue
 from jobs.models import Status
-from leaderboards.ranking import (
-    CORNERS,
-    COSTS,
-    Board,
-    Cell,
-    Column,
-    Row,
-    _ranked as ranked,
-    columns_of,
-    rank,
-)
+from leaderboards.board import CORNERS, COSTS, Board, Cell, Column, Row, columns_of
+from leaderboards.ranking import _ranked as ranked, rank
 from tests import factories
 
 pytestmark = pytest.mark.django_db

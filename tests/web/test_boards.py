@@ -13,7 +13,7 @@ from evaluation.protocols.metrics import METRICS
 from experiments.models import Entry
 from jobs.models import Status
 from leaderboards import charts, digits, export, ranking, tables
-from leaderboards.ranking import Cell
+from leaderboards.board import Cell
 from tests import factories
 from tests.web import html, scenes
 

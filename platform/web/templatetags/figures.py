@@ -12,7 +12,8 @@ from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import arrow
 from experiments.models import MetricValue
 from leaderboards import digits
-from leaderboards.ranking import estimate, shown
+from leaderboards.board import shown
+from leaderboards.rows import estimate
 from web import formats
 
 register = template.Library()

@@ -3,8 +3,9 @@
 import hashlib
 import logging
 import os
+import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -177,20 +178,24 @@ def test_tensors_of_every_kind_come_back(folder: Path) -> None:
 
 
 def test_a_full_disk_costs_the_copy_but_not_the_result(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    folder: Path, little_room: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("evaluation.features.tensorfiles.save_file", raise_disk_full)
-    make, _ = making(1.5)
+    make, _ = making(1.5, size=100_000)
 
     found = FeatureCache(folder).tensors("key", make)
 
-    assert found["x"].tolist() == [1.5]
-    assert entries(folder) == []
-    assert "No space left on device" in caplog.text
+    assert found["x"].tolist() == [1.5] * 100_000
+    assert list(folder.iterdir()) == []
+    assert "not kept: " in caplog.text
 
 
-def raise_disk_full(*_: object, **__: object) -> None:
-    raise OSError(28, "No space left on device")
+@pytest.fixture
+def little_room() -> Iterator[None]:
+    """Let no file become longer than 100 kB, as a full disk would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 # --- The limit --------------------------------------------------------------------------------
@@ -256,13 +261,15 @@ def test_other_files_are_neither_counted_nor_deleted(folder: Path) -> None:
 def test_what_a_killed_process_left_behind_is_swept_after_a_day(folder: Path) -> None:
     folder.mkdir()
     old, new = folder / ".tensors-a.safetensors-1", folder / ".tensors-a.safetensors-2"
-    for path in (old, new):
+    old_too = folder / ".tensors-a.safetensors.3.tmp"
+    for path in (old, old_too, new):
         path.write_bytes(b"half")
-    os.utime(old, (time.time() - 90_000,) * 2)
+    for path in (old, old_too):
+        os.utime(path, (time.time() - 90_000,) * 2)
 
     FeatureCache(folder).tensors("key", making(1)[0])
 
-    assert not old.exists()
+    assert not old.exists() and not old_too.exists()
     assert new.exists()
 
 

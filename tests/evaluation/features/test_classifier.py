@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from evaluation.features import classifier_training
-from evaluation.features.base import ExtractorError, Stopped, extract, file_sha256
+from evaluation.features.base import ExtractorError, Stopped, extract
 from evaluation.features.classifier import (
     ClassifierExtractor,
     LabelledImages,
@@ -20,6 +20,7 @@ from evaluation.features.classifier import (
     read_classifier,
 )
 from evaluation.features.classifier_training import ClassifierNetwork, training_recipe
+from evaluation.imagesets.atomic import sha256_of
 from tests.evaluation.factories import make_images
 
 Digits = tuple[LabelledImages, LabelledImages]
@@ -39,7 +40,7 @@ def few() -> LabelledImages:
 def test_the_classifier_knows_the_digits(trained: TrainedClassifier) -> None:
     assert trained.test_accuracy is not None and trained.test_accuracy >= 0.97
     assert trained.dim == 64
-    assert trained.weights_sha256 == file_sha256(trained.weights)
+    assert trained.weights_sha256 == sha256_of(trained.weights)
 
 
 def test_a_second_request_finds_the_first_one_in_the_cache(

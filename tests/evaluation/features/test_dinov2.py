@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_dinov2 import FeatureExtractorDinoV2
 
-from evaluation.features.base import ExtractorError, extract, file_sha256
+from evaluation.features.base import ExtractorError, extract
 from evaluation.features.dinov2 import PUBLISHED, Architecture, DinoExtractor
 from evaluation.features.dinov2_network import DinoNetwork
 from evaluation.features.registry import build_extractor
+from evaluation.imagesets.atomic import sha256_of
 from tests.inception import make_textures
 
 WIDTH, DEPTH, TRAINED_GRID = 128, 3, 37
@@ -142,7 +143,7 @@ def test_images_are_prepared_as_torch_fidelity_does(
     assert float((found.features - expected).abs().max() / expected.abs().max()) < 1e-5
     assert found.logits is None and not extractor.has_logits
     assert extractor.dim == WIDTH
-    assert extractor.weights_sha256 == file_sha256(tmp_path / "small.pth")
+    assert extractor.weights_sha256 == sha256_of(tmp_path / "small.pth")
 
 
 def test_grey_images_are_replicated_and_batches_do_not_matter(tmp_path: Path) -> None:

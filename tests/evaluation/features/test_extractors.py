@@ -13,10 +13,11 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from evaluation.features.base import ExtractorError, FeatureSet, Stopped, extract, file_sha256
+from evaluation.features.base import ExtractorError, FeatureSet, Stopped, extract
 from evaluation.features.classifier import TrainedClassifier
 from evaluation.features.cores import on_each_core
 from evaluation.features.registry import build_extractor
+from evaluation.imagesets.atomic import sha256_of
 from tests.evaluation.factories import RandomProjection, make_images
 from tests.inception import make_textures, write_random_weights
 
@@ -229,7 +230,7 @@ def test_any_extractor_registered_in_torch_fidelity_is_known_by_its_name(tmp_pat
     assert torch.equal(extract(plain, images).features, means.expand(4, 3))
     assert torch.equal(extract(scaled, images).features, means * torch.tensor([[1.0, 2.0, 3.0]]))
     assert (plain.dim, plain.recipe, plain.has_logits) == (3, {"layer": "means"}, False)
-    assert scaled.weights_sha256 == file_sha256(tmp_path / "scale.pth")
+    assert scaled.weights_sha256 == sha256_of(tmp_path / "scale.pth")
     assert plain.weights_sha256 != scaled.weights_sha256
 
 

@@ -17,11 +17,12 @@ from torch.nn import functional
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from evaluation.__main__ import main
-from evaluation.features.base import ExtractorError, FeatureSet, extract, file_sha256
+from evaluation.features.base import ExtractorError, FeatureSet, extract
 from evaluation.features.inception import FILE_NAME, URL, InceptionExtractor, find_weights
 from evaluation.features.inception_network import Convolution
 from evaluation.features.registry import build_extractor
 from evaluation.features.resize import resize_bilinear
+from evaluation.imagesets.atomic import sha256_of
 from evaluation.metrics.inception_score import inception_score_from_logits
 from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
 from evaluation.protocols.metrics import METRICS, metric_label
@@ -181,7 +182,7 @@ def test_resizing_takes_pixels_at_whole_multiples_without_antialiasing() -> None
 def test_unknown_weights_can_be_used_but_are_not_called_fid(
     weights: Path, extractor: InceptionExtractor
 ) -> None:
-    digest = file_sha256(weights)
+    digest = sha256_of(weights)
 
     assert extractor.weights_sha256 == digest
     label = metric_label(METRICS["fd"], extractor.name, extractor.weights_sha256)
@@ -317,7 +318,7 @@ def test_the_command_checks_a_file_and_keeps_it_under_its_digest(
     )
 
     record = json.loads(capsys.readouterr().out)
-    digest = file_sha256(weights)
+    digest = sha256_of(weights)
     kept = tmp_path / "out" / f"inception-{digest[:16]}.pth"
     assert status == 0
     assert record == {"weights": str(kept), "weights_sha256": digest, "known_weights": False}

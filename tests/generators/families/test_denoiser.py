@@ -10,7 +10,7 @@ from generators.algorithm.contract import Shape
 from generators.diffusion.base import hide_some
 from generators.diffusion.denoiser import Denoiser
 from generators.diffusion.dit import DiT, grid_positions, time_waves
-from generators.specs.diffusion import DDPMConfig, DenoiserConfig
+from generators.specs.diffusion_configs import DDPMConfig, DenoiserConfig
 from generators.specs.options import ConfigError, parse
 from generators.specs.registry import parse_config
 

@@ -25,9 +25,9 @@ from generators.diffusion.samplers import (
     walk_dpmsolver,
 )
 from generators.diffusion.schedules import Schedule, make_schedule
-from generators.specs.diffusion import (
+from generators.specs.diffusion_configs import DDPMConfig
+from generators.specs.diffusion_samplers import (
     DDIMSampler,
-    DDPMConfig,
     DDPMSampler,
     DiffusionSampler,
     DPMSolverSampler,

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from generators.algorithm.contract import Batch, Context, Step, Undefined
 from generators.algorithm.noise import NoiseSource
 from generators.diffusion.ect import ECT
-from generators.specs.diffusion import ConsistencySampler, ECTConfig
+from generators.specs.diffusion_configs import ECTConfig
+from generators.specs.diffusion_samplers import ConsistencySampler
 from generators.training.checkpoints import load_checkpoint
 from tests.generators.conftest import TINY, train_tiny
 from tests.generators.gaussian import IdealEDM

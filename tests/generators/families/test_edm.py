@@ -18,13 +18,12 @@ from generators.diffusion.walks import (
     walk_euler,
     walk_heun,
 )
-from generators.specs.diffusion import (
-    EDMConfig,
+from generators.specs.diffusion_configs import EDMConfig, FlowConfig
+from generators.specs.diffusion_samplers import (
     EDMEulerSampler,
     EDMHeunSampler,
     EDMSampler,
     EDMSolverSampler,
-    FlowConfig,
 )
 from generators.specs.options import ConfigError, parse
 from generators.specs.registry import parse_sampler

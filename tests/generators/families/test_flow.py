@@ -14,7 +14,8 @@ from generators.algorithm.contract import Batch, Context, Step
 from generators.algorithm.noise import NoiseSource
 from generators.diffusion.flow import TIME_SCALE, Flow, draw_times
 from generators.diffusion.walks import even_levels, walk_euler, walk_heun
-from generators.specs.diffusion import EulerSampler, FlowConfig, HeunSampler
+from generators.specs.diffusion_configs import FlowConfig
+from generators.specs.diffusion_samplers import EulerSampler, HeunSampler
 from tests.generators.gaussian import (
     COVARIANCE,
     MEAN,

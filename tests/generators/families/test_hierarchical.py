@@ -18,16 +18,9 @@ from generators.specs.options import ConfigError, parse
 from generators.specs.registry import parse_config
 from generators.specs.vae import HierarchicalSampler, HierarchicalVAEConfig
 from generators.trained.sampling import draw_all, load_generator
-from generators.vae.hierarchical import (
-    Grid,
-    HierarchicalVAE,
-    Latent,
-    grids_of,
-    kl_divergence,
-    kl_of_units,
-    log_ratio,
-    patch_of,
-)
+from generators.vae.hierarchical import HierarchicalVAE
+from generators.vae.hierarchical_latents import Latent, kl_divergence, kl_of_units, log_ratio
+from generators.vae.hierarchical_sizes import Grid, grids_of, patch_of
 from generators.vae.logistic import LogisticMixtures, parameters_per_pixel
 from tests.generators.conftest import TINY, make_data, train_tiny
 

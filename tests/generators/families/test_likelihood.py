@@ -16,7 +16,7 @@ from generators.diffusion.likelihood import (
     gaussian_kl,
 )
 from generators.diffusion.schedules import Schedule, make_schedule
-from generators.specs.diffusion import DDPMConfig
+from generators.specs.diffusion_configs import DDPMConfig
 
 TWO = torch.tensor([-1.0, 1.0])
 ALL = torch.linspace(-1, 1, 256)

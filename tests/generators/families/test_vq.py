@@ -17,9 +17,11 @@ from generators.specs.vae import AutoregressiveSampler, VQVAEConfig
 from generators.trained.sampling import load_generator
 from generators.training.checkpoints import load_checkpoint
 from generators.training.loop import TrainingResult
+from generators.vae.codebook import Codebook, perplexity
 from generators.vae.likelihoods import bits_per_value, log_discretised_gaussian
 from generators.vae.transformer import CausalTransformer, choose
-from generators.vae.vq import VQVAE, Codebook, Standardise, perplexity
+from generators.vae.vq import VQVAE
+from generators.vae.vq_networks import Standardise
 from tests.generators.conftest import TINY, make_data, train_tiny
 
 FROZEN = ("encoder", "codebook", "decoder")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, strategies as st
 
-from generators.specs.diffusion import DDIMSampler, DDPMConfig, DDPMSampler, DPMSolverSampler
+from generators.specs.diffusion_configs import DDPMConfig
+from generators.specs.diffusion_samplers import DDIMSampler, DDPMSampler, DPMSolverSampler
 from generators.specs.gan import SNGANConfig
 from generators.specs.options import (
     ConfigError,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from generators.specs.diffusion import DDIMSampler
+from generators.specs.diffusion_samplers import DDIMSampler
 from generators.specs.options import ConfigError, DirectSampler
 from generators.trained.sampling import Stopped, balanced_labels, draw, draw_all, load_generator
 from generators.training.loop import TrainingResult

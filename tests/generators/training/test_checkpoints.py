@@ -85,14 +85,15 @@ def test_pruning_keeps_the_newest_and_clears_what_a_kill_left_behind(tmp_path: P
     here = tmp_path / "here"
     for images_seen in (1, 2, 3):
         save(here, images_seen)
-    old, young = here / ".tmp-old", here / ".tmp-young"
-    for folder in (old, young):
+    older, old, young = here / ".tmp-old", here / ".ckpt-3.old.tmp", here / ".ckpt-4.young.tmp"
+    for folder in (older, old, young):
         folder.mkdir()
+    os.utime(older, (0, 0))
     os.utime(old, (0, 0))
 
     prune_checkpoints(here, keep=2)
 
-    assert sorted(path.name for path in here.iterdir()) == [".tmp-young", "ckpt-2", "ckpt-3"]
+    assert sorted(path.name for path in here.iterdir()) == [young.name, "ckpt-2", "ckpt-3"]
 
 
 @pytest.mark.parametrize("step", ["_write_weights", "_write_manifest", "_put_in_place"])

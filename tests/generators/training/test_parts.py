@@ -11,7 +11,7 @@ from generators.algorithm.contract import expect_sampler
 from generators.algorithm.layers import ConditionalBatchNorm2d, halvings
 from generators.algorithm.noise import NoiseSource, derive_seed
 from generators.algorithm.numerics import flushing_denormals
-from generators.specs.diffusion import DDIMSampler
+from generators.specs.diffusion_samplers import DDIMSampler
 from generators.specs.options import DirectSampler
 from generators.specs.vae import ConvVAEConfig
 from generators.training import ema

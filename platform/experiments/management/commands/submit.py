@@ -9,8 +9,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import User
 from experiments import services
-from experiments.plain import PlainDataError, read_yaml
-from experiments.specification import SpecificationError
+from experiments.submission.plain import PlainDataError, read_yaml
+from experiments.submission.specification import SpecificationError
 
 MAX_CHARACTERS = 1_000_000  # of a file; one of 50 entries has some 50,000
 

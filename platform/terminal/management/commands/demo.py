@@ -19,7 +19,7 @@ from accounts.models import Role, User
 from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Experiment
-from experiments.specification import SpecificationError
+from experiments.submission.specification import SpecificationError
 from terminal import following, processes
 
 NAME = "GAN vs VAE vs diffusion"

@@ -10,7 +10,7 @@ from rich.console import Console
 from experiments import services
 from experiments.management.commands.submit import find_account, read_file
 from experiments.models import Experiment
-from experiments.specification import SpecificationError
+from experiments.submission.specification import SpecificationError
 from terminal import following
 
 MOST_JOBS = 64

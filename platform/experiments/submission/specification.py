@@ -9,7 +9,7 @@ from typing import Any
 
 from catalog.models import Dataset, Protocol
 from experiments import controls
-from experiments.plain import read_number
+from experiments.submission.plain import read_number
 from generators.specs import registry
 from generators.specs.options import (
     LARGEST_SIDE,

@@ -12,10 +12,11 @@ from django.utils.http import urlencode
 
 from catalog.models import Dataset
 from evaluation.protocols.metrics import METRICS
-from experiments import curves, overview
+from experiments import overview
 from experiments.comparison import in_words
-from experiments.live import Region
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
+from experiments.pages import curves
+from experiments.pages.live import Region
 from jobs.models import JobEvent, Status
 
 PAGE_SIZE = 50

@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments.models import Entry, Experiment
-from experiments.specification import EntrySpec, ExperimentSpec
+from experiments.submission.specification import EntrySpec, ExperimentSpec
 
 ABSENT = "nothing"
 

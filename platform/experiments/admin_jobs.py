@@ -1,0 +1,189 @@
+"""Runs, sample sets and evaluations in the admin: how far they are, cancel and retry."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.admin import TabularInline
+
+from experiments import services
+from experiments.models import Evaluation, MetricValue, Run, SampleSet
+from experiments.ownership import changeable
+from jobs.admin import JobAdmin, admin_link, as_json
+
+
+class ChangeableJobAdmin(JobAdmin):
+    """Cancel and retry what belongs to the account, or to anybody for an admin."""
+
+    actions: ClassVar = ["cancel_jobs", "retry_jobs"]
+
+    @admin.action(description="Cancel", permissions=["operate"])
+    def cancel_jobs(self, request: HttpRequest, jobs: QuerySet[Any]) -> None:
+        own, user = changeable(jobs, request.user), request.user
+        count = sum(services.cancel_job(job, user=user) for job in own)
+        text = f"{count} of {len(jobs)} cancelled or asked to stop; the others had finished"
+        self._say(request, count, jobs, text)
+
+    @admin.action(description="Retry", permissions=["operate"])
+    def retry_jobs(self, request: HttpRequest, jobs: QuerySet[Any]) -> None:
+        own, user = changeable(jobs, request.user), request.user
+        count = sum(services.retry_job(job, user=user) for job in own)
+        self._say(
+            request, count, jobs, f"{count} of {len(jobs)} queued again; the others had not failed"
+        )
+
+    def _say(self, request: HttpRequest, count: int, jobs: QuerySet[Any], text: str) -> None:
+        if count == len(jobs):
+            self.message_user(request, text.partition(";")[0] + ".", messages.SUCCESS)
+        else:
+            self.message_user(request, text + " or are not yours.", messages.WARNING)
+
+
+@admin.register(Run)
+class RunAdmin(ChangeableJobAdmin):
+    experiment_path = "entry.experiment"
+    list_filter: ClassVar = [
+        *JobAdmin.list_filter,
+        "entry__algorithm",
+        "seed",
+        "entry__experiment",
+    ]
+    list_select_related: ClassVar = ["entry__experiment", "worker"]
+    search_fields: ClassVar = ["entry__label", "entry__experiment__name"]
+    fields: ClassVar = [
+        "entry",
+        "seed",
+        *JobAdmin.job_fields,
+        "device_seconds",
+        "parameters",
+        "skipped_steps",
+        "latest_losses",
+        "machine",
+    ]
+    readonly_fields: ClassVar = [
+        *JobAdmin.job_readonly_fields,
+        "latest_losses",
+        "machine",
+    ]
+
+    def percent_of(self, job: Run) -> str:
+        text = f"{job.percent} %, {job.images_seen:,} images seen"
+        return f"{text}, {job.images_per_second:,.0f} images/s" if job.images_per_second else text
+
+    @admin.display(description="losses")
+    def latest_losses(self, run: Run) -> str:
+        return ", ".join(f"{name} {value:.4g}" for name, value in run.losses.items()) or "–"
+
+    @admin.display(description="environment")
+    def machine(self, run: Run) -> str | SafeString:
+        return as_json(run.environment) if run.environment else "–"
+
+
+@admin.register(SampleSet)
+class SampleSetAdmin(ChangeableJobAdmin):
+    experiment_path = "entry.experiment"
+    list_filter: ClassVar = [*JobAdmin.list_filter, "entry__algorithm", "entry__experiment"]
+    list_select_related: ClassVar = ["entry__experiment", "run__entry", "worker"]
+    search_fields: ClassVar = ["entry__label", "entry__experiment__name", "sampler_label"]
+    fields: ClassVar = [
+        "training",
+        "sampler_label",
+        "settings",
+        *JobAdmin.job_fields,
+        "count",
+        "first_seed",
+        "nfe",
+        "latency_seconds",
+        "latency_p95_seconds",
+        "batch_size",
+        "peak_memory_bytes",
+        "sha256",
+    ]
+    readonly_fields: ClassVar = [
+        *JobAdmin.job_readonly_fields,
+        "training",
+        "settings",
+    ]
+
+    def percent_of(self, job: SampleSet) -> str:
+        text = f"{job.percent} %, {job.drawn:,} of {job.count:,} images"
+        return f"{text}, {job.images_per_second:,.0f} images/s" if job.images_per_second else text
+
+    @admin.display(description="run")
+    def training(self, sample_set: SampleSet) -> str | SafeString:
+        return admin_link(sample_set.run) if sample_set.run else "real images, no run"
+
+    @admin.display(description="sampler")
+    def settings(self, sample_set: SampleSet) -> SafeString:
+        return as_json(sample_set.sampler)
+
+
+class ValueInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
+    """The numbers of an evaluation."""
+
+    model = MetricValue
+    extra = 0
+    can_delete = False
+    hide_title = True
+    fields: ClassVar = [
+        "name",
+        "value",
+        "bias_corrected",
+        "standard_error",
+        "low",
+        "high",
+        "reason",
+    ]
+    readonly_fields: ClassVar = ["name"]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description="metric")
+    def name(self, value: MetricValue) -> str:
+        return value.evaluation.protocol.metric_label(value.metric)
+
+
+@admin.register(Evaluation)
+class EvaluationAdmin(ChangeableJobAdmin):
+    experiment_path = "sample_set.entry.experiment"
+    list_filter: ClassVar = [
+        *JobAdmin.list_filter,
+        "protocol",
+        "sample_set__entry__algorithm",
+        "sample_set__entry__experiment",
+    ]
+    list_select_related: ClassVar = [
+        "protocol",
+        "sample_set__entry__experiment",
+        "sample_set__run__entry",
+        "worker",
+    ]
+    search_fields: ClassVar = [
+        "sample_set__entry__label",
+        "sample_set__entry__experiment__name",
+        "protocol__fingerprint",
+    ]
+    fields: ClassVar = ["samples", "measured_by", *JobAdmin.job_fields]
+    readonly_fields: ClassVar = [
+        *JobAdmin.job_readonly_fields,
+        "samples",
+        "measured_by",
+    ]
+    inlines: ClassVar = [ValueInline]
+
+    def percent_of(self, job: Evaluation) -> str:
+        return f"{job.percent} %, {job.step}" if job.step else f"{job.percent} %"
+
+    @admin.display(description="sample set")
+    def samples(self, evaluation: Evaluation) -> SafeString:
+        return admin_link(evaluation.sample_set)
+
+    @admin.display(description="protocol")
+    def measured_by(self, evaluation: Evaluation) -> SafeString:
+        return admin_link(evaluation.protocol)

@@ -1,0 +1,162 @@
+"""What a board is made of: columns, rows, and cells, one number each."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from catalog.models import Protocol
+from evaluation.protocols.metric_specs import MetricSpec
+from evaluation.protocols.metrics import METRICS
+from experiments import controls
+from experiments.models import Entry, Experiment, SampleSet
+
+Corner = Literal["quality", "coverage", "memorisation", "cost"]
+CORNERS: tuple[Corner, ...] = ("quality", "coverage", "memorisation", "cost")  # in a board's order
+
+
+@dataclass(frozen=True)
+class Column:
+    """What stands in one column of a board."""
+
+    key: str
+    label: str  # "FD[classifier]", never FID for anything else
+    unit: str
+    higher_is_better: bool
+    corner: Corner
+    help: str
+    headline: bool = True  # shown at first; the others on request
+    ideal: float | None = None  # the best value, where that is neither the highest nor the lowest
+    minimum: float | None = None  # of the quantity that is estimated, None = unbounded
+    maximum: float | None = None
+    counts: bool = False  # a number of things, shown whole
+
+    @property
+    def arrow(self) -> str:
+        if self.ideal is not None:
+            return f"→ {self.ideal:g}"
+        return "↑" if self.higher_is_better else "↓"
+
+    @property
+    def direction(self) -> str:
+        """Return in words which values are better."""
+        if self.ideal is not None:
+            return f"Nearer to {self.ideal:g} is better."
+        return "Higher is better." if self.higher_is_better else "Lower is better."
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number: mean over the scored seeds with a 95 % interval; or absent with a reason."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    interval_of: Literal["seeds", "images", ""] = ""  # what the interval is over
+    plug_in: float | None = None  # the published, biased estimate, where `value` is corrected
+    rank: int | None = None
+    leads: bool = False  # best, or not separable from the best by their intervals
+    beats_control: bool = False  # nearer to the reference than unseen real images are
+    near_training: bool = False  # nearer to single training images than unseen real images are
+    reason: str = ""  # why the value or the interval is absent
+    details: tuple[dict[str, Any], ...] = ()  # what else is known, for each seed with a value
+
+
+@dataclass(frozen=True)
+class Row:
+    """One entry with one sampler."""
+
+    entry: Entry
+    sampler_label: str
+    seeds_scored: int  # k of "seeds k/n"
+    seeds_total: int  # n: every seed that was submitted, failed ones too
+    seeds_failed: int  # seeds whose training, sampling or evaluation failed
+    cells: dict[str, Cell]
+    sample_sets: tuple[SampleSet, ...]
+
+    @property
+    def is_control(self) -> bool:
+        return self.entry.kind == Entry.Kind.CONTROL
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it is the control that models are compared with: real test images."""
+        return self.control == controls.TEST
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether it is there for scale alone: a control that is not real test images."""
+        return self.is_control and not self.is_real
+
+    @property
+    def control(self) -> str:
+        """Return which control it is, "" for a contender."""
+        return kind_of(self.entry)
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.entry.experiment
+
+
+@dataclass(frozen=True)
+class Board:
+    """A ranked board of one protocol; `experiment` is None when it holds all experiments."""
+
+    protocol: Protocol
+    experiment: Experiment | None
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    sort: str  # key of a column, with a leading "-" for worst first
+
+    @property
+    def sort_key(self) -> str:
+        return self.sort.removeprefix("-")
+
+    @property
+    def control(self) -> Row | None:
+        """Return the row of real test images."""
+        return next((row for row in self.rows if row.is_real), None)
+
+
+COSTS = (
+    Column("images_per_second", "Sampling", "images/s", True, "cost", "Images drawn per second."),
+    Column("nfe", "NFE", "per image", False, "cost", "Network evaluations per image."),
+    Column("parameters", "Parameters", "", False, "cost", "Weights needed to draw samples."),
+    Column("device_seconds", "Training", "device-s", False, "cost", "Seconds of device time."),
+)
+
+
+def columns_of(protocol: Protocol) -> tuple[Column, ...]:
+    """Return the metric columns of a protocol by their corners, then the costs."""
+    order = {name: place for place, name in enumerate(METRICS)}
+    names = sorted(protocol.metrics, key=lambda name: (order.get(name, len(order)), name))
+    found = sorted(map(protocol.metric, names), key=lambda spec: CORNERS.index(spec.corner))
+    metrics = tuple(
+        Column(
+            key=spec.name,
+            label=protocol.metric_label(spec.name),
+            unit="",
+            higher_is_better=spec.higher_is_better,
+            corner=spec.corner,
+            help=spec.help,
+            headline=spec.headline,
+            ideal=spec.ideal,
+            minimum=spec.minimum,
+            maximum=spec.maximum,
+            counts=spec.counts,
+        )
+        for spec in found
+    )
+    return (*metrics, *COSTS)
+
+
+def kind_of(entry: Entry) -> str:
+    """Return which control an entry is, "" for a contender."""
+    return entry.control.kind if entry.control else ""
+
+
+def shown(quantity: Column | MetricSpec, value: float) -> float:
+    """Return the number that people are shown: an estimate clipped to its quantity's range.
+
+    A bias-corrected distance of two equal sets may come out below 0. Exports keep it.
+    """
+    low = value if quantity.minimum is None else max(value, quantity.minimum)
+    return low if quantity.maximum is None else min(low, quantity.maximum)
