@@ -25,12 +25,13 @@ from generators.algorithm.contract import Algorithm, build_algorithm, count_para
 from generators.algorithm.noise import derive_seed
 from generators.algorithm.numerics import flushing_denormals
 from generators.specs.options import TrainingConfig, to_dict
+from generators.training import saving
 from generators.training.batches import ImageStream, check_data, digest
 from generators.training.budgets import Budget
 from generators.training.checkpoints import SavedCheckpoint, describe_checkpoint, load_checkpoint
 from generators.training.clock import Timer
 from generators.training.parallel import Team
-from generators.training.saving import TEAM_STEPS, Keeper
+from generators.training.saving import Keeper
 from generators.training.state import with_prefix
 from generators.training.steps import Diverged, Progress, Training
 
@@ -187,7 +188,7 @@ def _advance(training: Training, keeper: Keeper, calls: _Calls) -> bool:
     """Train until the budget is spent or should_stop says so, and return whether it did."""
     poll, report = Timer(POLL_SECONDS, due_now=True), Timer(REPORT_SECONDS)
     while training.fraction() < 1:
-        if training.team.size > 1 and training.steps % TEAM_STEPS == 0:
+        if training.team.size > 1 and training.steps % saving.TEAM_STEPS == 0:
             if training.team.any(calls.should_stop(), training.device):
                 return True
         elif training.team.size == 1 and poll.due() and calls.should_stop():

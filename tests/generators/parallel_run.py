@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from evaluation.imagesets.atomic import sha256_of
-from generators.training import loop as training
+from generators.training import loop as training, saving
 from generators.training.checkpoints import WEIGHTS
 from generators.training.parallel import Team, joined
 from generators.training.steps import Training
@@ -85,7 +85,7 @@ def timed(directory: Path) -> list[str]:
 def main(folder: Path) -> None:
     """Run everything, and write `rank-<rank>.json`."""
     torch.set_num_threads(1)
-    training.TEAM_STEPS = 1
+    saving.TEAM_STEPS = 1
     training.Training = Recorded  # type: ignore[attr-defined]  # to look into it
     with joined():
         team = Team.current()
