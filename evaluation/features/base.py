@@ -64,11 +64,7 @@ class Extractor(ABC):
     device: torch.device
     batch_size: int = 256
     has_logits: bool = True
-
-    @property
-    def package(self) -> str:
-        """Return name and version of the package that brings it, "" if it is built in."""
-        return " ".join(self.recipe.get("package", {}).values())
+    package: str = ""  # name and version of the one that brings it; "" = built in
 
     @property
     def identity(self) -> tuple[str, ...]:

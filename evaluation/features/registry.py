@@ -72,6 +72,7 @@ def _signed(extractor: Any, spec: ExtractorSpec, request: ExtractorRequest) -> E
         kind = type(extractor).__name__
         raise ExtractorError(f"{brought}: expected a subclass of Extractor, got {kind}")
     extractor.name, extractor.layer = spec.name, spec.layer
+    extractor.package = " ".join(spec.package.values())
     extractor.device = getattr(extractor, "device", request.device)
     extractor.recipe = {**getattr(extractor, "recipe", {}), "package": dict(spec.package)}
     if not spec.has_weights:  # the package is all that decides what it computes
