@@ -5,7 +5,12 @@ import argparse
 import numpy as np
 from rich.progress import Progress
 
-from evaluation.commands.inputs import CommandError, Prepared, open_reference, prepare_extractor
+from evaluation.commands.inputs import (
+    CommandError,
+    PreparedExtractor,
+    open_reference,
+    prepare_extractor,
+)
 from evaluation.commands.report import print_admission, progress, write_json
 from evaluation.commands.statuses import EXIT_DIFFERENT
 from evaluation.imagesets.opening import ImageStream
@@ -27,7 +32,7 @@ def admit(options: argparse.Namespace) -> int:
 
 
 def admission(
-    prepared: Prepared, reference: ImageStream | SavedReference, count: int, bars: Progress
+    prepared: PreparedExtractor, reference: ImageStream | SavedReference, count: int, bars: Progress
 ) -> Admission:
     """Return what the admission test of an extractor finds, ``count`` images on each side."""
     if isinstance(reference, SavedReference):

@@ -46,7 +46,7 @@ class CommandError(Exception):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedExtractor:
     """An extractor, the file or folder its weights lie in, and facts for people."""
 
     extractor: Extractor
@@ -121,7 +121,7 @@ def prepare_extractor(
     progress: Progress,
     *,
     keep: bool = False,
-) -> Prepared:
+) -> PreparedExtractor:
     """Return the extractor, its weights found, downloaded or trained.
 
     ``keep`` copies a weights file into the cache, under its sha256.
@@ -148,7 +148,7 @@ def prepare_extractor(
         facts = {"weights_file": weights.name, "known_weights": has_known_weights(name, digest)}
     if keep and weights is not None and weights.is_file() and not spec.trained_on:
         weights = keep_weights(weights, options.cache, name, extractor.weights_sha256)
-    return Prepared(extractor, weights, facts)
+    return PreparedExtractor(extractor, weights, facts)
 
 
 def _refuse_unused(spec: ExtractorSpec, options: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from evaluation.features.base import Extractor
 from evaluation.imagesets.opening import ImageStream
 from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
 from evaluation.protocols.extractor_specs import INCEPTION
-from evaluation.protocols.presets import Preset, get_preset
+from evaluation.protocols.presets import ProtocolPreset, get_preset
 from evaluation.protocols.record import LOSSLESS, LOSSY_ACCEPTED, Protocol
 from evaluation.scoring.references import SavedReference
 
@@ -46,7 +46,7 @@ def protocol(options: argparse.Namespace) -> int:
     return 0
 
 
-def chosen_preset(options: argparse.Namespace) -> Preset | None:
+def chosen_preset(options: argparse.Namespace) -> ProtocolPreset | None:
     """Return the preset that was asked for; what a protocol or a preset decides is refused."""
     if getattr(options, "protocol", None):
         for name in ("preset", "metrics", "num_images"):
@@ -62,14 +62,14 @@ def _refuse_both(options: argparse.Namespace, one: str, other: str) -> None:
         raise CommandError(f"expected --{one} or --{other.replace('_', '-')}, got both")
 
 
-def chosen_extractor(options: argparse.Namespace, preset: Preset | None) -> str:
+def chosen_extractor(options: argparse.Namespace, preset: ProtocolPreset | None) -> str:
     """Return the name of the extractor that was asked for, Inception if none was."""
     return preset.extractor if preset else options.extractor or INCEPTION
 
 
 def described_protocol(
     options: argparse.Namespace,
-    preset: Preset | None,
+    preset: ProtocolPreset | None,
     extractor: Extractor,
     reference: ImageStream | SavedReference,
     held_out: ImageStream | None,

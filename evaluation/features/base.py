@@ -19,7 +19,7 @@ class ExtractorError(RuntimeError):
     """An extractor cannot be had: weights are missing, damaged, or cannot be trained."""
 
 
-class Stopped(Exception):
+class ExtractionStopped(Exception):
     """The work ended early because ``should_stop()`` turned true; no error, the caller asked."""
 
 
@@ -93,7 +93,7 @@ def extract(
     in 0..1 after each batch; while the count is unknown it receives the last one only.
 
     Raises:
-        Stopped: if ``should_stop()`` was true before a batch.
+        ExtractionStopped: if ``should_stop()`` was true before a batch.
         ValueError: if there is no image, they are not uint8, or not ``count`` of them.
     """
     if isinstance(images, np.ndarray):
@@ -101,7 +101,7 @@ def extract(
     features, logits = _Rows(count), _Rows(count)
     for batch in rechunked(_checked(images), batch_size or extractor.batch_size):
         if should_stop():
-            raise Stopped
+            raise ExtractionStopped
         some_features, some_logits = _forward(extractor, batch)
         features.append(some_features)
         if some_logits is not None:

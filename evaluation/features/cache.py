@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from evaluation.features.base import Extractor, FeatureSet, Stopped, extract
+from evaluation.features.base import ExtractionStopped, Extractor, FeatureSet, extract
 from evaluation.features.tensorfiles import DamagedFile, read_tensors, write_tensors
 from evaluation.imagesets.opening import open_images
 from evaluation.imagesets.stream import ImageStream, Indices, set_digest
@@ -56,13 +56,13 @@ class FeatureCache:
         looked up: its images cannot be known beforehand. ``on_progress`` receives the done share.
 
         Raises:
-            Stopped: if ``should_stop()`` turned true.
+            ExtractionStopped: if ``should_stop()`` turned true.
             ImageError: if the images cannot be read.
         """
 
         def keep_going() -> None:
             if should_stop():
-                raise Stopped
+                raise ExtractionStopped
 
         stream = open_images(images) if isinstance(images, np.ndarray) else images
 

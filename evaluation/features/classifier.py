@@ -114,7 +114,7 @@ def prepare_classifier(
 
     Raises:
         ExtractorError: if the images cannot train a classifier.
-        Stopped: if ``should_stop()`` turned true while training.
+        ExtractionStopped: if ``should_stop()`` turned true while training.
     """
     recipe = _recipe_for(train, num_classes)
     train_digest = content_sha256(train.pixels, train.labels)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evaluation.features.base import Stopped
+from evaluation.features.base import ExtractionStopped
 
 RECIPE_VERSION = 1
 WIDTHS = (24, 48, 64)  # channels of the three convolutions
@@ -116,7 +116,7 @@ def train_network(
     which accelerator there are. ``on_progress`` receives the done share in 0..1.
 
     Raises:
-        Stopped: if ``should_stop()`` was true before a step.
+        ExtractionStopped: if ``should_stop()`` was true before a step.
     """
     batch_size = recipe["batch_size"]
     steps = recipe["images_seen"] // batch_size
@@ -128,7 +128,7 @@ def train_network(
         for step in range(steps):
             chosen = order[step * batch_size : (step + 1) * batch_size]
             if should_stop():
-                raise Stopped
+                raise ExtractionStopped
             _, logits = network(torch.from_numpy(images[chosen]))
             loss = functional.cross_entropy(logits, torch.from_numpy(labels[chosen]))
             optimiser.zero_grad()

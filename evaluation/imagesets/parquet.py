@@ -47,7 +47,7 @@ _SHARD = re.compile(r"(.+?)-\d+-of-\d+")
 
 
 @dataclass(frozen=True)
-class Table:
+class ParquetTable:
     """The image files of some tables, their labels, and what else there is, in words."""
 
     files: ImageFiles
@@ -102,7 +102,7 @@ def _left_out(path: Path, shards: Sequence["_Shard"]) -> list[str]:
     ]
 
 
-def open_table(path: Path, *, part: str | None, labelled: bool) -> Table:
+def open_table(path: Path, *, part: str | None, labelled: bool) -> ParquetTable:
     """Return the images of a table, or of a folder's tables.
 
     Raises:
@@ -130,7 +130,7 @@ def open_table(path: Path, *, part: str | None, labelled: bool) -> Table:
     titles = [f"{shard.name} row {i}".strip() for shard in shards for i in range(shard.count)]
     files = ImageFiles(source, titles, are_named=False, opened=lambda: _opened(shards))
     labels, classes = _labels(source, shards, count) if labelled else (None, ())
-    return Table(files, labels, classes, tuple(_left_out(path, shards)))
+    return ParquetTable(files, labels, classes, tuple(_left_out(path, shards)))
 
 
 def _part_of(steps: Sequence[str]) -> str:

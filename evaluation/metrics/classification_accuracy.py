@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from evaluation.features.base import Stopped
+from evaluation.features.base import ExtractionStopped
 from evaluation.features.classifier import LabelledImages
 from evaluation.features.classifier_training import (
     ClassifierNetwork,
@@ -39,7 +39,7 @@ def classification_accuracy_score(
 
     Raises:
         ValueError: if images and labels do not fit together, or the two sets' images.
-        Stopped: if ``should_stop()`` turned true.
+        ExtractionStopped: if ``should_stop()`` turned true.
     """
     if generated is None or test is None:
         missing = "generated" if generated is None else "test"
@@ -113,7 +113,7 @@ def _right(
     right = np.zeros(len(images.labels), dtype=bool)
     for start in range(0, len(right), BATCH):
         if should_stop():
-            raise Stopped
+            raise ExtractionStopped
         part = slice(start, start + BATCH)
         with torch.inference_mode():
             _, logits = network(torch.from_numpy(images.pixels[part].copy()))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.metrics.pairs.authenticity import Training, authentic, authentic_in_halves
+from evaluation.metrics.pairs.authenticity import TrainingImages, authentic, authentic_in_halves
 from evaluation.metrics.pairs.balls import Side, draw_balls
 from evaluation.metrics.pairs.halves import Estimated, Halves, draw_halves, share
 from evaluation.metrics.pairs.kernel_sums import Kernel, squared_mmd
@@ -256,7 +256,7 @@ class _Task:
         """Return the share of generated images that are authentic."""
         assert train.lists is not None
         assert to_train.lists is not None
-        training = Training(train.distances, train.lists, halves.get(self.train.own))
+        training = TrainingImages(train.distances, train.lists, halves.get(self.train.own))
         own_halves = halves.get(self.generated.own)
         words = np.zeros((0, self.generated.count), dtype=np.uint64)
         if training.halves is None or own_halves is None:

@@ -17,7 +17,7 @@ MAX_IMAGES = 10_000  # default size of the compared sets: keeps neighbour search
 
 
 @dataclass(frozen=True)
-class Preset:
+class ProtocolPreset:
     """An extractor, how many generated images are scored, and the metrics.
 
     The reference is the train split: the test split stays free for the real-vs-real control, which
@@ -33,32 +33,32 @@ class Preset:
 
 _AS_TEST = "as many images as the test split has, at most 10,000"
 
-PRESETS: Mapping[str, Preset] = MappingProxyType(
+PRESETS: Mapping[str, ProtocolPreset] = MappingProxyType(
     {
-        "classifier-test": Preset(
+        "classifier-test": ProtocolPreset(
             CLASSIFIER, None, f"features of a classifier trained on the dataset, {_AS_TEST}"
         ),
-        "inception-test": Preset(INCEPTION, None, f"Inception features, {_AS_TEST}"),
-        "inception-10k-test": Preset(
+        "inception-test": ProtocolPreset(INCEPTION, None, f"Inception features, {_AS_TEST}"),
+        "inception-10k-test": ProtocolPreset(
             INCEPTION, 10_000, "Inception features, 10,000 images, as common test splits have"
         ),
-        "inception-50k-train": Preset(
+        "inception-50k-train": ProtocolPreset(
             INCEPTION,
             50_000,
             "Inception features, 50,000 images against the train split, as papers report; a "
             "smaller test split cannot be scored as its control",
         ),
-        "dinov2-50k": Preset(DINOV2, 50_000, "DINOv2 ViT-L/14 features, 50,000 images"),
-        "dinov2-test": Preset(DINOV2, None, f"DINOv2 ViT-L/14 features, {_AS_TEST}"),
-        "random-convolution-test": Preset(
+        "dinov2-50k": ProtocolPreset(DINOV2, 50_000, "DINOv2 ViT-L/14 features, 50,000 images"),
+        "dinov2-test": ProtocolPreset(DINOV2, None, f"DINOv2 ViT-L/14 features, {_AS_TEST}"),
+        "random-convolution-test": ProtocolPreset(
             RANDOM_CONVOLUTION, None, f"untrained networks made from seeds, {_AS_TEST}"
         ),
-        "pixels-test": Preset(
+        "pixels-test": ProtocolPreset(
             PIXELS,
             None,
             f"pixels on the reference's principal components, {_AS_TEST}",
         ),
-        "stacked-modes": Preset(
+        "stacked-modes": ProtocolPreset(
             STACKED,
             None,
             f"modes of a stacked dataset, whose channels are images of one grey dataset, {_AS_TEST}",
@@ -68,7 +68,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 
 
-def get_preset(name: str) -> Preset:
+def get_preset(name: str) -> ProtocolPreset:
     """Return the preset called ``name``.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evaluation.features.base import Extractor, FeatureSet, Stopped
+from evaluation.features.base import ExtractionStopped, Extractor, FeatureSet
 from evaluation.features.cache import FeatureCache
 from evaluation.features.classifier import LabelledImages
 from evaluation.imagesets.opening import ImageStream, open_images
@@ -36,8 +36,8 @@ from evaluation.scoring.references import SavedReference, gaussian_of, gaussian_
 __all__ = [
     "EvaluationError",
     "EvaluationResult",
+    "ExtractionStopped",
     "MetricResult",
-    "Stopped",
     "evaluate_images",
     "stages",
 ]
@@ -78,7 +78,7 @@ class _Work:
 
     def keep_going(self) -> None:
         if self.stop():
-            raise Stopped
+            raise ExtractionStopped
 
 
 def stages(protocol: Protocol) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ def evaluate_images(
         EvaluationError: if images or extractor are not as the protocol says.
         ProtocolError: if a package that the protocol needs is not installed.
         ImageError: if images cannot be read.
-        Stopped: if ``should_stop()`` turned true; nothing is left behind.
+        ExtractionStopped: if ``should_stop()`` turned true; nothing is left behind.
     """
     protocol.check_packages()
     check_extractor(protocol, extractor)

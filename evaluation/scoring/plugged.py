@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evaluation.features.base import Stopped
+from evaluation.features.base import ExtractionStopped
 from evaluation.metrics.uncertainty import MetricResult
 from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.plugins import PluginError, implementation
@@ -49,12 +49,12 @@ def measure_plugged(spec: MetricSpec, inputs: MetricInputs) -> MetricResult:
 
     Raises:
         EvaluationError: if it cannot be had, fails, or returns no finite result; with its package.
-        Stopped: if ``inputs.keep_going`` said so.
+        ExtractionStopped: if ``inputs.keep_going`` said so.
     """
     brought = f"{spec.name} of {spec.package['name']} {spec.package['version']}"
     try:
         found = implementation(spec)(inputs)
-    except (Stopped, torch.OutOfMemoryError):
+    except (ExtractionStopped, torch.OutOfMemoryError):
         raise
     except PluginError as error:
         raise EvaluationError(f"{brought}: {error}") from error

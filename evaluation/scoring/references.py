@@ -109,7 +109,7 @@ def build_reference(
     Raises:
         SavedReferenceError: if the name is invalid or taken, or there are fewer than two images.
         ImageError: if the images cannot be read.
-        Stopped: if ``should_stop()`` turned true; nothing is left behind.
+        ExtractionStopped: if ``should_stop()`` turned true; nothing is left behind.
     """
     path = _path(folder, name)
     found = (cache or FeatureCache(None)).features(

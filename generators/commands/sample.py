@@ -25,7 +25,13 @@ from generators.commands.shared import (
 )
 from generators.specs.options import SamplerConfig
 from generators.specs.registry import sampler_to_dict
-from generators.trained.sampling import LoadedGenerator, Samples, SamplingStats, Stopped, draw_all
+from generators.trained.sampling import (
+    LoadedGenerator,
+    Samples,
+    SamplingStats,
+    SamplingStopped,
+    draw_all,
+)
 
 GRID_IMAGES = 100
 
@@ -38,7 +44,7 @@ def sample(options: argparse.Namespace) -> int:
     with stop_on_signal() as request:
         try:
             samples = _draw(options, generator, sampler, request.made)
-        except Stopped as error:
+        except SamplingStopped as error:
             sys.stderr.write(f"{error}, nothing was written\n")
             return request.exit_status()
         except torch.OutOfMemoryError as error:

@@ -30,7 +30,7 @@ from generators.training.checkpoints import list_checkpoints
 from generators.training.loop import Budget, Diverged, TrainingResult, train as run_training
 from generators.training.loss_log import LossLog
 from generators.training.parallel import Team, joined
-from generators.training.steps import Progress
+from generators.training.steps import TrainingProgress
 
 EXIT_DIVERGED = 3
 OTHER_DATA = "expected data_sha256 "  # a manifest's word, where a training would go on with others
@@ -102,8 +102,10 @@ def _run(
         )
 
 
-def _report(log: LossLog | None, show: Callable[[float, str], None]) -> Callable[[Progress], None]:
-    def report(progress: Progress) -> None:
+def _report(
+    log: LossLog | None, show: Callable[[float, str], None]
+) -> Callable[[TrainingProgress], None]:
+    def report(progress: TrainingProgress) -> None:
         if log is not None:
             log.add(progress)
         losses = " ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())

@@ -73,7 +73,7 @@ class Samples:
     stats: SamplingStats
 
 
-class Stopped(Exception):  # not an error
+class SamplingStopped(Exception):  # not an error
     """should_stop said so before all images were drawn."""
 
 
@@ -168,13 +168,13 @@ def draw(
     Raises:
         ConfigError: if the model cannot be sampled this way.
         ValueError: if the labels do not fit the generator.
-        Stopped: if should_stop says so.
+        SamplingStopped: if should_stop says so.
     """
     check_sampler(sampler, generator.config)
     wanted = as_labels(generator, labels, len(seeds))
     for start in range(0, len(seeds), batch_size):
         if should_stop is not None and should_stop():
-            raise Stopped(f"stopped after {start} of {len(seeds)} images")
+            raise SamplingStopped(f"stopped after {start} of {len(seeds)} images")
         part = slice(start, start + batch_size)
         noise = NoiseSource(seeds[part], generator.device)
         yield draw_from(

@@ -13,7 +13,7 @@ from generators.algorithm.noise import generator_for
 from generators.algorithm.pixels import to_float
 
 
-class ImageStream:
+class BatchStream:
     """All images of a data set on the device, shuffled anew in each epoch."""
 
     def __init__(

@@ -26,16 +26,16 @@ from generators.algorithm.noise import derive_seed
 from generators.algorithm.numerics import flushing_denormals
 from generators.specs.options import TrainingConfig, to_dict
 from generators.training import saving
-from generators.training.batches import ImageStream, check_data, digest
+from generators.training.batches import BatchStream, check_data, digest
 from generators.training.budgets import Budget
 from generators.training.checkpoints import SavedCheckpoint, describe_checkpoint, load_checkpoint
 from generators.training.clock import Timer
 from generators.training.parallel import Team
-from generators.training.saving import Keeper
+from generators.training.saving import CheckpointSaver
 from generators.training.state import with_prefix
-from generators.training.steps import Diverged, Progress, Training
+from generators.training.steps import Diverged, Training, TrainingProgress
 
-__all__ = ["Budget", "Diverged", "Progress", "SavedCheckpoint", "TrainingResult", "train"]
+__all__ = ["Budget", "Diverged", "SavedCheckpoint", "TrainingProgress", "TrainingResult", "train"]
 
 REPORT_SECONDS = 1.0  # between two calls of on_progress
 POLL_SECONDS = 0.25  # between two calls of should_stop
@@ -58,7 +58,7 @@ class TrainingResult:
 class _Calls:
     """Whom the loop tells, and whom it asks."""
 
-    on_progress: Callable[[Progress], None]
+    on_progress: Callable[[TrainingProgress], None]
     on_checkpoint: Callable[[SavedCheckpoint], None]
     should_stop: Callable[[], bool]
 
@@ -80,7 +80,7 @@ def train(
     checkpoints_at: Collection[int] = (),
     initial: Path | None = None,
     compiled: bool = False,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[TrainingProgress], None] = lambda _: None,
     on_checkpoint: Callable[[SavedCheckpoint], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
@@ -139,13 +139,13 @@ def train(
         )
         if initial is not None:
             load_initial(model, initial)
-        stream = ImageStream(
+        stream = BatchStream(
             images, labels, seed=seed, device=place, horizontal_flip=config.horizontal_flip
         )
         training = Training(
             model, config, stream, seed=seed, budget=budget, device=place, compiled=compiled
         )
-        keeper = Keeper(
+        saver = CheckpointSaver(
             directory,
             identity,
             remarks={"classes": classes},
@@ -154,24 +154,24 @@ def train(
             every_images=checkpoint_every_images or math.inf,
             at=checkpoints_at,
         )
-        keeper.resume(training)
-        return _run(training, keeper, _Calls(on_progress, on_checkpoint, should_stop))
+        saver.resume(training)
+        return _run(training, saver, _Calls(on_progress, on_checkpoint, should_stop))
 
 
-def _run(training: Training, keeper: Keeper, calls: _Calls) -> TrainingResult:
-    if keeper.newest is not None:
+def _run(training: Training, saver: CheckpointSaver, calls: _Calls) -> TrainingResult:
+    if saver.newest is not None:
         with training.clock.paused():
-            calls.on_checkpoint(keeper.newest)
+            calls.on_checkpoint(saver.newest)
     finished = training.fraction() >= 1
-    stopped = _advance(training, keeper, calls)
+    stopped = _advance(training, saver, calls)
     if not finished and not stopped:
         training.finish()
     with training.clock.paused():
         progress = training.progress()
         calls.on_progress(progress)
-        checkpoint = keeper.newest
+        checkpoint = saver.newest
         if checkpoint is None or checkpoint.images_seen != training.images_seen:
-            checkpoint = keeper.save(training)
+            checkpoint = saver.save(training)
             calls.on_checkpoint(checkpoint)
     return TrainingResult(
         images_seen=training.images_seen,
@@ -180,11 +180,11 @@ def _run(training: Training, keeper: Keeper, calls: _Calls) -> TrainingResult:
         checkpoint=checkpoint,
         stopped=stopped,
         skipped=progress.skipped,
-        resume=keeper.resumed,
+        resume=saver.resumed,
     )
 
 
-def _advance(training: Training, keeper: Keeper, calls: _Calls) -> bool:
+def _advance(training: Training, saver: CheckpointSaver, calls: _Calls) -> bool:
     """Train until the budget is spent or should_stop says so, and return whether it did."""
     poll, report = Timer(POLL_SECONDS, due_now=True), Timer(REPORT_SECONDS)
     while training.fraction() < 1:
@@ -197,9 +197,9 @@ def _advance(training: Training, keeper: Keeper, calls: _Calls) -> bool:
         if report.due():
             with training.clock.paused():
                 calls.on_progress(training.progress())
-        if training.fraction() < 1 and keeper.due(training):
+        if training.fraction() < 1 and saver.due(training):
             with training.clock.paused():
-                calls.on_checkpoint(keeper.save(training))
+                calls.on_checkpoint(saver.save(training))
     return False
 
 

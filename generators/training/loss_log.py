@@ -6,7 +6,7 @@ from typing import Any
 
 from evaluation.imagesets.atomic import replacing
 from generators.training.checkpoints import SavedCheckpoint, list_checkpoints
-from generators.training.steps import Progress
+from generators.training.steps import TrainingProgress
 
 NAME = "losses.jsonl"
 MOST_LINES = 1000
@@ -34,7 +34,7 @@ class LossLog:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def add(self, progress: Progress) -> None:
+    def add(self, progress: TrainingProgress) -> None:
         """Add a report that has losses, and thin the older ones if there are too many."""
         if not progress.losses:  # a training that was complete already
             return

@@ -24,7 +24,7 @@ KEPT_CHECKPOINTS = 2
 TEAM_STEPS = 10  # between two votes (to stop, to save) where several processes must agree
 
 
-class Keeper:
+class CheckpointSaver:
     """Saves a training's checkpoints, and finds the one to go on from."""
 
     def __init__(

@@ -14,7 +14,7 @@ from generators.algorithm.noise import derive_seed
 from generators.algorithm.numerics import autocast_dtype
 from generators.specs.options import TrainingConfig
 from generators.training import ema
-from generators.training.batches import ImageStream
+from generators.training.batches import BatchStream
 from generators.training.budgets import Budget, schedule
 from generators.training.clock import DeviceClock
 from generators.training.guard import Guard
@@ -29,7 +29,7 @@ class Diverged(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where a training stands; the losses are means since the last report."""
 
     images_seen: int
@@ -47,7 +47,7 @@ class Training:
         self,
         model: Algorithm,
         config: TrainingConfig,
-        stream: ImageStream,
+        stream: BatchStream,
         *,
         seed: int,
         budget: Budget,
@@ -179,7 +179,7 @@ class Training:
         batches = self._stream.epoch(FITTING_BATCH)
         self.model.finish(self._state.averages, batches, derive_seed(self._seed, "finish"))
 
-    def progress(self) -> Progress:
+    def progress(self) -> TrainingProgress:
         """Return where the training stands, and begin new means.
 
         Raises:
@@ -189,7 +189,7 @@ class Training:
         losses = self._losses.means()
         self._check(losses)
         self._losses, self._reported = _Means(), (self.images_seen, now)
-        return Progress(
+        return TrainingProgress(
             images_seen=self.images_seen,
             budget_fraction=self.fraction(),
             device_seconds=self.clock.seconds(),

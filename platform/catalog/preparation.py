@@ -1,6 +1,6 @@
 """Turns sets of images and packaged ones into prepared splits; the one module here with numpy.
 
-Only management commands import it. Every function is a context manager that yields the Prepared
+Only management commands import it. Every function is a context manager that yields the PreparedDataset
 splits in a temporary folder, for `services.register_dataset` to rename into place; what is left of
 the folder afterwards, after an error too, is deleted.
 """
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from django.conf import settings
 
-from catalog.services import Prepared
+from catalog.services import PreparedDataset
 from evaluation.imagesets.digits import DIGITS_TEST_SIZE, read_digits, split_digits
 from evaluation.imagesets.in_memory import (
     CHUNK,
@@ -71,7 +71,7 @@ def prepare_path(
     channels: int | None = None,  # 1 or 3; None = as they come
     test_fraction: float | None = None,  # None = TEST_FRACTION where there is no test part
     on_progress: Progress | None = None,
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedDataset]:
     """Prepare whatever `evaluation.imagesets.opening` opens by its path.
 
     Raises:
@@ -106,7 +106,7 @@ def prepare_path(
 @contextmanager
 def prepare_digits(
     *, resolution: int | None = None, channels: int | None = None
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedDataset]:
     """Prepare scikit-learn's packaged handwritten digits: 1,297 train and 500 test images."""
     images = convert_images(read_digits(), name="digits", resolution=resolution, channels=channels)
     steps = [
@@ -121,7 +121,7 @@ def prepare_digits(
 @contextmanager
 def prepare_torchvision(
     name: str, *, resolution: int | None = None, channels: int | None = None
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedDataset]:
     """Prepare a dataset that torchvision knows, downloaded into DATA_DIR/downloads if need be.
 
     Raises:
@@ -167,7 +167,7 @@ def _conversion_steps(resolution: int | None, channels: int | None) -> list[str]
 @contextmanager
 def _write(
     splits: dict[str, Images], steps: list[str], left_out: tuple[str, ...] = ()
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedDataset]:
     train, test = splits["train"], splits["test"]
     _, channels, height, width = train.pixels.shape
     if height != width:
@@ -185,7 +185,7 @@ def _write(
     folder: Path = parent / f".preparing-{uuid.uuid4().hex}"
     folder.mkdir()
     try:
-        yield Prepared(
+        yield PreparedDataset(
             folder=folder,
             resolution=height,
             channels=channels,

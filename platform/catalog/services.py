@@ -34,7 +34,7 @@ class RegistrationError(ValueError):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedDataset:
     """A folder with `train.npz` and `test.npz`, and what a Dataset keeps of them."""
 
     folder: Path
@@ -78,7 +78,7 @@ class Scoring:
 
 
 def register_dataset(
-    name: str, prepared: Prepared, *, source: str = "", licence: str = ""
+    name: str, prepared: PreparedDataset, *, source: str = "", licence: str = ""
 ) -> tuple[Dataset, bool]:
     """Register prepared images under the slug of `name`; return the row and whether it is new.
 
@@ -239,7 +239,7 @@ def _find_dataset(slug: str, digest: str) -> Dataset | None:
     return by_slug
 
 
-def _restore_files(dataset: Dataset, prepared: Prepared) -> None:
+def _restore_files(dataset: Dataset, prepared: PreparedDataset) -> None:
     """Put back the files of a registered dataset if they are missing or damaged."""
     try:
         dataset.verify()

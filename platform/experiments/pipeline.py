@@ -31,7 +31,7 @@ from generators.specs import registry
 from generators.trained import sampling
 from generators.training import loop as training
 from jobs import lifecycle
-from jobs.execution import Heartbeat, Stopped
+from jobs.execution import Heartbeat, JobStopped
 from jobs.lifecycle import JobError
 from jobs.models import Cause
 
@@ -88,8 +88,8 @@ def stopping() -> Iterator[None]:
     """Turn the houses' own words for having been stopped into the worker's."""
     try:
         yield
-    except (sampling.Stopped, scoring.Stopped) as error:
-        raise Stopped from error
+    except (sampling.SamplingStopped, scoring.ExtractionStopped) as error:
+        raise JobStopped from error
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def train(run: Run, heartbeat: Heartbeat) -> None:
             should_stop=heartbeat.should_stop,
         )
     if result.stopped:
-        raise Stopped
+        raise JobStopped
     heartbeat.end(flush=True)
     services.finish_training(
         run,
@@ -144,7 +144,7 @@ def train(run: Run, heartbeat: Heartbeat) -> None:
     )
 
 
-def _reporter(run: Run, heartbeat: Heartbeat) -> Callable[[training.Progress], None]:
+def _reporter(run: Run, heartbeat: Heartbeat) -> Callable[[training.TrainingProgress], None]:
     """Return what passes a training's progress to the heartbeat, which writes it."""
     seen_before, started = run.images_seen, time.monotonic()
     last = run.loss_points.last()
@@ -152,7 +152,7 @@ def _reporter(run: Run, heartbeat: Heartbeat) -> Callable[[training.Progress], N
     heartbeat.write = services.record_training
     points: deque[services.LossFigures] = deque(maxlen=POINTS_KEPT)
 
-    def report(progress: training.Progress) -> None:
+    def report(progress: training.TrainingProgress) -> None:
         seconds = seconds_before + time.monotonic() - started
         losses = {name: v for name, v in progress.losses.items() if math.isfinite(v)}
         points.append((progress.images_seen, seconds, losses))

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from experiments.pages import actions, files, views
+from experiments.pages import actions, pictures, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("experiments/", views.experiments, name="experiments"),
@@ -14,6 +14,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<int:pk>/losses.json", views.run_losses, name="run-losses"),
     path("jobs/<slug:kind>/<int:pk>/cancel/", actions.cancel_job, name="cancel-job"),
     path("jobs/<slug:kind>/<int:pk>/retry/", actions.retry_job, name="retry-job"),
-    path("samples/<int:pk>.png", files.sample_grid, name="sample-grid"),
-    path("checkpoints/<int:pk>.png", files.checkpoint_preview, name="checkpoint-preview"),
+    path("samples/<int:pk>.png", pictures.sample_grid, name="sample-grid"),
+    path("checkpoints/<int:pk>.png", pictures.checkpoint_preview, name="checkpoint-preview"),
 ]

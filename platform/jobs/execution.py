@@ -27,7 +27,7 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EREMOTEIO}  # the l
 Write = Callable[..., bool]  # like lifecycle.beat: progress in, False when the job should stop
 
 
-class Stopped(Exception):
+class JobStopped(Exception):
     """The work saw that it should stop and did."""
 
 
@@ -35,7 +35,7 @@ class Heartbeat:
     """A thread that renews the lease and writes the latest progress every BEAT_SECONDS.
 
     `should_stop()` turns true when the job is being cancelled, no longer belongs to this attempt,
-    took too long, or its worker was told to stop; the work looks at it often and raises `Stopped`.
+    took too long, or its worker was told to stop; the work looks at it often and raises `JobStopped`.
     `write` is how a beat is written: `lifecycle.beat`, until the work sets a function of the same
     shape that writes more with it. Work that reports nothing for STALL_SECONDS hangs: the process
     ends itself, so that its lease lapses and the job is queued again.
@@ -81,9 +81,9 @@ class Heartbeat:
         return self._stop.is_set()
 
     def check(self) -> None:
-        """Raise Stopped if the work should stop."""
+        """Raise JobStopped if the work should stop."""
         if self.should_stop():
-            raise Stopped
+            raise JobStopped
 
     def _run(self) -> None:
         while not self._ended.wait(settings.BEAT_SECONDS):
@@ -133,7 +133,7 @@ def execute(kind: type[Job], pk: int, works: Mapping[type[Job], Work]) -> None:
        told to take no more.
     2. Beat from here on, and call the kind's work, which completes the row, results and state
        together.
-    3. Stopped → cancelled, queued again or timed out. Any error → failed with its reason and
+    3. JobStopped → cancelled, queued again or timed out. Any error → failed with its reason and
        traceback.
     """
     job = _claimed(kind, pk)
@@ -150,7 +150,7 @@ def _work(job: Job, work: Work) -> None:
     try:
         with heartbeat:
             work(job, heartbeat)
-    except (Stopped, lifecycle.StaleAttempt) as error:
+    except (JobStopped, lifecycle.StaleAttempt) as error:
         logger.info("%s %s: %s", job.type_name(), job.pk, _stopped(job, heartbeat) or error)
     except lifecycle.JobError as error:
         _fail(job, str(error), error.cause)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db.models import Max, QuerySet
 
 from catalog.models import Protocol
-from leaderboards import digits, ranking
+from leaderboards import ranking, rounding
 from leaderboards.board import Board, Cell, Column, Row, shown
 
 SPEED = "images_per_second"
@@ -76,13 +76,13 @@ def _leader(board: Board, corner: str, column: Column) -> Leader | None:
     row = min(rows, key=lambda row: row.cells[column.key].rank or 0)
     cell = row.cells[column.key]
     assert cell.value is not None, "only present values have a rank"
-    places = digits.decimals([cell])
+    places = rounding.decimals([cell])
     return Leader(
         corner=corner,
         column=column,
         row=row,
-        text=digits.number(shown(column, cell.value), places),
-        spread=digits.spread(cell, places),
+        text=rounding.number(shown(column, cell.value), places),
+        spread=rounding.spread(cell, places),
         tied=sum(other is not row and _tied(other.cells[column.key], cell) for other in rows),
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from catalog.models import Protocol
 from evaluation.protocols.metrics import arrow
-from leaderboards.admission import admission_of
+from leaderboards.admission_box import admission_of
 
 Pairs = list[tuple[str, str]]
 RULES = ("quantisation", "selection", "lossy", "alpha")  # of images; others have lines of their own

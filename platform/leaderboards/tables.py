@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from leaderboards import digits
+from leaderboards import rounding
 from leaderboards.board import Board, Cell, Column, Row, shown
 from leaderboards.ranking import of_survivors
 
@@ -186,7 +186,7 @@ def _head(
         column=column,
         link=f"{page}?{urlencode({**query, 'sort': wanted})}",
         aria_sort=_aria_sort(column, worst_first) if chosen else "",
-        places=digits.decimals((row.cells[column.key] for row in deciding), counts=column.counts),
+        places=rounding.decimals((row.cells[column.key] for row in deciding), counts=column.counts),
         worst_first=chosen and worst_first,
         opens_group=opens_group,
     )
@@ -205,8 +205,8 @@ def _shown(head: Head, row: Row) -> ShownCell:
     return ShownCell(
         head=head,
         cell=cell,
-        text=digits.number(shown(head.column, cell.value), head.places),
-        spread=digits.spread(cell, head.places),
+        text=rounding.number(shown(head.column, cell.value), head.places),
+        spread=rounding.spread(cell, head.places),
         note=_note(cell, _behind(head.column, row)),
         raw=repr(cell.value),
     )

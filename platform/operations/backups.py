@@ -17,7 +17,7 @@ from catalog.models import Dataset
 from evaluation.imagesets.atomic import replacing
 from experiments.models import Experiment
 from jobs.models import Worker
-from operations import backup_file as archives, databases, holdings
+from operations import backup_file, databases, holdings
 from operations.backup_file import ArchiveError, Manifest
 
 
@@ -43,18 +43,18 @@ def write(path: Path) -> Manifest:
         raise FileExistsError(f"{path} is there already")
     manifest = Manifest(connection.vendor, settings.VERSION, timezone.now().isoformat())
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-        dump = Path(folder) / archives.DATABASE
+        dump = Path(folder) / backup_file.DATABASE
         with databases.snapshot(dump):
             found = [] if stored.bucket() else list(holdings.find())
         with replacing(path) as file:
             os.fchmod(file.fileno(), 0o600)  # hashes of passwords are in it
             with tarfile.open(fileobj=file, mode="w") as archive, dump.open("rb") as database:
-                manifest.files[archives.DATABASE] = archives.add(
-                    archive, archives.DATABASE, database
+                manifest.files[backup_file.DATABASE] = backup_file.add(
+                    archive, backup_file.DATABASE, database
                 )
                 for holding in found:
                     _add(archive, holding, manifest)
-                archives.add_manifest(archive, manifest)
+                backup_file.add_manifest(archive, manifest)
     return manifest
 
 
@@ -72,7 +72,7 @@ def _add(archive: tarfile.TarFile, holding: holdings.Holding, manifest: Manifest
             return
         for name, file in zip(names, files, strict=True):
             if name not in manifest.files:  # protocols share an extractor's weights
-                manifest.files[name] = archives.add(archive, name, file)
+                manifest.files[name] = backup_file.add(archive, name, file)
 
 
 def _name(path: Path) -> str:
@@ -80,7 +80,7 @@ def _name(path: Path) -> str:
     if not path.is_relative_to(settings.DATA_DIR):
         raise ArchiveError(f"a row refers to {path}, which is not in {settings.DATA_DIR}")
     relative = path.relative_to(settings.DATA_DIR)
-    return f"{archives.DATA}/{relative.as_posix()}"
+    return f"{backup_file.DATA}/{relative.as_posix()}"
 
 
 def restore(path: Path, *, force: bool) -> Manifest:
@@ -97,14 +97,14 @@ def restore(path: Path, *, force: bool) -> Manifest:
     """
     check_vacant(force=force)
     with TemporaryDirectory(dir=settings.DATA_DIR, prefix=".restore-") as folder:
-        manifest = archives.unpack(path, Path(folder))
+        manifest = backup_file.unpack(path, Path(folder))
         if manifest.database != connection.vendor:
             raise ArchiveError(
                 f"expected a backup of {connection.vendor}, got one of {manifest.database}"
             )
         with ExitStack() as undo:
             _exchange(Path(folder), undo)
-            databases.load(Path(folder) / archives.DATABASE)
+            databases.load(Path(folder) / backup_file.DATABASE)
             undo.pop_all()
     return manifest
 
@@ -134,7 +134,7 @@ def _exchange(unpacked: Path, undo: ExitStack) -> None:
     old = unpacked / "old"
     old.mkdir()
     for name in stored.FOLDERS:
-        current, new = Path(settings.DATA_DIR) / name, unpacked / archives.DATA / name
+        current, new = Path(settings.DATA_DIR) / name, unpacked / backup_file.DATA / name
         if current.exists():
             current.rename(old / name)
             undo.callback((old / name).rename, current)

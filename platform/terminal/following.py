@@ -25,7 +25,7 @@ from jobs.models import Job, Status, Worker
 from leaderboards import export
 from leaderboards.ranking import rank
 from terminal import processes
-from terminal.progress import ProgressView, board_table
+from terminal.bars import ProgressView, board_table
 
 LOOK_SECONDS = 1.0  # between two looks at the rows
 RESTARTS = 5  # of a worker that died, before the command gives up

@@ -18,7 +18,7 @@ from generators.algorithm.contract import build_algorithm
 from generators.algorithm.numerics import flushing_denormals
 from generators.specs.options import TrainingConfig
 from generators.specs.registry import ALGORITHMS, get_spec, parse_config
-from generators.training.batches import ImageStream
+from generators.training.batches import BatchStream
 from generators.training.budgets import Budget
 from generators.training.steps import Training
 from tests.gpu import MARKS
@@ -58,7 +58,7 @@ def training_of(name: str, config: TrainingConfig, *, compiled: bool, share: flo
     rng, device = np.random.default_rng(0), torch.device("cuda")
     images = rng.integers(0, 256, (20_000, 3, SIDE, SIDE), dtype=np.uint8)
     labels = rng.integers(0, 10, len(images))
-    stream = ImageStream(
+    stream = BatchStream(
         images, labels, seed=0, device=device, horizontal_flip=config.horizontal_flip
     )
     model = build_algorithm(name, config, shape=(3, SIDE, SIDE), num_classes=10, seed=0)

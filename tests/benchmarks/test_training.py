@@ -28,7 +28,7 @@ from generators.algorithm.contract import Algorithm, build_algorithm
 from generators.algorithm.numerics import flushing_denormals
 from generators.specs.options import TrainingConfig
 from generators.specs.registry import get_spec, parse_config
-from generators.training.batches import ImageStream
+from generators.training.batches import BatchStream
 from generators.training.budgets import Budget
 from generators.training.steps import Training
 from tests.benchmarks.conftest import Race
@@ -54,7 +54,7 @@ def model_of(name: str, side: int, config: TrainingConfig) -> Algorithm:
 
 def our_steps(name: str, config: TrainingConfig, images: np.ndarray, steps: int) -> float:
     """Train with everything our loop does, and return the mean loss since the last report."""
-    stream = ImageStream(images, None, seed=0, device=DEVICE, horizontal_flip=False)
+    stream = BatchStream(images, None, seed=0, device=DEVICE, horizontal_flip=False)
     training = Training(
         model_of(name, images.shape[-1], config),
         config,

@@ -10,7 +10,7 @@ from generators.algorithm.contract import build_algorithm
 from generators.specs.registry import parse_config
 from generators.trained.sampling import balanced_labels, draw, draw_all, load_generator
 from generators.training import loop as training
-from generators.training.batches import ImageStream
+from generators.training.batches import BatchStream
 from generators.training.budgets import Budget
 from generators.training.checkpoints import load_checkpoint
 from generators.training.loop import TrainingResult
@@ -61,7 +61,7 @@ def test_a_stopped_training_ends_with_the_same_bits_once_resumed(
 @every_algorithm
 def test_no_step_waits_for_the_device(algorithm: str) -> None:
     data, config, device = make_data(500, channels=3), TINY[algorithm], torch.device(DEVICE)
-    stream = ImageStream(data.images, data.labels, seed=0, device=device, horizontal_flip=True)
+    stream = BatchStream(data.images, data.labels, seed=0, device=device, horizontal_flip=True)
     model = build_algorithm(algorithm, config, shape=(3, 8, 8), num_classes=3, seed=0)
     run = Training(model, config, stream, seed=0, budget=Budget(images=480), device=device)
 

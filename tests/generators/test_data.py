@@ -14,7 +14,7 @@ from evaluation.imagesets.sources import ImageError
 from evaluation.imagesets.writing import write_npz
 from generators.commands.arguments import build_parser
 from generators.commands.data import Data, measured_data, training_data
-from generators.training.batches import ImageStream
+from generators.training.batches import BatchStream
 from tests.evaluation.pictures import encode, make_folder, make_zip
 from tests.generators.conftest import exactly, make_data
 
@@ -146,7 +146,7 @@ def test_grey_images_train_alike_whatever_file_they_come_from(tmp_path: Path) ->
     write_npz(tmp_path / "set.npz", data.images, data.labels)
 
     def strides(pixels: np.ndarray) -> tuple[int, ...]:
-        stream = ImageStream(
+        stream = BatchStream(
             pixels, None, seed=0, device=torch.device("cpu"), horizontal_flip=False
         )
         return stream.batch(0, 4).images.stride()

@@ -9,7 +9,7 @@ from pytest_django.fixtures import Settings
 from experiments import pipeline
 from experiments.models import Evaluation, Run
 from jobs import lifecycle
-from jobs.execution import Heartbeat, Stopped, execute
+from jobs.execution import Heartbeat, JobStopped, execute
 from jobs.models import Cause, Job, Order, Status, Worker
 from tests.factories import make_evaluation, make_run
 
@@ -79,7 +79,7 @@ def test_a_very_long_message_is_cut_not_refused() -> None:
 def test_work_that_stops_after_a_cancel_leaves_the_job_cancelled() -> None:
     def work(run: Run, heartbeat: Heartbeat) -> None:
         lifecycle.cancel(run, by="ada")
-        raise Stopped
+        raise JobStopped
 
     assert after(work).status == Status.CANCELLED
 
@@ -151,7 +151,7 @@ def test_a_job_that_is_cancelled_while_its_worker_stops_is_cancelled() -> None:
         Worker.objects.update(order=Order.STOP)
         heartbeat._beat()
         lifecycle.cancel(run, by="ada")
-        raise Stopped
+        raise JobStopped
 
     assert after(work).status == Status.CANCELLED
 

@@ -21,7 +21,7 @@ from django.core.management.base import BaseCommand
 from PIL import Image
 
 from catalog.preparation import prepare_digits, prepare_path
-from catalog.services import Prepared
+from catalog.services import PreparedDataset
 from evaluation.__main__ import main as evaluation_main
 from evaluation.imagesets.opening import open_images
 from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
@@ -189,7 +189,7 @@ PREPARED = (
 )
 
 
-def _dataset(preparing: AbstractContextManager[Prepared]) -> Facts:
+def _dataset(preparing: AbstractContextManager[PreparedDataset]) -> Facts:
     with preparing as prepared:
         return {name: getattr(prepared, name) for name in PREPARED} | {
             f"{part}_images_digest": open_images(prepared.folder / f"{part}.npz").digest()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from operations import backup_file as archives
+from operations import backup_file
 from operations.backup_file import ArchiveError, Manifest
 from tests.servers import postgres_program, postgres_server
 from tests.site import Site
@@ -243,7 +243,7 @@ def test_one_wrong_byte_anywhere_restores_nothing(
     path = rewritten(backup, tmp_path / "damaged.tar", change)
 
     with pytest.raises(ArchiveError, match="is damaged: its sha256 is not the manifest's"):
-        archives.unpack(path, other.data)
+        backup_file.unpack(path, other.data)
 
 
 def test_a_damaged_backup_leaves_the_site_as_it_was(
@@ -313,7 +313,10 @@ def made_up(path: Path, *members: tuple[str, Any], manifest: bytes | None = None
     digests = {name: sha256(data).hexdigest() for name, data in members if type(data) is bytes}
     whole = Manifest("sqlite", "0", "now", files=digests).to_json()
     with tarfile.open(path, "w") as archive:
-        for name, data in [*members, (archives.MANIFEST, whole if manifest is None else manifest)]:
+        for name, data in [
+            *members,
+            (backup_file.MANIFEST, whole if manifest is None else manifest),
+        ]:
             if isinstance(data, bytes):
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
@@ -351,7 +354,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, place: Path, nam
     path = made_up(tmp_path / "evil.tar", ("database", b"x"), (name, b"evil"))
 
     with pytest.raises(ArchiveError):
-        archives.unpack(path, place)
+        backup_file.unpack(path, place)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +369,7 @@ def test_only_plain_files_are_unpacked(tmp_path: Path, place: Path, kind: bytes)
     )
 
     with pytest.raises(ArchiveError, match="is no plain file"):
-        archives.unpack(path, place)
+        backup_file.unpack(path, place)
 
 
 def test_a_file_twice_or_where_a_folder_is_is_refused(tmp_path: Path, place: Path) -> None:
@@ -374,7 +377,7 @@ def test_a_file_twice_or_where_a_folder_is_is_refused(tmp_path: Path, place: Pat
         path = made_up(tmp_path / "x.tar", ("data/samples/a", b"1"), (second, b"2"))
 
         with pytest.raises(ArchiveError, match="is there twice"):
-            archives.unpack(path, place)
+            backup_file.unpack(path, place)
         shutil.rmtree(place / "data")
 
 
@@ -394,7 +397,7 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path, place: Path, manifes
     path = made_up(tmp_path / "x.tar", ("database", b"x"), manifest=manifest)
 
     with pytest.raises(ArchiveError, match=r"cannot be read|expected a backup of format 1, got 2"):
-        archives.unpack(path, place)
+        backup_file.unpack(path, place)
 
 
 def test_what_the_manifest_does_not_know_or_misses_is_refused(tmp_path: Path, place: Path) -> None:
@@ -409,12 +412,12 @@ def test_what_the_manifest_does_not_know_or_misses_is_refused(tmp_path: Path, pl
     ):
         made_up(path, ("database", b"x"), manifest=manifest(**files))
         with pytest.raises(ArchiveError, match=said):
-            archives.unpack(path, place)
+            backup_file.unpack(path, place)
         (place / "database").unlink()
 
     made_up(path, ("database", b"x"), ("data/samples/a", b"y"), manifest=manifest(**known))
     with pytest.raises(ArchiveError, match="in the archive, but not in the manifest"):
-        archives.unpack(path, place)
+        backup_file.unpack(path, place)
 
 
 # --- PostgreSQL ----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from evaluation.protocols.metrics import METRICS
 from experiments.models import Entry
 from jobs.models import Status
-from leaderboards import charts, digits, export, ranking, tables
+from leaderboards import charts, export, ranking, rounding, tables
 from leaderboards.board import Cell
 from tests import factories
 from tests.web import html, scenes
@@ -419,17 +419,17 @@ def test_the_narrowest_interval_decides_the_digits_of_a_column(
 ) -> None:
     cells = [Cell(12.3456, 12.3456 - half, 12.3456 + half) for half in halves]
 
-    assert digits.decimals(cells) == places
+    assert rounding.decimals(cells) == places
 
 
 @pytest.mark.parametrize(("value", "places"), [(12345.6, 0), (12.3, 1), (0.0123, 4), (0.0, 1)])
 def test_without_an_interval_three_digits_are_shown(value: float, places: int) -> None:
-    assert digits.decimals([Cell(value)]) == places
+    assert rounding.decimals([Cell(value)]) == places
 
 
 def test_a_column_of_counts_is_whole_unless_a_mean_over_seeds_is_not() -> None:
-    assert digits.decimals([Cell(0.0), Cell(12.0), Cell(None)], counts=True) == 0
-    assert digits.decimals([Cell(0.0), Cell(1.5)], counts=True) == 2
+    assert rounding.decimals([Cell(0.0), Cell(12.0), Cell(None)], counts=True) == 0
+    assert rounding.decimals([Cell(0.0), Cell(1.5)], counts=True) == 2
 
 
 @pytest.mark.parametrize(
@@ -446,12 +446,12 @@ def test_a_column_of_counts_is_whole_unless_a_mean_over_seeds_is_not() -> None:
 def test_an_interval_is_written_around_its_value_only_if_it_is_symmetric(
     cell: Cell, text: str
 ) -> None:
-    assert digits.spread(cell, 1) == text
+    assert rounding.spread(cell, 1) == text
 
 
-@given(st.floats(-1e9, 1e9), st.integers(0, digits.MAX_DECIMALS))
+@given(st.floats(-1e9, 1e9), st.integers(0, rounding.MAX_DECIMALS))
 def test_a_written_number_is_its_value_rounded(value: float, places: int) -> None:
-    text = digits.number(value, places)
+    text = rounding.number(value, places)
 
     assert float(text.replace(",", "").replace("−", "-")) == float(f"{value:.{places}f}")
     assert text not in ("−0", "−0.0", "−0.00")
@@ -461,7 +461,7 @@ def test_a_written_number_is_its_value_rounded(value: float, places: int) -> Non
 def test_any_column_has_a_sensible_number_of_decimals(pairs: list[tuple[float, float]]) -> None:
     cells = [Cell(value, value - half, value + half) for value, half in pairs]
 
-    assert 0 <= digits.decimals(cells) <= digits.MAX_DECIMALS
+    assert 0 <= rounding.decimals(cells) <= rounding.MAX_DECIMALS
 
 
 @pytest.mark.django_db

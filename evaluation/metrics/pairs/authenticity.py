@@ -11,7 +11,7 @@ from evaluation.metrics.pairs.radii import Radii
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingImages:
     """The training images: the distances within them, their nearest others, and their halves."""
 
     distances: SquaredDistances
@@ -19,7 +19,9 @@ class Training:
     halves: Halves | None
 
 
-def authentic(distances: SquaredDistances, lists: NeighbourLists, training: Training) -> np.ndarray:
+def authentic(
+    distances: SquaredDistances, lists: NeighbourLists, training: TrainingImages
+) -> np.ndarray:
     """Return for each generated row (N,) whether it is authentic.
 
     It is, if the training row nearest to it is nearer to another training row than to it.
@@ -59,7 +61,7 @@ def _nearest(distances: SquaredDistances, lists: NeighbourLists, row: int, rival
     return int(tied[np.argmin(distances.b.order[tied])])
 
 
-def authentic_in_halves(lists: NeighbourLists, training: Training) -> np.ndarray:
+def authentic_in_halves(lists: NeighbourLists, training: TrainingImages) -> np.ndarray:
     """Return as words (W, N) in which halves of the training rows a generated row is authentic."""
     halves = training.halves
     assert halves is not None

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import arrow
 from experiments.models import MetricValue
-from leaderboards import digits
+from leaderboards import rounding
 from leaderboards.board import shown
 from leaderboards.rows import estimate
 from web import formats
@@ -110,14 +110,14 @@ def value_text(value: MetricValue, spec: MetricSpec) -> str:
     figure = _Shown(value)
     if figure.value is None:
         return formats.ABSENT
-    places = digits.decimals([figure], counts=spec.counts)
-    return digits.number(shown(spec, figure.value), places)
+    places = rounding.decimals([figure], counts=spec.counts)
+    return rounding.number(shown(spec, figure.value), places)
 
 
 @register.filter
 def value_spread(value: MetricValue) -> str:
     shown = _Shown(value)
-    return digits.spread(shown, digits.decimals([shown]))
+    return rounding.spread(shown, rounding.decimals([shown]))
 
 
 @register.filter

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluation.features.base import Stopped, extract
+from evaluation.features.base import ExtractionStopped, extract
 from evaluation.features.cache import FeatureCache
 from evaluation.features.tensorfiles import write_tensors
 from evaluation.imagesets.in_memory import write_npz
@@ -124,7 +124,7 @@ def test_extraction_that_was_stopped_leaves_nothing(folder: Path) -> None:
     cache, images = FeatureCache(folder), make_images(40)
     answers = iter([False, False, True])
 
-    with pytest.raises(Stopped):
+    with pytest.raises(ExtractionStopped):
         cache.features(RandomProjection(), images, batch_size=10, should_stop=lambda: next(answers))
 
     assert not folder.exists()

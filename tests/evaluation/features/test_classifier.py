@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from evaluation.features import classifier_training
-from evaluation.features.base import ExtractorError, Stopped, extract
+from evaluation.features.base import ExtractionStopped, ExtractorError, extract
 from evaluation.features.classifier import (
     ClassifierExtractor,
     LabelledImages,
@@ -113,7 +113,7 @@ def test_a_damaged_classifier_is_refused_and_trained_again(
 def test_a_stopped_training_leaves_nothing_behind(tmp_path: Path, few: LabelledImages) -> None:
     asked = count()
 
-    with pytest.raises(Stopped):
+    with pytest.raises(ExtractionStopped):
         prepare_classifier(tmp_path / "cache", few, should_stop=lambda: next(asked) >= 3)
 
     assert not (tmp_path / "cache").exists()

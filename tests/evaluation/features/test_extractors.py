@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from evaluation.features.base import ExtractorError, FeatureSet, Stopped, extract
+from evaluation.features.base import ExtractionStopped, ExtractorError, FeatureSet, extract
 from evaluation.features.classifier import TrainedClassifier
 from evaluation.features.cores import on_each_core
 from evaluation.features.registry import build_extractor
@@ -127,7 +127,7 @@ def test_stopping_takes_no_further_chunk() -> None:
         for _ in taken:
             yield make_images(2)
 
-    with pytest.raises(Stopped):
+    with pytest.raises(ExtractionStopped):
         extract(RandomProjection(), endless(), batch_size=2, should_stop=lambda: next(asked) >= 3)
 
     assert next(taken) == 4
@@ -150,13 +150,13 @@ def test_parts_of_the_work_are_done_on_one_core_each_and_come_back_in_order() ->
 def test_an_error_on_one_core_is_an_error_of_the_whole() -> None:
     def fail_at_three(part: int) -> int:
         if part == 3:
-            raise Stopped
+            raise ExtractionStopped
         return part
 
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        with pytest.raises(Stopped):
+        with pytest.raises(ExtractionStopped):
             on_each_core(fail_at_three, range(6))
     finally:
         torch.set_num_threads(before)

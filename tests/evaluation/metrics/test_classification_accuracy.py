@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 from scipy.stats import binomtest
 
 from evaluation.features import classifier_training
-from evaluation.features.base import Stopped
+from evaluation.features.base import ExtractionStopped
 from evaluation.features.classifier import LabelledImages
 from evaluation.metrics.classification_accuracy import (
     classification_accuracy_score,
@@ -126,7 +126,7 @@ def test_the_training_can_be_stopped_and_tells_how_far_it_is() -> None:
 
     assert shares == sorted(shares)
     assert shares[-1] == 1
-    with pytest.raises(Stopped):
+    with pytest.raises(ExtractionStopped):
         classification_accuracy_score(few(), few(), should_stop=lambda: True)
 
 

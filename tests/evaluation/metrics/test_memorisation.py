@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.stats import mannwhitneyu, norm
 
-from evaluation.features.base import Stopped
+from evaluation.features.base import ExtractionStopped
 from evaluation.metrics.memorisation import ct_score, mann_whitney_z
 
 
@@ -98,7 +98,7 @@ def test_the_z_score_is_that_of_the_rank_test_with_its_correction_for_ties(seed:
 
 def test_it_ends_when_asked() -> None:
     def stop() -> None:
-        raise Stopped
+        raise ExtractionStopped
 
-    with pytest.raises(Stopped):
+    with pytest.raises(ExtractionStopped):
         ct_score(TRAIN, TEST, TEST, keep_going=stop)

@@ -20,8 +20,8 @@ from evaluation.protocols.record import Protocol
 from evaluation.scoring.evaluate import (
     EvaluationError,
     EvaluationResult,
+    ExtractionStopped,
     MetricResult,
-    Stopped,
     evaluate_images,
     stages,
 )
@@ -188,7 +188,7 @@ def test_it_stops_when_asked_in_every_stage(tmp_path: Path, stop_after: int) -> 
     extractor = RandomProjection()
     asked = count()
 
-    with pytest.raises(Stopped):
+    with pytest.raises(ExtractionStopped):
         evaluate_images(
             protocol_for(extractor),
             make_images(100),

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluation.features.base import Extractor, Stopped, extract
+from evaluation.features.base import ExtractionStopped, Extractor, extract
 from evaluation.features.cache import FeatureCache
 from evaluation.imagesets.in_memory import write_npz
 from evaluation.imagesets.opening import image_digests, images_digest, open_images
@@ -208,7 +208,7 @@ def test_one_image_is_no_reference(tmp_path: Path) -> None:
 
 
 def test_building_that_was_stopped_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(Stopped):
+    with pytest.raises(ExtractionStopped):
         build_reference(
             tmp_path,
             "x",

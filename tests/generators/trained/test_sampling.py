@@ -3,7 +3,13 @@ import pytest
 
 from generators.specs.diffusion_samplers import DDIMSampler
 from generators.specs.options import ConfigError, DirectSampler
-from generators.trained.sampling import Stopped, balanced_labels, draw, draw_all, load_generator
+from generators.trained.sampling import (
+    SamplingStopped,
+    balanced_labels,
+    draw,
+    draw_all,
+    load_generator,
+)
 from generators.training.loop import TrainingResult
 from tests.generators.conftest import exactly
 
@@ -79,7 +85,7 @@ def test_drawing_reports_each_batch_and_stops_when_asked(
     )
 
     assert [len(next(batches)), len(next(batches))] == [4, 4]
-    with pytest.raises(Stopped, match=exactly("stopped after 8 of 10 images")):
+    with pytest.raises(SamplingStopped, match=exactly("stopped after 8 of 10 images")):
         next(batches)
     assert drawn == [4, 8]
 

@@ -17,7 +17,7 @@ from generators.specs.algorithms import AlgorithmSpec, Preset, samplers_by_name
 from generators.specs.options import DirectSampler, SamplerConfig, TrainingConfig
 from generators.specs.registry import ALGORITHMS
 from generators.training import loop as training
-from generators.training.batches import ImageStream
+from generators.training.batches import BatchStream
 from generators.training.budgets import Budget
 from generators.training.checkpoints import list_checkpoints, load_checkpoint
 from generators.training.guard import Guard
@@ -161,7 +161,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> type[Toy]:
 def toy_training(config: ToyConfig = PLAIN, *, images: int = 64) -> tuple[Toy, Training]:
     torch.manual_seed(0)
     model = Toy(config, shape=(1, 8, 8), num_classes=0)
-    stream = ImageStream(make_data().images, None, seed=0, device=CPU, horizontal_flip=False)
+    stream = BatchStream(make_data().images, None, seed=0, device=CPU, horizontal_flip=False)
     return model, Training(model, config, stream, seed=0, budget=Budget(images=images), device=CPU)
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from generators.training.checkpoints import SavedCheckpoint
 from generators.training.loss_log import KEPT_LINES, MOST_LINES, NAME, LossLog, read_losses
-from generators.training.steps import Progress
+from generators.training.steps import TrainingProgress
 
 
-def report(images_seen: int, losses: dict[str, float] | None = None) -> Progress:
-    return Progress(
+def report(images_seen: int, losses: dict[str, float] | None = None) -> TrainingProgress:
+    return TrainingProgress(
         images_seen=images_seen,
         budget_fraction=0.5,
         device_seconds=images_seen / 100,

@@ -13,11 +13,11 @@ import torch
 from hypothesis import given, strategies as st
 
 from evaluation.imagesets.atomic import sha256_of
-from generators.training.batches import ImageStream
+from generators.training.batches import BatchStream
 from generators.training.budgets import Budget, schedule
 from generators.training.checkpoints import WEIGHTS, list_checkpoints
 from generators.training.clock import DeviceClock
-from generators.training.loop import Progress, SavedCheckpoint, train
+from generators.training.loop import SavedCheckpoint, TrainingProgress, train
 from tests.generators.conftest import TINY, exactly, make_data, train_tiny
 
 VAE = TINY["vae.conv"]
@@ -64,15 +64,15 @@ def test_the_learning_rate_rises_and_falls() -> None:
 # --- the stream of images -----------------------------------------------------------------------
 
 
-def make_stream(count: int = 10, *, seed: int = 0, flip: bool = False) -> ImageStream:
+def make_stream(count: int = 10, *, seed: int = 0, flip: bool = False) -> BatchStream:
     images = np.zeros((count, 1, 8, 8), np.uint8)
     images[:, 0, :, 0] = np.arange(count)[:, None]
-    return ImageStream(
+    return BatchStream(
         images, np.arange(count), seed=seed, device=torch.device("cpu"), horizontal_flip=flip
     )
 
 
-def labels_of(stream: ImageStream, start: int, count: int) -> list[int]:
+def labels_of(stream: BatchStream, start: int, count: int) -> list[int]:
     labels = stream.batch(start, count).labels
     assert labels is not None
     return labels.tolist()
@@ -118,7 +118,7 @@ def test_flipping_mirrors_about_half_of_the_images() -> None:
 
 
 def test_a_training_ends_exactly_at_its_budget_of_images(tmp_path: Path) -> None:
-    reports: list[Progress] = []
+    reports: list[TrainingProgress] = []
 
     result = train_tiny("vae.conv", tmp_path, images=70, on_progress=reports.append)
 

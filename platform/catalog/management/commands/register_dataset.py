@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog import preparation
 from catalog.models import Dataset
-from catalog.services import Prepared, RegistrationError, dataset_slug, register_dataset
+from catalog.services import PreparedDataset, RegistrationError, dataset_slug, register_dataset
 from catalog.stored import BucketError
 
 
@@ -82,7 +82,7 @@ class Command(BaseCommand):
         verb = "registered" if is_new else "registered already:"
         self.stdout.write(f"{verb} {self._describe(dataset)}")
 
-    def _prepare(self, options: dict[str, Any]) -> AbstractContextManager[Prepared]:
+    def _prepare(self, options: dict[str, Any]) -> AbstractContextManager[PreparedDataset]:
         shape = {"resolution": options["resolution"], "channels": options["channels"]}
         path = options["archive"] or options["folder"]
         if path is None and options["test_fraction"] is not None:

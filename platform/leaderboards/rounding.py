@@ -8,7 +8,7 @@ MAX_DECIMALS = 6
 SIGNIFICANT = 3  # digits of a number without an interval
 
 
-class Estimate(Protocol):
+class WithInterval(Protocol):
     """A value with its interval, as a board's cell and a MetricValue have it."""
 
     @property
@@ -19,7 +19,7 @@ class Estimate(Protocol):
     def high(self) -> float | None: ...
 
 
-def decimals(estimates: Iterable[Estimate], *, counts: bool = False) -> int:
+def decimals(estimates: Iterable[WithInterval], *, counts: bool = False) -> int:
     """Return the decimals of a column: those of its narrowest interval, else three digits.
 
     `counts` says that the quantity is a number of things: where all are whole, so is the column.
@@ -53,7 +53,7 @@ def number(value: float, places: int) -> str:
     return text.replace("-", "−")
 
 
-def spread(estimate: Estimate, places: int) -> str:
+def spread(estimate: WithInterval, places: int) -> str:
     """Return "± 0.52", or "[11.2, 12.9]" where the interval is not symmetric; "" without one."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return ""

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.models import Protocol
-from leaderboards import digits
+from leaderboards import rounding
 
 DIGITS = 3  # of distances, which have no interval on a ladder
 
 
 @dataclass(frozen=True)
-class Ladder:
+class LadderRow:
     """Distances to clean real images as a corruption grows; all as text."""
 
     name: str
@@ -20,7 +20,7 @@ class Ladder:
 
 
 @dataclass(frozen=True)
-class Admission:
+class AdmissionBox:
     """The test of an extractor in words; `verdict` is "passed", "failed" or "not tested"."""
 
     verdict: str
@@ -28,15 +28,15 @@ class Admission:
     count: int | None = None  # images on each side
     floor: str = ""
     batches: str = ""
-    ladders: tuple[Ladder, ...] = ()
+    ladders: tuple[LadderRow, ...] = ()
 
 
-def admission_of(protocol: Protocol) -> Admission:
+def admission_of(protocol: Protocol) -> AdmissionBox:
     """Return what registering the protocol found out about its extractor."""
     record = protocol.facts.get("admission")
     if not record:
-        return Admission("not tested")
-    return Admission(
+        return AdmissionBox("not tested")
+    return AdmissionBox(
         verdict="passed" if record["passed"] else "failed",
         reasons=tuple(record["reasons"]),
         count=record["count"],
@@ -61,12 +61,12 @@ def _floor(record: Mapping[str, Any]) -> str:
         return str(record.get("reason", ""))
     low, high = record.get("interval") or (None, None)
     estimate = _Estimate(value, low, high)
-    places = digits.decimals([estimate])
-    return f"{digits.number(value, places)} {digits.spread(estimate, places)}".rstrip()
+    places = rounding.decimals([estimate])
+    return f"{rounding.number(value, places)} {rounding.spread(estimate, places)}".rstrip()
 
 
-def _ladder(name: str, rungs: list[Mapping[str, Any]]) -> Ladder:
-    return Ladder(
+def _ladder(name: str, rungs: list[Mapping[str, Any]]) -> LadderRow:
+    return LadderRow(
         name=name.replace("_", " "),
         levels=tuple(f"{rung['level']:g}" for rung in rungs),
         values=tuple(_number(rung["value"]) for rung in rungs),
@@ -76,4 +76,4 @@ def _ladder(name: str, rungs: list[Mapping[str, Any]]) -> Ladder:
 def _number(value: float | None) -> str:
     if value is None:
         return "–"
-    return digits.number(value, digits.decimals([_Estimate(value, None, None)]))
+    return rounding.number(value, rounding.decimals([_Estimate(value, None, None)]))

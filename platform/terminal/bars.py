@@ -12,7 +12,7 @@ from experiments.comparison import ExperimentJobs
 from experiments.models import Evaluation, Experiment, Run, SampleSet
 from experiments.progress import progress
 from jobs.models import Job, Status
-from leaderboards import digits
+from leaderboards import rounding
 from leaderboards.board import Board, Cell, Column, shown
 
 LINES_LEFT = 4  # of the terminal, above the bars
@@ -131,7 +131,7 @@ def board_table(board: Board) -> Table:
         )
     for column in filter(lambda column: column.headline, board.columns):
         cells = [row.cells[column.key] for row in rows]
-        places = digits.decimals(cells)
+        places = rounding.decimals(cells)
         unit = f" {column.unit}" if column.unit else ""
         label = escape(f"{column.label}{unit} {column.arrow}")
         table.add_row(label, *(_text(cell, column, places) for cell in cells))
@@ -143,5 +143,5 @@ def board_table(board: Board) -> Table:
 def _text(cell: Cell, column: Column, places: int) -> str:
     if cell.value is None:
         return "–"
-    spread = escape(digits.spread(cell, places))
-    return digits.number(shown(column, cell.value), places) + f"\n[dim]{spread}[/]" * bool(spread)
+    spread = escape(rounding.spread(cell, places))
+    return rounding.number(shown(column, cell.value), places) + f"\n[dim]{spread}[/]" * bool(spread)
