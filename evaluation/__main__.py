@@ -20,6 +20,7 @@ from evaluation.commands.statuses import EXIT_ERROR
 from evaluation.features.base import ExtractorError
 from evaluation.imagesets.in_memory import ImageError
 from evaluation.imagesets.terminal import any_terminal
+from evaluation.protocols import extractors, metrics
 from evaluation.protocols.checking import ProtocolError
 from evaluation.scoring.evaluate import EvaluationError
 from evaluation.scoring.references import SavedReferenceError
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Run as a program, it ends with 141 where 0 could not be told, as nobody reads what it prints.
     """
+    for left in (*metrics.LEFT_OUT, *extractors.LEFT_OUT):
+        sys.stderr.write(f"left out: {left}\n")
     options = build_parser(COMMANDS).parse_args(arguments)
     try:
         _check_json(options)

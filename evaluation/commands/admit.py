@@ -14,7 +14,7 @@ from evaluation.commands.inputs import (
 from evaluation.commands.report import print_admission, progress, write_json
 from evaluation.commands.statuses import EXIT_DIFFERENT
 from evaluation.imagesets.opening import ImageStream
-from evaluation.imagesets.subsets import choose
+from evaluation.imagesets.splits import choose
 from evaluation.scoring.admission import Admission, admit as admit_extractor
 from evaluation.scoring.references import SavedReference
 

@@ -10,8 +10,8 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from evaluation.features.base import Extractor, ExtractorError
+from evaluation.imagesets.splits import choose
 from evaluation.imagesets.stream import images_digest
-from evaluation.imagesets.subsets import choose
 from evaluation.protocols.extractor_specs import PIXELS
 from evaluation.protocols.extractors import EXTRACTORS
 

@@ -1,4 +1,4 @@
-"""Splits a set of images into a train and a test part, the same forever and on every machine."""
+"""Splits and chooses from sets of images, the same forever and on every machine."""
 
 import hashlib
 
@@ -52,6 +52,19 @@ def split_by_fraction(name: str, images: Images, fraction: float) -> dict[str, I
     if count < 2:
         raise ImageError(f"{name}: 1 image; expected at least 2, one for each split")
     return split_images(images, min(max(round(count * fraction), 1), count - 1))
+
+
+def choose(count: int, size: int, *, seed: int) -> np.ndarray:
+    """Return ``size`` of the indices 0..count-1, sorted; all of them if ``size == count``.
+
+    The choice is without replacement and depends on the three numbers alone (PCG64).
+
+    Raises:
+        ValueError: if there are fewer than ``size``.
+    """
+    if size > count:
+        raise ValueError(f"expected at least {size} images, got {count}")
+    return np.sort(np.random.default_rng(seed).permutation(count)[:size])
 
 
 def _shuffle_key(index: int) -> bytes:

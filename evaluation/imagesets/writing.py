@@ -1,14 +1,16 @@
-"""Writes sets of images, and arrays beside them, to `.npz`: whole or not at all.
+"""Writes sets of images, arrays beside them, and contact sheets: whole or not at all.
 
-Equal arrays make equal files, so that the sha256 of a file stands for what is in it.
+Equal arrays make equal `.npz` files, so that the sha256 of a file stands for what is in it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from evaluation.imagesets.atomic import replacing, sha256_of
 from evaluation.imagesets.sources import ImageError
@@ -59,3 +61,36 @@ def check_pixels(pixels: npt.NDArray[Any]) -> None:
 def channels_last(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return images (…, C, H, W) as (…, H, W, C), contiguous."""
     return np.ascontiguousarray(np.moveaxis(pixels, -3, -1))
+
+
+def grid_png(pixels: npt.NDArray[np.uint8], columns: int, path: Path, *, side: int = 64) -> None:
+    """Write a contact sheet as PNG, row by row; small images are enlarged without smoothing.
+
+    Args:
+        pixels: (N, C, H, W) uint8, at least one image.
+        columns: images in a row.
+        path: where to.
+        side: each image is enlarged by a whole factor to about this many pixels.
+
+    Raises:
+        ImageError: if these are no images.
+    """
+    check_pixels(pixels)
+    count, channels, height, width = pixels.shape
+    rows = math.ceil(count / columns)
+    scale = max(1, side // max(height, width))
+    gap = max(1, scale // 2)
+    cell_height, cell_width = height * scale + gap, width * scale + gap
+    sheet = np.full((rows * cell_height + gap, columns * cell_width + gap, channels), 128, np.uint8)
+    for index, image in enumerate(pixels):
+        top = gap + (index // columns) * cell_height
+        left = gap + (index % columns) * cell_width
+        large = image.transpose(1, 2, 0).repeat(scale, axis=0).repeat(scale, axis=1)
+        sheet[top : top + height * scale, left : left + width * scale] = large
+    with replacing(path) as file:
+        to_pil(sheet).save(file, format="PNG")
+
+
+def to_pil(image: npt.NDArray[Any]) -> Image.Image:
+    """Return an (H, W, C) uint8 image as a Pillow image."""
+    return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)

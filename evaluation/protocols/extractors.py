@@ -3,9 +3,6 @@
 Another package names an `ExtractorSpec` by an entry point in the group `trilemma.extractors`.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from evaluation.protocols.extractor_specs import (
     BUILT_IN,
     FIDELITY_PREFIX,
@@ -15,9 +12,7 @@ from evaluation.protocols.extractor_specs import (
 )
 from evaluation.protocols.plugins import check_extractor, with_installed
 
-EXTRACTORS: Mapping[str, ExtractorSpec] = MappingProxyType(
-    with_installed(BUILT_IN, "trilemma.extractors", check_extractor)
-)
+EXTRACTORS, LEFT_OUT = with_installed(BUILT_IN, "trilemma.extractors", check_extractor)
 
 
 def get_extractor(name: str) -> ExtractorSpec:

@@ -5,7 +5,6 @@ Another package names a `MetricSpec` by an entry point in the group `trilemma.me
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 from evaluation.protocols.extractor_specs import FIDELITY_PREFIX, INCEPTION
@@ -13,9 +12,7 @@ from evaluation.protocols.extractors import EXTRACTORS, get_extractor, has_known
 from evaluation.protocols.metric_specs import BUILT_IN, MetricSpec
 from evaluation.protocols.plugins import check_metric, with_installed
 
-METRICS: Mapping[str, MetricSpec] = MappingProxyType(
-    with_installed(BUILT_IN, "trilemma.metrics", check_metric)
-)
+METRICS, LEFT_OUT = with_installed(BUILT_IN, "trilemma.metrics", check_metric)
 
 OF_STATISTICS = ("fd", "fd_infinity")  # need no more of the reference than mean and covariance
 

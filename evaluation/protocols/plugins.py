@@ -1,26 +1,22 @@
 """Metrics and extractors of other packages: found by their entry points, checked, or left out."""
 
 import json
-import logging
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from math import isfinite
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
+from evaluation.imagesets.plugins import LeftOut, load_plugins
 from evaluation.protocols.extractor_specs import ExtractorSpec
 from evaluation.protocols.metric_specs import BOARD, MetricSpec
 
 RESERVED = ("level", "images_per_second", "nfe", "parameters", "device_seconds")  # keys of boards
 FEATURE_NEEDS = ("logits", "classes", "held-out")  # what a metric of features can be given
-HEAVY = ("torch", "numpy")  # never loaded where specs are: forms and boards need no more
-
-logger = logging.getLogger(__name__)
 
 
 class PluginError(ValueError):
@@ -39,52 +35,34 @@ S = TypeVar("S", MetricSpec, ExtractorSpec)
 
 def with_installed(
     built_in: Iterable[S], group: str, check: Callable[[S, Iterable[S]], None]
-) -> dict[str, S]:
-    """Return specs by name: those that are built in, then those of other packages.
+) -> tuple[Mapping[str, S], list[LeftOut]]:
+    """Return specs by name, those that are built in first, and what was left out.
 
-    One that is faulty, or has a name that is taken, is logged with its package, entry point and
-    fault, and left out. The order of packages is that of their names.
+    That are those of other packages that are faulty, or have a name that is taken.
     """
     found = {spec.name: spec for spec in built_in}
     kind = type(next(iter(found.values())))
-    for point in sorted(entry_points(group=group), key=lambda point: (_package(point), point.name)):
+    plugins, left_out = load_plugins(group)
+    for plugin in plugins:
         try:
-            spec = _loaded(point, kind)
+            spec = _of_kind(plugin.value, kind)
             check_fields(spec)
             check(spec, found.values())
         except PluginError as error:
-            name, version = _package(point)
-            where = f"{point.name} = {point.value}"
-            logger.error("%s of %s %s is left out (%s): %s", group, name, version, where, error)
+            left_out.append(plugin.left_out(error))
         else:
-            found[spec.name] = _signed(spec, *_package(point))
-    return found
+            found[spec.name] = _signed(spec, asdict(plugin.package))
+    return MappingProxyType(found), left_out
 
 
-def _package(point: EntryPoint) -> tuple[str, str]:
-    """Return name and version of the package that brings an entry point."""
-    if point.dist is None:
-        return "", ""
-    return re.sub(r"[-_.]+", "-", point.dist.name).lower(), point.dist.version
+def _of_kind(value: object, kind: type[S]) -> S:
+    if not isinstance(value, kind):
+        raise PluginError(f"expected {kind.__name__}, got {type(value).__name__}")
+    return value
 
 
-def _loaded(point: EntryPoint, kind: type[S]) -> S:
-    already = {name for name in HEAVY if name in sys.modules}
-    try:
-        spec = point.load()
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"cannot be loaded: {type(error).__name__}: {error}") from error
-    for name in HEAVY:
-        if name in sys.modules and name not in already:
-            raise PluginError(f"expected a module that does not import {name}; it does")
-    if not isinstance(spec, kind):
-        raise PluginError(f"expected {kind.__name__}, got {type(spec).__name__}")
-    return spec
-
-
-def _signed(spec: S, name: str, version: str) -> S:
+def _signed(spec: S, package: Mapping[str, str]) -> S:
     """Return the spec with its package, which is so part of what decides a value."""
-    package = {"name": name, "version": version}
     if isinstance(spec, MetricSpec):
         board = {field: getattr(spec, field) for field in BOARD}
         parameters = {**spec.parameters, "package": package, "board": board}
@@ -113,6 +91,20 @@ def check_fields(spec: MetricSpec | ExtractorSpec) -> None:
     is_path = all(map(str.isidentifier, [*module.split("."), name]))
     expect("implementation", is_path, "module:name", spec.implementation)
     expect("implementation", _exists(module), "a module that is installed", spec.implementation)
+
+
+def _exists(module: str) -> bool:
+    """Return whether a module is installed; the packages it lies in may be heavy: none is imported."""
+    name, *rest = module.split(".")
+    try:
+        found = find_spec(name)
+    except ValueError:  # it is loaded already, and came from nowhere
+        return False
+    for part in rest:
+        name = f"{name}.{part}"
+        places = found and found.submodule_search_locations
+        found = PathFinder.find_spec(name, places or [])
+    return found is not None
 
 
 def check_metric(spec: MetricSpec, others: Iterable[MetricSpec]) -> None:
@@ -219,13 +211,6 @@ def missing_package(wanted: Mapping[str, str], installed: Mapping[str, str]) -> 
     if wanted["name"] == installed.get("name"):
         return f"{needed}; {installed['version']} is installed"
     return f"{needed}, which is not installed"
-
-
-def _exists(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def implementation(spec: MetricSpec | ExtractorSpec) -> Callable[..., Any]:

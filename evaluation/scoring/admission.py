@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from evaluation.features.base import Extractor, ExtractorError, extract
-from evaluation.imagesets.subsets import choose
+from evaluation.imagesets.splits import choose
 from evaluation.metrics.frechet import frechet_distance, measure_frechet, reference_gaussian
 from evaluation.metrics.moments import Moments
 from evaluation.metrics.uncertainty import MetricResult, undefined

@@ -12,7 +12,7 @@ from evaluation.features.base import ExtractionStopped, Extractor, FeatureSet
 from evaluation.features.cache import FeatureCache
 from evaluation.features.classifier import LabelledImages
 from evaluation.imagesets.opening import ImageStream, open_images
-from evaluation.imagesets.subsets import choose
+from evaluation.imagesets.splits import choose
 from evaluation.metrics.classification_accuracy import classification_accuracy_score
 from evaluation.metrics.frechet import ReferenceGaussian, reference_gaussian
 from evaluation.metrics.reconstruction import psnr, ssim

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from evaluation.features.base import FeatureSet
-from evaluation.imagesets.subsets import choose
+from evaluation.imagesets.splits import choose
 from evaluation.metrics.classes import (
     class_divergence,
     missing_classes,

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from evaluation.imagesets.atomic import replacing_folder
-from evaluation.imagesets.sheets import grid_png, to_pil
-from evaluation.imagesets.writing import write_npz
+from evaluation.imagesets.writing import grid_png, to_pil, write_npz
 from generators.commands.shared import (
     check_file,
     check_parent,

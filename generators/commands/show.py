@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evaluation.imagesets.sheets import grid_png
-from evaluation.imagesets.writing import channels_last, write_arrays, write_npz
+from evaluation.imagesets.writing import channels_last, grid_png, write_arrays, write_npz
 from generators.commands.arguments import MOST_NOISED, MOST_RECONSTRUCTED
 from generators.commands.shared import (
     check_file,

@@ -7,6 +7,7 @@ each names an `AlgorithmSpec`.
 from collections.abc import Mapping
 from typing import Any
 
+from evaluation.imagesets.plugins import LeftOut, Plugin, load_plugins
 from generators.specs import diffusion, gan, vae
 from generators.specs.algorithms import AlgorithmSpec, Family, SpecError
 from generators.specs.options import (
@@ -17,7 +18,6 @@ from generators.specs.options import (
     parse,
     to_dict,
 )
-from generators.specs.plugins import LeftOut, Plugin, load_plugins
 
 ENTRY_POINTS = "trilemma.algorithms"
 
@@ -78,7 +78,7 @@ def _register_plugins() -> list[LeftOut]:
         try:
             register(plugin.value)
         except SpecError as error:
-            left_out.append(LeftOut(plugin.package, plugin.entry_point, str(error)))
+            left_out.append(plugin.left_out(error))
     return left_out
 
 

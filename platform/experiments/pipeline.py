@@ -23,7 +23,7 @@ from evaluation.features.cache import FeatureCache
 from evaluation.features.registry import build_extractor, pixels_wanted
 from evaluation.imagesets.in_memory import read_images, write_npz
 from evaluation.imagesets.opening import ImageStream, open_images
-from evaluation.imagesets.sheets import grid_png
+from evaluation.imagesets.writing import grid_png
 from evaluation.scoring import controls, evaluate as scoring
 from experiments import services, work_files
 from experiments.models import Evaluation, Run, SampleSet

@@ -1,4 +1,4 @@
-"""Packages with faulty algorithms are named and left out; everything else works on."""
+"""Packages with faulty plugins are named and left out; everything else works on."""
 
 import json
 import os
@@ -59,6 +59,12 @@ FAULTS = {  # by package: its module, and how the fault begins
 }
 
 
+SCORING = {  # by group of entry points: what a check calls it, and how its fault begins
+    "trilemma.metrics": ("A metric", "expected MetricSpec, got int"),
+    "trilemma.extractors": ("An extractor", "expected ExtractorSpec, got int"),
+}
+
+
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return the environment of processes in which all of them and the toy are installed."""
@@ -66,6 +72,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for name, (module, _) in FAULTS.items():
         install_one(folder, name, module.replace("{__package__}", name.replace("-", "_")))
     install_one(folder, "sound", TOY.replace("{__package__}", "sound"))
+    points = "".join(f"[{group}]\nthree = three_times:THREE\n" for group in SCORING)
+    install(folder, "three-times", {"three_times.py": "THREE = 3"}, points)
     path = [str(ROOT / "platform"), str(ROOT), str(folder)]
     data = str(tmp_path_factory.mktemp("data"))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "DATA_DIR": data}
@@ -130,7 +138,11 @@ def test_a_system_check_warns_of_each_and_tables_are_made(environment: dict[str,
     for line in lines_of_faults():
         warning = f"?: (experiments.W001) An algorithm is left out: {line}\n"
         assert warning in checked.stderr
+    for what, fault in SCORING.values():
+        line = f"three-times 0.1: entry point three = three_times:THREE: {fault}"
+        assert f"?: (experiments.W002) {what} is left out: {line}\n" in checked.stderr
     assert checked.stderr.count("experiments.W001") == len(FAULTS)
+    assert checked.stderr.count("experiments.W002") == len(SCORING)
     assert (checked.returncode, migrated.returncode) == (0, 0)
 
 
@@ -158,3 +170,5 @@ def test_forms_and_the_schema_have_the_rest_without_torch(environment: dict[str,
     assert 'name="entries-0-config-directions" value="8"' in form
     assert (algorithms[0], algorithms[-1], len(algorithms)) == ("gan.dcgan", "vae.toy", 12)
     assert not loaded_torch
+    assert "ERROR" not in said.stderr
+    assert "three-times" not in said.stderr

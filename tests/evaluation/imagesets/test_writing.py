@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from evaluation.imagesets.in_memory import read_images
-from evaluation.imagesets.sheets import grid_png
-from evaluation.imagesets.writing import channels_last, write_arrays, write_npz
+from evaluation.imagesets.writing import channels_last, grid_png, write_arrays, write_npz
 from tests.evaluation.pictures import message
 
 PIXELS = np.arange(5 * 3 * 8 * 8, dtype=np.uint16).astype(np.uint8).reshape(5, 3, 8, 8)

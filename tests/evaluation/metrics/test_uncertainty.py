@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.imagesets.subsets import choose
+from evaluation.imagesets.splits import choose
 from evaluation.metrics.uncertainty import (
     Estimate,
     Features,

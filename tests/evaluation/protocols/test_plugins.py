@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +30,8 @@ from tests.toy_scoring.spec import BRIGHTNESS, GAP
 # What each entry point of a faulty package names, and the fault that it is refused with.
 FAULTS = {
     "no_spec": ("trilemma.metrics", "3", "expected MetricSpec, got int"),
-    "raises": ("trilemma.metrics", "1 / 0", "cannot be loaded: "),
+    "raises": ("trilemma.metrics", "1 / 0", "ZeroDivisionError: division by zero"),
+    "leaves": ("trilemma.metrics", "sys.exit(print('bye') or 3)", "SystemExit: 3"),
     "field": ("trilemma.metrics", "metric(minimum='low')", "minimum: expected float | None, got"),
     "infinite": ("trilemma.metrics", "metric(parameters={'a': inf})", "parameters: expected "),
     "corner": ("trilemma.metrics", "metric(corner='speed')", "corner: expected "),
@@ -46,7 +48,21 @@ FAULTS = {
         "metric(implementation='nowhere.at_all:f')",
         "implementation: expected a module that is installed, got 'nowhere.at_all:f'",
     ),
-    "heavy": ("trilemma.metrics", "metric(help=__import__('numpy').__name__)", "does not import"),
+    "part": (
+        "trilemma.metrics",
+        "metric(implementation='networks.mesure:f')",
+        "implementation: expected a module that is installed, got 'networks.mesure:f'",
+    ),
+    "heavy": (
+        "trilemma.metrics",
+        "metric(help=__import__('numpy').__name__)",
+        "ImportError: numpy is imported; only the implementation's module may do that",
+    ),
+    "torch": (
+        "trilemma.extractors",
+        "extractor(help=__import__('torch.nn').__name__)",
+        "ImportError: torch",
+    ),
     "width": ("trilemma.extractors", "extractor(dim=0)", "dim: expected at least 1, or None"),
     "known": (
         "trilemma.extractors",
@@ -56,6 +72,7 @@ FAULTS = {
     "short": ("trilemma.extractors", "extractor(name='other')", "short_name: expected the name"),
 }
 FAULTY = """
+import sys
 from dataclasses import replace
 from math import inf
 from toy_scoring.spec import BRIGHTNESS, GAP
@@ -67,6 +84,10 @@ def metric(**changes):
 def extractor(**changes):
     return replace(BRIGHTNESS, **{"name": "faulty", "short_name": "faulty", **changes})
 """
+
+SOUND = f"""{FAULTY}
+SPEC = metric(name='sound', label='Sound', prefix='SO', implementation='networks.measure:f')
+"""  # a network's package may load torch, when the metric is measured
 
 
 def run(packages: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -109,31 +130,62 @@ def result(folder: Path, packages: Path, *more: str) -> dict[str, Any]:
     return record
 
 
-def test_each_fault_is_named_with_its_package_and_entry_point_and_left_out(tmp_path: Path) -> None:
-    packages = install_scoring(tmp_path)
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which a package with every fault is installed, and the toy."""
+    packages = install_scoring(tmp_path_factory.mktemp("packages"))
     files: dict[str, str] = {}
     points: dict[str, list[str]] = {}
     for name, (group, code, _) in FAULTS.items():
         points.setdefault(group, []).append(f"{name} = faulty_{name}:SPEC")
         files[f"faulty_{name}.py"] = f"{FAULTY}\nSPEC = {code}\n"
-    install(packages, "zz-faulty", files, written(points), version="2.0")
+    files |= {"networks/__init__.py": "import torch", "networks/measure.py": "", "sound.py": SOUND}
+    points["trilemma.metrics"].append("sound = sound:SPEC")
+    return install(packages, "ZZ_faulty", files, written(points), version="2.0")
 
+
+def check_faults(lines: Sequence[str]) -> None:
+    """Check that these lines name every fault once, with its package and entry point."""
+    for name, (_, _, fault) in FAULTS.items():
+        where = f"zz-faulty 2.0: entry point {name} = faulty_{name}:SPEC: "
+        (line,) = [line for line in lines if line.startswith(where)]
+        assert line.removeprefix(where).startswith(fault), line
+    assert len(lines) == len(FAULTS)
+
+
+def test_each_fault_is_named_with_its_package_and_entry_point_and_left_out(faulty: Path) -> None:
     done = run(
-        packages,
+        faulty,
         "-c",
-        "from evaluation.protocols.metrics import METRICS; import sys;"
-        "from evaluation.protocols.extractors import EXTRACTORS;"
-        "print([m for m, spec in METRICS.items() if spec.package]);"
-        "print([e for e, spec in EXTRACTORS.items() if spec.package])",
+        "from evaluation.protocols import extractors, metrics; import sys;"
+        "print([m for m, spec in metrics.METRICS.items() if spec.package]);"
+        "print([e for e, spec in extractors.EXTRACTORS.items() if spec.package]);"
+        "print({'torch', 'numpy'} & {*sys.modules});"
+        "print(*metrics.LEFT_OUT, *extractors.LEFT_OUT, sep='\\n')",
     )
 
-    assert done.stdout.splitlines() == ["['toy_gap', 'toy_outside']", "['toy-brightness']"]
-    lines = done.stderr.splitlines()
-    for name, (group, _, fault) in FAULTS.items():
-        where = f"{group} of zz-faulty 2.0 is left out ({name} = faulty_{name}:SPEC): "
-        (line,) = [line for line in lines if line.startswith(where)]
-        assert line.removeprefix(where).startswith(fault) or fault in line, line
-    assert len(lines) == len(FAULTS)
+    taken, brings, heavy, *lines = done.stdout.splitlines()
+    assert (taken, brings) == ("['toy_gap', 'toy_outside', 'sound']", "['toy-brightness']")
+    assert heavy == "set()"
+    check_faults(lines)
+    assert done.stderr == "bye\n"  # what a package prints is no part of a command's result
+
+
+def test_commands_name_what_is_left_out_once_and_work(faulty: Path, images: Path) -> None:
+    names = ("--extractor", "toy-brightness", "--metrics")
+    scored = score(images, faulty, *names, "toy_gap")
+    refused = score(images, faulty, *names, "faulty")
+    helped = run(faulty, "-m", "evaluation", "admit", "--help")
+
+    assert (scored.returncode, refused.returncode, helped.returncode) == (0, 2, 0)
+    assert "TG[toy-brightness]" in scored.stdout
+    assert "usage: " in helped.stdout
+    for done in (scored, refused, helped):
+        lines = done.stderr.splitlines()
+        check_faults([line[len("left out: ") :] for line in lines if line.startswith("left out: ")])
+        assert "ERROR" not in done.stderr
+    assert "left out: " not in scored.stdout
+    assert "expected metrics of fd, " in refused.stderr
 
 
 def test_built_in_names_and_records_are_the_same_beside_a_plugin(tmp_path: Path) -> None:
