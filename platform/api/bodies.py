@@ -42,7 +42,7 @@ class EntrySubmissionSerializer(serializers.Serializer[Any]):
 
 
 class SubmissionSerializer(serializers.Serializer[Any]):
-    """An experiment to submit; read by `experiments.submission`, this only describes it."""
+    """An experiment to submit; every wrong value is refused at its field."""
 
     name = serializers.CharField(max_length=200)
     dataset = serializers.SlugField(help_text="slug of a registered dataset")
