@@ -21,8 +21,14 @@ from accounts.models import User
 from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Experiment
-from experiments.plain import read_sampler, read_seeds
-from experiments.specification import MAX_ENTRIES, SpecificationError, read_experiment
+from experiments.plain import is_place, read_sampler, read_seeds
+from experiments.specification import (
+    MAX_ENTRIES,
+    MAX_IMAGES,
+    MAX_SECONDS,
+    SpecificationError,
+    read_experiment,
+)
 from generators import registry
 from generators.configs import FieldSpec, describe, to_dict
 from generators.specs import PRESETS, AlgorithmSpec, Family
@@ -262,7 +268,7 @@ def read_blocks(data: QueryDict) -> list[Block]:
         BadRequest: if the page did not come from this form.
     """
     total = data.get("entries-TOTAL", "")
-    if not re.fullmatch(r"\d{1,3}", total) or int(total) > MAX_ENTRIES:
+    if not is_place(total) or int(total) > MAX_ENTRIES:
         raise BadRequest(f"expected entries-TOTAL of at most {MAX_ENTRIES}")
     blocks: list[Block] = [{} for _ in range(int(total))]
     for key, value in data.items():
@@ -324,7 +330,7 @@ class Submission:
         Entries of the ticked algorithms are added, one is removed, one is filled in anew.
         """
         blocks = [refilled(block) for block in read_blocks(data)]
-        opened = {int(text) for text in data.getlist("refill") if text.isdecimal()}
+        opened = {int(text) for text in data.getlist("refill") if is_place(text)}
         if "add_entry" in data:
             before = len(blocks)
             for name in data.getlist("add_algorithm"):
@@ -332,7 +338,7 @@ class Submission:
                     blocks.append(new_block(name, blocks, preset=data.get("add_preset", "")))
             opened = set(range(before, len(blocks))) if len(blocks) - before == 1 else opened
         removed = data.get("remove_entry", "")
-        if removed.isdecimal() and int(removed) < len(blocks):
+        if is_place(removed) and int(removed) < len(blocks):
             del blocks[int(removed)]
         return cls(SharedForm(data, initial={}), blocks, opened=opened)
 
@@ -388,5 +394,5 @@ class Submission:
 
     def _budget_words(self) -> str:
         images = self.shared["budget_unit"].value() == "images"
-        wanted = "a whole number" if images else "a number"
-        return f"expected {wanted} of at least 1, got {self.shared['budget_amount'].value()!r}"
+        wanted = f"a whole number of 1 to {MAX_IMAGES:,}" if images else f"1 to {MAX_SECONDS:,}"
+        return f"expected {wanted}, got {self.shared['budget_amount'].value()!r}"

@@ -107,6 +107,11 @@ def read_seeds(text: str) -> int | list[int] | str:
     return numbers if len(numbers) > 1 or "," in text else numbers[0]
 
 
+def is_place(text: str) -> bool:
+    """Whether the text may be the number of an entry."""
+    return bool(re.fullmatch(r"\d{1,3}", text))
+
+
 def check_plain(data: Any) -> None:
     """Refuse data that is too large, too deep, or holds what cannot be stored.
 
