@@ -4,13 +4,18 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import Model
+from django.core.exceptions import BadRequest
+from django.db import DatabaseError, transaction
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from knox.models import AuthToken
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.views import ChangeList
 
 from accounts import audit
 from accounts.models import AuditEvent, User
@@ -20,7 +25,52 @@ admin.site.unregister(AuthToken)
 Action = AuditEvent.Action
 
 
-class FrozenAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+UNANSWERABLE = (  # what databases and Django say of a question that makes no sense
+    *(DatabaseError, ArithmeticError, LookupError),
+    *(NotImplementedError, TypeError, ValueError),
+)
+
+
+class AskedList(ChangeList):  # type: ignore[misc]  # unfold is untyped
+    """A list of rows whose address may ask for anything."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the rows.
+
+        Raises:
+            IncorrectLookupParameters: if the database cannot answer; the list is then shown whole.
+        """
+        try:
+            with transaction.atomic():  # what follows may ask the database again
+                super().get_results(request)
+        except UNANSWERABLE as error:
+            if not self.params:
+                raise
+            raise IncorrectLookupParameters(error) from error
+
+
+class ListedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """What all our lists in the admin share."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[AskedList]:
+        return AskedList
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        return super().get_object(request, object_id, from_field or None)  # "" is no field
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        try:
+            with transaction.atomic():
+                queryset.filter(pk__in=keys).exists()
+        except UNANSWERABLE as error:
+            raise BadRequest("expected the keys of rows") from error
+        return super().response_action(request, queryset)
+
+
+class FrozenAdmin(ListedAdmin):
     """Rows that are read here; services and workers write them."""
 
     list_per_page = 50
@@ -35,7 +85,7 @@ class FrozenAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
         return False
 
 
-class AuditedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class AuditedAdmin(ListedAdmin):
     """What is added, changed and deleted here goes into the audit trail as well."""
 
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
@@ -79,7 +129,7 @@ class UserAdmin(DjangoUserAdmin, AuditedAdmin):  # type: ignore[type-arg,misc]  
 
 
 @admin.register(AuthToken)
-class TokenAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class TokenAdmin(ListedAdmin):
     """Tokens are made by `manage.py api_token USER`, which shows them once; here they end."""
 
     list_display: ClassVar = ["token_key", "user", "created", "expiry"]

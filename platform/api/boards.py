@@ -1,5 +1,6 @@
 """Leaderboards as JSON and CSV: complete, at full precision, the same rows as the page."""
 
+import re
 from typing import Any
 
 from django.db.models import Count, Q
@@ -12,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from api import bodies
-from api.views import FINGERPRINT, Resource
+from api.views import FINGERPRINT, WHOLE_NUMBER, Resource
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import export
@@ -107,7 +108,8 @@ def _board(request: Request, protocol: Protocol) -> Board:
 
 def _experiment(protocol: Protocol, wanted: str) -> Experiment:
     measured = Experiment.objects.filter(protocols=protocol)
-    found = measured.filter(pk=wanted).first() if wanted.isdecimal() else None
+    is_key = re.fullmatch(WHOLE_NUMBER, wanted)
+    found = measured.filter(pk=wanted).first() if is_key else None
     if found is None:
         message = f"expected the id of an experiment on this board, got {wanted!r}"
         raise ValidationError({"errors": {"experiment": message[:300]}})

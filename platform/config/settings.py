@@ -31,7 +31,7 @@ def envbool(name: str, default: bool) -> bool:
 
 def envint(name: str, default: int, *, at_least: int = 0) -> int:
     text = os.environ.get(name, str(default))
-    if not text.strip().isdigit() or int(text) < at_least:
+    if not text.strip().isdecimal() or int(text) < at_least:
         raise ImproperlyConfigured(
             f"Unexpected value {name}={text}, use a whole number of at least {at_least}"
         )
@@ -188,6 +188,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "web.middleware.security_headers",
     "web.middleware.bounded_body",
+    "web.middleware.no_nul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

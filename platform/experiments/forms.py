@@ -20,8 +20,14 @@ from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Experiment
 from experiments.submission.blocks import CONFIG, Block, new_block, read_blocks, refilled
-from experiments.submission.specification import MAX_ENTRIES, SpecificationError, read_experiment
-from experiments.submission.typed import read_sampler, read_seeds
+from experiments.submission.specification import (
+    MAX_ENTRIES,
+    MAX_IMAGES,
+    MAX_SECONDS,
+    SpecificationError,
+    read_experiment,
+)
+from experiments.submission.typed import is_place, read_sampler, read_seeds
 from generators.specs import registry
 from generators.specs.algorithms import PRESETS, AlgorithmSpec, Family
 from generators.specs.options import FieldSpec, describe
@@ -265,7 +271,7 @@ class Submission:
         Entries of the ticked algorithms are added, one is removed, one is filled in anew.
         """
         blocks = [refilled(block) for block in read_blocks(data)]
-        opened = {int(text) for text in data.getlist("refill") if text.isdecimal()}
+        opened = {int(text) for text in data.getlist("refill") if is_place(text)}
         if "add_entry" in data:
             before = len(blocks)
             for name in data.getlist("add_algorithm"):
@@ -273,7 +279,7 @@ class Submission:
                     blocks.append(new_block(name, blocks, preset=data.get("add_preset", "")))
             opened = set(range(before, len(blocks))) if len(blocks) - before == 1 else opened
         removed = data.get("remove_entry", "")
-        if removed.isdecimal() and int(removed) < len(blocks):
+        if is_place(removed) and int(removed) < len(blocks):
             del blocks[int(removed)]
         return cls(SharedForm(data, initial={}), blocks, opened=opened)
 
@@ -329,5 +335,5 @@ class Submission:
 
     def _budget_words(self) -> str:
         images = self.shared["budget_unit"].value() == "images"
-        wanted = "a whole number" if images else "a number"
-        return f"expected {wanted} of at least 1, got {self.shared['budget_amount'].value()!r}"
+        wanted = f"a whole number of 1 to {MAX_IMAGES:,}" if images else f"1 to {MAX_SECONDS:,}"
+        return f"expected {wanted}, got {self.shared['budget_amount'].value()!r}"

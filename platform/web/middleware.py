@@ -56,9 +56,21 @@ def bounded_body(get_response: View) -> View:
     def middleware(request: HttpRequest) -> HttpResponseBase:
         length = request.META.get("CONTENT_LENGTH") or ""
         most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        if length.isdecimal() and int(length) > most:
-            text = f"the body has {int(length):,} bytes; expected at most {most:,}"
+        if length.isdecimal() and float(length) > most:
+            text = f"the body has {float(length):,.0f} bytes; expected at most {most:,}"
             return JsonResponse({"detail": text}, status=413)
+        return get_response(request)
+
+    return middleware
+
+
+def no_nul(get_response: View) -> View:
+    """Refuse an address or a cookie with a NUL, which PostgreSQL neither keeps nor looks for."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        address = request.path_info + request.META.get("QUERY_STRING", "").replace("%00", "\0")
+        if "\0" in address or any("\0" in value for value in request.COOKIES.values()):
+            return JsonResponse({"detail": "the request holds a NUL character"}, status=400)
         return get_response(request)
 
     return middleware

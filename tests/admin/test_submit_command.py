@@ -99,7 +99,7 @@ def test_errors_come_one_a_line_with_their_path_and_nothing_is_written(
 
     assert ended.value.code == 1
     assert err.getvalue().splitlines() == [
-        "seeds: expected a count of 1 to 100, or a list of different seeds, got '0'",
+        "seeds: expected a count of 1 to 100, or a list of different seeds in 0..2147483647, got '0'",
         "entries.0.config.beta: expected a number in 0..1000, got 'much'",
         "entries.0.config.latent_dim: expected a whole number in 0..4096, got '-1'",
     ]

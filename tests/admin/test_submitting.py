@@ -126,19 +126,41 @@ def test_what_was_typed_is_what_is_submitted(admin: Client, root: User, protocol
     ("field", "text", "message"),
     [
         ("name", "", "expected a name of 1 to 200 characters, got &#x27;&#x27;"),
-        ("budget_amount", "0", "expected a whole number of at least 1, got &#x27;0&#x27;"),
-        ("budget_amount", "1.5", "expected a whole number of at least 1, got &#x27;1.5&#x27;"),
-        ("budget_amount", "inf", "expected a whole number of at least 1, got &#x27;inf&#x27;"),
-        ("budget_amount", "many", "expected a whole number of at least 1, got &#x27;many&#x27;"),
+        (
+            "budget_amount",
+            "0",
+            "expected a whole number of 1 to 1,000,000,000,000, got &#x27;0&#x27;",
+        ),
+        (
+            "budget_amount",
+            "1.5",
+            "expected a whole number of 1 to 1,000,000,000,000, got &#x27;1.5&#x27;",
+        ),
+        (
+            "budget_amount",
+            "inf",
+            "expected a whole number of 1 to 1,000,000,000,000, got &#x27;inf&#x27;",
+        ),
+        (
+            "budget_amount",
+            "many",
+            "expected a whole number of 1 to 1,000,000,000,000, got &#x27;many&#x27;",
+        ),
         (
             "seeds",
             "one",
-            "expected a count of 1 to 100, or a list of different seeds, got &#x27;one&#x27;",
+            "expected a count of 1 to 100, or a list of different seeds in 0..2147483647, got &#x27;one&#x27;",
         ),
         (
             "seeds",
             "1, 1",
-            "expected a count of 1 to 100, or a list of different seeds, got [1, 1]",
+            "expected a count of 1 to 100, or a list of different seeds in 0..2147483647, got [1, 1]",
+        ),
+        ("budget_amount", "1e13", "of 1 to 1,000,000,000,000, got &#x27;1e13&#x27;"),
+        (
+            "seeds",
+            f"0 {2**63}",
+            "or a list of different seeds in 0..2147483647, got [0, 9223372036854775808]",
         ),
         ("memory_gb", "1.5", "expected 0 to 10000 GB, got &#x27;1.5&#x27;"),
         ("memory_gb", "much", "expected 0 to 10000 GB, got &#x27;much&#x27;"),

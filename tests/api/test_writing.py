@@ -88,6 +88,30 @@ def test_every_wrong_field_is_named_by_its_path_and_nothing_is_written(
     assert not Experiment.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "path", "limit"),
+    [
+        ({"seeds": [2**63]}, "seeds", "a list of different seeds in 0..2147483647, got [9223372"),
+        (
+            {"seeds": [2**31]},
+            "seeds",
+            "a list of different seeds in 0..2147483647, got [2147483648]",
+        ),
+        ({"seeds": 101}, "seeds", "a count of 1 to 100"),
+        ({"budget": {"images": 10**12 + 1}}, "budget", "of 1 to 1,000,000,000,000 images"),
+        ({"budget": {"device_seconds": 1e10}}, "budget", "or 1,000,000,000 seconds, got"),
+        ({"memory_gb": 2**63}, "memory_gb", "expected 0 to 10000 GB, got 9223372036854775808"),
+    ],
+)
+def test_what_is_too_large_is_refused_with_its_limit(
+    writer: APIClient, protocol: Protocol, changes: dict[str, Any], path: str, limit: str
+) -> None:
+    response = writer.post("/api/experiments/", submission(protocol, **changes))
+
+    assert response.status_code == 400
+    assert limit in response.json()["errors"][path]
+
+
 def test_numbers_may_come_as_text(writer: APIClient, protocol: Protocol) -> None:
     numbers = {"budget": {"images": "1e3"}, "seeds": ["0", 7.0], "memory_gb": "24"}
     data = submission(protocol, name="as text", **numbers)

@@ -7,6 +7,7 @@ from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
 from experiments.submission.specification import MAX_ENTRIES
+from experiments.submission.typed import is_place
 from generators.specs import registry
 from generators.specs.options import to_dict
 
@@ -60,7 +61,7 @@ def read_blocks(data: QueryDict) -> list[Block]:
         BadRequest: if the page did not come from this form.
     """
     total = data.get("entries-TOTAL", "")
-    if not re.fullmatch(r"\d{1,3}", total) or int(total) > MAX_ENTRIES:
+    if not is_place(total) or int(total) > MAX_ENTRIES:
         raise BadRequest(f"expected entries-TOTAL of at most {MAX_ENTRIES}")
     blocks: list[Block] = [{} for _ in range(int(total))]
     for key, value in data.items():

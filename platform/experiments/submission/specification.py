@@ -25,6 +25,7 @@ from generators.specs.options import (
 MAX_IMAGES = 10**12
 MAX_SECONDS = 10**9
 MAX_SEEDS = 100
+MAX_SEED = 2**31 - 1
 MAX_ENTRIES = 50
 MAX_SAMPLERS = 20
 MAX_MEMORY_GB = 10_000
@@ -192,7 +193,8 @@ def _read_budget(reader: _Reader, budget: object) -> tuple[int | None, float | N
         return number, None
     if unit == "device_seconds" and number is not None and 1 <= number <= MAX_SECONDS:
         return None, float(number)
-    reader.wrong("budget", f"{wanted}, of at least 1, got {dict(budget)!r}"[:300])
+    limits = f"of 1 to {MAX_IMAGES:,} images or {MAX_SECONDS:,} seconds"
+    reader.wrong("budget", f"{wanted}, {limits}, got {dict(budget)!r}"[:300])
     return None, None
 
 
@@ -202,10 +204,10 @@ def _read_seeds(reader: _Reader, seeds: object) -> list[int]:
         return list(range(count))
     if isinstance(seeds, list) and 1 <= len(seeds) <= MAX_SEEDS:
         whole = [number for number in map(read_number, seeds) if isinstance(number, int)]
-        if len(set(whole)) == len(seeds) and all(0 <= seed < 2**31 for seed in whole):
+        if len(set(whole)) == len(seeds) and all(0 <= seed <= MAX_SEED for seed in whole):
             return whole
-    message = f"expected a count of 1 to {MAX_SEEDS}, or a list of different seeds, got {seeds!r}"
-    reader.wrong("seeds", message[:300])
+    wanted = f"expected a count of 1 to {MAX_SEEDS}, or a list of different seeds in 0..{MAX_SEED}"
+    reader.wrong("seeds", f"{wanted}, got {seeds!r}"[:300])
     return []
 
 

@@ -25,3 +25,8 @@ def read_seeds(text: str) -> int | list[int] | str:
     if len(numbers) < len(words):
         return text
     return numbers if len(numbers) > 1 or "," in text else numbers[0]
+
+
+def is_place(text: str) -> bool:
+    """Whether the text may be the number of an entry."""
+    return bool(re.fullmatch(r"\d{1,3}", text))
