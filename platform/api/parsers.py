@@ -4,9 +4,11 @@ import codecs
 import json
 from typing import Any
 
-from django.conf import settings
 from rest_framework.exceptions import ParseError
-from rest_framework.parsers import JSONParser
+from rest_framework.parsers import (  # type: ignore[attr-defined]  # get_encoding has no stub
+    JSONParser,
+    get_encoding,
+)
 from rest_framework.utils.json import strict_constant
 
 from experiments.submission.plain import check_plain, distinct
@@ -24,8 +26,7 @@ class StrictJSONParser(JSONParser):
         Raises:
             ParseError: if it is no JSON, or holds what cannot be stored.
         """
-        encoding = (parser_context or {}).get("encoding", settings.DEFAULT_CHARSET)
-        text = codecs.getreader(encoding)(stream)
+        text = codecs.getreader(get_encoding(parser_context or {}))(stream)
         try:
             data = json.load(text, object_pairs_hook=distinct, parse_constant=strict_constant)
             check_plain(data)

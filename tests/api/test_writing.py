@@ -1,5 +1,6 @@
 """Submitting, cancelling and retrying, and who may."""
 
+import bz2
 from dataclasses import replace
 from typing import Any
 
@@ -214,6 +215,19 @@ def test_a_body_that_is_no_json_is_refused(writer: APIClient) -> None:
     assert writer.post("/api/experiments/", {"name": "x"}, format=None).status_code in (400, 415)
     form = writer.post("/api/experiments/", "name=x", content_type="text/plain")
     assert form.status_code == 415
+
+
+@pytest.mark.parametrize("charset", ["bz2_codec", "zlib_codec", "rot13", "base64"])
+def test_a_body_is_decoded_by_text_encodings_alone(writer: APIClient, charset: str) -> None:
+    bomb = bz2.compress(b"[" + b"0," * 10_000_000 + b"0]")
+
+    for body in (bomb, b"{}"):
+        response = writer.post(
+            "/api/experiments/", body, content_type=f"application/json; charset={charset}"
+        )
+
+        assert response.status_code == 400
+        assert "charset" in response.json()["detail"]
 
 
 def test_without_a_token_nothing_is_written(anyone: APIClient, protocol: Protocol) -> None:
