@@ -15,6 +15,25 @@ from tests.site import Site
 hypothesis.settings.register_profile("trilemma", deadline=None)
 hypothesis.settings.load_profile("trilemma")
 
+TESTS = Path(__file__).parent
+LONGEST = (  # files of tests, minutes to tens of seconds
+    "terminal/test_demo.py",
+    "experiments/test_pipeline.py",
+    "experiments/test_workers.py",
+    "experiments/test_submission.py",
+    "generators/test_command_line.py",
+    "operations/test_backups.py",
+    "terminal/test_any_terminal.py",
+    "evaluation/protocols/test_plugins.py",
+    "config/test_queries.py",
+    "web/test_prefix.py",
+    "config/test_addresses.py",
+    "catalog/test_stored.py",
+    "generators/test_conformance.py",
+    "experiments/test_plugins.py",
+    "experiments/test_plugged_scoring.py",
+)
+
 
 @pytest.fixture(autouse=True)
 def data_dir(settings: Settings, tmp_path: Path) -> Path:
@@ -51,5 +70,5 @@ def site(prepared_data: Path, tmp_path: Path) -> Iterator[Site]:
 @pytest.hookimpl(trylast=True)  # after pytest-randomly
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that no process ends long after the others."""
-    files = {item.path for item in items if item.get_closest_marker("long")}
-    items.sort(key=lambda item: item.path not in files)
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))

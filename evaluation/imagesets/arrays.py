@@ -26,7 +26,8 @@ MAX_WHOLE_BYTES = 2**30  # of an array that is read whole: labels, moments
 MAX_SMALL_BYTES = 64 * 2**20  # of an array that may be packed well: labels in order are
 MAX_WHOLE_IMAGES = 16 * 2**30  # bytes of images that cannot be read one after the other
 NAMES = ("arr_0", "images", "samples")  # of the images in an .npz file, in this order
-SEEDS = "seeds"  # what generated images were drawn from, beside them
+# What says nothing more of the images: what they were drawn from, and published statistics of them.
+ABOUT_THEM = frozenset({"seeds", "mu", "sigma", "mu_s", "sigma_s"})
 MAX_CLASSES = 100_000
 PIECE_BYTES = 64 * 2**20
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.imagesets.arrays import (
+    ABOUT_THEM,
     MAX_WHOLE_IMAGES,
     NAMES,
-    SEEDS,
     Layout,
     StoredArray,
     find_layout,
@@ -202,7 +202,7 @@ def _open_npz(path: Path, target: Target, labelled: bool) -> ImageStream:
     if labelled and labels is not None:
         stream.labels = read_labels(path.name, arrays[labels], stream.count)
         stream.classes = tuple(str(label) for label in range(stream.labels.max() + 1))
-    others = sorted(arrays.keys() - {found, labels, SEEDS})
+    others = sorted(arrays.keys() - {found, labels} - ABOUT_THEM)
     stream.left_out = tuple(counted("array", others))
     return stream
 

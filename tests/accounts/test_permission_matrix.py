@@ -45,8 +45,9 @@ READ = {
     *(f"api:{job}-{what}" for job in ("run", "sampleset", "evaluation") for what in ("events",)),
     *("api:run-losses", "api:sampleset-file", "api:sampleset-grid"),
 }
-# Django's own forms ask for name and password; probes show nothing but that the site is up.
-OPEN = {"login", "logout", "admin:login", "admin:logout", "health", "healthz", "readyz"}
+# Django's own forms ask for name and password; probes show nothing but that the site is up, and
+# the colours of families belong to every page.
+OPEN = {"login", "logout", "admin:login", "admin:logout", "health", "healthz", "readyz", "families"}
 ACT = {
     *("cancel-experiment", "retry-experiment", "cancel-job", "retry-job"),
     *(f"api:{name}-cancel" for name in ("experiment", "run", "sampleset", "evaluation")),

@@ -128,6 +128,7 @@ def test_a_command_that_fails_keeps_its_status_and_its_words() -> None:
         assert done.stderr.startswith(b"error: ")
 
 
+@pytest.mark.slow
 def test_an_experiment_is_worked_off_and_written_though_nobody_reads(site: Site) -> None:
     file, board = site.data / "experiment.yaml", site.data / "board.json"
     entries = [{"algorithm": "vae.conv", "label": "VAE δ ± ↓"}]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import pytest
 import yaml
 
 from tests.servers import wait_until
@@ -33,6 +34,7 @@ def checkpoints(site: Site) -> list[Path]:
     return list(site.data.glob("runs/*/ckpt-*"))
 
 
+@pytest.mark.slow
 def test_a_file_is_worked_off_and_an_interrupted_command_goes_on(site: Site) -> None:
     file, board = write(site), site.data / "board.json"
     process = site.start("manage.py", "run_experiment", file, "--json", str(board))
@@ -61,6 +63,7 @@ def test_a_file_is_worked_off_and_an_interrupted_command_goes_on(site: Site) -> 
     ]
 
 
+@pytest.mark.slow
 def test_failed_runs_are_shown_and_counted_and_a_living_worker_is_enough(site: Site) -> None:
     (train,) = (site.data / "datasets").glob("*/train.npz")
     whole = train.read_bytes()

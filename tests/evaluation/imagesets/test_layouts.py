@@ -349,7 +349,8 @@ LABELS = np.array([0, 0, 1, 1])
         (lambda path: np.savez(path, PIXELS, LABELS[::-1], labels=LABELS), LABELS, ("1 array (arr_1)",)),
         (lambda path: np.savez(path, PIXELS, LABELS / 2), None, ("1 array (arr_1)",)),
         (lambda path: np.savez(path, PIXELS, LABELS[:3]), None, ("1 array (arr_1)",)),
-        (lambda path: np.savez(path, PIXELS, mu=LABELS, sigma=LABELS), None, ("2 arrays (mu, …)",)),
+        (lambda path: np.savez(path, PIXELS, fid=LABELS, name=LABELS), None, ("2 arrays (fid, …)",)),
+        (lambda path: np.savez(path, PIXELS, mu=LABELS, sigma=LABELS), None, ()),
         (lambda path: np.savez(path, PIXELS, seeds=LABELS), None, ()),
     ],
 )  # fmt: skip
