@@ -212,6 +212,7 @@ def shared(name: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_all_of_mnist_is_registered() -> None:
     printed, _ = run("register_dataset", "MNIST", f"--archive={shared('mnist.zip')}")
 

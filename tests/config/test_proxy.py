@@ -99,7 +99,10 @@ def behind_nginx(folder: Path, location: str, **variables: str) -> Iterator[tupl
 
 @pytest.mark.parametrize(
     ("location", "variables"),
-    [(configured(), {"URL_PREFIX": PREFIX, "TRUST_PROXY": "True"}), (NAMED, {})],
+    [
+        (configured(), {"URL_PREFIX": PREFIX, "TRUST_PROXY": "True"}),
+        pytest.param(NAMED, {}, marks=pytest.mark.slow),
+    ],
     ids=["the README's", "named with each request"],
 )
 def test_a_closed_site_behind_nginx_is_read_after_signing_in_and_every_link_stays_there(

@@ -241,6 +241,7 @@ def test_a_control_that_is_too_small_is_completed_without_values() -> None:
     assert reasons == {(None, "the test split holds 20 images, the protocol scores 30")}
 
 
+@pytest.mark.slow
 def test_inception_scores_are_named_by_their_weights(tmp_path: Path, data_dir: Path) -> None:
     dataset = make_dataset(files=True, train_size=24, test_size=12, channels=3)
     scoring = Scoring(preset="inception-test", weights=write_random_weights(tmp_path))

@@ -61,6 +61,7 @@ def test_its_protocol_registered_again_is_the_same(site: Site) -> None:
     assert done.stdout.split()[-1] == FINGERPRINT
 
 
+@pytest.mark.slow
 def test_its_samples_have_the_scores_that_they_had(
     site: Site, then: dict[str, Any], tmp_path: Path
 ) -> None:

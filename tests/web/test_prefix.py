@@ -97,6 +97,7 @@ def check_everything(visitor: Visitor) -> None:
     assert f"{board}?format=csv&sort=fd" in visited
 
 
+@pytest.mark.slow  # the other way of being told the prefix is below
 @pytest.mark.parametrize("visitor", ["/lab/site-2"], indirect=True)
 def test_every_link_of_a_mounted_site_stays_under_its_prefix(visitor: Visitor) -> None:
     check_everything(visitor)

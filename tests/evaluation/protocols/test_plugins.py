@@ -238,6 +238,7 @@ def test_another_version_is_another_protocol_and_none_at_all_is_said(images: Pat
     assert "metrics toy gap package version: 0.1 and 0.2" in compared.stdout
 
 
+@pytest.mark.slow
 def test_features_of_another_version_are_computed_anew(images: Path) -> None:
     saved = ("reference", "build", str(images / "train.npz"), "--name", "zero")
     options = ("--extractor", "toy-brightness", "--cache", str(images / "cache"), "--device", "cpu")
