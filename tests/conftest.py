@@ -1,5 +1,6 @@
 """What every test has: a data folder of its own, and a whole site where it asks for one."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,6 +11,9 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from tests.site import Site
+
+# Before torch is loaded: sums have the same bits on one thread only, and the cores are shared.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Machines are shared: how long an example takes says nothing of the code.
 hypothesis.settings.register_profile("trilemma", deadline=None)
