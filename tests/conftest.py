@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 from tests.site import Site
 
 # Before torch is loaded: sums have the same bits on one thread only, and the cores are shared.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # Machines are shared: how long an example takes says nothing of the code.
 hypothesis.settings.register_profile("trilemma", deadline=None)
