@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from evaluation.protocols.coverage_specs import COVERAGE
 from evaluation.protocols.extractor_specs import FIDELITY_PREFIX, INCEPTION
 from evaluation.protocols.extractors import EXTRACTORS, get_extractor, has_known_weights
-from evaluation.protocols.metric_specs import BUILT_IN, MetricSpec
+from evaluation.protocols.memorisation_specs import MEMORISATION
+from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.plugins import check_metric, with_installed
+from evaluation.protocols.quality_specs import QUALITY
 
-METRICS, LEFT_OUT = with_installed(BUILT_IN, "trilemma.metrics", check_metric)
+METRICS, LEFT_OUT = with_installed(
+    (*QUALITY, *COVERAGE, *MEMORISATION), "trilemma.metrics", check_metric
+)
 
 OF_STATISTICS = ("fd", "fd_infinity")  # need no more of the reference than mean and covariance
 
