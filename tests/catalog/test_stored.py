@@ -264,6 +264,7 @@ def test_a_job_whose_bucket_does_not_answer_fails_with_that_and_can_be_tried_aga
     assert (run.status, run.images_seen) == (Status.COMPLETED, 120)
 
 
+@pytest.mark.slow
 def test_workers_of_other_hosts_need_no_disk_of_the_web_host(s3: Bucket, tmp_path: Path) -> None:
     """The second worker's host has never seen what the first one's made before it was lost."""
     with ExitStack() as stack:

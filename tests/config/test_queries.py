@@ -70,6 +70,13 @@ def asked(address: str, names: Iterable[str], values: Iterable[str] = VALUES) ->
 def test_no_question_to_a_page_is_an_error(client: Client, keys: Keys) -> None:
     assert set(PAGES) < set(ROUTES)
     for route, names in PAGES.items():
+        few = VALUES[len(names) % 4 :: 4]  # another quarter of them on the next page
+        assert errors(client, asked(filled(route, keys), names, few)) == [], route
+
+
+@pytest.mark.slow
+def test_no_question_of_all_to_a_page_is_an_error(client: Client, keys: Keys) -> None:
+    for route, names in PAGES.items():
         assert errors(client, asked(filled(route, keys), names)) == [], route
 
 

@@ -45,6 +45,7 @@ def toy_site(prepared_data: Path, tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
+@pytest.mark.slow  # the guide's examples take the same way in tests/test_contributing.py
 def test_they_are_listed_offered_trained_sampled_and_scored(toy_site: Site) -> None:
     site = toy_site
     assert "vae.toy" in site.run("-m", "generators", "list").stdout

@@ -82,6 +82,7 @@ def page(mnist_site: Site) -> Iterator[Page]:
         yield page
 
 
+@pytest.mark.slow  # the form, workers and boards are each tested apart, and together by the demo
 def test_a_comparison_is_submitted_in_the_admin_and_its_board_fills(
     mnist_site: Site, page: Page
 ) -> None:

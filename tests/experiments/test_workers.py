@@ -109,7 +109,7 @@ def test_a_worker_that_is_told_to_stop_hands_its_training_back_at_once(site: Sit
     """The order ends it by SIGTERM; each of its processes has had a GPU of its own."""
     site.start_web()
     worker = site.start_worker(concurrency=2, env={"CUDA_VISIBLE_DEVICES": "5,7"})
-    experiment = submit(site, images=60_000, algorithms=["vae.conv"])
+    experiment = submit(site, images=30_000, algorithms=["vae.conv"])
     run = f"/api/runs/{run_of(site, experiment)['id']}/"
     wait_until(lambda: site.get(run)["images_seen"] > 0, seconds=60, what="training")
 
@@ -121,7 +121,7 @@ def test_a_worker_that_is_told_to_stop_hands_its_training_back_at_once(site: Sit
 
     assert (handed_back["status"], handed_back["restarts"]) == ("queued", 0)
     done = run_of(site, experiment)
-    assert (done["attempt"], done["restarts"], done["images_seen"]) == (2, 0, 60_000)
+    assert (done["attempt"], done["restarts"], done["images_seen"]) == (2, 0, 30_000)
     assert done["environment"]["resumed"] == "exactly"
     log = (site.data / "process-1.log").read_text()
     for number, gpu in enumerate((5, 7)):
@@ -136,6 +136,7 @@ execute(Run, {pk}, {{Run: lambda *_: time.sleep(600)}})
 """
 
 
+@pytest.mark.slow
 def test_work_that_hangs_ends_its_process_and_is_queued_again(site: Site) -> None:
     site.env |= {"STALL_SECONDS": "10", "LEASE_SECONDS": "6"}
     site.start_web()

@@ -616,7 +616,13 @@ main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+NOW = ("gan.dcgan", "vae.vq", "diffusion.edm")  # one of each family; the others are slow
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [pytest.param(name, marks=[] if name in NOW else pytest.mark.slow) for name in ALGORITHMS],
+)
 def test_a_training_that_was_killed_ends_with_the_same_bits(
     algorithm: str, data: Path, tmp_path: Path
 ) -> None:
