@@ -81,8 +81,9 @@ class LeaderboardViewSet(Resource):
     def retrieve(self, request: Request, fingerprint: str) -> Response:
         """Return a whole board, JSON or CSV.
 
-        Under a metric, rows with failed seeds are ranked and sorted behind all rows without,
-        whatever the mean over the seeds that survived: survivors are not the sample.
+        Under a metric, rows with lost seeds (failed, cancelled, without a finite value) are ranked
+        and sorted behind all rows without, whatever the mean over the seeds that survived:
+        survivors are not the sample.
         """
         board = _board(request, self.get_object())
         if request.accepted_renderer.format != CSVRenderer.format:

@@ -123,9 +123,11 @@ class ColumnSerializer(serializers.Serializer[Any]):
 class BoardSerializer(serializers.Serializer[Any]):
     """A whole leaderboard at full precision, the same rows as its page and its CSV.
 
-    `rank` is that of the sorted column; under a metric, rows with `seeds_failed` rank behind all
-    rows without. Controls have no rank; `control_kind` says which one a row is (test, copy, noise,
-    blur). `details` holds what else is known of a value, by column, for each scored seed.
+    `rank` is that of the sorted column, with the range that the errors of all rows leave; under a
+    metric, rows with lost seeds rank behind all rows without. Controls have no rank; `control_kind`
+    says which one a row is (test, copy, noise, blur). By column, `details` holds what else is known
+    of a value for each scored seed, and `judgements` its rank, range and what is marked. `unranked`
+    says why nothing has a rank, if nothing has.
     """
 
     protocol = serializers.CharField()
@@ -135,4 +137,5 @@ class BoardSerializer(serializers.Serializer[Any]):
     experiment = serializers.IntegerField(allow_null=True)
     sort = serializers.CharField()
     columns = ColumnSerializer(many=True)
+    unranked = serializers.CharField()
     rows = serializers.ListField(child=serializers.DictField())

@@ -1,6 +1,6 @@
 """What a board is made of: columns, rows, and cells, one number each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from catalog.models import Protocol
@@ -8,6 +8,7 @@ from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import METRICS
 from experiments import controls
 from experiments.models import Entry, Experiment, SampleSet
+from leaderboards.spread import Seed
 
 Corner = Literal["quality", "coverage", "memorisation", "cost"]
 CORNERS: tuple[Corner, ...] = ("quality", "coverage", "memorisation", "cost")  # in a board's order
@@ -47,17 +48,32 @@ class Column:
 class Cell:
     """One number: mean over the scored seeds with a 95 % interval; or absent with a reason."""
 
-    value: float | None
+    value: float | None  # within the quantity's range, and within its interval
     low: float | None = None
     high: float | None = None
     interval_of: Literal["seeds", "images", ""] = ""  # what the interval is over
     plug_in: float | None = None  # the published, biased estimate, where `value` is corrected
-    rank: int | None = None
-    leads: bool = False  # best, or not separable from the best by their intervals
+    rank: int | None = None  # one more than the number of values that are better
+    rank_low: int | None = None  # the rank is surely no less …
+    rank_high: int | None = None  # … and no more; both absent where no error is known
+    leads: bool = False  # the rank may be 1
+    provisional: bool = False  # seeds are still to come
+    no_merit: str = ""  # why a value that is better than the others' is no merit
     beats_control: bool = False  # nearer to the reference than unseen real images are
     near_training: bool = False  # nearer to single training images than unseen real images are
     reason: str = ""  # why the value or the interval is absent
     details: tuple[dict[str, Any], ...] = ()  # what else is known, for each seed with a value
+    seeds: tuple[Seed, ...] = field(default=(), repr=False)  # those with a value
+    seeds_lost: int = 0  # failed, cancelled, or without a finite value
+
+    @property
+    def range(self) -> str:
+        """Return the rank as people read it: "2", or "1–3" where it may be any of them."""
+        if self.rank is None:
+            return ""
+        if self.rank_low is None or self.rank_low == self.rank_high:
+            return f"~{self.rank}" if self.provisional else str(self.rank)
+        return f"{self.rank_low}–{self.rank_high}"
 
 
 @dataclass(frozen=True)
@@ -68,9 +84,14 @@ class Row:
     sampler_label: str
     seeds_scored: int  # k of "seeds k/n"
     seeds_total: int  # n: every seed that was submitted, failed ones too
-    seeds_failed: int  # seeds whose training, sampling or evaluation failed
+    seeds_failed: int  # seeds whose training, sampling or evaluation failed or was cancelled
     cells: dict[str, Cell]
     sample_sets: tuple[SampleSet, ...]
+
+    @property
+    def seeds_pending(self) -> int:
+        """Return how many seeds are still to come."""
+        return max(0, self.seeds_total - self.seeds_scored - self.seeds_failed)
 
     @property
     def is_control(self) -> bool:
@@ -105,6 +126,7 @@ class Board:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     sort: str  # key of a column, with a leading "-" for worst first
+    unranked: str = ""  # why nothing has a rank, if nothing has
 
     @property
     def sort_key(self) -> str:
@@ -156,7 +178,7 @@ def kind_of(entry: Entry) -> str:
 def shown(quantity: Column | MetricSpec, value: float) -> float:
     """Return the number that people are shown: an estimate clipped to its quantity's range.
 
-    A bias-corrected distance of two equal sets may come out below 0. Exports keep it.
+    A bias-corrected distance of two equal sets may come out below 0.
     """
     low = value if quantity.minimum is None else max(value, quantity.minimum)
     return low if quantity.maximum is None else min(low, quantity.maximum)

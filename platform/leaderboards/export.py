@@ -4,18 +4,21 @@ import csv
 import io
 from typing import Any
 
-from leaderboards.board import Board, Column, Row
+from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.marks import NEAR_TRAINING, NEARER
 
 
 def columns(board: Board) -> list[str]:
     """Return the names of the exported columns; a metric's name carries its honest label."""
-    names = ["rank", "experiment", "entry", "family", "algorithm", "sampler"]
+    names = ["rank", "rank low", "rank high", "leads", "provisional", "experiment", "entry"]
+    names += ["family", "algorithm", "sampler"]
     names += ["control", "control_kind", "seeds_scored", "seeds_total", "seeds_failed", "protocol"]
     for column in board.columns:
         names.append(column.label if column.corner != "cost" else column.key)
         if column.corner != "cost":
             names += [
-                f"{column.label} {part}" for part in ("low", "high", "interval of", "plug-in")
+                f"{column.label} {part}"
+                for part in ("low", "high", "interval of", "plug-in", "seeds", "remarks")
             ]
     return names
 
@@ -28,8 +31,8 @@ def rows(board: Board) -> list[dict[str, Any]]:
 def to_dict(board: Board) -> dict[str, Any]:
     """Return the whole board as plain JSON values: what it measures, its columns, its rows.
 
-    Rows are those of `rows` with `details` more: what is known of a value besides its interval, by
-    the key of its column, for each scored seed.
+    Rows are those of `rows` with more by the key of a column: `details`, what is known of a value
+    besides its interval, for each scored seed; `judgements`, its rank and what is marked.
     """
     return {
         "protocol": board.protocol.fingerprint,
@@ -39,8 +42,35 @@ def to_dict(board: Board) -> dict[str, Any]:
         "experiment": board.experiment.pk if board.experiment else None,
         "sort": board.sort,
         "columns": [_column(column) for column in board.columns],
-        "rows": [{**_row(board, row), "details": _details(row)} for row in board.rows],
+        "unranked": board.unranked,
+        "rows": [
+            {**_row(board, row), "details": _details(row), "judgements": _judgements(row)}
+            for row in board.rows
+        ],
     }
+
+
+def _judgements(row: Row) -> dict[str, dict[str, Any]]:
+    """Return what the board says of every cell with a value, by the key of its column."""
+    return {
+        key: {
+            "rank": cell.rank,
+            "rank_low": cell.rank_low,
+            "rank_high": cell.rank_high,
+            "leads": cell.leads,
+            "provisional": cell.provisional,
+            "seeds_lost": cell.seeds_lost,
+            "remarks": remarks(cell),
+        }
+        for key, cell in row.cells.items()
+        if cell.value is not None
+    }
+
+
+def remarks(cell: Cell) -> list[str]:
+    """Return in words what is marked in a cell."""
+    words = [NEARER * cell.beats_control, NEAR_TRAINING * cell.near_training, cell.no_merit]
+    return [word for word in words if word]
 
 
 def _details(row: Row) -> dict[str, list[dict[str, Any]]]:
@@ -63,8 +93,13 @@ def _column(column: Column) -> dict[str, Any]:
 
 
 def _row(board: Board, row: Row) -> dict[str, Any]:
+    sorted_by = row.cells[board.sort_key]
     flat: dict[str, Any] = {
-        "rank": row.cells[board.sort_key].rank,
+        "rank": sorted_by.rank,
+        "rank low": sorted_by.rank_low,
+        "rank high": sorted_by.rank_high,
+        "leads": sorted_by.leads,
+        "provisional": sorted_by.provisional,
         "experiment": row.experiment.name,
         "entry": row.entry.label,
         "family": row.entry.family,
@@ -87,6 +122,8 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         flat[f"{column.label} high"] = cell.high
         flat[f"{column.label} interval of"] = cell.interval_of
         flat[f"{column.label} plug-in"] = cell.plug_in
+        flat[f"{column.label} seeds"] = f"{len(cell.seeds)} of {row.seeds_total}"
+        flat[f"{column.label} remarks"] = "; ".join(remarks(cell))
     return flat
 
 

@@ -7,16 +7,17 @@ from django.db.models import Max, QuerySet
 
 from catalog.models import Protocol
 from leaderboards import ranking, rounding
-from leaderboards.board import Board, Cell, Column, Row, shown
+from leaderboards.board import Board, Column, Row
 
 SPEED = "images_per_second"
 
 
 @dataclass(frozen=True)
 class Leader:
-    """The first row of one corner; `tied` others cannot be separated from it.
+    """The first row that leads one corner; `tied` others lead it too.
 
-    It has no failed seeds, unless all rows with a value have some.
+    It has no lost seeds, unless all rows with a value have some. Where nobody leads, it is the
+    first by value alone, and `leads` is False.
     """
 
     corner: str
@@ -25,6 +26,7 @@ class Leader:
     text: str
     spread: str
     tied: int
+    leads: bool
 
 
 @dataclass(frozen=True)
@@ -69,23 +71,21 @@ def _corners(board: Board) -> list[tuple[str, Column]]:
 
 
 def _leader(board: Board, corner: str, column: Column) -> Leader | None:
-    ranked = [row for row in board.rows if row.cells[column.key].rank is not None]
-    rows = [row for row in ranked if not row.seeds_failed] or ranked
-    if not rows:
+    cells = [(row, row.cells[column.key]) for row in board.rows]
+    ranked = [(row, cell) for row, cell in cells if cell.rank is not None and not cell.provisional]
+    ranked = [(row, cell) for row, cell in ranked if not row.seeds_failed] or ranked
+    leading = [(row, cell) for row, cell in ranked if cell.leads]
+    if not ranked:
         return None
-    row = min(rows, key=lambda row: row.cells[column.key].rank or 0)
-    cell = row.cells[column.key]
+    row, cell = min(leading or ranked, key=lambda pair: pair[1].rank or 0)
     assert cell.value is not None, "only present values have a rank"
     places = rounding.decimals([cell])
     return Leader(
         corner=corner,
         column=column,
         row=row,
-        text=rounding.number(shown(column, cell.value), places),
+        text=rounding.number(cell.value, places),
         spread=rounding.spread(cell, places),
-        tied=sum(other is not row and _tied(other.cells[column.key], cell) for other in rows),
+        tied=max(0, len(leading) - 1),
+        leads=cell.leads,
     )
-
-
-def _tied(other: Cell, first: Cell) -> bool:
-    return other.leads or other.rank == first.rank

@@ -5,27 +5,41 @@ scored, and `seeds k/n` says how many were not; ties share a rank (1, 2, 2, 4); 
 last. Controls have no rank: real test images stand first, the others after everything else. They
 are the same images in every experiment, so each stands once.
 
-Survivors are not the sample: the seeds that failed may be those with the worst values. So under a
-metric, rows with failed seeds are ranked behind all rows without, whatever their mean over the
-survivors, and never lead; worst first, too, they stand between the others and what is missing.
-Costs do not depend on who survives and are ranked by value alone. Nobody leads a metric of
+A rank is a range: which ranks a row may have, given the errors of all (see `spread` and
+`separation`). Who may be first leads. One seed has the error of its images; where no error is
+known, nothing leads.
+
+Survivors are not the sample: the seeds that failed, were cancelled or have no finite value may be
+those with the worst values, and count as worst. So under a metric, rows with lost seeds are ranked
+behind all rows without, whatever their mean over the survivors, and never lead. Rows whose seeds
+are still to come have a provisional rank and lead nothing. Costs do not depend on who survives.
+
+Better than real is not better: a value beyond the interval of the real control is no merit, nor is
+sharpness without coverage. Such rows lead nobody and are in nobody's way. Nobody leads a metric of
 memorisation: noise is furthest from copies.
 
-A distance to the reference below that of the real control, which no model has seen, is no better
-quality: the model may have copied training images. Neither is an authenticity below the control's
-beyond their intervals: its images are nearer to single training images. Such cells are marked.
+A protocol whose extractor failed its admission test ranks nothing.
 """
 
+import math
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import replace
 
 from catalog.models import Protocol
 from experiments import controls
 from experiments.models import Experiment
-from leaderboards.board import Board, Cell, Column, Row, columns_of, shown
+from leaderboards.admission_box import admission_of
+from leaderboards.board import Board, Cell, Column, Row, columns_of
+from leaderboards.marks import marked
 from leaderboards.rows import rows_of
+from leaderboards.separation import Ranks, rank_ranges
+from leaderboards.spread import Estimate, estimates, scale_of
 
-DISTANCES = ("fd", "kd")  # metrics that say how far from the reference a sample set is
-AUTHENTICITY = "authenticity"  # share of images that are no nearer to a training image than usual
+SHARPNESS = ("precision", "density", "is", "is_splits")  # of single images: one good one will do
+COVERAGE = ("recall", "coverage")
+FAILED_COVERAGE = 0.1  # of what the real control covers
+BEYOND = "no merit: beyond what unseen real images reach"
 
 
 def rank(protocol: Protocol, *, sort: str = "", experiment: Experiment | None = None) -> Board:
@@ -41,34 +55,74 @@ def rank(protocol: Protocol, *, sort: str = "", experiment: Experiment | None = 
     sort = sort or keys[0]
     if sort.removeprefix("-") not in keys:
         raise ValueError(f"expected a column to sort by ({', '.join(keys)}), got {sort!r}")
-    rows = rows_of(protocol, columns, experiment)
-    for column in columns:
+    admission = admission_of(protocol)
+    unranked = "; ".join(admission.reasons) if admission.verdict == "failed" else ""
+    rows = judged(rows_of(protocol, columns, experiment), columns, ranks=not unranked)
+    return Board(protocol, experiment, columns, _sorted(rows, columns, sort), sort, unranked)
+
+
+def judged(rows: list[Row], columns: tuple[Column, ...], *, ranks: bool = True) -> list[Row]:
+    """Return the rows with marks, and with ranks and leads in every column."""
+    rows = _without_merit(marked(rows, columns), columns)
+    for column in columns if ranks else ():
         rows = _ranked(rows, column)
-    rows = _marked(rows, columns)
-    return Board(protocol, experiment, columns, _sorted(rows, columns, sort), sort)
+    return rows
 
 
 def _ranked(rows: list[Row], column: Column) -> list[Row]:
     """Return the rows with rank and lead filled in for one column."""
     key = column.key
-    contenders = [r for r in rows if not r.is_control and r.cells[key].value is not None]
-    if not contenders:
-        return rows
-    best = min(contenders, key=lambda row: _place(row, column)).cells[key]
-    ranked = []
-    for row in rows:
-        cell = row.cells[key]
-        if cell.value is not None and not row.is_control:
-            ahead = sum(_place(other, column) < _place(row, column) for other in contenders)
-            near = ahead == 0 or _overlap(cell, best)
-            leads = near and has_leader(column) and not of_survivors(row, column)
-            cell = replace(cell, rank=ahead + 1, leads=leads)
-        ranked.append(replace(row, cells={**row.cells, key: cell}))
-    return ranked
+    cells = {
+        at: row.cells[key]
+        for at, row in enumerate(rows)
+        if not row.is_control and row.cells[key].value is not None
+    }
+    lost = [at for at in cells if of_survivors(rows[at], column)]
+    complete = [at for at in cells if not cells[at].provisional and at not in set(lost)]
+    able = {at: cells[at] for at in complete if not cells[at].no_merit}
+    order = sorted(_badness(cell, column) for cell in able.values())
+    survivors = sorted(_badness(cells[at], column) for at in lost)
+    ranges = _ranges(able, column)
+    first = len(complete) + 1  # of those with lost seeds
+    for at in lost:
+        ahead = bisect_left(survivors, _badness(cells[at], column))
+        last = len(complete) + len(lost)
+        cells[at] = replace(cells[at], rank=first + ahead, rank_low=first, rank_high=last)
+    for at in cells.keys() - set(lost):
+        ahead = bisect_left(order, _badness(cells[at], column))
+        cells[at] = _with_range(replace(cells[at], rank=ahead + 1), ranges.get(at), column)
+    return [
+        replace(row, cells={**row.cells, key: cells[at]}) if at in cells else row
+        for at, row in enumerate(rows)
+    ]
+
+
+def _with_range(cell: Cell, ranks: Ranks | None, column: Column) -> Cell:
+    if ranks is None:
+        return cell
+    leads = ranks.low == 1 and has_leader(column)
+    return replace(cell, rank_low=ranks.low, rank_high=ranks.high, leads=leads)
+
+
+def _ranges(cells: dict[int, Cell], column: Column) -> dict[int, Ranks]:
+    """Return the range of ranks of each cell whose error is known, by its place."""
+    if not cells:
+        return {}
+    rows = [cell.seeds for cell in cells.values()]
+    scale = scale_of(rows) if column.ideal is None else float
+    found = [_as_badness(one, column) for one in estimates(rows, scale)]
+    ranges = zip(cells, found, rank_ranges(found), strict=True)
+    return {at: ranks for at, one, ranks in ranges if math.isfinite(one.error)}
+
+
+def _as_badness(found: Estimate, column: Column) -> Estimate:
+    if column.ideal is not None:
+        return replace(found, mean=abs(found.mean - column.ideal))
+    return replace(found, mean=-found.mean) if column.higher_is_better else found
 
 
 def _place(row: Row, column: Column) -> tuple[bool, float]:
-    """Return what orders present values, best first: rows without failed seeds, then the others."""
+    """Return what orders present values, best first: rows without lost seeds, then the others."""
     return of_survivors(row, column), _badness(row.cells[column.key], column)
 
 
@@ -78,54 +132,62 @@ def has_leader(column: Column) -> bool:
 
 
 def of_survivors(row: Row, column: Column) -> bool:
-    """Return whether the cell is a metric's mean over what was left when other seeds failed."""
-    return column.corner != "cost" and row.seeds_failed > 0
+    """Return whether the cell is a metric's mean over what was left when other seeds were lost."""
+    return column.corner != "cost" and row.cells[column.key].seeds_lost > 0
 
 
 def _badness(cell: Cell, column: Column) -> float:
     assert cell.value is not None, "only present values are compared"
+    return _badness_of(cell.value, column)
+
+
+def _badness_of(value: float, column: Column) -> float:
     if column.ideal is not None:
-        return abs(cell.value - column.ideal)
-    return -cell.value if column.higher_is_better else cell.value
+        return abs(value - column.ideal)
+    return -value if column.higher_is_better else value
 
 
-def _marked(rows: list[Row], columns: tuple[Column, ...]) -> list[Row]:
-    """Return the rows with the cells marked that speak of copies, beside the real control."""
+def _bound(rows: Iterable[Row], column: Column) -> float:
+    """Return the badness of the best value that unseen real images may have."""
+    control = next((row.cells[column.key] for row in rows if row.is_real), None)
+    end = None
+    if control is not None and column.corner in ("quality", "coverage") and column.ideal is None:
+        end = control.high if column.higher_is_better else control.low
+    return -math.inf if end is None else _badness_of(end, column)
+
+
+def _without_merit(rows: list[Row], columns: tuple[Column, ...]) -> list[Row]:
+    """Return the rows with what is no merit named: beyond real images, or without coverage."""
+    bounds = {column.key: _bound(rows, column) for column in columns}
+    coverage = next((c for key in COVERAGE for c in columns if c.key == key), None)
     control = next((row for row in rows if row.is_real), None)
-    if control is None:
-        return rows
-    return [
-        replace(
-            row, cells={c.key: _mark(c, row.cells[c.key], control.cells[c.key]) for c in columns}
-        )
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        uncovered = "" if row.is_control else _why_uncovered(row, control, coverage)
+        cells = {}
+        for column in columns:
+            cell = row.cells[column.key]
+            if row.is_control or cell.value is None:
+                continue
+            if uncovered and column.key in SHARPNESS:
+                cells[column.key] = replace(cell, no_merit=uncovered)
+            elif _badness(cell, column) < bounds[column.key]:
+                cells[column.key] = replace(cell, no_merit=BEYOND)
+        found.append(replace(row, cells={**row.cells, **cells}))
+    return found
 
 
-def _mark(column: Column, cell: Cell, control: Cell) -> Cell:
-    if column.key in DISTANCES:
-        return replace(cell, beats_control=_nearer(column, cell, control))
-    if column.key == AUTHENTICITY:
-        return replace(cell, near_training=_wholly_below(cell, control))
-    return cell
-
-
-def _nearer(column: Column, cell: Cell, control: Cell) -> bool:
-    """Return whether the shown distance is below the control's, whatever their intervals."""
-    if cell.value is None or control.value is None:
-        return False
-    return shown(column, cell.value) < shown(column, control.value)
-
-
-def _wholly_below(cell: Cell, control: Cell) -> bool:
-    """Return whether the whole interval lies below the control's; without one, nothing does."""
-    return cell.high is not None and control.low is not None and cell.high < control.low
-
-
-def _overlap(a: Cell, b: Cell) -> bool:
-    if a.low is None or a.high is None or b.low is None or b.high is None:
-        return False
-    return a.low <= b.high and b.low <= a.high
+def _why_uncovered(row: Row, control: Row | None, column: Column | None) -> str:
+    """Return why the row fails coverage outright; "" if it does not, or nobody knows."""
+    cell = row.cells[column.key] if column else None
+    if column is None or cell is None or cell.value is None:
+        return ""
+    real = control.cells[column.key].value if control else None
+    least = FAILED_COVERAGE * (1.0 if real is None else real)
+    highest = cell.value if cell.high is None else cell.high
+    if highest >= least:
+        return ""
+    return f"no merit without coverage: {column.label} {cell.value:.2g}"
 
 
 def _sorted(rows: list[Row], columns: tuple[Column, ...], sort: str) -> tuple[Row, ...]:

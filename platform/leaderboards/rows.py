@@ -3,16 +3,19 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 from catalog.models import Protocol
+from evaluation.protocols.metric_specs import MetricSpec
 from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, SampleSet
 from jobs.models import Status
-from leaderboards.board import Cell, Column, Row, kind_of
-from leaderboards.intervals import mean_interval
+from leaderboards.board import Cell, Column, Row, kind_of, shown
+from leaderboards.spread import Seed, mean_interval
 
 T = TypeVar("T", Run, SampleSet)
 Values = dict[int, dict[str, MetricValue]]
+LOST = (Status.FAILED, Status.CANCELLED)
 
 
 def rows_of(
@@ -76,18 +79,21 @@ def _values(protocol: Protocol, entries: Iterable[Entry]) -> Values:
 
 
 def _failed(protocol: Protocol, entries: Iterable[Entry]) -> set[int]:
-    """Return the sample sets whose evaluation under the protocol failed."""
+    """Return the sample sets whose evaluation under the protocol failed or was cancelled."""
     failed = Evaluation.objects.filter(
-        protocol=protocol, sample_set__entry__in=entries, status=Status.FAILED
+        protocol=protocol, sample_set__entry__in=entries, status__in=LOST
     )
     return set(failed.order_by("pk").values_list("sample_set_id", flat=True))
 
 
 def _seeds_failed(runs: list[Run], sets: list[SampleSet], unscored: set[int]) -> int:
-    """Return how many seeds will have no value: their run, samples or evaluation failed."""
-    lost = [s for s in sets if s.status == Status.FAILED or s.pk in unscored]
+    """Return how many seeds will have no value: their run, samples or evaluation is lost.
+
+    A cancelled seed is lost as a failed one is: else whoever cancels what goes badly would lead.
+    """
+    lost = [s for s in sets if s.status in LOST or s.pk in unscored]
     without_values = {s.run_id for s in lost}
-    without_values |= {run.pk for run in runs if run.status == Status.FAILED}
+    without_values |= {run.pk for run in runs if run.status in LOST}
     return len(without_values)
 
 
@@ -109,23 +115,24 @@ def _row(
     seeds_failed: int,
 ) -> Row:
     scored = [s for s in sets if s.pk in values]
-    cells = {}
-    for column in columns:
-        if column.corner == "cost" and entry.kind == Entry.Kind.CONTROL:
-            cells[column.key] = Cell(None, reason="no model draws these images")
-        elif column.corner == "cost":
-            cells[column.key] = _cost_cell(column.key, runs, sets)
-        else:
-            cells[column.key] = _metric_cell(column, [values[s.pk] for s in scored])
-    return Row(
+    row = Row(
         entry=entry,
         sampler_label=label,
         seeds_scored=len(scored),
         seeds_total=len(runs) or len(sets),
         seeds_failed=seeds_failed,
-        cells=cells,
+        cells={},
         sample_sets=tuple(sets),
     )
+    for column in columns:
+        if column.corner == "cost" and entry.kind == Entry.Kind.CONTROL:
+            cell = Cell(None, reason="no model draws these images")
+        elif column.corner == "cost":
+            cell = _cost_cell(column.key, runs, sets)
+        else:
+            cell = _metric_cell(column, [values[s.pk] for s in scored], seeds_failed)
+        row.cells[column.key] = replace(cell, provisional=row.seeds_pending > 0)
+    return row
 
 
 def _cost_cell(key: str, runs: list[Run], sets: list[SampleSet]) -> Cell:
@@ -134,28 +141,53 @@ def _cost_cell(key: str, runs: list[Run], sets: list[SampleSet]) -> Cell:
     numbers = [number for number in numbers if number is not None]
     if not numbers:
         return Cell(None, reason="not measured yet")
-    return Cell(sum(numbers) / len(numbers))
+    seeds = tuple(Seed(float(number), error=0.0) for number in numbers)  # exact, where it is one
+    return Cell(sum(numbers) / len(numbers), seeds=seeds)
 
 
-def _metric_cell(column: Column, scored: list[dict[str, MetricValue]]) -> Cell:
+def _metric_cell(column: Column, scored: list[dict[str, MetricValue]], failed: int) -> Cell:
     """Return the mean over seeds; with one seed, its value and the interval over its images."""
     found = [values[column.key] for values in scored if column.key in values]
     known = [v for v in found if v.value is not None and math.isfinite(estimate(v))]
     absent = _why_absent(found, known)
+    lost = failed + len(found) - len(known)
     if not known:
-        return Cell(None, reason=absent or "not scored yet")
-    estimates = [estimate(v) for v in known]
-    plug_in = sum(v.value or 0.0 for v in known) / len(known)
-    details = tuple(v.details for v in known)
+        return Cell(None, reason=absent or "not scored yet", seeds_lost=lost)
+    seeds = tuple(Seed(estimate(v), v.standard_error) for v in known)
+    mean, low, high = _with_interval(column, known, seeds)
+    interval: Literal["seeds", "images", ""] = "seeds" if len(known) > 1 else "images"
+    return Cell(
+        value=mean,
+        low=low,
+        high=high,
+        interval_of=interval if low is not None else "",
+        plug_in=sum(v.value or 0.0 for v in known) / len(known),
+        reason=absent or (known[0].reason if len(known) == 1 else ""),
+        details=tuple(v.details for v in known),
+        seeds=seeds,
+        seeds_lost=lost,
+    )
+
+
+def _with_interval(
+    column: Column, known: list[MetricValue], seeds: tuple[Seed, ...]
+) -> tuple[float, float | None, float | None]:
+    """Return the mean and its interval, all within the quantity's range and the mean in it."""
     if len(known) == 1:
-        only = known[0]
-        interval: Literal["images", ""] = "images" if only.low is not None else ""
-        reason = absent or only.reason
-        return Cell(
-            estimates[0], only.low, only.high, interval, plug_in, reason=reason, details=details
-        )
-    mean, low, high = mean_interval(estimates, minimum=column.minimum, maximum=column.maximum)
-    return Cell(mean, low, high, "seeds", plug_in, reason=absent, details=details)
+        mean, low, high = seeds[0].value, known[0].low, known[0].high
+    else:
+        mean, low, high = mean_interval([seed.value for seed in seeds])
+    return in_range(column, mean, low, high)
+
+
+def in_range(
+    quantity: Column | MetricSpec, value: float, low: float | None, high: float | None
+) -> tuple[float, float | None, float | None]:
+    """Return an estimate and its interval within the quantity's range, the one in the other."""
+    value = shown(quantity, value)
+    if low is None or high is None or not math.isfinite(low + high):
+        return value, None, None
+    return value, min(value, shown(quantity, low)), max(value, shown(quantity, high))
 
 
 def _why_absent(found: list[MetricValue], known: list[MetricValue]) -> str:

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from leaderboards import rounding
-from leaderboards.board import Board, Cell, Column, Row, shown
+from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.marks import NEAR_TRAINING, NEARER
 from leaderboards.ranking import of_survivors
 
 CORNERS = {
@@ -18,8 +19,6 @@ CORNERS = {
     "cost": "Cost",
 }
 EVERY = "all"  # in an address: every metric of the protocol is a column
-NEARER = "nearer to the reference than unseen real images are"
-NEAR_TRAINING = "nearer to single training images than unseen real images are"
 INTERVAL_NOTES = {
     "seeds": "95 % interval of the mean over training seeds",
     "images": "95 % interval over the images of one seed",
@@ -61,7 +60,7 @@ class ShownCell:
 @dataclass(frozen=True)
 class ShownRow:
     row: Row
-    rank: int | None
+    rank: str  # "2", "1–3", "~2" where seeds are still to come, "" without one
     cells: tuple[ShownCell, ...]
 
 
@@ -91,6 +90,11 @@ class Table:
     def beats_control(self) -> bool:
         """Whether any cell is marked as nearer to the reference than real images."""
         return any(cell.cell.beats_control for cell in self._cells())
+
+    @property
+    def without_merit(self) -> bool:
+        """Whether any cell is marked as no merit."""
+        return any(cell.cell.no_merit for cell in self._cells())
 
     @property
     def near_training(self) -> bool:
@@ -163,7 +167,7 @@ def _choices(board: Board, page: str, query: dict[str, str], columns: str) -> tu
 
 def _row(board: Board, heads: tuple[Head, ...], row: Row) -> ShownRow:
     cells = tuple(_shown(head, row) for head in heads)
-    return ShownRow(row=row, rank=row.cells[board.sort_key].rank, cells=cells)
+    return ShownRow(row=row, rank=row.cells[board.sort_key].range, cells=cells)
 
 
 def export_link(board: Board, kind: str) -> str:
@@ -205,32 +209,43 @@ def _shown(head: Head, row: Row) -> ShownCell:
     return ShownCell(
         head=head,
         cell=cell,
-        text=rounding.number(shown(head.column, cell.value), head.places),
+        text=rounding.number(cell.value, head.places),
         spread=rounding.spread(cell, head.places),
-        note=_note(cell, _behind(head.column, row)),
+        note=_note(row, head.column),
         raw=repr(cell.value),
     )
 
 
-def _behind(column: Column, row: Row) -> str:
-    """Return why a rank may be worse than its value, if it may."""
-    return "behind all without failed seeds" if of_survivors(row, column) else ""
-
-
-def _note(cell: Cell, behind: str) -> str:
+def _note(row: Row, column: Column) -> str:
     """Return what stands in the title of a cell: exact value, what the interval is over, rank."""
+    cell = row.cells[column.key]
     parts = [f"{cell.value!r}"]
     if cell.low is not None and cell.high is not None:
         parts.append(f"{INTERVAL_NOTES[cell.interval_of]}: [{cell.low:.6g}, {cell.high:.6g}]")
     if cell.plug_in is not None and cell.plug_in != cell.value:
         parts.append(f"bias corrected; the plug-in estimate is {cell.plug_in:.6g}")
-    if cell.reason:
-        parts.append(cell.reason)
+    if cell.seeds_lost:
+        parts.append(f"mean of {len(cell.seeds)} of {row.seeds_total} seeds")
+    parts += [cell.reason, cell.no_merit]
     if cell.beats_control:
         parts.append(NEARER)
     if cell.near_training:
         parts.append(NEAR_TRAINING)
-    if cell.rank is not None:
-        remark = "not separable from the best" if cell.leads else behind
-        parts.append(f"rank {cell.rank}" + (f", {remark}" if remark else ""))
-    return "; ".join(parts)
+    parts.append(_rank_note(row, column))
+    return "; ".join(filter(None, parts))
+
+
+def _rank_note(row: Row, column: Column) -> str:
+    """Return the rank in words, with the reason where it is not what the value alone would say."""
+    cell = row.cells[column.key]
+    if cell.rank is None:
+        return ""
+    if cell.provisional:
+        return f"rank {cell.rank} for now: {row.seeds_pending} seeds are still to come"
+    if of_survivors(row, column):
+        return f"rank {cell.range}, behind all without lost seeds"
+    if cell.rank_low is None:
+        return f"rank {cell.rank} by value" + ("" if cell.no_merit else "; its error is not known")
+    if cell.rank_low == cell.rank_high:
+        return f"rank {cell.rank}"
+    return f"rank {cell.rank} by value, surely between {cell.rank_low} and {cell.rank_high}"

@@ -18,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("datasets/", views.datasets, name="datasets"),
     path("datasets/<slug:slug>/", views.dataset, name="dataset"),
     path("protocols/<slug:fingerprint>/", views.protocol, name="protocol"),
+    path("judging/", views.judging, name="judging"),
     path("workers/", views.workers, name="workers"),
     path("workers/pause/", pausing.pause, name="pause"),
     path("workers/resume/", pausing.resume, name="resume"),

@@ -1,4 +1,4 @@
-"""Pages of datasets, protocols and workers, and the health of the site."""
+"""Pages of datasets, protocols, rules and workers, and the health of the site."""
 
 from collections import defaultdict
 
@@ -11,7 +11,7 @@ from catalog.models import Dataset, Protocol
 from experiments import controls, overview
 from experiments.models import Entry, SampleSet
 from jobs.models import Pause, Status, Worker
-from leaderboards import protocol_box
+from leaderboards import error_rates, protocol_box
 
 MOST_SIBLINGS = 20  # protocols of the same dataset, on the page of one
 
@@ -37,6 +37,11 @@ def dataset(request: HttpRequest, slug: str) -> HttpResponse:
         "real_images": grids.order_by("-pk").first(),
     }
     return render(request, "web/dataset.html", context)
+
+
+def judging(request: HttpRequest) -> HttpResponse:
+    """Show the rules by which boards are judged, with their measured error rates."""
+    return render(request, "web/judging.html", {"rates": error_rates.measured()})
 
 
 def protocol(request: HttpRequest, fingerprint: str) -> HttpResponse:

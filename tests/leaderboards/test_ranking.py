@@ -13,7 +13,8 @@ from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA25
 from experiments.models import Entry, Experiment, MetricValue
 from jobs.models import Status
 from leaderboards.board import CORNERS, COSTS, Board, Cell, Column, Row, columns_of
-from leaderboards.ranking import _ranked as ranked, rank
+from leaderboards.ranking import judged, rank
+from leaderboards.spread import Seed
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +51,7 @@ def scored(
         factories.make_scores(entry=entry, protocol=protocol, values=values)
         for seed in range(len(values), len(values) + failed.get(entry.label, 0)):
             factories.make_run(entry=entry, seed=seed, status=Status.FAILED)
+        entry.runs.filter(status=Status.QUEUED).delete()  # none is still to come
     return experiment
 
 
@@ -132,7 +134,14 @@ def test_rows_with_failed_seeds_are_ranked_behind_all_without() -> None:
         (5, "barely"),
         (None, "none"),
     ]
-    assert [row.entry.label for row in board.rows if row.cells["fd"].leads] == ["good"]
+    ranges = {row.entry.label: row.cells["fd"].range for row in board.rows if row.cells["fd"].rank}
+    assert ranges == {
+        "good": "1",
+        "bad": "2",  # of one seed and without an error: by value
+        "survived": "3–5",
+        "survived too": "3–5",
+        "barely": "3–5",
+    }
 
 
 def test_worst_first_keeps_rows_with_failed_seeds_behind_the_others() -> None:
@@ -158,7 +167,7 @@ def test_the_rule_of_survivors_holds_where_higher_is_better() -> None:
 
 
 def test_an_overlapping_interval_of_survivors_does_not_lead() -> None:
-    scores: Scores = {"best": [1.0, 1.2], "survived": [1.1, 1.2], "near": [1.1, 1.3]}
+    scores: Scores = {"best": [1.0, 1.2, 1.1], "survived": [1.1, 1.2], "near": [1.1, 1.3, 1.2]}
     board = make_board(scores, failed={"survived": 1})
 
     leaders = {row.entry.label for row in board.rows if row.cells["fd"].leads}
@@ -180,77 +189,80 @@ def test_a_cost_does_not_depend_on_who_survived() -> None:
     assert cell(board, "b", "nfe").leads
 
 
+Judged = tuple[int | None, int, bool]  # value, lost seeds, whether seeds are still to come
+
+
+def judged_rows(found: Sequence[Judged], column: Column) -> list[Row]:
+    entry = Entry(kind=Entry.Kind.GENERATOR)
+    rows = []
+    for value, lost, to_come in found:
+        seeds = () if value is None else (Seed(value, 0.0),)
+        cell = Cell(value, seeds=seeds, seeds_lost=lost, provisional=to_come)
+        rows.append(Row(entry, "direct", 1, 3, lost, {"fd": cell}, ()))
+    return judged(rows, (column,))
+
+
+FD = Column("fd", "FD", "", False, "quality", "")
+
+
 @given(
     st.lists(
-        st.tuples(st.one_of(st.none(), st.integers(0, 5)), st.integers(0, 2)),
+        st.tuples(st.one_of(st.none(), st.integers(0, 5)), st.integers(0, 2), st.booleans()),
         min_size=1,
         max_size=12,
     )
 )
-def test_a_rank_is_one_more_than_the_number_of_rows_ahead(
-    pairs: list[tuple[int | None, int]],
-) -> None:
-    column = Column("fd", "FD", "", False, "quality", "")
-    entry = Entry(kind=Entry.Kind.GENERATOR)
-    rows = [Row(entry, "direct", 1, 3, lost, {"fd": Cell(value)}, ()) for value, lost in pairs]
+def test_a_rank_is_one_more_than_the_number_of_complete_rows_ahead(found: list[Judged]) -> None:
+    complete = [value for value, lost, to_come in found if not lost and not to_come]
+    known = [value for value in complete if value is not None]
+    survivors = [value for value, lost, _ in found if lost and value is not None]
 
-    for row, (value, lost) in zip(ranked(rows, column), pairs, strict=True):
-        present = [(other_lost > 0, v) for v, other_lost in pairs if v is not None]
-        ahead = sum(place < (lost > 0, value) for place in present if value is not None)
-        assert row.cells["fd"].rank == (None if value is None else ahead + 1)
-        assert row.cells["fd"].leads == (value is not None and ahead == 0 and not lost)
-
-
-# --- nearer to the reference than unseen real images ----------------------------------------
-
-
-def marked(control: Value, contender: Value, *, metric: str = "fd") -> bool:
-    """Return whether the contender's cell is marked beside a control of this value."""
-    experiment = scored({"a": [contender]}, metric=metric)
-    protocol = experiment.protocols.get()
-    factories.make_scores(
-        entry=factories.control_of(experiment), protocol=protocol, values=[{metric: control}]
-    )
-    board = rank(protocol)
-    assert board.control is not None and not board.control.cells[metric].beats_control
-    return cell(board, "a", metric).beats_control
+    for row, (value, lost, to_come) in zip(judged_rows(found, FD), found, strict=True):
+        cell = row.cells["fd"]
+        if value is None:
+            assert cell.rank is None and not cell.leads
+        elif lost:
+            assert cell.rank == 1 + len(known) + sum(v < value for v in survivors)
+            assert (cell.rank_low, cell.rank_high, cell.leads) == (
+                len(known) + 1,
+                len(known) + len(survivors),
+                False,
+            )
+        else:
+            assert cell.rank == 1 + sum(v < value for v in known)
+            assert cell.leads == (cell.rank == 1 and not to_come)
+            assert cell.range == ("~" * to_come + str(cell.rank) if to_come else cell.range)
 
 
-def corrected(value: float, half: float = 0.0) -> dict[str, float]:
-    low, high = value - half, value + half
-    return {"value": 2.0, "bias_corrected": value, "low": low, "high": high}
+def test_who_may_be_any_of_several_ranks_has_their_range() -> None:
+    close = {"a": [1.0, 1.2, 1.1], "b": [1.1, 1.3, 1.1], "c": [9.0, 9.1, 9.3]}
+
+    board = make_board(close)
+
+    assert [row.cells["fd"].range for row in board.rows[1:4]] == ["1–2", "1–2", "3"]
+    assert [row.cells["fd"].leads for row in board.rows[1:4]] == [True, True, False]
 
 
-@pytest.mark.parametrize("metric", ["fd", "kd"])
-def test_a_distance_below_the_controls_is_marked(metric: str) -> None:
-    assert marked(0.5, 0.4, metric=metric)
-    assert not marked(0.5, 0.5, metric=metric)
-    assert not marked(0.5, 0.6, metric=metric)
+def test_a_single_seed_without_an_error_has_a_rank_by_value_and_leads_nothing() -> None:
+    board = make_board({"a": [1.0], "b": [2.0]})
+
+    found = [cell(board, label) for label in "ab"]
+    assert [(c.rank, c.rank_low, c.rank_high, c.leads) for c in found] == [
+        (1, None, None, False),
+        (2, None, None, False),
+    ]
 
 
-def test_what_is_shown_is_compared_not_the_plug_in_estimate() -> None:
-    assert marked(corrected(0.5), corrected(0.4))
-    assert not marked(corrected(0.4), corrected(0.5))
+def test_single_seeds_are_told_apart_by_the_errors_of_their_images() -> None:
+    board = make_board({"a": [known(1.0, 0.1)], "b": [known(1.2, 0.1)], "c": [known(9.0, 0.1)]})
+
+    assert [cell(board, label).range for label in "abc"] == ["1–2", "1–2", "3"]
 
 
-def test_overlapping_intervals_do_not_take_the_mark_away() -> None:
-    assert marked(corrected(0.5, 0.3), corrected(0.4, 0.3))
-
-
-def test_two_distances_that_are_both_shown_as_zero_are_not_apart() -> None:
-    assert not marked(corrected(-0.1), corrected(-0.2))
-    assert marked(corrected(0.1), corrected(-0.2))
-
-
-@pytest.mark.parametrize("metric", ["is", "precision", "recall"])
-def test_only_distances_to_the_reference_are_marked(metric: str) -> None:
-    assert not marked(0.5, 0.4, metric=metric)
-    assert not marked(0.5, 0.6, metric=metric)
-
-
-def test_without_a_value_of_control_or_contender_nothing_is_marked() -> None:
-    assert not marked(None, 0.4)
-    assert not marked(0.5, None)
+def known(value: float, error: float) -> dict[str, float]:
+    """Return the fields of a value with a standard error and its interval."""
+    half = 1.96 * error
+    return {"value": value, "standard_error": error, "low": value - half, "high": value + half}
 
 
 # --- controls -------------------------------------------------------------------------------
@@ -294,73 +306,6 @@ def test_each_control_stands_once_on_the_board_of_several_experiments() -> None:
     assert len(rank(protocol, experiment=second).rows) == 1 + 4
 
 
-def test_every_experiment_is_compared_with_the_one_control_of_the_board() -> None:
-    protocol = factories.make_protocol()
-    for control in (0.5, 0.1):
-        experiment = factories.make_experiment(protocols=[protocol])
-        score_controls(experiment, test=control)
-        (entry,) = factories.contenders_of(experiment)
-        factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": 0.4}])
-
-    assert [row.cells["fd"].beats_control for row in contenders(protocol)] == [True, True]
-    own = [row for row in rank(protocol, experiment=experiment).rows if not row.is_control]
-    assert [row.cells["fd"].beats_control for row in own] == [False]
-
-
-def test_a_training_copy_is_marked_by_its_distance_and_noise_is_not() -> None:
-    experiment = scored({"a": [2.0]})
-    score_controls(experiment, test=1.0, copy=0.25, noise=99.0, blur=5.0)
-
-    rows = rank(experiment.protocols.get()).rows
-
-    assert [row.control for row in rows if row.cells["fd"].beats_control] == ["copy"]
-
-
-# --- nearer to single training images -------------------------------------------------------
-
-
-def around(value: float, half: float) -> dict[str, float]:
-    return {"value": value, "low": value - half, "high": value + half}
-
-
-def test_an_authenticity_wholly_below_the_controls_is_marked() -> None:
-    assert copied(around(0.6, 0.1), around(0.3, 0.1))
-    assert not copied(around(0.6, 0.1), around(0.5, 0.1))
-    assert not copied(around(0.6, 0.1), around(0.9, 0.05))
-    assert not copied(around(0.6, 0.1), around(0.6, 0.1))
-
-
-def test_without_both_intervals_nothing_is_called_a_copy() -> None:
-    assert not copied(around(0.6, 0.1), 0.0)
-    assert not copied(0.6, around(0.1, 0.05))
-    assert not copied(around(0.6, 0.1), None)
-
-
-def copied(control: Value, contender: Value) -> bool:
-    """Return whether an authenticity is marked beside the control's of this value."""
-    experiment = factories.make_experiment(
-        protocols=[factories.make_protocol(metrics=["fd", "authenticity"])]
-    )
-    protocol = experiment.protocols.get()
-    entries = (factories.control_of(experiment), *factories.contenders_of(experiment))
-    for entry, value in zip(entries, (control, contender), strict=True):
-        factories.make_scores(entry=entry, protocol=protocol, values=[{"authenticity": value}])
-    board = rank(protocol)
-    assert board.control is not None and not board.control.cells["authenticity"].near_training
-    return row_of(board, "SNGAN").cells["authenticity"].near_training
-
-
-@given(st.lists(st.one_of(st.none(), st.integers(0, 5)), min_size=1, max_size=12))
-def test_a_rank_is_one_more_than_the_number_of_better_values(values: list[int | None]) -> None:
-    column = Column("fd", "FD", "", False, "quality", "")
-    entry = Entry(kind=Entry.Kind.GENERATOR)
-    rows = [Row(entry, "direct", 1, 1, 0, {"fd": Cell(value)}, ()) for value in values]
-
-    for row, value in zip(ranked(rows, column), values, strict=True):
-        better = sum(v is not None and value is not None and v < value for v in values)
-        assert row.cells["fd"].rank == (None if value is None else better + 1)
-
-
 def test_the_control_is_first_and_unranked_even_when_it_is_worst() -> None:
     experiment = scored({"good": [1.0]})
     protocol = experiment.protocols.get()
@@ -379,8 +324,8 @@ def test_controls_have_no_cost() -> None:
     board = rank(scored({"good": [1.0]}).protocols.get())
 
     for column in COSTS:
-        missing = Cell(None, reason="no model draws these images")
-        assert {row.cells[column.key] for row in board.rows if row.is_control} == {missing}
+        reasons = {row.cells[column.key].reason for row in board.rows if row.is_control}
+        assert reasons == {"no model draws these images"}
 
 
 def test_failed_seeds_are_counted_and_never_dropped_from_the_total() -> None:
@@ -398,21 +343,23 @@ def test_failed_seeds_are_counted_and_never_dropped_from_the_total() -> None:
     assert row.cells["fd"].value == 2.0
 
 
-def test_a_seed_whose_samples_or_evaluation_failed_is_a_failed_seed() -> None:
+@pytest.mark.parametrize("end", [Status.FAILED, Status.CANCELLED])
+def test_a_seed_whose_samples_or_evaluation_failed_or_was_cancelled_is_lost(end: Status) -> None:
     experiment = factories.make_experiment(seeds=range(3))
     protocol = experiment.protocols.get()
     (entry,) = factories.contenders_of(experiment)
     runs = [
         factories.make_run(entry=entry, seed=seed, status=Status.COMPLETED) for seed in range(3)
     ]
-    factories.make_sample_set(run=runs[0], status=Status.FAILED)
+    factories.make_sample_set(run=runs[0], status=end)
     drawn = factories.make_sample_set(run=runs[1])
-    factories.make_evaluation(sample_set=drawn, protocol=protocol, status=Status.FAILED)
+    factories.make_evaluation(sample_set=drawn, protocol=protocol, status=end)
 
     (row,) = contenders(protocol)
 
     assert (row.seeds_scored, row.seeds_total, row.seeds_failed) == (0, 3, 2)
-    assert row.cells["fd"] == Cell(None, reason="not scored yet")
+    cell = row.cells["fd"]
+    assert (cell.value, cell.reason, cell.seeds_lost) == (None, "not scored yet", 2)
 
 
 def test_a_board_shows_the_mean_over_seeds_never_the_best() -> None:
@@ -453,14 +400,6 @@ def test_an_infinite_value_is_missing_not_first() -> None:
 
     assert order(board) == [CONTROL, (1, "b"), (None, "a")]
     assert cell(board, "a", "is").reason == "not finite"
-
-
-def test_who_leads_is_the_best_and_all_whose_interval_overlaps_its_own() -> None:
-    board = make_board({"best": [1.0, 1.2], "near": [1.1, 1.3], "far": [9.0, 9.1]})
-
-    leaders = {row.entry.label for row in board.rows if row.cells["fd"].leads}
-
-    assert leaders == {"best", "near"}
 
 
 def test_costs_are_means_over_what_was_completed() -> None:
@@ -520,7 +459,7 @@ def test_a_running_evaluation_shows_nothing_of_its_values() -> None:
 
     (row,) = contenders(evaluation.protocol)
 
-    assert row.cells["fd"] == Cell(None, reason="not scored yet")
+    assert (row.cells["fd"].value, row.cells["fd"].reason) == (None, "not scored yet")
     assert row.seeds_scored == 0
 
 

@@ -135,7 +135,7 @@ def test_the_control_is_first_and_marked_and_failed_seeds_are_counted(client: Cl
     ]
     assert "control, not ranked" in last.all("tr")[1].text
     (gan,) = page.all("tr", data_entry="SNGAN")
-    assert gan.one("td", class_name="ranking-seeds").text == "2/3 1 failed"
+    assert gan.one("td", class_name="ranking-seeds").text == "2/3 1 lost"
     assert [g.text for g in page.all("th", scope="colgroup")] == [
         "Quality", "Coverage", "Memorisation", "Cost",
     ]  # fmt: skip
@@ -150,10 +150,10 @@ def test_the_page_states_why_survivors_stand_behind_the_others(client: Client) -
 
     assert gan is page.all("tbody")[0].all("tr")[-1]  # although its survivors have the best FD
     note = gan.one("td", data_column="fd").attributes["title"]
-    assert note.endswith("rank 5, behind all without failed seeds")
+    assert note.endswith("rank 5, behind all without lost seeds")
     assert "leads" not in gan.one("td", data_column="fd").attributes["class"].split()
     foot = page.one("p", class_name="ranking-foot").text
-    assert "failed seeds are ranked behind those without and never lead a metric" in foot
+    assert "are ranked behind those without and never lead a metric" in foot
 
 
 @pytest.mark.django_db
@@ -164,7 +164,8 @@ def test_a_model_nearer_to_the_reference_than_real_images_is_marked_in_text(
     protocol = experiment.protocols.get()
     entries = (factories.control_of(experiment), *factories.contenders_of(experiment))
     for entry, fd in zip(entries, (0.5, 0.25, 0.75), strict=True):
-        factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": fd, "recall": fd}])
+        values = {"fd": {"value": fd, "standard_error": 0.01}, "recall": fd}
+        factories.make_scores(entry=entry, protocol=protocol, values=[values])
 
     for address in (f"/leaderboards/{protocol.fingerprint}/", experiment.get_absolute_url()):
         page = html.get(client, address)
@@ -176,7 +177,7 @@ def test_a_model_nearer_to_the_reference_than_real_images_is_marked_in_text(
         gan = page.one("tr", data_entry="SNGAN").one("td", data_column="fd")
         assert mark in list(gan.walk())
         assert gan.attributes["data-value"] == "0.25"
-        assert page.one("span", class_name="ranking-copied").text.startswith(
+        assert page.all("span", class_name="ranking-copied")[0].text.startswith(
             "† nearer to the reference than unseen real images are: "
             "the model may have copied training images."
         )
@@ -364,7 +365,7 @@ def test_one_seed_is_not_counted_and_lost_seeds_of_a_leader_are(client: Client) 
     factories.make_run(entry=entry, seed=1, status=Status.FAILED)
 
     texts = {e.text for e in html.get(client, "/").all("span", class_name="leader-seeds")}
-    assert texts == {"1/2 seeds, 1 failed"}
+    assert texts == {"1/2 seeds, 1 lost"}
 
 
 @pytest.mark.django_db
@@ -465,7 +466,7 @@ def test_any_column_has_a_sensible_number_of_decimals(pairs: list[tuple[float, f
 
 
 @pytest.mark.django_db
-def test_a_distance_corrected_below_zero_is_shown_as_zero_and_exported_as_it_is(
+def test_a_distance_corrected_below_zero_is_zero_on_page_and_in_exports(
     client: Client,
 ) -> None:
     protocol = factories.make_protocol()
@@ -477,7 +478,13 @@ def test_a_distance_corrected_below_zero_is_shown_as_zero_and_exported_as_it_is(
 
     page = client.get(f"/leaderboards/{protocol.fingerprint}/").content.decode()
 
-    assert 'data-value="-0.5"' in page
-    assert "−0.5" not in page
+    assert 'data-value="0.0"' in page
+    assert "0.5" not in page
     export = client.get(f"/api/leaderboards/{protocol.fingerprint}/?format=csv").content.decode()
-    assert ",-0.5," in export
+    (real,) = [row for row in csv.DictReader(io.StringIO(export)) if row["control_kind"] == "test"]
+    label = protocol.metric_label("fd")
+    assert [real[name] for name in (label, f"{label} low", f"{label} high")] == [
+        "0.0",
+        "0.0",
+        "0.4",
+    ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django import template
@@ -12,8 +13,7 @@ from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import arrow
 from experiments.models import MetricValue
 from leaderboards import rounding
-from leaderboards.board import shown
-from leaderboards.rows import estimate
+from leaderboards.rows import estimate, in_range
 from web import formats
 
 register = template.Library()
@@ -92,32 +92,39 @@ def arrow_of(spec: MetricSpec) -> str:
     return arrow(spec)
 
 
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
-
-
+@dataclass(frozen=True)
 class _Shown:
-    """A metric value as a board shows it: the corrected estimate with its interval."""
+    """A metric value as a board shows it: the corrected estimate within its interval."""
 
-    def __init__(self, value: MetricValue) -> None:
-        self.value = None if value.value is None else _finite(estimate(value))
-        self.low, self.high = _finite(value.low), _finite(value.high)
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, value: MetricValue, spec: MetricSpec) -> "_Shown":
+        if value.value is None or not math.isfinite(estimate(value)):
+            return cls(None)
+        return cls(*in_range(spec, estimate(value), value.low, value.high))
 
 
 @register.filter
 def value_text(value: MetricValue, spec: MetricSpec) -> str:
     """Return the number that a board shows of a value of this metric."""
-    figure = _Shown(value)
+    figure = _Shown.of(value, spec)
     if figure.value is None:
         return formats.ABSENT
-    places = rounding.decimals([figure], counts=spec.counts)
-    return rounding.number(shown(spec, figure.value), places)
+    return rounding.number(figure.value, rounding.decimals([figure], counts=spec.counts))
 
 
 @register.filter
-def value_spread(value: MetricValue) -> str:
-    shown = _Shown(value)
-    return rounding.spread(shown, rounding.decimals([shown]))
+def value_spread(value: MetricValue, spec: MetricSpec) -> str:
+    figure = _Shown.of(value, spec)
+    return rounding.spread(figure, rounding.decimals([figure]))
+
+
+@register.filter
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 @register.filter

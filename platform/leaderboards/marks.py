@@ -1,0 +1,97 @@
+"""Which numbers speak of copies: tests against unseen real images, one error for a whole board.
+
+A mark says that a set of images is nearer to the reference (†), or to single training images (‡),
+than unseen real images are. It accuses, so it is a test: one-sided, of the difference to the
+control, with the images' errors of both sides. Over seeds the errors are those of the mean of the
+sets that were drawn, so that more seeds find more; how much trainings differ is another question.
+Of all tests of a board, the probability that any accuses wrongly is at most 5 % (Holm, 1979, "A
+simple sequentially rejective multiple test procedure").
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from leaderboards.board import Cell, Column, Row, shown
+from leaderboards.quantiles import below
+from leaderboards.spread import DEGREES_OF_IMAGES
+
+LEVEL = 0.05
+NEARER = "nearer to the reference than unseen real images are"
+NEAR_TRAINING = "nearer to single training images than unseen real images are"
+DISTANCES = ("fd", "kd")  # metrics that say how far from the reference a sample set is
+AUTHENTICITY = "authenticity"  # share of images that are no nearer to a training image than usual
+
+Place = tuple[int, str]  # of a cell: its row, its column's key
+
+
+def marked(rows: list[Row], columns: Sequence[Column]) -> list[Row]:
+    """Return the rows with the cells marked that speak of copies, beside the real control."""
+    control = next((row for row in rows if row.is_real), None)
+    if control is None:
+        return rows
+    tests = {
+        (place, column.key): p
+        for place, row in enumerate(rows)
+        if row is not control
+        for column in columns
+        if (p := _p_value(column, row.cells[column.key], control.cells[column.key])) is not None
+    }
+    found = rejected(tests)
+    return [
+        _with_marks(row, {key for at, key in found if at == place})
+        for place, row in enumerate(rows)
+    ]
+
+
+def rejected(tests: dict[Place, float]) -> set[Place]:
+    """Return the places whose hypotheses Holm's method rejects, given their p-values."""
+    found: set[Place] = set()
+    for done, place in enumerate(sorted(tests, key=lambda place: tests[place])):
+        if tests[place] > LEVEL / (len(tests) - done):
+            break
+        found.add(place)
+    return found
+
+
+def _with_marks(row: Row, keys: set[str]) -> Row:
+    if not keys:
+        return row
+    cells = {
+        key: replace(
+            row.cells[key], beats_control=key in DISTANCES, near_training=key not in DISTANCES
+        )
+        for key in keys
+    }
+    return replace(row, cells={**row.cells, **cells})
+
+
+def _p_value(column: Column, cell: Cell, control: Cell) -> float | None:
+    """Return the probability of such a difference among unseen real images; None if untested."""
+    if column.key in (*DISTANCES, AUTHENTICITY):
+        return _of_difference(column, cell, control)
+    return None
+
+
+def _of_difference(column: Column, cell: Cell, control: Cell) -> float | None:
+    """Return the p-value of a value below the control's, by Welch's test of the images' errors."""
+    ours, theirs = _variance(cell), _variance(control)
+    if cell.value is None or control.value is None or ours is None or theirs is None:
+        return None
+    difference = shown(column, cell.value) - shown(column, control.value)
+    total = ours + theirs
+    if total == 0:
+        return 0.0 if difference < 0 else 1.0
+    degrees = total**2 / (
+        ours**2 / (DEGREES_OF_IMAGES * len(cell.seeds))
+        + theirs**2 / (DEGREES_OF_IMAGES * len(control.seeds))
+    )
+    return below(difference / math.sqrt(total), int(degrees))
+
+
+def _variance(cell: Cell) -> float | None:
+    """Return that of the mean over the sets that were drawn, by their images; None if unknown."""
+    errors = [seed.error for seed in cell.seeds]
+    if not errors or any(error is None for error in errors):
+        return None
+    return sum(error**2 for error in errors if error is not None) / len(errors) ** 2
