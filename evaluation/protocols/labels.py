@@ -111,6 +111,6 @@ def deviations(rule: Rule, found: Mapping[int, int]) -> list[tuple[int, int, flo
     """
     shares = dict(enumerate(rule["shares"]))
     images, total = sum(found.values()), sum(shares.values())
-    due = {label: images * shares.get(label, 0) / total for label in shares | found}
+    due = {label: images * shares.get(label, 0) / total for label in {**shares, **found}}
     off = [(k, found.get(k, 0), due[k]) for k in due if abs(found.get(k, 0) - due[k]) >= 1]
     return sorted(off, key=lambda each: -abs(each[1] - each[2]))

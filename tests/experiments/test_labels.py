@@ -83,7 +83,7 @@ def test_a_sampler_from_the_truth_scores_what_real_images_score(
 
     work_off()
 
-    fd = {
+    fd: dict[str, Any] = {
         found.evaluation.sample_set.entry.kind: found.value for found in MetricValue.objects.all()
     }
     assert fd["generator"] < 1.2 * fd["control"]

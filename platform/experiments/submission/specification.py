@@ -156,7 +156,7 @@ def _read_protocols(
     if not isinstance(fingerprints, list) or not fingerprints:
         reader.wrong("protocols", "expected a list of at least one protocol fingerprint")
         return []
-    found = []
+    found: list[Protocol] = []
     for index, beginning in enumerate(fingerprints):
         matches = _find_protocols(beginning, dataset)
         if len(matches) != 1:
