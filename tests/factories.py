@@ -19,6 +19,7 @@ from catalog.models import Dataset, Protocol
 from evaluation.imagesets.atomic import sha256_of
 from evaluation.protocols import building as protocols
 from evaluation.protocols.extractor_specs import CLASSIFIER
+from evaluation.protocols.labels import Wanted
 from experiments import controls, services
 from experiments.models import (
     Checkpoint,
@@ -115,6 +116,8 @@ def make_protocol(
     weights_sha256: str = "",
     num_images: int | None = None,
     metrics: Sequence[str] | None = None,
+    class_counts: Sequence[int] | None = None,  # of the train split; None = a protocol of before
+    labels: Wanted | None = None,
     **fields: Any,
 ) -> Protocol:
     """Return a protocol that measures the dataset; each call has other weights by default."""
@@ -125,7 +128,11 @@ def make_protocol(
         resolution=dataset.resolution,
         channels=dataset.channels,
         splits={
-            "train": protocols.SplitFacts(dataset.train_digest, dataset.train_size),
+            "train": protocols.SplitFacts(
+                dataset.train_digest,
+                dataset.train_size,
+                class_counts=None if class_counts is None else tuple(class_counts),
+            ),
             "test": protocols.SplitFacts(dataset.test_digest, dataset.test_size),
         },
     )
@@ -136,6 +143,7 @@ def make_protocol(
         recipe={},
         metrics=metrics,
         num_images=num_images,
+        labels=labels,
     )
     return Protocol.objects.create(
         name=name or f"Protocol {number}",

@@ -10,6 +10,7 @@ import torch
 
 from evaluation.protocols.extractor_specs import FIDELITY_PREFIX, INCEPTION
 from evaluation.protocols.extractors import EXTRACTORS, get_extractor
+from evaluation.protocols.labels import Wanted, read_rule
 from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.presets import PRESETS
 
@@ -222,6 +223,14 @@ def _add_choices(parser: argparse.ArgumentParser, *, else_scored: str) -> None:
         type=_positive,
         help=f"how many to score; by default what the preset says, else {else_scored}",
     )
+    parser.add_argument(
+        "--labels",
+        type=_labels,
+        metavar="RULE",
+        help="the shares in which conditional samples are drawn: reference, uniform (of the "
+        "reference's classes) or K,K,…, a whole number for each class; by default those of the "
+        "reference, if it is labelled",
+    )
 
 
 def _extractor_help() -> str:
@@ -277,6 +286,13 @@ def _metrics(text: str) -> tuple[str, ...]:
         known = ", ".join(METRICS)
         raise argparse.ArgumentTypeError(f"expected metrics of {known}; got {unknown[0]!r}")
     return names
+
+
+def _labels(text: str) -> Wanted:
+    try:
+        return read_rule(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _device(text: str) -> str:

@@ -73,11 +73,15 @@ def open_set(
     """
     if not path.exists():
         raise CommandError(f"{what}: {path} does not exist")
-    has_parts = part is not None and part in _parts(path)
-    images = open_images(path, part=part if has_parts else None, labelled=labelled, lossy=lossy)
+    images = open_images(path, part=part_of(path, part), labelled=labelled, lossy=lossy)
     for line in images.left_out:
         warn(f"{what}: left out {line}")
     return images
+
+
+def part_of(path: Path, part: str | None) -> str | None:
+    """Return the part that is meant of a source, None of one that does not have it."""
+    return part if part is not None and part in _parts(path) else None
 
 
 def _parts(path: Path) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from evaluation.commands.admit import admission
+from evaluation.commands.classes import class_counts
 from evaluation.commands.inputs import (
     CommandError,
     open_held_out,
@@ -49,7 +50,7 @@ def protocol(options: argparse.Namespace) -> int:
 def chosen_preset(options: argparse.Namespace) -> ProtocolPreset | None:
     """Return the preset that was asked for; what a protocol or a preset decides is refused."""
     if getattr(options, "protocol", None):
-        for name in ("preset", "metrics", "num_images"):
+        for name in ("preset", "metrics", "num_images", "labels"):
             _refuse_both(options, "protocol", name)
     if options.preset is None:
         return None
@@ -88,6 +89,7 @@ def described_protocol(
         metrics=options.metrics or (preset.metrics if preset else None),
         num_images=count,
         reference_split=_reference_split(options),
+        labels=options.labels,
         lossy=LOSSY_ACCEPTED if getattr(options, "allow_lossy", False) else LOSSLESS,
     )
 
@@ -129,6 +131,8 @@ def _reference_split(options: argparse.Namespace) -> str:
 
 
 def _split(images: ImageStream | SavedReference) -> SplitFacts:
+    counts = class_counts(images)
     if isinstance(images, SavedReference):
-        return SplitFacts(images.facts.digest, images.facts.count, images.facts.kind)
-    return SplitFacts(images.digest(), len(images.digests()))
+        facts = images.facts
+        return SplitFacts(facts.digest, facts.count, facts.kind, class_counts=counts)
+    return SplitFacts(images.digest(), len(images.digests()), class_counts=counts)

@@ -4,12 +4,14 @@ import argparse
 from collections.abc import Collection
 from pathlib import Path
 
+from evaluation.commands.classes import label_warning
 from evaluation.commands.inputs import (
     CommandError,
     feature_cache,
     open_held_out,
     open_reference,
     open_set,
+    part_of,
     prepare_extractor,
     read_protocol,
 )
@@ -86,7 +88,9 @@ def score(options: argparse.Namespace) -> int:
         write_json(options.json, result_record(result, protocol) | facts)
     print_result(result, protocol)
     tell_statistics(Path(options.reference), reference, result.statistics)
-    for line in found.warnings():
+    part = part_of(options.generated, options.part)
+    labels = label_warning(options.generated, part, reference, protocol)
+    for line in (*found.warnings(), *filter(None, [labels])):
         warn(f"generated images: {line}")
     if copies:
         warn(f"generated images: {copies} of {found.count} are exact copies of reference images")

@@ -7,6 +7,7 @@ from typing import Any
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.extractor_specs import ExtractorSpec
 from evaluation.protocols.extractors import get_extractor
+from evaluation.protocols.labels import Wanted, label_rule
 from evaluation.protocols.metrics import (
     METRICS,
     OF_STATISTICS,
@@ -36,6 +37,7 @@ class SplitFacts:
     digest: str
     count: int
     kind: str = "images"  # or "statistics": a published mean and covariance alone
+    class_counts: tuple[int, ...] | None = None  # images of each class; None = unlabelled
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,14 @@ def build_protocol(
     num_images: int | None = None,
     reference_split: str = "train",
     lossy: str = LOSSLESS,
+    labels: Wanted | None = None,  # None = as the reference, if it is labelled
 ) -> Protocol:
     """Return the protocol of these metrics at their default parameters.
 
     ``num_images`` is how many generated images are scored; by default the size of the test split,
     at most 10 000. A split called "test" beside the reference is held out. ``recipe`` says how the
-    weights came about ({} = they were published).
+    weights came about ({} = they were published). ``labels`` is the rule by which labels of
+    conditional samples are drawn: "reference", "uniform" or a share for each class.
 
     Raises:
         ProtocolError: if a fact is wrong, or a metric needs what there is not.
@@ -90,7 +94,7 @@ def build_protocol(
             weights_sha256=weights_sha256,
             recipe=dict(recipe),
         ),
-        images=_image_rules(dataset, spec, lossy),
+        images=_image_rules(dataset, spec, lossy, label_rule(labels, reference.class_counts)),
         num_images=count,
         metrics={name: _parameters(name, reference.count, count) for name in names},
         uncertainty={
@@ -132,7 +136,9 @@ def _metric_names(
     return tuple(name for name in METRICS if name in chosen)
 
 
-def _image_rules(dataset: DatasetFacts, spec: ExtractorSpec, lossy: str) -> ImageRules:
+def _image_rules(
+    dataset: DatasetFacts, spec: ExtractorSpec, lossy: str, labels: dict[str, Any] | None
+) -> ImageRules:
     return ImageRules(
         resolution=dataset.resolution,
         channels=dataset.channels,
@@ -142,6 +148,7 @@ def _image_rules(dataset: DatasetFacts, spec: ExtractorSpec, lossy: str) -> Imag
         selection=SELECTION,
         lossy=lossy,
         alpha=ALPHA,
+        labels=labels,
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 HEX_64 = re.compile(r"[0-9a-f]{64}")
-FOR_PEOPLE: Mapping[str, Any] = {"dataset": "", "recipe": {}}  # what a record may leave out
+FOR_PEOPLE: Mapping[str, Any] = {"dataset": "", "recipe": {}}
+OPTIONAL: Mapping[str, Any] = {**FOR_PEOPLE, "labels": None}  # what a record may leave out
 
 
 class ProtocolError(ValueError):
@@ -20,7 +21,7 @@ class ProtocolError(ValueError):
 
 
 def known_fields(kind: type, record: object, prefix: str) -> dict[str, Any]:
-    """Return the values of a dataclass's fields; what is for people alone may be missing."""
+    """Return the values of a dataclass's fields; what is optional may be missing."""
     if not isinstance(record, Mapping):
         raise ProtocolError(prefix.rstrip(".") or "record", f"expected an object, got {record!r}")
     names = [item.name for item in fields(kind)]
@@ -28,9 +29,9 @@ def known_fields(kind: type, record: object, prefix: str) -> dict[str, Any]:
         if name not in names:
             raise ProtocolError(f"{prefix}{name}", f"unknown; expected {', '.join(names)}")
     for name in names:
-        if name not in record and name not in FOR_PEOPLE:
+        if name not in record and name not in OPTIONAL:
             raise ProtocolError(f"{prefix}{name}", "missing")
-    return {**{name: FOR_PEOPLE[name] for name in FOR_PEOPLE if name in names}, **record}
+    return {**{name: OPTIONAL[name] for name in OPTIONAL if name in names}, **record}
 
 
 def check_plain(name: str, value: object) -> None:

@@ -21,6 +21,7 @@ from evaluation.protocols.checking import (
     known_fields,
 )
 from evaluation.protocols.extractors import EXTRACTORS, get_extractor
+from evaluation.protocols.labels import check_rule, in_words
 from evaluation.protocols.metrics import METRICS, metric_label, recorded_metric
 from evaluation.protocols.plugins import is_package, is_signed, missing_package
 
@@ -77,6 +78,7 @@ class ImageRules:
     selection: str
     lossy: str
     alpha: str
+    labels: Mapping[str, Any] | None = None  # of conditional samples; None = in turn, unsaid
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class Protocol:
     def to_record(self) -> dict[str, Any]:
         """Return the whole protocol, names for people included, as plain JSON values."""
         record: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
+        if self.images.labels is None:  # as records of before have it
+            del record["images"]["labels"]
         return record
 
     @classmethod
@@ -174,6 +178,7 @@ def short(fingerprint: str) -> str:
 def differences(a: Protocol, b: Protocol) -> list[str]:
     """Return in words why values under ``a`` and ``b`` may not be compared; empty if they may."""
     record_a, record_b = _identity(a), _identity(b)
+    _put_labels_in_words(record_a, record_b)
     only_one = _measured_by_one(record_a, record_b)
     values_a, values_b = dict(_flatten(record_a)), dict(_flatten(record_b))
     paths = sorted(values_a.keys() | values_b.keys())
@@ -182,6 +187,14 @@ def differences(a: Protocol, b: Protocol) -> list[str]:
         for path in paths
         if values_a.get(path, _ABSENT) != values_b.get(path, _ABSENT)
     ] + only_one
+
+
+def _put_labels_in_words(record_a: dict[str, Any], record_b: dict[str, Any]) -> None:
+    """Replace the rules of labels by words, where these tell them apart."""
+    rules = [record["images"].get("labels") for record in (record_a, record_b)]
+    if in_words(rules[0]) != in_words(rules[1]):
+        for record, rule in zip((record_a, record_b), rules, strict=True):
+            record["images"]["labels"] = in_words(rule)
 
 
 def _measured_by_one(record_a: dict[str, Any], record_b: dict[str, Any]) -> list[str]:
@@ -252,6 +265,7 @@ def _check(protocol: Protocol) -> None:
         *((f"images.{rule}", getattr(images, rule)) for rule in _IMAGE_RULES),
     ):
         expect(name, isinstance(text, str), "text", text)
+    check_rule(images.labels)
     check_plain("numerics", protocol.numerics)
     _check_name(extractor)
     _check_metrics(protocol)

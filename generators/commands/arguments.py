@@ -7,24 +7,19 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from evaluation.imagesets.sources import LAYOUTS, RESIZE_RULE
-from generators.commands.texts import options_text, presets_text, samplers_text
-from generators.commands.values import above_zero, fractions, natural, positive, positives
+from evaluation.imagesets.sources import RESIZE_RULE
+from generators.commands import texts
+from generators.commands.values import (
+    above_zero,
+    fractions,
+    label_rule,
+    natural,
+    positive,
+    positives,
+)
 from generators.specs.algorithms import PRESETS
 from generators.specs.registry import ALGORITHMS, algorithm_names
 
-EXAMPLES = """examples:
-  python -m generators list
-  python -m generators train vae.conv --data digits --preset tiny --out runs/vae
-  python -m generators sample runs/vae --num 1000 --out vae.npz --grid vae.png
-  python -m generators measure runs/vae --data digits
-
-exit status: 0 done, 2 an error, 3 a training diverged, 130 stopped by Ctrl-C, 143 by SIGTERM"""
-DATA = (
-    "digits (packaged: 8x8, 1,297 to train on and 500 to test), or the path of a folder, zip or "
-    f"tar archive of images ({LAYOUTS}), of parquet tables, of an .npz or .npy array, or of a "
-    "folder with train.npz and test.npz"
-)
 MOST_MEASURED, MOST_RECONSTRUCTED, MOST_NOISED = 1000, 100, 8  # images, where --num is not given
 CHECKPOINT = "a checkpoint's folder, or the folder of a training (its newest good checkpoint)"
 
@@ -56,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m generators",
         description="Train generative models, draw images from them and look into them.",
-        epilog=EXAMPLES,
+        epilog=texts.EXAMPLES,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
@@ -97,7 +92,9 @@ def _add_train(commands: Any) -> None:
         "written to losses.jsonl. `torchrun --nproc-per-node N -m generators train …` trains in N "
         "processes.",
         epilog="options of --set, and presets:\n"
-        + "\n".join(f"{options_text(s)}\n{presets_text(s)}" for s in ALGORITHMS.values()),
+        + "\n".join(
+            f"{texts.options_text(s)}\n{texts.presets_text(s)}" for s in ALGORITHMS.values()
+        ),
     )
     command.add_argument("algorithm", metavar="ALGORITHM", help=", ".join(algorithm_names()))
     _add_data(
@@ -182,7 +179,9 @@ def _add_sample(commands: Any) -> None:
     command.add_argument(
         "--seed", type=natural, default=0, metavar="S", help="seed of the first image"
     )
-    _add_label(command, "class of all images (none: all classes in turn)")
+    labels = command.add_mutually_exclusive_group()
+    _add_label(labels, "class of all images")
+    labels.add_argument("--labels", type=label_rule, metavar="RULE", help=texts.LABELS_HELP)
     _add_sampler(command)
     command.add_argument("--out", type=Path, required=True, help="file (npz) or new folder (png)")
     command.add_argument("--format", choices=("npz", "png"), default="npz", help="what to write")
@@ -326,7 +325,7 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
 
 
 def _add_data(command: argparse.ArgumentParser, which: str) -> None:
-    command.add_argument("--data", required=True, metavar="X", help=f"{DATA}; {which}")
+    command.add_argument("--data", required=True, metavar="X", help=f"{texts.DATA}; {which}")
     command.add_argument(
         "--resolution",
         type=positive,
@@ -357,7 +356,7 @@ def _add_num(command: argparse.ArgumentParser, count: int, help_text: str) -> No
     command.add_argument("--num", type=positive, default=count, metavar="N", help=help_text)
 
 
-def _add_label(command: argparse.ArgumentParser, help_text: str) -> None:
+def _add_label(command: argparse._ActionsContainer, help_text: str) -> None:
     command.add_argument("--label", type=natural, metavar="K", help=help_text)
 
 
@@ -394,4 +393,6 @@ def _add_machine(command: argparse.ArgumentParser) -> None:
 
 
 def _samplers_epilog() -> str:
-    return "samplers, and options of --set:\n" + "\n".join(map(samplers_text, ALGORITHMS.values()))
+    return "samplers, and options of --set:\n" + "\n".join(
+        map(texts.samplers_text, ALGORITHMS.values())
+    )

@@ -2,7 +2,8 @@
 
 import argparse
 
-from generators.commands.shared import check_parent, chosen_label, newest_checkpoint, say
+from generators.commands.labels import chosen_label
+from generators.commands.shared import check_parent, newest_checkpoint, say
 from generators.trained.export import export_diffusers, export_safetensors
 from generators.trained.sampling import load_generator
 

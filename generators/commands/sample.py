@@ -12,6 +12,7 @@ import torch
 
 from evaluation.imagesets.atomic import replacing_folder
 from evaluation.imagesets.writing import grid_png, to_pil, write_npz
+from generators.commands.labels import wanted_labels
 from generators.commands.shared import (
     check_file,
     check_parent,
@@ -20,7 +21,6 @@ from generators.commands.shared import (
     progress_bar,
     say,
     stop_on_signal,
-    wanted_labels,
 )
 from generators.specs.options import SamplerConfig
 from generators.specs.registry import sampler_to_dict

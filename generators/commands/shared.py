@@ -18,7 +18,7 @@ from evaluation.imagesets.in_memory import Images
 from generators.commands.data import measured_data, notice
 from generators.specs.options import ConfigError, SamplerConfig
 from generators.specs.registry import parse_sampler
-from generators.trained.sampling import LoadedGenerator, balanced_labels, load_generator
+from generators.trained.sampling import LoadedGenerator, load_generator
 from generators.training.checkpoints import (
     MANIFEST,
     CheckpointError,
@@ -84,36 +84,6 @@ def chosen_sampler(options: argparse.Namespace, generator: LoadedGenerator) -> S
         if "name" in error.errors:
             raise ValueError(f"--sampler: {error.errors['name']}") from error
         raise
-
-
-def chosen_label(options: argparse.Namespace, generator: LoadedGenerator) -> int | None:
-    """Return the class that the command line names; None for an unconditional generator, or all.
-
-    Raises:
-        ValueError: if the generator has no such class.
-    """
-    label: int | None = options.label
-    if label is not None and not generator.num_classes:
-        raise ValueError("--label: the generator is unconditional")
-    if label is not None and label >= generator.num_classes:
-        raise ValueError(f"--label: expected 0..{generator.num_classes - 1}, got {label}")
-    return label
-
-
-def one_label(options: argparse.Namespace, generator: LoadedGenerator) -> int | None:
-    """Return the class that the command line names, or the first of a conditional generator."""
-    label = chosen_label(options, generator)
-    return 0 if label is None and generator.num_classes else label
-
-
-def wanted_labels(
-    options: argparse.Namespace, generator: LoadedGenerator, count: int
-) -> np.ndarray | None:
-    """Return a label for each image, (count,) int64; None for an unconditional generator."""
-    label = chosen_label(options, generator)
-    if label is not None:
-        return np.full(count, label, dtype=np.int64)
-    return balanced_labels(count, generator.num_classes) if generator.num_classes else None
 
 
 def real_images(options: argparse.Namespace, generator: LoadedGenerator, *, most: int) -> Images:

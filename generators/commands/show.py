@@ -7,10 +7,10 @@ import numpy as np
 
 from evaluation.imagesets.writing import channels_last, grid_png, write_arrays, write_npz
 from generators.commands.arguments import MOST_NOISED, MOST_RECONSTRUCTED
+from generators.commands.labels import one_label
 from generators.commands.shared import (
     check_file,
     chosen_sampler,
-    one_label,
     open_generator,
     real_images,
     say,

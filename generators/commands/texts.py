@@ -1,7 +1,26 @@
 """What `--help` and `list` say of algorithms: all from their configuration classes (torch-free)."""
 
+from evaluation.imagesets.sources import LAYOUTS
 from generators.specs.algorithms import AlgorithmSpec
 from generators.specs.options import FieldSpec, describe
+
+EXAMPLES = """examples:
+  python -m generators list
+  python -m generators train vae.conv --data digits --preset tiny --out runs/vae
+  python -m generators sample runs/vae --num 1000 --out vae.npz --grid vae.png
+  python -m generators measure runs/vae --data digits
+
+exit status: 0 done, 2 an error, 3 a training diverged, 130 stopped by Ctrl-C, 143 by SIGTERM"""
+DATA = (
+    "digits (packaged: 8x8, 1,297 to train on and 500 to test), or the path of a folder, zip or "
+    f"tar archive of images ({LAYOUTS}), of parquet tables, of an .npz or .npy array, or of a "
+    "folder with train.npz and test.npz"
+)
+LABELS_HELP = (
+    "of each class its share of the images: training (as in the training images), uniform, or K,K,… "
+    "(a whole number for each class); none: training, or all classes in turn where an old "
+    "checkpoint does not say"
+)
 
 
 def options_text(spec: AlgorithmSpec) -> str:

@@ -21,6 +21,19 @@ def positives(text: str) -> list[int]:
     return [positive(part) for part in text.split(",")]
 
 
+def label_rule(text: str) -> str | list[int]:
+    """Return "training", "uniform", or a share for each class, as commas separate them."""
+    if text in ("training", "uniform"):
+        return text
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(
+            "expected training, uniform or a whole number for each class, as in 7,2,1; "
+            f"got {text!r}"
+        )
+    return [natural(part) for part in parts]
+
+
 def above_zero(text: str) -> float:
     """Return a finite number above 0."""
     return _number(text, lambda number: 0 < number < float("inf"), "a number above 0")

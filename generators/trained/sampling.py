@@ -45,6 +45,7 @@ class LoadedGenerator:
     images_seen: int
     device: torch.device
     model: Algorithm = field(repr=False)
+    class_counts: tuple[int, ...] | None = None  # training images of each class; None = unknown
 
     @property
     def averages(self) -> dict[str, nn.Module]:
@@ -112,6 +113,7 @@ def load_generator(
         images_seen=manifest["images_seen"],
         device=place,
         model=model,
+        class_counts=_class_counts(checkpoint_path, manifest),
     )
 
 
@@ -137,6 +139,17 @@ def _build(manifest: dict[str, Any]) -> tuple[Algorithm, TrainingConfig]:
 def _class_names(manifest: dict[str, Any]) -> list[str]:
     names = manifest.get("classes")
     return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _class_counts(path: Path, manifest: dict[str, Any]) -> tuple[int, ...] | None:
+    """Return how many images of each class were trained on, None where the manifest is older."""
+    counts = manifest.get("class_counts")
+    if counts is None:
+        return None
+    is_list = isinstance(counts, list) and len(counts) == manifest["num_classes"]
+    if not is_list or not all(type(count) is int and count >= 0 for count in counts):
+        raise CheckpointError(f"{path}: 'class_counts' are no counts of its classes")
+    return tuple(counts)
 
 
 def draw(
@@ -271,13 +284,6 @@ def draw_all(
     )
     kept = labels.astype(np.int64) if labels is not None else None
     return Samples(np.concatenate(batches), kept, stats)
-
-
-def balanced_labels(count: int, num_classes: int) -> np.ndarray:
-    """Return `count` labels, int64, in which the numbers of any two classes differ by 1 at most."""
-    if num_classes < 1:
-        raise ValueError(f"expected at least one class, got {num_classes}")
-    return np.arange(count, dtype=np.int64) % num_classes
 
 
 @dataclass

@@ -99,6 +99,14 @@ def check_data(images: np.ndarray, labels: np.ndarray | None, num_classes: int) 
         )
 
 
+def class_counts(labels: np.ndarray | None, num_classes: int) -> list[int] | None:
+    """Return how many images each class has, None without labels."""
+    if labels is None:
+        return None
+    counts: list[int] = np.bincount(labels, minlength=num_classes).tolist()
+    return counts
+
+
 def digest(images: np.ndarray, labels: np.ndarray | None) -> str:
     """Return the sha256 of images and labels, in hex."""
     found = hashlib.sha256(repr((images.shape, images.dtype.str)).encode())

@@ -26,7 +26,7 @@ from generators.algorithm.noise import derive_seed
 from generators.algorithm.numerics import flushing_denormals
 from generators.specs.options import TrainingConfig, to_dict
 from generators.training import saving
-from generators.training.batches import BatchStream, check_data, digest
+from generators.training.batches import BatchStream, check_data, class_counts, digest
 from generators.training.budgets import Budget
 from generators.training.checkpoints import SavedCheckpoint, describe_checkpoint, load_checkpoint
 from generators.training.clock import Timer
@@ -148,7 +148,7 @@ def train(
         saver = CheckpointSaver(
             directory,
             identity,
-            remarks={"classes": classes},
+            remarks={"classes": classes, "class_counts": class_counts(labels, num_classes)},
             numerics={**_numbers(place), "compiled": compiled},
             every_seconds=checkpoint_every_seconds or math.inf,
             every_images=checkpoint_every_images or math.inf,

@@ -11,6 +11,7 @@ from django.db.models import Q
 from catalog.stored import BucketError, DamagedError, StoredFile, digest_of
 from evaluation.protocols import record as protocols
 from evaluation.protocols.checking import ProtocolError
+from evaluation.protocols.labels import Rule, in_words
 from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import metric_label, recorded_metric
 
@@ -219,6 +220,18 @@ class Protocol(FrozenModel):
 
     def parsed(self) -> protocols.Protocol:
         return protocols.Protocol.from_record(self.record)
+
+    @property
+    def label_rule(self) -> Rule | None:
+        """How labels of conditional samples are drawn, None = in turn, as before rules were said."""
+        found: Rule | None = self.record["images"].get("labels")
+        return found
+
+    @property
+    def labels_in_words(self) -> str:
+        """Return how labels of conditional samples are drawn, "" for a dataset without labels."""
+        is_labelled = bool(self.label_rule or self.dataset.classes)
+        return in_words(self.label_rule) if is_labelled else ""
 
     @property
     def refusal(self) -> str:

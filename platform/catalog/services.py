@@ -21,6 +21,7 @@ from catalog.stored import BucketError, DamagedError, StoredFile
 from evaluation.imagesets.atomic import move_folder
 from evaluation.protocols.extractor_specs import INCEPTION
 from evaluation.protocols.extractors import get_extractor
+from evaluation.protocols.labels import REFERENCE, read_rule
 from evaluation.protocols.presets import PRESETS, get_preset
 
 Report = Callable[[str], None]  # a line about progress, for people
@@ -62,6 +63,7 @@ class Scoring:
     extractor: str = ""
     metrics: tuple[str, ...] = ()
     num_images: int | None = None
+    labels: str = ""  # the rule of conditional samples; "" = as the reference, if it is labelled
     weights: Path | None = None  # of the extractor; for Inception else settings.INCEPTION_WEIGHTS
     classifier_data: Path | None = None  # labelled images, for a stacked classifier
 
@@ -74,6 +76,7 @@ class Scoring:
         """Return what the protocol is called: "inception-test, 500 images"."""
         parts = [self.preset or self.extractor, ", ".join(self.metrics)]
         parts.append(f"{self.num_images} images" if self.num_images else "")
+        parts.append(f"labels {self.labels}" if self.labels not in ("", REFERENCE) else "")
         return ", ".join(filter(None, parts))[:200]
 
 
@@ -164,6 +167,8 @@ def _check(dataset: Dataset, scoring: Scoring) -> None:
     """Refuse what would fail after minutes, or with words that do not fit the site."""
     try:
         get_preset(scoring.preset) if scoring.preset else get_extractor(scoring.extractor)
+        if scoring.labels:
+            read_rule(scoring.labels)
         dataset.verify()
     except (ValueError, DamagedError) as error:
         raise RegistrationError(str(error)) from error
@@ -187,6 +192,7 @@ def _options(dataset: Dataset, scoring: Scoring) -> list[str]:
         "--extractor": scoring.extractor,
         "--metrics": ",".join(scoring.metrics),
         "--num-images": scoring.num_images,
+        "--labels": scoring.labels,
         "--weights": weights,
         "--classifier-data": scoring.classifier_data,
         "--reference": dataset.train_path,

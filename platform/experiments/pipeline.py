@@ -4,7 +4,7 @@ import math
 import platform
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -26,9 +26,10 @@ from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.writing import grid_png
 from evaluation.scoring import controls, evaluate as scoring
 from experiments import services, work_files
-from experiments.models import Evaluation, Run, SampleSet
+from experiments.models import Evaluation, Experiment, Run, SampleSet
 from generators.specs import registry
 from generators.trained import sampling
+from generators.trained.labels import balanced_labels, check_seen, labels_by_share
 from generators.training import loop as training
 from jobs import lifecycle
 from jobs.execution import Heartbeat, JobStopped
@@ -178,7 +179,7 @@ def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> None:
     """Draw a preview of a saved checkpoint, keep both, write its row, forget older ones."""
     preview = run.folder / f"preview-{saved.images_seen:012d}.png"
     if not preview.exists():
-        _draw_preview(saved.path, preview)
+        _draw_preview(saved.path, preview, _shares(run.entry.experiment))
     lifecycle.beat(run)  # a stale attempt writes over nothing
     work_files.keep_checkpoint(run, saved.path, preview)
     services.record_checkpoint(
@@ -192,14 +193,14 @@ def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> None:
     work_files.forget_pruned_checkpoints(run)
 
 
-def _draw_preview(checkpoint: Path, path: Path) -> None:
+def _draw_preview(checkpoint: Path, path: Path, shares: Sequence[int] | None) -> None:
     """Draw the same few seeds at every checkpoint, with a fast sampler."""
     generator = sampling.load_generator(checkpoint, device=device())
     drawn = sampling.draw(
         generator,
         registry.preview_sampler(generator.algorithm, generator.config),
         seeds=range(PREVIEW_IMAGES),
-        labels=_labels(generator, PREVIEW_IMAGES),
+        labels=_labels(generator, shares, PREVIEW_IMAGES),
         batch_size=PREVIEW_IMAGES,
     )
     grid_png(np.concatenate(list(drawn)), GRID_COLUMNS, path)
@@ -250,17 +251,41 @@ def _draw(sample_set: SampleSet, heartbeat: Heartbeat) -> sampling.Samples:
             generator,
             registry.parse_sampler(sample_set.entry.algorithm, sample_set.sampler),
             seeds=range(sample_set.first_seed, sample_set.first_seed + sample_set.count),
-            labels=_labels(generator, sample_set.count),
+            labels=_labels(generator, _shares(sample_set.entry.experiment), sample_set.count),
             on_batch=lambda drawn: heartbeat.report(drawn=drawn),
             should_stop=heartbeat.should_stop,
         )
 
 
-def _labels(generator: sampling.LoadedGenerator, count: int) -> np.ndarray | None:
-    """Return labels in turn, so that any first images are balanced; None when unconditional."""
+def _shares(experiment: Experiment) -> Sequence[int] | None:
+    """Return the classes' shares by the one rule of all protocols, None for all in turn.
+
+    Raises:
+        JobError: if the protocols have several rules, which no submission allows.
+    """
+    first, *others = [protocol.label_rule for protocol in experiment.protocols.all()]
+    if any(rule != first for rule in others):
+        raise JobError("expected protocols that draw labels by one rule")
+    return None if first is None else first["shares"]
+
+
+def _labels(
+    generator: sampling.LoadedGenerator, shares: Sequence[int] | None, count: int
+) -> np.ndarray | None:
+    """Return a label for each image, of which any first follow the shares; None when unconditional.
+
+    Raises:
+        JobError: if the generator never saw a class that has a share.
+    """
     if not generator.num_classes:
         return None
-    return sampling.balanced_labels(count, generator.num_classes)
+    if shares is None:
+        return balanced_labels(count, generator.num_classes)
+    try:
+        check_seen(shares, generator.class_counts or [1] * generator.num_classes)
+    except ValueError as error:
+        raise JobError(str(error)) from error
+    return labels_by_share(count, shares)
 
 
 def _write(sample_set: SampleSet, pixels: np.ndarray, labels: np.ndarray | None) -> str:

@@ -106,6 +106,23 @@ def test_errors_come_one_a_line_with_their_path_and_nothing_is_written(
     assert not Experiment.objects.exists()
 
 
+def test_two_rules_of_labels_are_refused_at_the_protocol(
+    protocol: Protocol, tmp_path: Path
+) -> None:
+    dataset = protocol.dataset
+    ruled = factories.make_protocol(dataset=dataset, class_counts=[20] * 10)
+    both = [protocol.fingerprint, ruled.fingerprint]
+    err = io.StringIO()
+
+    data = factories.experiment_data(protocol=protocol, protocols=both)
+    with pytest.raises(SystemExit):
+        call_command("submit", write(tmp_path, data), stderr=err)
+
+    assert err.getvalue().startswith(
+        f"protocols.1: {ruled.label} draws labels in the reference's shares of 10 classes (20 : 20 "
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -48,6 +48,22 @@ def test_the_form_is_ready_to_send_with_an_algorithm_of_each_family(
     assert all(form.values[f"entries-{i}-include"] == ["on"] for i in range(3))
 
 
+def test_the_rule_of_labels_is_shown_and_two_rules_are_refused_at_the_protocols(
+    admin: Client, protocol: Protocol
+) -> None:
+    ruled = factories.make_protocol(
+        dataset=protocol.dataset, class_counts=[20] * 10, labels="uniform"
+    )
+    form = open_form(admin)
+
+    page = send(admin, filled(form, name="x", protocols=[protocol.fingerprint, ruled.fingerprint]))
+
+    assert "images, labels in turn over the model&#x27;s classes</span>" in page
+    assert "images, labels in equal shares of the reference&#x27;s 10 classes</span>" in page
+    assert f"{ruled.label} draws labels in equal shares" in page
+    assert "expected one rule, as all protocols score the same samples" in page
+
+
 def test_every_field_of_a_configuration_is_a_real_field_with_its_default_and_limits(
     admin: Client, protocol: Protocol
 ) -> None:

@@ -52,6 +52,23 @@ def test_a_submission_writes_everything_that_is_to_be_done(
     assert list(gan.runs.values_list("seed", "status")) == [(3, "queued"), (4, "queued")]
 
 
+def test_protocols_that_draw_labels_by_other_rules_are_refused_at_their_field(
+    writer: APIClient, protocol: Protocol
+) -> None:
+    counts = [20] * protocol.dataset.num_classes
+    ruled = factories.make_protocol(dataset=protocol.dataset, class_counts=counts, labels="uniform")
+    both = [protocol.fingerprint, ruled.fingerprint]
+
+    response = writer.post("/api/experiments/", submission(protocol, protocols=both))
+
+    assert response.status_code == 400
+    (path, message), *others = response.json()["errors"].items()
+    assert (path, others) == ("protocols.1", [])
+    assert f"{ruled.label} draws labels in equal shares of the reference's 10" in str(message)
+    shown = writer.get(f"/api/protocols/{ruled.fingerprint}/").json()["record"]["images"]["labels"]
+    assert (shown["rule"], shown["shares"]) == ("uniform", [1] * 10)
+
+
 def test_every_wrong_field_is_named_by_its_path_and_nothing_is_written(
     writer: APIClient, protocol: Protocol
 ) -> None:

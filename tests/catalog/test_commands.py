@@ -17,6 +17,7 @@ from evaluation.protocols.presets import PRESETS
 from tests.evaluation.pictures import PNG, make_folder, make_zip
 
 pytestmark = pytest.mark.django_db
+DIGITS = "128 : 131 : 128 : 132 : 131 : 131 : 131 : 129 : 126 : 130"  # in the train split
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
@@ -165,9 +166,31 @@ def test_a_protocol_is_registered_and_its_fingerprint_printed() -> None:
     assert progress.startswith("making pixels-pca64, fd, recall for digits: weights,")
     assert printed.splitlines() == [
         "registered pixels-pca64, fd, recall on digits: FD[pixels], PR[pixels] recall",
+        f"labels of conditional samples: in the reference's shares of 10 classes ({DIGITS})",
         "extractor: not tested",
         Protocol.objects.get().fingerprint,
     ]
+
+
+def test_the_rule_of_labels_is_chosen_and_part_of_the_name_and_the_fingerprint() -> None:
+    run("register_dataset", "Digits", "--digits")
+    words = ("--extractor=pixels-pca64", "--metrics=fd", "--admission-images=0")
+    for more in ((), ("--labels=reference",), ("--labels=uniform",)):
+        run("register_protocol", "digits", *words, *more)
+
+    names = list(Protocol.objects.order_by("pk").values_list("name", flat=True))
+    assert names == ["pixels-pca64, fd", "pixels-pca64, fd, labels uniform"]
+    one, other = Protocol.objects.order_by("pk")
+    assert one.differences(other) == [
+        f"images labels: in the reference's shares of 10 classes ({DIGITS}) and in equal shares of "
+        "the reference's 10 classes"
+    ]
+    assert refusal("register_protocol", "digits", *words, "--labels=odd") == (
+        "expected reference, uniform or a whole number for each class, as in 7,2,1; got 'odd'"
+    )
+    assert refusal("register_protocol", "digits", *words, "--labels=7,2,1").endswith(
+        "images.labels: expected a share for each of the reference's 10 classes, got 3"
+    )
 
 
 @pytest.mark.parametrize(

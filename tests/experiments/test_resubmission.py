@@ -101,10 +101,11 @@ def test_a_protocol_is_known_by_its_name_where_only_one_has_it(protocol: Protoco
     experiment = services.submit_data(data(protocol, protocols=[protocol.name]), user=None)
     assert list(experiment.protocols.all()) == [protocol]
 
-    factories.make_protocol(dataset=protocol.dataset, name=elsewhere.name)
+    twin = factories.make_protocol(dataset=protocol.dataset, name=elsewhere.name)
     with pytest.raises(SpecificationError) as refused:
         services.submit_data(data(protocol, name="x", protocols=[protocol.name]), user=None)
 
     assert refused.value.errors == {
-        "protocols.0": f"expected the fingerprint or name of one protocol, got {protocol.name!r}"
+        "protocols.0": "expected the fingerprint or name of one protocol, got "
+        f"{protocol.name!r}, which {protocol.label} and {twin.label} have"
     }

@@ -16,6 +16,7 @@ from generators.commands import train as train_command
 from generators.commands.arguments import build_parser
 from generators.specs.options import describe
 from generators.specs.registry import ALGORITHMS, FAMILIES
+from generators.trained.labels import labels_by_share
 from generators.training import loop as training
 from generators.training.checkpoints import WEIGHTS, list_checkpoints
 from generators.training.loop import TrainingResult
@@ -167,7 +168,8 @@ def test_a_trained_generator_is_sampled_from_the_command_line(
     assert 0 < sampled["latency_seconds"] <= sampled["latency_p95_seconds"]
     found = arrays_of(tmp_path / "set.npz")
     assert found["arr_0"].shape == (7, 8, 8, 1) and found["arr_0"].dtype == np.uint8
-    assert found["labels"].tolist() == [0, 1, 2, 0, 1, 2, 0]
+    counts = np.bincount(make_data().labels)
+    assert found["labels"].tolist() == labels_by_share(7, counts.tolist()).tolist()
     assert found["seeds"].tolist() == [4, 5, 6, 7, 8, 9, 10]
     assert (tmp_path / "sheet.png").stat().st_size > 100
 
@@ -412,6 +414,18 @@ def test_a_checkpoint_is_exported(
             "--part: {data} has no parts, so that all of it was trained on; ",
         ),
         (["sample", "{vae}", "--out", "x.npz", "--label", "3"], "--label: expected 0..2, got 3"),
+        (
+            ["sample", "{vae}", "--out", "x.npz", "--label", "1", "--labels", "uniform"],
+            "--labels: not allowed with argument --label",
+        ),
+        (
+            ["sample", "{vae}", "--out", "x.npz", "--labels", "evenly"],
+            "--labels: expected training, uniform or a whole number for each class, as in 7,2,1; ",
+        ),
+        (
+            ["sample", "{vae}", "--out", "x.npz", "--labels", "1,2"],
+            "--labels: expected a share for each of 3 classes, one above 0; got 1,2",
+        ),
         (["sample", "{vae}", "--out", "x.npz", "--label", "-1"], "--label: expected a whole numbe"),
         (
             ["reconstruct", "{gan}", "--data", "{data}", "--num", "5", "--out", "x.npz"],

@@ -17,7 +17,8 @@ from generators.algorithm.noise import NoiseSource
 from generators.algorithm.pixels import to_float
 from generators.specs.options import SamplerConfig
 from generators.specs.registry import ALGORITHMS, check_sampler, get_spec, parse_sampler
-from generators.trained.sampling import balanced_labels, draw, draw_all, load_generator
+from generators.trained.labels import balanced_labels
+from generators.trained.sampling import draw, draw_all, load_generator
 from generators.training import loop as training
 from generators.training.checkpoints import WEIGHTS, list_checkpoints, load_checkpoint
 from generators.training.loop import TrainingResult

@@ -8,7 +8,8 @@ import torch
 
 from generators.algorithm.contract import build_algorithm
 from generators.specs.registry import parse_config
-from generators.trained.sampling import balanced_labels, draw, draw_all, load_generator
+from generators.trained.labels import balanced_labels
+from generators.trained.sampling import draw, draw_all, load_generator
 from generators.training import loop as training
 from generators.training.batches import BatchStream
 from generators.training.budgets import Budget

@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,13 @@ def _examples() -> dict[str, Callable[[], Protocol]]:
         "every metric": lambda: _build("dataset-classifier", metrics=list(METRICS)),
         "two metrics": lambda: _build(INCEPTION, metrics=["kd", "fd"], num_images=77),
         "lossy images": lambda: _build(INCEPTION, lossy=LOSSY_ACCEPTED),
+        "labels as the reference": lambda: _build("dataset-classifier", dataset=LABELLED),
+        "labels in equal shares": lambda: _build(
+            "dataset-classifier", dataset=LABELLED, labels="uniform"
+        ),
+        "labels in given shares": lambda: _build(
+            "dataset-classifier", dataset=LABELLED, labels=(0, 7, 3)
+        ),
         "test split as reference": lambda: _build(INCEPTION, reference_split="test"),
         "published statistics": lambda: _build(
             INCEPTION, dataset=STATISTICS, num_images=50_000, metrics=["fd", "fd_infinity"]
@@ -135,6 +143,10 @@ GREY = DatasetFacts(
     resolution=8,
     channels=1,
     splits={"train": SplitFacts("1" * 64, 1297), "test": SplitFacts("2" * 64, 500)},
+)
+LABELLED = replace(
+    GREY,
+    splits={**GREY.splits, "train": SplitFacts("1" * 64, 1297, class_counts=(0, 900, 397))},
 )
 COLOURED = DatasetFacts(
     slug="cifar10",

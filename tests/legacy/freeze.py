@@ -1,5 +1,8 @@
 """Write what is frozen anew: `PYTHONPATH=.:platform python -m tests.legacy.freeze [NAME …]`.
 
+`protocols_before` holds records as earlier Trilemmas made them, which are read and scored for ever;
+nothing writes it.
+
 Only for changes that are meant: whatever differs afterwards is no longer what an earlier Trilemma
 wrote or said. NAME is a file of `tests/legacy/frozen` without its suffix; none = all but
 `trainings` and `site`, which an earlier Trilemma made.

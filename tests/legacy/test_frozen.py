@@ -7,6 +7,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
 from evaluation.protocols.record import Protocol
 from tests.legacy import facts
 
@@ -24,8 +26,9 @@ def test_protocols_are_made_as_they_were() -> None:
     check("protocols", facts.protocols())
 
 
-def test_records_of_protocols_are_read_as_they_were() -> None:
-    for name, before in facts.frozen("protocols").items():
+@pytest.mark.parametrize("file", ["protocols", "protocols_before"])
+def test_records_of_protocols_are_read_as_they_were(file: str) -> None:
+    for name, before in facts.frozen(file).items():
         protocol = Protocol.from_record(before["record"])
 
         assert protocol.to_record() == before["record"], name

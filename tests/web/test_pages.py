@@ -8,6 +8,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.models import Role
+from catalog.models import Protocol
 from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
 from experiments.models import Experiment
 from tests import factories
@@ -237,6 +238,23 @@ def test_protocols_are_compared_in_words(client: Client) -> None:
 
 def verdicts(page: html.Element) -> list[str]:
     return [verdict.text for verdict in page.all("div", class_name="verdict")]
+
+
+def test_a_protocols_page_says_how_labels_are_drawn(client: Client) -> None:
+    dataset = factories.make_dataset(classes=("a", "b"))
+    ruled = factories.make_protocol(dataset=dataset, class_counts=(7, 3))
+    before = factories.make_protocol(dataset=dataset)
+    bare = factories.make_protocol(dataset=factories.make_dataset(classes=()), extractor=INCEPTION)
+
+    def page(protocol: Protocol) -> str:
+        return html.get(client, f"/protocols/{protocol.fingerprint}/").text
+
+    assert "of conditional samples: in the reference's shares of 2 classes (7 : 3)" in page(ruled)
+    assert "images labels: in the reference's shares of 2 classes (7 : 3) and in turn" in page(
+        ruled
+    )
+    assert "of conditional samples: in turn over the model's classes" in page(before)
+    assert "of conditional samples" not in page(bare)
 
 
 def test_a_protocols_page_says_why_the_other_boards_of_its_dataset_stand_apart(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.models import Dataset, Protocol
+from evaluation.protocols.labels import in_words
 from experiments import controls
 from experiments.submission.plain import read_number
 from generators.specs import registry
@@ -155,31 +156,52 @@ def _read_protocols(
     if not isinstance(fingerprints, list) or not fingerprints:
         reader.wrong("protocols", "expected a list of at least one protocol fingerprint")
         return []
-    found = []
+    found: list[Protocol] = []
     for index, beginning in enumerate(fingerprints):
-        protocol = _find_protocol(beginning, dataset)
-        if protocol is None:
-            message = f"expected the fingerprint or name of one protocol, got {beginning!r}"
-            reader.wrong(f"protocols.{index}", message[:300])
-        elif dataset is not None and protocol.dataset_id != dataset.pk:
+        matches = _find_protocols(beginning, dataset)
+        if len(matches) != 1:
+            message = f"expected the fingerprint or name of one protocol, got {beginning!r}"[:300]
+            several = " and ".join(match.label for match in matches[:3])
+            reader.wrong(
+                f"protocols.{index}", message + (f", which {several} have" * bool(several))
+            )
+            continue
+        (protocol,) = matches
+        if dataset is not None and protocol.dataset_id != dataset.pk:
             message = f"the protocol measures {protocol.dataset}, not {dataset}"
             reader.wrong(f"protocols.{index}", message)
         elif protocol.refusal:
             reader.wrong(f"protocols.{index}", f"{protocol.label}: {protocol.refusal}")
+        elif problem := _label_problem(protocol, found):
+            reader.wrong(f"protocols.{index}", problem)
         elif protocol not in found:
             found.append(protocol)
     return found
 
 
-def _find_protocol(text: object, dataset: Dataset | None) -> Protocol | None:
-    """Return the protocol whose fingerprint begins so; else the dataset's only one of the name."""
+def _label_problem(protocol: Protocol, before: list[Protocol]) -> str:
+    """Return why samples cannot have the labels that a protocol wants, "" if they can."""
+    rule, classes = protocol.label_rule, protocol.dataset.num_classes
+    if rule and any(rule["shares"][classes:]):
+        return f"{protocol.label}: draws labels of more classes than the dataset's {classes}"
+    if before and before[0].label_rule != rule:
+        return (
+            f"{protocol.label} draws labels {in_words(rule)}, {before[0].label} "
+            f"{in_words(before[0].label_rule)}; expected one rule, as all protocols score the same "
+            "samples"
+        )
+    return ""
+
+
+def _find_protocols(text: object, dataset: Dataset | None) -> list[Protocol]:
+    """Return protocols whose fingerprint begins so, two at most; else the dataset's of the name."""
     if not isinstance(text, str) or len(text) < 8:
-        return None
+        return []
     matches = list(Protocol.objects.filter(fingerprint__startswith=text)[:2])
     if not matches and dataset is not None:
         named = Protocol.objects.filter(dataset=dataset, name=text)
         matches = [protocol for protocol in named if not protocol.refusal]
-    return matches[0] if len(matches) == 1 else None
+    return matches
 
 
 def _read_budget(reader: _Reader, budget: object) -> tuple[int | None, float | None]:

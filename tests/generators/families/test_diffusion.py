@@ -33,7 +33,8 @@ from generators.specs.diffusion_samplers import (
     DPMSolverSampler,
 )
 from generators.specs.options import ConfigError, parse
-from generators.trained.sampling import balanced_labels, draw_all, load_generator
+from generators.trained.labels import balanced_labels
+from generators.trained.sampling import draw_all, load_generator
 from tests.generators.conftest import train_tiny
 
 DATA_STD = 0.25

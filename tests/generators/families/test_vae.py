@@ -14,7 +14,8 @@ from generators.algorithm.pixels import to_float
 from generators.specs.options import ConfigError
 from generators.specs.registry import parse_sampler
 from generators.specs.vae import ConvVAEConfig, GMMSampler
-from generators.trained.sampling import balanced_labels, draw_all, load_generator
+from generators.trained.labels import balanced_labels
+from generators.trained.sampling import draw_all, load_generator
 from generators.training import loop as training
 from generators.training.loop import TrainingResult
 from generators.vae.conv import ConvVAE

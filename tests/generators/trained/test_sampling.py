@@ -3,26 +3,15 @@ import pytest
 
 from generators.specs.diffusion_samplers import DDIMSampler
 from generators.specs.options import ConfigError, DirectSampler
+from generators.trained.labels import balanced_labels
 from generators.trained.sampling import (
     SamplingStopped,
-    balanced_labels,
     draw,
     draw_all,
     load_generator,
 )
 from generators.training.loop import TrainingResult
 from tests.generators.conftest import exactly
-
-
-def test_balanced_labels_differ_by_one_at_most() -> None:
-    labels = balanced_labels(23, 5)
-
-    counts = np.bincount(labels, minlength=5)
-    assert labels.dtype == np.int64 and len(labels) == 23
-    assert counts.max() - counts.min() == 1
-    assert balanced_labels(10, 5).tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]
-    with pytest.raises(ValueError, match=exactly("expected at least one class, got 0")):
-        balanced_labels(10, 0)
 
 
 @pytest.mark.parametrize(

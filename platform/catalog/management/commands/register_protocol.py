@@ -43,6 +43,13 @@ class Command(BaseCommand):
             help="generated images that are scored; else the preset's number",
         )
         parser.add_argument(
+            "--labels",
+            metavar="RULE",
+            default="",
+            help="the shares in which conditional samples are drawn: reference, uniform (of the "
+            "reference's classes) or K,K,…, a whole number for each class (default: reference)",
+        )
+        parser.add_argument(
             "--weights",
             type=Path,
             metavar="FILE",
@@ -94,6 +101,8 @@ class Command(BaseCommand):
         for fact, value in protocol.facts.items():
             if fact != "admission":
                 self.stdout.write(f"{fact.replace('_', ' ')}: {value}")
+        if protocol.labels_in_words:
+            self.stdout.write(f"labels of conditional samples: {protocol.labels_in_words}")
         for line in admission(protocol):
             self.stdout.write(line)
         self.stdout.write(protocol.fingerprint)
@@ -106,6 +115,7 @@ def scoring(options: dict[str, Any]) -> Scoring:
         extractor=extractor,
         metrics=tuple(name.strip() for name in options["metrics"].split(",") if name.strip()),
         num_images=options["num_images"],
+        labels=options["labels"],
         weights=options["weights"],
         classifier_data=options["classifier_data"],
     )
