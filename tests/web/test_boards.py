@@ -164,8 +164,10 @@ def test_a_model_nearer_to_the_reference_than_real_images_is_marked_in_text(
     protocol = experiment.protocols.get()
     entries = (factories.control_of(experiment), *factories.contenders_of(experiment))
     for entry, fd in zip(entries, (0.5, 0.25, 0.75), strict=True):
-        values = {"fd": {"value": fd, "standard_error": 0.01}, "recall": fd}
-        factories.make_scores(entry=entry, protocol=protocol, values=[values])
+        distance = {"value": fd, "standard_error": 0.01}
+        factories.make_scores(
+            entry=entry, protocol=protocol, values=[{"fd": distance, "recall": fd}]
+        )
 
     for address in (f"/leaderboards/{protocol.fingerprint}/", experiment.get_absolute_url()):
         page = html.get(client, address)

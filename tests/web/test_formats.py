@@ -104,4 +104,4 @@ def test_a_metric_value_is_written_as_on_a_board(
     value: MetricValue, text: str, spread: str
 ) -> None:
     assert figures.value_text(value, METRICS["fd"]) == text
-    assert figures.value_spread(value) == spread
+    assert figures.value_spread(value, METRICS["fd"]) == spread

@@ -128,7 +128,7 @@ def percent(share: float) -> str:
 
 
 @register.filter
-def value_raw(value: MetricValue) -> str:
+def value_raw(value: MetricValue, spec: MetricSpec) -> str:
     """Return the exact number that `value_text` rounds, empty if there is none."""
-    shown = _Shown(value)
+    shown = _Shown.of(value, spec)
     return "" if shown.value is None else repr(shown.value)
