@@ -36,6 +36,7 @@ class SplitFacts:
     digest: str
     count: int
     kind: str = "images"  # or "statistics": a published mean and covariance alone
+    lossy: int = 0  # images known to come from lossy files
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,11 @@ def build_protocol(
     return Protocol(
         dataset=dataset.slug,
         reference=Reference(
-            reference_split, reference.digest, reference.count, kind=reference.kind
+            split=reference_split,
+            digest=reference.digest,
+            count=reference.count,
+            lossy=reference.lossy,
+            kind=reference.kind,
         ),
         held_out=held_out,
         extractor=ExtractorIdentity(
@@ -104,7 +109,7 @@ def _held_out(dataset: DatasetFacts, reference_split: str) -> Split | None:
     test = dataset.splits.get("test")
     if test is None or reference_split == "test":
         return None
-    return Split("test", test.digest, test.count)
+    return Split("test", test.digest, test.count, test.lossy)
 
 
 def _default_num_images(held_out: Split | None, reference: SplitFacts) -> int:

@@ -7,7 +7,11 @@ from dataclasses import fields
 from typing import Any
 
 HEX_64 = re.compile(r"[0-9a-f]{64}")
-FOR_PEOPLE: Mapping[str, Any] = {"dataset": "", "recipe": {}}  # what a record may leave out
+FOR_PEOPLE: Mapping[str, Any] = {
+    "dataset": "",
+    "recipe": {},
+    "lossy": 0,
+}  # what a record may leave out
 
 
 class ProtocolError(ValueError):
