@@ -18,6 +18,7 @@ from evaluation.commands.report import (
     print_result,
     progress,
     result_record,
+    tell_lossy,
     tell_statistics,
     warn,
     write_json,
@@ -86,6 +87,8 @@ def score(options: argparse.Namespace) -> int:
         write_json(options.json, result_record(result, protocol) | facts)
     print_result(result, protocol)
     tell_statistics(Path(options.reference), reference, result.statistics)
+    tell_lossy(reference, "reference")
+    tell_lossy(held_out, "held-out")
     for line in found.warnings():
         warn(f"generated images: {line}")
     if copies:
