@@ -15,7 +15,7 @@ class DatasetAdmin(AuditedAdmin):
     list_display: ClassVar = ["slug", "name", "size", "kind", "images", "digest_short", "licence"]
     list_filter: ClassVar = ["resolution", "channels"]
     search_fields: ClassVar = ["slug", "name", "digest"]
-    readonly_fields: ClassVar = [*Dataset.FROZEN]
+    readonly_fields: ClassVar = [*Dataset.FROZEN, "train_lossy", "test_lossy"]
 
     @admin.display(description="size", ordering="resolution")
     def size(self, dataset: Dataset) -> str:
