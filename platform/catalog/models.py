@@ -9,12 +9,11 @@ from django.db import models
 from django.db.models import Q
 
 from catalog.stored import BucketError, DamagedError, StoredFile, digest_of
-from evaluation.imagesets.sources import RESIZE_RULE
 from evaluation.protocols import record as protocols
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import metric_label, recorded_metric
-from evaluation.protocols.notes import image_notes, lossy_note
+from evaluation.protocols.notes import image_notes, lossy_note, resize_notes
 
 __all__ = ["Dataset", "Protocol", "StoredFile"]
 
@@ -130,20 +129,12 @@ class Dataset(FrozenModel):
     @property
     def notes(self) -> list[str]:
         """Return what happened to the images before they came here, and what it means."""
-        found = []
-        for lossy, size, part in (
+        parts = (
             (self.train_lossy, self.train_size, "train images"),
             (self.test_lossy, self.test_size, "test images"),
-        ):
-            if lossy:
-                found.append(lossy_note(lossy, size, part))
-        if RESIZE_RULE in self.preparation:
-            side = f"{self.resolution}x{self.resolution}"
-            found.append(
-                f"brought to {side} pixels by {RESIZE_RULE} when they were registered: another way "
-                "of resizing gives other distances"
-            )
-        return found
+        )
+        found = [lossy_note(lossy, size, what) for lossy, size, what in parts if lossy]
+        return found + resize_notes(self.preparation, self.resolution)
 
     def count_lossy(self, train: int, test: int) -> None:
         """Note how many images come from lossy files, unless that is known."""
