@@ -210,7 +210,7 @@ def _keep_protocol(
     # For people alone; the command knows a file's name, and arrays, not the files behind them.
     record["dataset"] = dataset.slug
     for part, lossy in (("reference", dataset.train_lossy), ("held_out", dataset.test_lossy)):
-        if lossy:
+        if lossy and record[part]:
             record[part]["lossy"] = lossy
     weights = Path(answer["weights"]).resolve() if answer["weights"] else None
     found, is_new = Protocol.objects.get_or_create(
