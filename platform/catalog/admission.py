@@ -48,10 +48,12 @@ def verdict_of(protocol: Protocol) -> Verdict:
 
 def told(protocol: Protocol) -> list[str]:
     """Return the answer in lines, as commands print it."""
-    found = verdict_of(protocol)
-    if found.word == "not tested":
+    found, record = verdict_of(protocol), protocol.facts.get("admission")
+    if not record:
         return ["extractor: not tested"]
-    if found.word == "passed":
-        count = protocol.facts["admission"]["count"]
-        return [f"extractor: {found.words}, its test on {count} images"]
-    return [f"extractor: {found.words}: {reason}" for reason in found.reasons]
+    if record["passed"]:
+        return [f"extractor: {found.words}, its test on {record['count']} images"]
+    return [
+        *(f"extractor: {found.words}: {reason}" for reason in record["reasons"]),
+        *(f"no ranks: {reason}" for reason in record.get("unranked", {}).values()),
+    ]

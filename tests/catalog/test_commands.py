@@ -193,7 +193,7 @@ def test_a_protocol_is_registered_and_its_fingerprint_printed() -> None:
                     "unranked": {"fd": "FD: too few"},
                 }
             },
-            ["extractor: failed: blur: no", "extractor: failed: FD: too few"],
+            ["extractor: failed: blur: no", "no ranks: FD: too few"],
         ),
     ],
 )

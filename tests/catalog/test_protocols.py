@@ -292,7 +292,7 @@ def test_a_registered_protocol_is_tested_again_by_the_rules_of_today(digits: Dat
     found = verdict_of(protocol)
     assert (found.word, found.is_of_before, list(found.unranked)) == ("failed", False, ["fd"])
     assert protocol.facts["admission"]["count"] == 100 and protocol.facts["kept"] == "yes"
-    assert out.getvalue().startswith("extractor: failed: FD[random-convolution]: 100 scored images")
+    assert out.getvalue().startswith("no ranks: FD[random-convolution]: 100 scored images")
 
 
 def test_a_test_again_needs_one_protocol_and_whole_files(digits: Dataset) -> None:
