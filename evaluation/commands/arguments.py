@@ -100,12 +100,19 @@ def _add_admit(commands: Commands) -> None:
         commands,
         "admit",
         help="test whether an extractor is fit for a dataset",
-        description="Measure the floor between real images, the response to growing corruption and "
-        "the independence of the batch size. The exit status is 0 if the extractor passes, else 1.",
+        description="Measure the floor between real images, the response to growing corruption, "
+        "the independence of the batch size and, on --held-out, how often a classifier is right. "
+        "The exit status is 0 if the extractor passes, else 1.",
     )
     admit.add_argument("--reference", required=True, help="real images")
     _add_data(admit)
-    admit.add_argument("--extractor", type=_extractor, default=INCEPTION, help=_extractor_help())
+    admit.add_argument("--extractor", type=_extractor, help=f"{_extractor_help()} ({INCEPTION})")
+    admit.add_argument(
+        "--protocol",
+        type=Path,
+        help="test this protocol (JSON): its extractor, on no more images than it scores, and "
+        "whether they are enough for its metrics",
+    )
     admit.add_argument(
         "--num-images", type=_positive, default=1000, help="on each side of a comparison"
     )

@@ -19,6 +19,8 @@ from evaluation.features.classifier import (
     LabelledImages,
     TrainedClassifier,
     prepare_classifier,
+    read_classifier,
+    with_test_accuracy,
 )
 from evaluation.features.inception import find_weights
 from evaluation.features.registry import build_extractor, pixels_wanted
@@ -39,6 +41,7 @@ from evaluation.scoring.references import (
     load_reference,
     read_statistics,
 )
+from evaluation.scoring.requirements import Accuracy
 
 
 class CommandError(Exception):
@@ -209,21 +212,37 @@ def _train_classifier(
         raise CommandError(
             f"{spec.name} needs --classifier-data: the labelled grey images it stacks"
         )
-    # What is held out of a stacked dataset is stacked: its classifier is of single grey images.
-    held_out = _test_part(options.classifier_data) if of_channels else open_held_out(options)
-    test = held_out if held_out is not None and held_out.labels is not None else None
     return trained_classifier(
         options.cache,
         labelled(train, what),
-        None if test is None else labelled(test, "--held-out"),
+        _test_images(spec, options),
         len(train.classes),
         progress,
     )
 
 
-def _test_part(path: Path) -> ImageStream | None:
-    """Return the test part of classifier data that has one."""
-    return open_set(path, "--classifier-data", part="test") if "test" in _parts(path) else None
+def classifier_accuracy(
+    spec: ExtractorSpec, weights: Path | None, options: argparse.Namespace
+) -> Accuracy | None:
+    """Return how often a classifier is right on held-out images, None where none have labels."""
+    test = _test_images(spec, options)
+    if test is None or weights is None:
+        return None
+    share = with_test_accuracy(read_classifier(weights), test).test_accuracy
+    assert share is not None, "there are test images"
+    return Accuracy.on(test.labels, share)
+
+
+def _test_images(spec: ExtractorSpec, options: argparse.Namespace) -> LabelledImages | None:
+    """Return labelled images that a classifier was not trained on, if there are any."""
+    held_out = None
+    if spec.trained_on != "channels":
+        held_out = open_held_out(options)
+    # What is held out of a stacked dataset is stacked: its classifier is of single grey images.
+    elif options.classifier_data and "test" in _parts(options.classifier_data):
+        held_out = open_set(options.classifier_data, "--classifier-data", part="test")
+    has_labels = held_out is not None and held_out.labels is not None
+    return labelled(held_out, "--held-out") if held_out is not None and has_labels else None
 
 
 def trained_classifier(

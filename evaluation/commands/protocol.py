@@ -11,7 +11,7 @@ from evaluation.commands.inputs import (
     open_reference,
     prepare_extractor,
 )
-from evaluation.commands.report import print_record, progress, write_json
+from evaluation.commands.report import print_record, progress, tell_lossy, write_json
 from evaluation.features.base import Extractor
 from evaluation.imagesets.opening import ImageStream
 from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
@@ -32,8 +32,10 @@ def protocol(options: argparse.Namespace) -> int:
         facts = dict(prepared.facts)
         if options.admission_images:
             facts["admission"] = admission(
-                prepared, reference, options.admission_images, bars
+                prepared, reference, options, bars, options.admission_images, protocol
             ).to_record()
+    tell_lossy(reference, "reference")
+    tell_lossy(held_out, "held-out")
     record = {
         "fingerprint": protocol.fingerprint(),
         "protocol": protocol.to_record(),
@@ -134,5 +136,8 @@ def _split(images: ImageStream | SavedReference) -> SplitFacts:
     counts = class_counts(images)
     if isinstance(images, SavedReference):
         facts = images.facts
-        return SplitFacts(facts.digest, facts.count, facts.kind, class_counts=counts)
-    return SplitFacts(images.digest(), len(images.digests()), class_counts=counts)
+        return SplitFacts(
+            facts.digest, facts.count, facts.kind, class_counts=counts, lossy=facts.lossy
+        )
+    digest = images.digest()  # reads them all
+    return SplitFacts(digest, len(images.digests()), class_counts=counts, lossy=images.lossy_count)

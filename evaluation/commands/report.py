@@ -13,6 +13,7 @@ from rich.table import Table
 from evaluation.imagesets.atomic import replacing
 from evaluation.imagesets.opening import ImageStream
 from evaluation.protocols.metrics import METRICS, arrow
+from evaluation.protocols.notes import lossy_note
 from evaluation.protocols.record import Protocol
 from evaluation.scoring.admission import Admission
 from evaluation.scoring.evaluate import EvaluationResult
@@ -102,8 +103,10 @@ def print_admission(found: Admission) -> None:
             for rung in ladder.rungs
         ]
     rows.append(("difference between batch sizes", "", _number(found.batch_invariance)))
+    for name, value in found.classifier.items():
+        rows.append((f"classifier: {name}", "", _number(value)))
     print_table(("test", "level", "value"), rows)
-    for reason in found.reasons:
+    for reason in found.failures:
         say(f"  {reason}")
     say(f"{'passed' if found.passed else 'failed'}, {found.count} images on each side")
 
@@ -143,6 +146,16 @@ def result_record(result: EvaluationResult, protocol: Protocol) -> dict[str, Any
         },
         **({} if found is None else {"reference_statistics": found.to_record()}),
     }
+
+
+def tell_lossy(images: ImageStream | SavedReference | None, what: str) -> None:
+    """Warn of real images from lossy files, of those that have been read."""
+    if isinstance(images, SavedReference):
+        lossy, count = images.facts.lossy, images.facts.count
+    elif images is not None:
+        lossy, count = images.lossy_count, images.count or 0
+    if images is not None and lossy:
+        warn(lossy_note(lossy, count, f"{what} images"))
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:

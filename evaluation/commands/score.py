@@ -20,6 +20,7 @@ from evaluation.commands.report import (
     print_result,
     progress,
     result_record,
+    tell_lossy,
     tell_statistics,
     warn,
     write_json,
@@ -88,6 +89,8 @@ def score(options: argparse.Namespace) -> int:
         write_json(options.json, result_record(result, protocol) | facts)
     print_result(result, protocol)
     tell_statistics(Path(options.reference), reference, result.statistics)
+    tell_lossy(reference, "reference")
+    tell_lossy(held_out, "held-out")
     part = part_of(options.generated, options.part)
     labels = label_warning(options.generated, part, reference, protocol)
     for line in (*found.warnings(), *filter(None, [labels])):

@@ -81,7 +81,7 @@ class ClassifierExtractor(Extractor):
         Raises:
             ExtractorError: if it is incomplete or its weights are not those of its manifest.
         """
-        trained = read_classifier(folder.parent if folder.name == WEIGHTS else folder)
+        trained = read_classifier(folder)
         self.device = torch.device(device)
         self.weights_sha256 = trained.weights_sha256
         self.recipe: Mapping[str, Any] = trained.recipe
@@ -127,15 +127,16 @@ def prepare_classifier(
         )
         trained = _write_classifier(folder, network, recipe, train_digest, test)
     on_progress(1.0)
-    return _with_test_accuracy(trained, test)
+    return with_test_accuracy(trained, test)
 
 
 def read_classifier(folder: Path) -> TrainedClassifier:
-    """Return the classifier in ``folder`` after comparing its weights with its manifest.
+    """Return the classifier in ``folder``, or of its weights file, compared with its manifest.
 
     Raises:
         ExtractorError: if a file is missing or damaged.
     """
+    folder = folder.parent if folder.name == WEIGHTS else folder
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         found = sha256_of(folder / WEIGHTS)
@@ -212,7 +213,7 @@ def _write_classifier(
             test_accuracy=None,
         )
         _write_manifest(trained)
-        _write_manifest(_with_test_accuracy(trained, test))
+        _write_manifest(with_test_accuracy(trained, test))
         try:
             move_folder(part, folder)
         except OSError:
@@ -227,7 +228,7 @@ def _write_manifest(trained: TrainedClassifier) -> None:
     (trained.folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def _with_test_accuracy(
+def with_test_accuracy(
     trained: TrainedClassifier, test: LabelledImages | None
 ) -> TrainedClassifier:
     """Return the same with the accuracy on ``test``, measured unless it is the recorded one."""

@@ -57,9 +57,9 @@ class FileStream(ImageStream):
             self.shape = self._decode(0, fetch([0])(0)).shape
 
     @property
-    def lossy_count(self) -> int:
-        """Return how many lossy files were among the images that have been read."""
-        return len(self._lossy)
+    def lossy_indices(self) -> list[int]:
+        """Return which of the images that have been read came from lossy files, ascending."""
+        return sorted(self._lossy)
 
     def image_name(self, index: int) -> str:
         """Return what errors call an image."""

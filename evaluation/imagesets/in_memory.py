@@ -38,14 +38,19 @@ class Images:
     labels: (N,) int64, indices into `classes`; None = unlabelled.
     classes: names in label order; () = unlabelled.
     left_out: what the source holds beside the images, how much of it and why: "3 hidden files (…)".
-    lossy: how many of the images come from lossy files.
+    is_lossy: (N,) bool, which images come from lossy files; None = none that is known.
     """
 
     pixels: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64] | None
     classes: tuple[str, ...]
     left_out: tuple[str, ...] = ()
-    lossy: int = 0
+    is_lossy: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def lossy(self) -> int:
+        """Return how many of the images come from lossy files."""
+        return 0 if self.is_lossy is None else int(self.is_lossy.sum())
 
 
 def read_images(
@@ -79,7 +84,9 @@ def read_images(
     for chunk in stream.chunks():
         pixels[done : done + len(chunk)] = chunk
         done += len(chunk)
-    return Images(pixels, stream.labels, stream.classes, stream.left_out, lossy=stream.lossy_count)
+    is_lossy = np.zeros(stream.count, bool)
+    is_lossy[stream.lossy_indices] = True
+    return Images(pixels, stream.labels, stream.classes, stream.left_out, is_lossy)
 
 
 def convert_images(

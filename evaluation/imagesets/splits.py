@@ -83,4 +83,5 @@ def _shares(sizes: list[int], total: int) -> list[int]:
 
 def _take(images: Images, chosen: npt.NDArray[np.bool_]) -> Images:
     labels = None if images.labels is None else images.labels[chosen]
-    return Images(images.pixels[chosen], labels, images.classes)
+    is_lossy = None if images.is_lossy is None else images.is_lossy[chosen]
+    return Images(images.pixels[chosen], labels, images.classes, is_lossy=is_lossy)

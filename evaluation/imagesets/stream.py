@@ -78,9 +78,14 @@ class ImageStream(ABC):
         return f"image {index}"
 
     @property
+    def lossy_indices(self) -> list[int]:
+        """Return which of the images that have been read came from lossy files, ascending."""
+        return []
+
+    @property
     def lossy_count(self) -> int:
         """Return how many lossy files were among the images that have been read."""
-        return 0
+        return len(self.lossy_indices)
 
     @property
     def chunk_size(self) -> int:

@@ -38,6 +38,7 @@ class SplitFacts:
     count: int
     kind: str = "images"  # or "statistics": a published mean and covariance alone
     class_counts: tuple[int, ...] | None = None  # images of each class; None = unlabelled
+    lossy: int = 0  # images known to come from lossy files
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,11 @@ def build_protocol(
     return Protocol(
         dataset=dataset.slug,
         reference=Reference(
-            reference_split, reference.digest, reference.count, kind=reference.kind
+            split=reference_split,
+            digest=reference.digest,
+            count=reference.count,
+            lossy=reference.lossy,
+            kind=reference.kind,
         ),
         held_out=held_out,
         extractor=ExtractorIdentity(
@@ -108,7 +113,7 @@ def _held_out(dataset: DatasetFacts, reference_split: str) -> Split | None:
     test = dataset.splits.get("test")
     if test is None or reference_split == "test":
         return None
-    return Split("test", test.digest, test.count)
+    return Split("test", test.digest, test.count, test.lossy)
 
 
 def _default_num_images(held_out: Split | None, reference: SplitFacts) -> int:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 HEX_64 = re.compile(r"[0-9a-f]{64}")
-FOR_PEOPLE: Mapping[str, Any] = {"dataset": "", "recipe": {}}
+FOR_PEOPLE: Mapping[str, Any] = {"dataset": "", "recipe": {}, "lossy": 0}
 OPTIONAL: Mapping[str, Any] = {**FOR_PEOPLE, "labels": None}  # what a record may leave out
 
 

@@ -37,11 +37,15 @@ NUMERICS: Mapping[str, Any] = {"features": "float32, no TF32", "accumulation": "
 
 @dataclass(frozen=True)
 class Split:
-    """Real images by content; the split's name is for people and no part of the fingerprint."""
+    """Real images by content; ``split`` and ``lossy`` are for people and not in the fingerprint.
+
+    ``lossy``: how many of them are known to come from lossy files; a record leaves out 0.
+    """
 
     split: str
     digest: str
     count: int
+    lossy: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,9 @@ class Protocol:
         record: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
         if self.images.labels is None:  # as records of before have it
             del record["images"]["labels"]
+        for part in ("reference", "held_out"):
+            if record[part] is not None and not record[part]["lossy"]:
+                del record[part]["lossy"]
         return record
 
     @classmethod
@@ -219,6 +226,7 @@ def _identity(protocol: Protocol) -> dict[str, Any]:
     for part in ("reference", "held_out"):
         if record[part] is not None:
             del record[part]["split"]
+            record[part].pop("lossy", None)
     return record
 
 
@@ -289,6 +297,7 @@ def _check_split(name: str, split: Split) -> None:
     expect_digest(f"{name}.digest", split.digest)
     known = not (isinstance(split, Reference) and split.kind == "statistics")
     expect_count(f"{name}.count", split.count, minimum=1 if known else 0)
+    expect_count(f"{name}.lossy", split.lossy, minimum=0)
 
 
 def _check_metrics(protocol: Protocol) -> None:

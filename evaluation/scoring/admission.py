@@ -9,14 +9,16 @@ asked to go below. Then one half is corrupted step by step, and the distance mus
 - duplicates: the share of images that are copies of others.
 
 Which classes and which images go is drawn five times, and a rung is the mean. *Rising* is judged
-beyond the floor's spread, which is the range of the floor over five draws of the clean images: the last rung must lie above the clean one by more than that, and from the first rung
-that does, each must lie above the one before.
+beyond the floor's spread, which is the range of the floor over ten draws of the clean images (five
+for dropped classes): the last rung must lie above the clean one by more than that, and from the
+first rung that does, each must lie above the one before. All of it depends on how many images there
+are, so a protocol is tested on as many as it scores.
 
 Last, features must not depend on the batch size but by rounding.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,9 +32,11 @@ from evaluation.metrics.moments import Moments
 from evaluation.metrics.uncertainty import MetricResult, undefined
 from evaluation.scoring.controls import blurred, disjoint_halves
 
-VERSION = 1
+VERSION = 2
 COUNT = 1000  # images on each side
-DRAWS = 5  # of the floor, whose range is its spread, and of what a rung leaves out
+MIN_COUNT = 2  # images that have a covariance
+DRAWS = 5  # of what a rung leaves out
+FLOOR_DRAWS = 10  # of the floor: a range of 5 passes what is not seen in 6-13 %, of 10 in 1-7 %
 NOISE = (16.0, 32.0, 64.0, 128.0)  # standard deviations in grey values
 BLUR = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # standard deviations as shares of the shorter side
 DROPPED = (0.2, 0.4, 0.6, 0.8)  # shares of the classes
@@ -83,7 +87,9 @@ class Admission:
     """What the test found. ``count``: images on each side; ``reasons``: why it failed, if it did.
 
     ``batch_invariance`` is the largest difference of a feature between two batch sizes, relative to
-    the largest feature.
+    the largest feature. ``unranked`` are metrics that lack images, each with the reason: they have
+    no ranks though others may. ``classifier`` is what is known of its accuracy, as plain JSON
+    values. `evaluation.scoring.requirements` fills in both.
     """
 
     count: int
@@ -92,11 +98,18 @@ class Admission:
     ladders: Mapping[str, Ladder]
     batch_invariance: float
     reasons: tuple[str, ...]
+    unranked: Mapping[str, str] = field(default_factory=dict)
+    classifier: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        """Return whether the extractor may be used on this dataset."""
-        return not self.reasons
+        """Return whether the extractor may be used on this dataset, for every metric."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Return all reasons, of the extractor first, then of single metrics."""
+        return (*self.reasons, *self.unranked.values())
 
     def to_record(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -104,6 +117,8 @@ class Admission:
             "version": VERSION,
             "passed": self.passed,
             "reasons": list(self.reasons),
+            "unranked": dict(self.unranked),
+            "classifier": dict(self.classifier),
             "count": self.count,
             "seed": self.seed,
             "floor": self.floor.to_record(),
@@ -222,7 +237,7 @@ class _Test:
             floor=floor,
             ladders=ladders,
             batch_invariance=batches,
-            reasons=(*reasons, *_batch_failure(batches)),
+            reasons=(*reasons, *self._class_failure(), *_batch_failure(batches)),
         )
 
     @property
@@ -256,7 +271,7 @@ class _Test:
                 lambda sigma: self._corrupted(real, lambda chunk, _: blurred(chunk, sigma=sigma)),
             ),
         }
-        if self.labels is not None and len(np.unique(self.labels)) > 1:
+        if self.labels is not None and self._fewest_left(self.labels) >= MIN_COUNT:
             ladders["dropped_classes"] = self._dropped_classes(real, held_out, self.labels)
         ladders["duplicates"] = climb(COPIES, lambda share: self._copies(real, held_out, share))
         return ladders
@@ -266,7 +281,7 @@ class _Test:
 
     def _spread_of_halves(self) -> float:
         values = []
-        for draw in range(DRAWS):
+        for draw in range(FLOOR_DRAWS):
             self.work.keep_going()
             first, second = disjoint_halves(len(self.clean), seed=self.seed + draw)
             real = Moments.from_features(self.clean[torch.from_numpy(first)])
@@ -287,8 +302,7 @@ class _Test:
     def _dropped_classes(self, real: Moments, held_out: Tensor, labels: np.ndarray) -> Ladder:
         """Return the ladder of missing classes, each rung with as many images as the last has."""
         classes = np.unique(labels)
-        dropped = sorted({round(share * len(classes)) for share in DROPPED} - {0, len(classes)})
-        numbers = [0, *dropped]
+        numbers = _numbers_dropped(len(classes))
         values = np.array(
             [self._without_classes(real, held_out, labels, numbers, draw) for draw in range(DRAWS)]
         )  # (draws, rungs)
@@ -297,6 +311,19 @@ class _Test:
             rungs=tuple(Rung(*rung) for rung in zip(shares, values.mean(0).tolist(), strict=True)),
             spread=float(np.ptp(values[:, 0])),
         )
+
+    def _fewest_left(self, labels: np.ndarray) -> int:
+        """Return how many images the last rung of dropped classes has at least; 0 = no rung."""
+        sizes = np.unique(labels, return_counts=True)[1]
+        dropped = _numbers_dropped(len(sizes))[-1]
+        return int(np.sort(sizes)[: len(sizes) - dropped].sum()) if dropped else 0
+
+    def _class_failure(self) -> list[str]:
+        if self.labels is None or len(np.unique(self.labels)) < 2:
+            return []
+        if self._fewest_left(self.labels) >= MIN_COUNT:
+            return []
+        return [f"dropped_classes: {self._count} images on each side are too few of each class"]
 
     def _without_classes(
         self, real: Moments, held_out: Tensor, labels: np.ndarray, numbers: list[int], draw: int
@@ -310,6 +337,11 @@ class _Test:
             self.work.keep_going()
             values.append(_distance(real, held_out[torch.from_numpy(indices[:size])]))
         return values
+
+
+def _numbers_dropped(classes: int) -> list[int]:
+    """Return how many of the classes each rung goes without, from the clean one up."""
+    return [0, *sorted({round(share * classes) for share in DROPPED} - {0, classes})]
 
 
 def _distance(real: Moments, features: Tensor) -> float:

@@ -55,6 +55,7 @@ class ReferenceFacts:
     shape: (C, H, W) of the images as they were extracted; None for statistics.
     rule: how they became so, in words.
     package: name and version of the package that brings the extractor; "" = built in.
+    lossy: images known to come from lossy files.
     """
 
     name: str
@@ -68,11 +69,13 @@ class ReferenceFacts:
     shape: tuple[int, int, int] | None
     rule: str
     package: str = ""
+    lossy: int = 0
 
     def to_record(self) -> dict[str, Any]:
         """Return plain JSON values."""
         record = asdict(self) | {"shape": None if self.shape is None else list(self.shape)}
-        return record if self.package else {k: v for k, v in record.items() if k != "package"}
+        unsaid = {name for name in ("package", "lossy") if not record[name]}
+        return {name: value for name, value in record.items() if name not in unsaid}
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +138,7 @@ def build_reference(
         shape=images.shape,
         rule=rule,
         package=extractor.package,
+        lossy=images.lossy_count,
     )
     tensors = {"features": found.features, **gaussian_tensors(reference_gaussian(found.features))}
     tensors["digests"] = torch.tensor(bytearray(b"".join(images.digests())), dtype=torch.uint8)

@@ -5,6 +5,7 @@ from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
 from accounts.admin import AuditedAdmin, FrozenAdmin
+from catalog.admission import verdict_of
 from catalog.models import Dataset, Protocol, StoredFile
 
 
@@ -15,7 +16,7 @@ class DatasetAdmin(AuditedAdmin):
     list_display: ClassVar = ["slug", "name", "size", "kind", "images", "digest_short", "licence"]
     list_filter: ClassVar = ["resolution", "channels"]
     search_fields: ClassVar = ["slug", "name", "digest"]
-    readonly_fields: ClassVar = [*Dataset.FROZEN]
+    readonly_fields: ClassVar = [*Dataset.FROZEN, "train_lossy", "test_lossy"]
 
     @admin.display(description="size", ordering="resolution")
     def size(self, dataset: Dataset) -> str:
@@ -53,6 +54,7 @@ class ProtocolAdmin(AuditedAdmin):
         "extractor",
         "num_images",
         "metric_names",
+        "verdict",
         "short",
         "created_at",
     ]
@@ -68,6 +70,10 @@ class ProtocolAdmin(AuditedAdmin):
     def metric_names(self, protocol: Protocol) -> str:
         return ", ".join(protocol.metric_label(metric) for metric in protocol.metrics)
 
+    @admin.display(description="fit to rank")
+    def verdict(self, protocol: Protocol) -> str:
+        return verdict_of(protocol).words
+
     @admin.display(description="fingerprint", ordering="fingerprint")
     def short(self, protocol: Protocol) -> str:
         return protocol.short
@@ -78,7 +84,10 @@ class ProtocolAdmin(AuditedAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        how = "New protocols: manage.py register_protocol DATASET (see --help)"
+        how = (
+            "New protocols: manage.py register_protocol DATASET (see --help); admit_protocol tests "
+            "a registered one again"
+        )
         return super().changelist_view(request, {"subtitle": how, **(extra_context or {})})
 
 

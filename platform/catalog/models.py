@@ -14,9 +14,11 @@ from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.labels import Rule, in_words
 from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import metric_label, recorded_metric
+from evaluation.protocols.notes import image_notes, lossy_note, resize_notes
 
 __all__ = ["Dataset", "Protocol", "StoredFile"]
 
+LOSSY = "images known to come from lossy files; empty = registered before they were counted"
 EXTRACTORS = "extractors"  # the folder of their weights in the data folder
 is_sha256 = RegexValidator(r"\A[0-9a-f]{64}\Z", "expected 64 lower-case hexadecimal digits")
 
@@ -80,6 +82,8 @@ class Dataset(FrozenModel):
     )
     train_size = models.PositiveIntegerField(help_text="images")
     test_size = models.PositiveIntegerField(help_text="images")
+    train_lossy = models.PositiveIntegerField(null=True, editable=False, help_text=LOSSY)
+    test_lossy = models.PositiveIntegerField(null=True, editable=False, help_text=LOSSY)
     digest = models.CharField(max_length=64, validators=[is_sha256])
     train_digest = models.CharField(max_length=64, validators=[is_sha256])
     test_digest = models.CharField(max_length=64, validators=[is_sha256])
@@ -122,6 +126,22 @@ class Dataset(FrozenModel):
     @property
     def test_path(self) -> Path:
         return self.folder / "test.npz"
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what happened to the images before they came here, and what it means."""
+        parts = (
+            (self.train_lossy, self.train_size, "train images"),
+            (self.test_lossy, self.test_size, "test images"),
+        )
+        found = [lossy_note(lossy, size, what) for lossy, size, what in parts if lossy]
+        return found + resize_notes(self.preparation, self.resolution)
+
+    def count_lossy(self, train: int, test: int) -> None:
+        """Note how many images come from lossy files, unless that is known."""
+        if self.train_lossy is None:
+            self.train_lossy, self.test_lossy = train, test
+            self.save(update_fields=["train_lossy", "test_lossy"])
 
     def verify(self) -> None:
         """Read both files whole and compare their sha256 with the registered ones.
@@ -201,6 +221,11 @@ class Protocol(FrozenModel):
     @property
     def label(self) -> str:
         return f"{self.name} ({self.short})"
+
+    @property
+    def image_notes(self) -> list[str]:
+        """Return what pages say of the real images: lossy files among them, resizing."""
+        return self.dataset.notes or image_notes(self.record)
 
     @property
     def metrics(self) -> list[str]:

@@ -192,6 +192,8 @@ def _write(
             classes=list(train.classes),
             train_size=len(train.pixels),
             test_size=len(test.pixels),
+            train_lossy=train.lossy,
+            test_lossy=test.lossy,
             digest=content_digest(splits),
             train_digest=write_npz(folder / "train.npz", train.pixels, train.labels),
             test_digest=write_npz(folder / "test.npz", test.pixels, test.labels),
@@ -267,7 +269,8 @@ def _read_celeba(folder: Path, names: list[str], resolution: int | None) -> Imag
         raise PreparationError("CelebA's images are 178x218 pixels; expected a resolution")
     images = read_images(folder, resolution=resolution, channels=3)
     position = {path.name: index for index, path in enumerate(sorted(folder.glob("*.jpg")))}
-    return Images(images.pixels[[position[name] for name in names]], None, ())
+    chosen = [position[name] for name in names]
+    return Images(images.pixels[chosen], None, (), is_lossy=np.ones(len(chosen), bool))  # JPEG
 
 
 def _torchvision_files(name: str, kind: Any, root: Path) -> tuple[Path, list[str]]:

@@ -1,9 +1,10 @@
 """Whether a protocol's extractor was tested on its dataset before use, and what was found."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from catalog.admission import verdict_of
 from catalog.models import Protocol
 from leaderboards import rounding
 
@@ -21,28 +22,50 @@ class LadderRow:
 
 @dataclass(frozen=True)
 class AdmissionBox:
-    """The test of an extractor in words; `verdict` is "passed", "failed" or "not tested"."""
+    """The test of a protocol in words; `verdict` is "passed", "failed" or "not tested".
+
+    `unranked` are metrics whose values have no ranks, each with the reason: all of a protocol
+    whose extractor failed, those that lack images otherwise. A protocol that nobody tested, or
+    that passed by the rules of before (`is_of_before`), is ranked and says so: see `words`.
+    """
 
     verdict: str
+    words: str = "not tested"
     reasons: tuple[str, ...] = ()
+    unranked: Mapping[str, str] = field(default_factory=dict)
+    is_of_before: bool = False
     count: int | None = None  # images on each side
+    accuracy: str = ""  # of a classifier, with the least it must be
     floor: str = ""
     batches: str = ""
     ladders: tuple[LadderRow, ...] = ()
 
 
 def admission_of(protocol: Protocol) -> AdmissionBox:
-    """Return what registering the protocol found out about its extractor."""
-    record = protocol.facts.get("admission")
+    """Return what registering the protocol, or testing it again, found out about it."""
+    record, found = protocol.facts.get("admission"), verdict_of(protocol)
     if not record:
-        return AdmissionBox("not tested")
+        return AdmissionBox(found.word)
     return AdmissionBox(
-        verdict="passed" if record["passed"] else "failed",
-        reasons=tuple(record["reasons"]),
+        verdict=found.word,
+        words=found.words,
+        reasons=found.reasons,
+        unranked=found.unranked,
+        is_of_before=found.is_of_before,
         count=record["count"],
+        accuracy=_accuracy(record.get("classifier")),
         floor=_floor(record["floor"]),
         batches=f"{record['batch_invariance']:.2g}",
         ladders=tuple(_ladder(name, rungs) for name, rungs in record["ladders"].items()),
+    )
+
+
+def _accuracy(classifier: Mapping[str, Any] | None) -> str:
+    if not classifier:
+        return ""
+    return (
+        f"{classifier['accuracy']:.1%} of {classifier['images']:,} held-out images, at least "
+        f"{classifier['low']:.1%} with 95% confidence; expected {classifier['floor']:.1%}"
     )
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
 from pyarrow import parquet
 
-from catalog.management.commands import register_protocol
+from catalog.admission import told
 from catalog.models import Dataset, Protocol
 from evaluation.imagesets.in_memory import read_images
 from evaluation.protocols.presets import PRESETS
-from tests.evaluation.pictures import PNG, make_folder, make_zip
+from tests.evaluation.pictures import PNG, encode, make_folder, make_zip
 
 pytestmark = pytest.mark.django_db
 DIGITS = "128 : 131 : 128 : 132 : 131 : 131 : 131 : 129 : 126 : 130"  # in the train split
@@ -198,17 +199,29 @@ def test_the_rule_of_labels_is_chosen_and_part_of_the_name_and_the_fingerprint()
     [
         ({"test_accuracy": 0.5}, ["extractor: not tested"]),
         (
-            {"admission": {"passed": True, "count": 500, "reasons": []}},
-            ["extractor: passed its test on 500 images"],
+            {"admission": {"version": 2, "passed": True, "count": 500, "reasons": []}},
+            ["extractor: passed, its test on 500 images"],
         ),
         (
-            {"admission": {"passed": False, "count": 500, "reasons": ["blur: no", "noise: no"]}},
-            ["extractor: failed its test: blur: no", "extractor: failed its test: noise: no"],
+            {"admission": {"passed": True, "count": 500, "reasons": []}},
+            ["extractor: passed by the rules of before, its test on 500 images"],
+        ),
+        (
+            {
+                "admission": {
+                    "version": 2,
+                    "passed": False,
+                    "count": 500,
+                    "reasons": ["blur: no"],
+                    "unranked": {"fd": "FD: too few"},
+                }
+            },
+            ["extractor: failed: blur: no", "no ranks: FD: too few"],
         ),
     ],
 )
 def test_what_the_extractors_test_found_is_printed(facts: dict[str, Any], lines: list[str]) -> None:
-    assert register_protocol.admission(Protocol(facts=facts)) == lines
+    assert told(Protocol(facts=facts, record={"metrics": {"fd": {}}})) == lines
 
 
 def test_the_presets_are_those_of_the_engine() -> None:
@@ -250,3 +263,47 @@ def test_cifar_is_read_from_jpeg() -> None:
     assert images.pixels.shape == (10_000, 3, 32, 32)
     assert images.classes[:3] == ("airplane", "automobile", "bird")
     assert images.labels is not None and set(np.bincount(images.labels)) == {1000}
+
+
+def test_lossy_and_resized_images_are_noted_wherever_they_are_scored_against(
+    tmp_path: Path, client: Client
+) -> None:
+    images = tmp_path / "jpeg.zip"
+    pictures = [encode(size=(8, 8), kind="JPEG", quality=10 + i) for i in range(20)]
+    make_zip(images, [(f"{i % 2}/{i}.jpg", data) for i, data in enumerate(pictures)])
+    words = "16 of 16 train images are from lossy files (JPEG, lossy WebP); features see the"
+    resized = "brought to 4x4 pixels by centre crop to a square"
+
+    printed, _ = run("register_dataset", "Photos", f"--archive={images}", "--resolution=4")
+    run("register_protocol", "photos", "--extractor=pixels-pca64", "--metrics=kd")
+    # 4 images scored, 2 of each class: no test can tell anything
+
+    assert f"note: {words}" in printed and f"note: {resized}" in printed
+    dataset, protocol = Dataset.objects.get(), Protocol.objects.get()
+    assert (dataset.train_lossy, dataset.test_lossy) == (16, 4)
+    assert protocol.record["reference"]["lossy"] == 16
+    assert protocol.record["held_out"]["lossy"] == 4
+    assert protocol.parsed().fingerprint() == protocol.fingerprint
+    assert protocol.image_notes == dataset.notes and len(dataset.notes) == 3
+    for address in (
+        "/datasets/photos/",
+        f"/protocols/{protocol.fingerprint}/",
+        f"/leaderboards/{protocol.fingerprint}/",
+    ):
+        page = client.get(address).content.decode()
+        assert words in page and resized in page, address
+
+
+def test_a_dataset_of_before_learns_of_its_lossy_files_when_it_is_registered_again(
+    tmp_path: Path,
+) -> None:
+    pictures = [(f"{i}.jpg", encode(kind="JPEG", quality=10 + i)) for i in range(10)]
+    command = ("register_dataset", "Photos", f"--archive={make_zip(tmp_path / 'x.zip', pictures)}")
+    run(*command)
+    Dataset.objects.update(train_lossy=None, test_lossy=None)
+    assert Dataset.objects.get().notes == []
+
+    printed, _ = run(*command)
+
+    assert printed.startswith("registered already: photos")
+    assert "note: 8 of 8 train images are from lossy files" in printed

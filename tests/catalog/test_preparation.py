@@ -344,3 +344,17 @@ def test_every_torchvision_dataset_names_its_files(tmp_path: Path, name: str) ->
 
     assert where.is_relative_to(tmp_path)
     assert files and all(files)
+
+
+def test_images_from_lossy_files_are_counted_in_both_splits(tmp_path: Path) -> None:
+    jpeg = encode(kind="JPEG")
+    files = {f"{c}/{i}.jpg": jpeg for c in "ab" for i in range(10)}
+    files |= {f"c/{i}.png": PNG for i in range(10)}
+    parted = {"train/a/1.jpg": jpeg, "train/a/2.png": PNG, "test/a/3.jpg": jpeg}
+
+    with prepare_path(make_folder(tmp_path / "whole", files), test_fraction=0.5) as whole:
+        assert (whole.train_lossy, whole.test_lossy) == (10, 10)
+    with prepare_path(make_folder(tmp_path / "parted", parted)) as parts:
+        assert (parts.train_lossy, parts.test_lossy) == (1, 1)
+    with prepare_digits() as digits:
+        assert (digits.train_lossy, digits.test_lossy) == (0, 0)

@@ -1,19 +1,23 @@
 """Protocols as rows: made by presets, addressed by fingerprint, immutable."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db.models import ProtectedError
 from pytest_django.fixtures import Settings
 
 from catalog import services
+from catalog.admission import RULES, verdict_of
 from catalog.models import Dataset, FrozenError, Protocol
 from catalog.preparation import prepare_digits, prepare_path
 from catalog.services import RegistrationError, Scoring, register_dataset, register_protocol
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.extractor_specs import INCEPTION_2015_SHA256, PIXELS
 from evaluation.protocols.metrics import default_metrics
+from evaluation.scoring.admission import VERSION
 from tests import factories
 from tests.evaluation.pictures import PNG, make_zip
 
@@ -227,3 +231,80 @@ def test_a_fingerprint_must_be_that_of_the_record(protocol: Protocol) -> None:
 def test_a_dataset_with_protocols_stays(protocol: Protocol) -> None:
     with pytest.raises(ProtectedError):
         protocol.dataset.delete()
+
+
+def admission(*, version: int, count: int, passed: bool) -> dict[str, Any]:
+    reasons = [] if passed else ["noise: not seen"]
+    return {"version": version, "count": count, "passed": passed, "reasons": reasons}
+
+
+def test_a_test_by_the_rules_of_today_or_on_more_images_replaces_the_one_before(
+    protocol: Protocol,
+) -> None:
+    answer = {"fingerprint": protocol.fingerprint, "protocol": protocol.record, "weights": None}
+    kept = []
+    for found in (
+        {"count": 500, "passed": True, "reasons": []},  # of before: it has no version
+        admission(version=2, count=100, passed=False),
+        admission(version=2, count=100, passed=True),  # not to try until one passes
+        admission(version=2, count=500, passed=True),
+    ):
+        facts = {"facts": {"admission": found}}
+        row, _ = services._keep_protocol(protocol.dataset, Scoring("pixels-test"), answer | facts)
+        kept.append((verdict_of(row).words, row.facts["admission"]["count"]))
+
+    assert kept == [
+        ("passed by the rules of before", 500),
+        ("failed", 100),
+        ("failed", 100),
+        ("passed", 500),
+    ]
+
+
+def test_a_protocol_that_failed_has_no_ranks_and_one_that_lacks_images_none_of_some_metrics(
+    protocol: Protocol,
+) -> None:
+    failed = admission(version=2, count=40, passed=False)
+    lacking = {**failed, "reasons": [], "unranked": {"fd": "FD: 40 are too few"}}
+
+    assert verdict_of(protocol).unranked == {}
+    protocol.facts = {"admission": failed}
+    assert set(verdict_of(protocol).unranked) == set(protocol.metrics)
+    assert set(verdict_of(protocol).unranked.values()) == {"noise: not seen"}
+    protocol.facts = {"admission": lacking}
+    assert verdict_of(protocol).word == "failed"
+    assert verdict_of(protocol).unranked == {"fd": "FD: 40 are too few"}
+    assert verdict_of(protocol).reasons == ("FD: 40 are too few",)
+    protocol.facts = {"admission": {"count": 9, "passed": False, "reasons": ["blur"]}}
+    assert verdict_of(protocol).words == "failed by the rules of before"
+
+
+def test_a_registered_protocol_is_tested_again_by_the_rules_of_today(digits: Dataset) -> None:
+    scoring = Scoring(extractor="random-convolution", metrics=("fd", "kd"), num_images=100)
+    protocol, _ = register_protocol(digits, scoring, admission_images=0)
+    protocol.facts = {"admission": {"count": 100, "passed": True, "reasons": []}, "kept": "yes"}
+    protocol.save()
+    out = io.StringIO()
+
+    call_command("admit_protocol", protocol.short, stdout=out, stderr=io.StringIO())
+
+    protocol.refresh_from_db()
+    found = verdict_of(protocol)
+    assert (found.word, found.is_of_before, list(found.unranked)) == ("failed", False, ["fd"])
+    assert protocol.facts["admission"]["count"] == 100 and protocol.facts["kept"] == "yes"
+    assert out.getvalue().startswith("no ranks: FD[random-convolution]: 100 scored images")
+
+
+def test_a_test_again_needs_one_protocol_and_whole_files(digits: Dataset) -> None:
+    protocol = factories.make_protocol(dataset=digits, extractor="stacked-classifier")
+    with pytest.raises(RegistrationError, match="expected the classifier data that it was"):
+        services.admit_protocol(protocol)
+    with pytest.raises(CommandError, match="got that of none"):
+        call_command("admit_protocol", "f" * 64)
+    digits.test_path.unlink()
+    with pytest.raises(RegistrationError, match="No such file or directory"):
+        services.admit_protocol(factories.make_protocol(dataset=digits))
+
+
+def test_the_rules_of_today_are_the_engines() -> None:
+    assert RULES == VERSION

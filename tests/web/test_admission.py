@@ -6,12 +6,14 @@ import pytest
 from django.test import Client
 
 from catalog.models import Protocol
+from leaderboards.admission_box import admission_of
 from tests import factories
 from tests.web import html
 
 pytestmark = pytest.mark.django_db
 
 RECORD: dict[str, Any] = {
+    "version": 2,
     "count": 648,
     "passed": True,
     "reasons": [],
@@ -86,3 +88,40 @@ def test_a_boards_page_names_the_verdict_and_leads_to_the_test(client: Client) -
     (link,) = [a for a in page.all("a") if a.text == "passed"]
     assert link.attributes["href"] == f"/protocols/{protocol.fingerprint}/#admission-heading"
     assert "batch_invariance" not in page.text and "batch invariance" not in page.text
+
+
+def test_a_classifiers_accuracy_is_shown_with_the_least_it_must_be(client: Client) -> None:
+    classifier = {"accuracy": 0.625, "images": 40, "chance": 0.1, "low": 0.483, "floor": 0.55}
+
+    part = admission(client, {**RECORD, "classifier": classifier})
+
+    facts = {d.one("dt").text: d.one("dd").text for d in part.one("dl").all("div")}
+    assert facts["Classifier"] == (
+        "right on 62.5% of 40 held-out images, at least 48.3% with 95% confidence; expected 55.0%"
+    )
+
+
+def test_a_test_by_the_rules_of_before_says_so(client: Client) -> None:
+    before = {name: value for name, value in RECORD.items() if name != "version"}
+
+    part = admission(client, before)
+
+    assert part.one("span", class_name="status").text == "passed"
+    assert (
+        "By the rules of before, which asked neither how often a classifier is right" in part.text
+    )
+    protocol = Protocol.objects.get()
+    page = html.get(client, f"/leaderboards/{protocol.fingerprint}/")
+    assert [a for a in page.all("a") if a.text == "passed by the rules of before"]
+
+
+def test_too_few_images_for_a_metric_leave_that_metric_without_ranks(client: Client) -> None:
+    reason = "FD[classifier]: 40 scored images are fewer than 5 for each of 64 features"
+
+    part = admission(client, {**RECORD, "passed": False, "unranked": {"fd": reason}})
+
+    assert part.one("span", class_name="status").text == "failed"
+    assert [item.text for item in part.all("li")] == [reason]
+    assert "have no ranks in the metrics named" in part.text
+    found = admission_of(Protocol.objects.get())
+    assert (found.verdict, dict(found.unranked)) == ("failed", {"fd": reason})

@@ -208,3 +208,12 @@ def test_the_work_can_be_ended() -> None:
 
     with pytest.raises(Enough):
         admit(RandomProjection(), make_images(400), count=200, keep_going=keep_going)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_very_few_images_are_a_failure_in_words_and_no_error(count: int) -> None:
+    found = admit(RandomProjection(), make_images(16), labels=np.arange(16), count=count)
+
+    assert found.count == count
+    assert f"dropped_classes: {count} images on each side are too few of each" in found.reasons[-1]
+    json.dumps(found.to_record(), allow_nan=False)

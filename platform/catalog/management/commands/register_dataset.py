@@ -81,6 +81,8 @@ class Command(BaseCommand):
             self.stdout.write(f"left out {line}")
         verb = "registered" if is_new else "registered already:"
         self.stdout.write(f"{verb} {self._describe(dataset)}")
+        for note in dataset.notes:
+            self.stdout.write(f"note: {note}")
 
     def _prepare(self, options: dict[str, Any]) -> AbstractContextManager[PreparedDataset]:
         shape = {"resolution": options["resolution"], "channels": options["channels"]}

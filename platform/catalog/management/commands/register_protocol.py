@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from catalog.admission import told
 from catalog.models import Dataset, Protocol
 from catalog.services import (
     ADMISSION_IMAGES,
@@ -22,7 +23,7 @@ class Command(BaseCommand):
         "Register how generated images of a dataset are scored against its train split; the test "
         "split is held out. A dataset classifier is trained if there is none yet, and the extractor "
         "is tested on real and corrupted images. The same protocol twice is one protocol: its "
-        "fingerprint is printed."
+        "fingerprint is printed. `manage.py admit_protocol` tests a registered one again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -67,7 +68,8 @@ class Command(BaseCommand):
             type=int,
             default=ADMISSION_IMAGES,
             metavar="N",
-            help="real images the extractor is tested on; 0 = it is not (default: %(default)s)",
+            help="real images the extractor is tested on, but no more than are scored; 0 = it is not "
+            "(default: %(default)s)",
         )
 
     def handle(self, *args: Any, dataset: str, **options: Any) -> None:
@@ -103,7 +105,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{fact.replace('_', ' ')}: {value}")
         if protocol.labels_in_words:
             self.stdout.write(f"labels of conditional samples: {protocol.labels_in_words}")
-        for line in admission(protocol):
+        for line in told(protocol):
             self.stdout.write(line)
         self.stdout.write(protocol.fingerprint)
 
@@ -119,13 +121,3 @@ def scoring(options: dict[str, Any]) -> Scoring:
         weights=options["weights"],
         classifier_data=options["classifier_data"],
     )
-
-
-def admission(protocol: Protocol) -> list[str]:
-    """Return what the extractor's test found, in lines."""
-    record = protocol.facts.get("admission")
-    if record is None:
-        return ["extractor: not tested"]
-    if record["passed"]:
-        return [f"extractor: passed its test on {record['count']} images"]
-    return [f"extractor: failed its test: {reason}" for reason in record["reasons"]]
