@@ -127,7 +127,7 @@ class BoardSerializer(serializers.Serializer[Any]):
     metric, rows with lost seeds rank behind all rows without. Controls have no rank; `control_kind`
     says which one a row is (test, copy, noise, blur). By column, `details` holds what else is known
     of a value for each scored seed, and `judgements` its rank, range and what is marked. `unranked`
-    says why nothing has a rank, if nothing has.
+    has the columns without ranks, each with the reason.
     """
 
     protocol = serializers.CharField()
@@ -137,5 +137,5 @@ class BoardSerializer(serializers.Serializer[Any]):
     experiment = serializers.IntegerField(allow_null=True)
     sort = serializers.CharField()
     columns = ColumnSerializer(many=True)
-    unranked = serializers.CharField()
+    unranked = serializers.DictField(child=serializers.CharField())
     rows = serializers.ListField(child=serializers.DictField())

@@ -1,5 +1,6 @@
 """What a board is made of: columns, rows, and cells, one number each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -126,7 +127,12 @@ class Board:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     sort: str  # key of a column, with a leading "-" for worst first
-    unranked: str = ""  # why nothing has a rank, if nothing has
+    unranked: Mapping[str, str] = field(default_factory=dict)  # columns without ranks: why
+
+    @property
+    def why_unranked(self) -> list[str]:
+        """Return the reasons for which columns have no ranks, each once."""
+        return list(dict.fromkeys(self.unranked.values()))
 
     @property
     def sort_key(self) -> str:

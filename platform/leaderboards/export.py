@@ -42,7 +42,7 @@ def to_dict(board: Board) -> dict[str, Any]:
         "experiment": board.experiment.pk if board.experiment else None,
         "sort": board.sort,
         "columns": [_column(column) for column in board.columns],
-        "unranked": board.unranked,
+        "unranked": dict(board.unranked),
         "rows": [
             {**_row(board, row), "details": _details(row), "judgements": _judgements(row)}
             for row in board.rows

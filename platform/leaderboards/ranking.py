@@ -18,7 +18,8 @@ Better than real is not better: a value beyond the interval of the real control 
 sharpness without coverage. Such rows lead nobody and are in nobody's way. Nobody leads a metric of
 memorisation: noise is furthest from copies.
 
-A protocol whose extractor failed its admission test ranks nothing.
+A protocol that failed its admission test ranks nothing; one that has too few images for some of
+its metrics ranks by the others.
 """
 
 import math
@@ -45,63 +46,75 @@ BEYOND = "no merit: beyond what unseen real images reach"
 def rank(protocol: Protocol, *, sort: str = "", experiment: Experiment | None = None) -> Board:
     """Return the board of a protocol, of one experiment or of all.
 
-    `sort` is a column's key, "-key" for worst first; by default the first metric.
+    `sort` is a column's key, "-key" for worst first; by default the first metric with ranks.
 
     Raises:
         ValueError: if there is no such column.
     """
     columns = columns_of(protocol)
     keys = [column.key for column in columns]
-    sort = sort or keys[0]
+    unranked = _unranked(protocol, columns)
+    sort = sort or next((key for key in keys if key not in unranked), keys[0])
     if sort.removeprefix("-") not in keys:
         raise ValueError(f"expected a column to sort by ({', '.join(keys)}), got {sort!r}")
-    admission = admission_of(protocol)
-    unranked = "; ".join(admission.reasons) if admission.verdict == "failed" else ""
-    rows = judged(rows_of(protocol, columns, experiment), columns, ranks=not unranked)
+    ranked = [column for column in columns if column.key not in unranked]
+    rows = judged(rows_of(protocol, columns, experiment), columns, ranked)
     return Board(protocol, experiment, columns, _sorted(rows, columns, sort), sort, unranked)
 
 
-def judged(rows: list[Row], columns: tuple[Column, ...], *, ranks: bool = True) -> list[Row]:
-    """Return the rows with marks, and with ranks and leads in every column."""
+def _unranked(protocol: Protocol, columns: tuple[Column, ...]) -> dict[str, str]:
+    """Return the keys of the columns without ranks, with the reason.
+
+    Where no metric has ranks, costs have none: nothing is compared.
+    """
+    reasons = dict(admission_of(protocol).unranked)
+    metrics = [column.key for column in columns if column.corner != "cost"]
+    if set(metrics) <= reasons.keys():
+        reasons |= {c.key: reasons[metrics[0]] for c in columns if c.corner == "cost"}
+    return reasons
+
+
+def judged(
+    rows: list[Row], columns: tuple[Column, ...], ranked: Iterable[Column] | None = None
+) -> list[Row]:
+    """Return the rows with marks, and with ranks and leads in every column, or those to rank."""
     rows = _without_merit(marked(rows, columns), columns)
-    for column in columns if ranks else ():
-        rows = _ranked(rows, column)
-    return rows
+    found: list[dict[str, Cell]] = [dict(row.cells) for row in rows]
+    for column in columns if ranked is None else ranked:
+        for at, cell in _ranked(rows, column).items():
+            found[at][column.key] = cell
+    return [replace(row, cells=cells) for row, cells in zip(rows, found, strict=True)]
 
 
-def _ranked(rows: list[Row], column: Column) -> list[Row]:
-    """Return the rows with rank and lead filled in for one column."""
-    key = column.key
+def _ranked(rows: list[Row], column: Column) -> dict[int, Cell]:
+    """Return the contenders' cells of one column with rank and lead, by the places of the rows."""
     cells = {
-        at: row.cells[key]
+        at: row.cells[column.key]
         for at, row in enumerate(rows)
-        if not row.is_control and row.cells[key].value is not None
+        if not row.is_control and row.cells[column.key].value is not None
     }
-    lost = [at for at in cells if of_survivors(rows[at], column)]
-    complete = [at for at in cells if not cells[at].provisional and at not in set(lost)]
-    able = {at: cells[at] for at in complete if not cells[at].no_merit}
+    lost = {at: cell for at, cell in cells.items() if of_survivors(rows[at], column)}
+    complete = {at: c for at, c in cells.items() if not c.provisional and at not in lost}
+    able = {at: cell for at, cell in complete.items() if not cell.no_merit}
     order = sorted(_badness(cell, column) for cell in able.values())
-    survivors = sorted(_badness(cells[at], column) for at in lost)
+    survivors = sorted(_badness(cell, column) for cell in lost.values())
     ranges = _ranges(able, column)
-    first = len(complete) + 1  # of those with lost seeds
-    for at in lost:
-        ahead = bisect_left(survivors, _badness(cells[at], column))
-        last = len(complete) + len(lost)
-        cells[at] = replace(cells[at], rank=first + ahead, rank_low=first, rank_high=last)
-    for at in cells.keys() - set(lost):
-        ahead = bisect_left(order, _badness(cells[at], column))
-        cells[at] = _with_range(replace(cells[at], rank=ahead + 1), ranges.get(at), column)
-    return [
-        replace(row, cells={**row.cells, key: cells[at]}) if at in cells else row
-        for at, row in enumerate(rows)
-    ]
+    behind = Ranks(len(complete) + 1, len(complete) + len(lost))
+    for at, cell in cells.items():
+        badness = _badness(cell, column)
+        if at in lost:
+            cells[at] = _placed(cell, bisect_left(survivors, badness) + behind.low, behind)
+            continue
+        ranks = ranges.get(at)
+        leads = ranks is not None and ranks.low == 1 and has_leader(column)
+        cells[at] = _placed(cell, bisect_left(order, badness) + 1, ranks, leads=leads)
+    return cells
 
 
-def _with_range(cell: Cell, ranks: Ranks | None, column: Column) -> Cell:
+def _placed(cell: Cell, rank: int, ranks: Ranks | None, *, leads: bool = False) -> Cell:
     if ranks is None:
-        return cell
-    leads = ranks.low == 1 and has_leader(column)
-    return replace(cell, rank_low=ranks.low, rank_high=ranks.high, leads=leads)
+        return replace(cell, rank=rank)
+    return replace(cell, rank=rank, rank_low=ranks.low, rank_high=ranks.high, leads=leads)
 
 
 def _ranges(cells: dict[int, Cell], column: Column) -> dict[int, Ranks]:

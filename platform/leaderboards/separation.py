@@ -25,7 +25,7 @@ from leaderboards.spread import Estimate
 OUTSIDE = 0.04
 FEW = 100  # rows up to which Tukey's range is used and every bound is taken as it is
 LEAST_DEGREES = 4  # of freedom, for the range
-STEP = 1.2  # factor between the bounds of many rows: each is taken for the next larger one
+STEP = 1.5  # factor between the bounds of many rows: each is taken for the next larger one
 ROUNDS = 4  # of Holm's steps, which change little among many rows: there it is one
 
 
@@ -70,22 +70,18 @@ def _apart(rows: Sequence[Estimate], bounds: Sequence[float]) -> list[tuple[int,
     groups: dict[float, list[int]] = defaultdict(list)
     for place, bound in enumerate(bounds):
         groups[bound if len(rows) <= FEW else _rounded_up(bound)].append(place)
-    sorted_groups = {
-        bound: sorted(places, key=lambda place: rows[place].mean)
-        for bound, places in groups.items()
-    }
-    means = {
-        bound: [rows[place].mean for place in places] for bound, places in sorted_groups.items()
-    }
+    means = {bound: sorted(rows[place].mean for place in at) for bound, at in groups.items()}
     better, worse = [0] * len(rows), [0] * len(rows)
-    for bound, places in sorted_groups.items():
+    for bound, places in groups.items():
+        ours = [rows[place].mean for place in places]
         for other, others in means.items():
             if math.isinf(both := math.hypot(bound, other)):
                 continue
-            for place in places:
-                mean = rows[place].mean
-                better[place] += bisect_left(others, mean - both)
-                worse[place] += len(others) - bisect_right(others, mean + both)
+            ahead = [bisect_left(others, mean - both) for mean in ours]
+            not_behind = [bisect_right(others, mean + both) for mean in ours]
+            for place, before, until in zip(places, ahead, not_behind, strict=True):
+                better[place] += before
+                worse[place] += len(others) - until
     return list(zip(better, worse, strict=True))
 
 

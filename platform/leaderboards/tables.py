@@ -97,6 +97,16 @@ class Table:
         return any(cell.cell.no_merit for cell in self._cells())
 
     @property
+    def all_unranked(self) -> bool:
+        """Whether no column has ranks."""
+        return len(self.board.unranked) == len(self.board.columns)
+
+    @property
+    def unranked(self) -> list[Head]:
+        """Return the heads of the columns without ranks."""
+        return [head for head in self.heads if head.column.key in self.board.unranked]
+
+    @property
     def near_training(self) -> bool:
         """Whether any cell is marked as nearer to single training images than real images."""
         return any(cell.cell.near_training for cell in self._cells())

@@ -1,7 +1,10 @@
 """What a board says of its numbers, on boards whose truth is known."""
 
+from typing import Any
+
 import pytest
 
+from catalog.models import Protocol
 from experiments.models import Run
 from jobs.models import Status
 from leaderboards import highlights
@@ -207,27 +210,46 @@ def test_values_and_intervals_stay_within_the_range_of_the_quantity() -> None:
 # --- a protocol that failed its admission test --------------------------------------------------
 
 
+def fail_admission(protocol: Protocol, **more: Any) -> None:
+    record = {
+        "version": 2,
+        "passed": False,
+        "reasons": [],
+        "count": 100,
+        "floor": {"absent": True, "reason": ""},
+        "ladders": {},
+        "batch_invariance": 0.0,
+    }
+    protocol.facts = {**protocol.facts, "admission": record | more}
+    protocol.save()
+
+
+@pytest.mark.django_db
+def test_metrics_that_lack_images_have_no_ranks_and_the_others_have() -> None:
+    protocol = factories.make_protocol(metrics=["fd", "kd"])
+    experiment = factories.make_experiment(protocols=[protocol], seeds=range(2))
+    (entry,) = factories.contenders_of(experiment)
+    factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": 1.0, "kd": 1.0}] * 2)
+    fail_admission(protocol, unranked={"fd": "needs 320 images"})
+
+    board = rank(protocol)
+
+    assert (board.sort, dict(board.unranked)) == ("kd", {"fd": "needs 320 images"})
+    cells = next(row.cells for row in board.rows if not row.is_control)
+    assert (cells["fd"].rank, cells["kd"].rank, cells["nfe"].rank) == (None, 1, 1)
+
+
 @pytest.mark.django_db
 def test_a_protocol_that_failed_its_admission_test_ranks_nothing() -> None:
     experiment = scored({"a": [1.0, 1.1], "b": [2.0, 2.1]})
     score_controls(experiment, test=known(0.5, 0.01))
     protocol = experiment.protocols.get()
-    protocol.facts = {
-        **protocol.facts,
-        "admission": {
-            "passed": False,
-            "reasons": ["blur: 1 at level 2 is no more than 1 of clean images"],
-            "count": 100,
-            "floor": {"absent": True, "reason": ""},
-            "ladders": {},
-            "batch_invariance": 0.0,
-        },
-    }
-    protocol.save()
+    fail_admission(protocol, reasons=["blur: 1 at level 2 is no more than 1 of clean images"])
 
     board = rank(protocol)
 
-    assert board.unranked == "blur: 1 at level 2 is no more than 1 of clean images"
+    assert set(board.unranked) == {column.key for column in board.columns}
+    assert board.why_unranked == ["blur: 1 at level 2 is no more than 1 of clean images"]
     assert {c.rank for row in board.rows for c in row.cells.values()} == {None}
     assert not any(c.leads for row in board.rows for c in row.cells.values())
     assert [row.entry.label for row in board.rows[1:3]] == ["a", "b"]
