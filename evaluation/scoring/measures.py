@@ -17,6 +17,7 @@ from evaluation.metrics.classes import (
     per_class_frechet,
 )
 from evaluation.metrics.frechet import ReferenceGaussian, measure_frechet, measure_frechet_infinity
+from evaluation.metrics.frechet_population import measure_population_frechet
 from evaluation.metrics.inception_score import inception_score_from_logits
 from evaluation.metrics.kernel_distance import subset_kernel_distance
 from evaluation.metrics.memorisation import ct_score
@@ -271,6 +272,10 @@ def _fd(inputs: _Inputs) -> MetricResult:
     )
 
 
+def _fd_population(inputs: _Inputs) -> MetricResult:
+    return measure_population_frechet(inputs.fake, inputs.real, **_resampling(inputs))
+
+
 def _fd_infinity(inputs: _Inputs) -> MetricResult:
     return measure_frechet_infinity(
         inputs.fake,
@@ -370,6 +375,7 @@ def _resampling(inputs: _Inputs) -> dict[str, Any]:
 
 _MEASURES: dict[str, Callable[[_Inputs], MetricResult]] = {
     "fd": _fd,
+    "fd_population": _fd_population,
     "fd_infinity": _fd_infinity,
     "kd_subsets": _kd_subsets,
     "is": _is,
