@@ -113,13 +113,13 @@ def _of_all(x: Tensor, predict: Predict, *, level: float) -> MetricResult:
     if reason := _why_no_interval(count, log_error):
         error = math.exp(corrected) * log_error
         return MetricResult(math.exp(log_score), math.exp(corrected), error, reason=reason)
-    found = MetricResult(
+    score = MetricResult(
         value=math.exp(log_score),
         corrected=math.exp(corrected),
         standard_error=math.exp(corrected) * log_error,
         interval=(math.exp(corrected - z * log_error), math.exp(corrected + z * log_error)),
     )
-    return within(found, minimum=METRICS["is"].minimum, maximum=float(classes))
+    return within(score, minimum=METRICS["is"].minimum, maximum=float(classes))
 
 
 def _why_no_interval(count: int, log_error: float) -> str:

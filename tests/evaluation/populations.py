@@ -66,6 +66,7 @@ def _rectified(mixing: np.ndarray, covariance: np.ndarray, shift: float) -> Popu
     mean = deviations / (2 * np.pi) ** 0.5
 
     def draw(count: int, rng: np.random.Generator) -> Rows:
-        return (rng.normal(size=(count, len(mixing))) @ mixing.T).clip(min=0) + shift
+        normal: Rows = rng.normal(size=(count, len(mixing))) @ mixing.T
+        return normal.clip(min=0) + shift
 
     return Population(mean + shift, second - np.outer(mean, mean), draw)

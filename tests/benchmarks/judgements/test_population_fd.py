@@ -25,7 +25,7 @@ def simulated(
     x, y = population(kind, dim, falling=falling, **changed), population(kind, dim, falling=falling)
     found, fixed = [], []
     for seed in range(draws):
-        rng = np.random.default_rng([seed, dim, *counts])
+        rng = np.random.default_rng([seed, dim, *counts, KINDS.index(kind)])
         a, b = x.draw(counts[0], rng), y.draw(counts[1], rng)
         found.append(measure_population_frechet(a, b))
         fixed.append(measure_frechet(a, reference_gaussian(b)))
