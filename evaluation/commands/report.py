@@ -12,6 +12,8 @@ from rich.table import Table
 
 from evaluation.imagesets.atomic import replacing
 from evaluation.imagesets.opening import ImageStream
+from evaluation.metrics.uncertainty import clipped
+from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import METRICS, arrow
 from evaluation.protocols.notes import lossy_note
 from evaluation.protocols.record import Protocol
@@ -30,7 +32,7 @@ def print_result(result: EvaluationResult, protocol: Protocol) -> None:
         (
             f"{result.labels[name]} {arrow(METRICS[name])}",
             _number(found.value),
-            _number(found.corrected),
+            _number(_possible(METRICS[name], found.corrected)),
             _number(found.standard_error),
             "–" if found.interval is None else " … ".join(map(_number, found.interval)),
         )
@@ -183,6 +185,11 @@ def warn(line: str) -> None:
 
 def _interval_heading(protocol: Protocol) -> str:
     return f"{protocol.uncertainty['level']:.0%} interval"
+
+
+def _possible(spec: MetricSpec, estimate: float | None) -> float | None:
+    """Return the estimate moved into the metric's range, as its interval is."""
+    return None if estimate is None else clipped(estimate, spec.minimum, spec.maximum)
 
 
 def _number(value: float | None) -> str:

@@ -18,10 +18,10 @@ from evaluation.metrics.uncertainty import (
     MetricResult,
     as_row_pair,
     as_rows,
-    interval_around,
     normal_quantile,
     student_quantile,
     undefined,
+    within,
 )
 
 IMAGES_PER_CLASS = 20  # fewer generated images per class of the reference: no interval
@@ -112,22 +112,25 @@ def _with_interval(
         return replace(result, standard_error=None, reason=f"no interval: {reason}")
     interval = _solve(corrected, slope, constant, level)
     if interval is None:
-        return replace(
-            result, reason="no interval: too close to the reference, all of it lies below 0"
-        )
-    return replace(result, interval=interval)
+        reason = "no interval: no divergence of at least 0 fits, too close to the reference"
+        return replace(result, reason=reason)
+    return within(replace(result, interval=interval), minimum=0.0)
 
 
 def _solve(
     corrected: float, slope: float, constant: float, level: float
 ) -> tuple[float, float] | None:
-    """Return the least and the largest t ≥ 0 with (t - corrected)² ≤ z² (slope t + constant)."""
+    """Return the least and the largest t with (t - corrected)² ≤ z² (slope t + constant).
+
+    Where ``corrected`` is below 0 and 0 does not fit, all from 0 to the largest is taken.
+    """
     z_squared = normal_quantile(level) ** 2
     centre = corrected + z_squared * slope / 2
     squared_width = centre**2 - corrected**2 + z_squared * constant
-    if squared_width < 0 or centre + math.sqrt(squared_width) < 0:
+    if squared_width < 0:
         return None
-    return interval_around(centre, math.sqrt(squared_width), minimum=0.0)
+    half_width = math.sqrt(squared_width)
+    return min(centre - half_width, max(corrected, 0.0)), centre + half_width
 
 
 def missing_classes(
@@ -266,11 +269,8 @@ def _averaged(
         return replace(result, reason="no interval: no class has any spread")
     freedom = (groups - 1) * variances.sum() ** 2 / (variances**2).sum()
     half_width = error * student_quantile(level, degrees_of_freedom=int(freedom))
-    if corrected + half_width < 0:
-        return replace(
-            result, reason="no interval: too close to the reference, all of it lies below 0"
-        )
-    return replace(result, interval=interval_around(corrected, half_width, minimum=0.0))
+    interval = (corrected - half_width, corrected + half_width)
+    return within(replace(result, interval=interval), minimum=0.0)
 
 
 def class_counts(generated_logits: Features, reference_logits: Features) -> ClassCounts:

@@ -81,7 +81,8 @@ def wilson_interval(right: int, count: int, *, level: float) -> tuple[float, flo
     centre = (p + z_squared / (2 * count)) / (1 + z_squared / count)
     spread = math.sqrt(z_squared * (p * (1 - p) / count + z_squared / (4 * count**2)))
     half_width = spread / (1 + z_squared / count)
-    return max(0.0, centre - half_width), min(1.0, centre + half_width)
+    # min, max: rounding may leave 0 or 1, which the interval holds, just outside.
+    return min(p, max(0.0, centre - half_width)), max(p, min(1.0, centre + half_width))
 
 
 def _trained(

@@ -177,12 +177,13 @@ def measure_frechet(
     level: float = 0.95,
     keep_going: Callable[[], None] = lambda: None,
 ) -> MetricResult:
-    """Return the Fréchet distance of generated features, (N, D), from the reference's Gaussian.
+    """Return the Fréchet distance of generated features, (N, D), to this reference's Gaussian.
 
     Bias correction and standard error come from leaving out one of ``groups`` seeded groups of the
     generated images at a time, and half of them; they need at least ``images_per_dimension``
-    images for each of the D dimensions. The reference is held fixed: its own sampling error is
-    common to all generated sets and is not in the interval. ``keep_going`` is called between the
+    images for each of the D dimensions. The reference is held fixed: what its own sampling adds is
+    common to all generated sets, is not taken out, and is not in the interval. The distance to the
+    population behind it is ``measure_population_frechet``. ``keep_going`` is called between the
     parts of the work and may raise to end it.
 
     Raises:
@@ -253,9 +254,8 @@ def jackknifed(
     ``left_out``: (B,), the same estimate with one of B groups left out. ``halves``: its values for
     sets of B // 2 groups. If the second order is large, so may be the third: then no interval.
     """
-    groups = len(left_out)
-    first_order = groups * value - (groups - 1) * float(left_out.mean())
-    corrected = _without_two_orders(value, left_out, halves) if groups > 2 else first_order
+    first_order = without_one_order(value, left_out)
+    corrected = without_two_orders(value, left_out, halves)
     found = jackknife.jackknifed(value, left_out, level=level, corrected=corrected, minimum=0.0)
     assert found.standard_error is not None, "the jackknife knows it"
     if abs(corrected - first_order) > LARGEST_SECOND_ORDER * found.standard_error:
@@ -264,9 +264,20 @@ def jackknifed(
     return found
 
 
-def _without_two_orders(value: float, left_out: np.ndarray, halves: np.ndarray) -> float:
-    """Return a of the curve a + b/n + c/n² through the means at all, B - 1 and B // 2 groups."""
+def without_one_order(value: float, left_out: np.ndarray) -> float:
+    """Return a of the curve a + b/n through the means at all and at B - 1 groups."""
     groups = len(left_out)
+    return groups * value - (groups - 1) * float(left_out.mean())
+
+
+def without_two_orders(value: float, left_out: np.ndarray, halves: np.ndarray) -> float:
+    """Return a of the curve a + b/n + c/n² through the means at all, B - 1 and B // 2 groups.
+
+    Of two groups, which are halves, it is that of one order.
+    """
+    groups = len(left_out)
+    if groups == 2:
+        return without_one_order(value, left_out)
     n = np.array([1, (groups - 1) / groups, (groups // 2) / groups])
     curve = np.stack([np.ones(3), 1 / n, 1 / n**2], axis=1)
     return float(np.linalg.solve(curve, [value, left_out.mean(), halves.mean()])[0])

@@ -14,9 +14,9 @@ from evaluation.metrics.uncertainty import (
     Features,
     MetricResult,
     as_rows,
-    clipped,
     normal_quantile,
     undefined,
+    within,
 )
 from evaluation.protocols.metrics import METRICS
 
@@ -110,19 +110,16 @@ def _of_all(x: Tensor, predict: Predict, *, level: float) -> MetricResult:
     # The bias of balanced, certain predictions is less than the formula's, which is for chance ones.
     corrected = min(log_score + found.bias, math.log(classes))
     z = normal_quantile(level)
-    low, high = METRICS["is"].minimum, float(classes)
     if reason := _why_no_interval(count, log_error):
         error = math.exp(corrected) * log_error
         return MetricResult(math.exp(log_score), math.exp(corrected), error, reason=reason)
-    return MetricResult(
+    score = MetricResult(
         value=math.exp(log_score),
         corrected=math.exp(corrected),
         standard_error=math.exp(corrected) * log_error,
-        interval=(
-            clipped(math.exp(corrected - z * log_error), low, high),
-            clipped(math.exp(corrected + z * log_error), low, high),
-        ),
+        interval=(math.exp(corrected - z * log_error), math.exp(corrected + z * log_error)),
     )
+    return within(score, minimum=METRICS["is"].minimum, maximum=float(classes))
 
 
 def _why_no_interval(count: int, log_error: float) -> str:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from evaluation.metrics.uncertainty import MetricResult, interval_around, student_quantile
+from evaluation.metrics.uncertainty import MetricResult, student_quantile, within
 
 
 def seeded_groups(count: int, groups: int, *, seed: int) -> list[np.ndarray]:
@@ -34,17 +34,10 @@ def jackknifed(
         corrected = groups * value - (groups - 1) * float(left_out.mean())
     variance = (groups - 1) / groups * float(((left_out - left_out.mean()) ** 2).sum())
     half_width = variance**0.5 * student_quantile(level, degrees_of_freedom=groups - 1)
-    interval, reason = None, ""
-    if minimum is not None and corrected + half_width < minimum:
-        reason = f"no interval: all of it lies below {minimum:g}, the least possible value"
-    elif maximum is not None and corrected - half_width > maximum:
-        reason = f"no interval: all of it lies above {maximum:g}, the largest possible value"
-    else:
-        interval = interval_around(corrected, half_width, minimum=minimum, maximum=maximum)
-    return MetricResult(
+    found = MetricResult(
         value=value,
         corrected=corrected,
         standard_error=variance**0.5,
-        interval=interval,
-        reason=reason,
+        interval=(corrected - half_width, corrected + half_width),
     )
+    return within(found, minimum=minimum, maximum=maximum)

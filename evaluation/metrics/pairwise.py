@@ -17,9 +17,9 @@ from evaluation.metrics.uncertainty import (
     Features,
     MetricResult,
     as_rows,
-    interval_around,
     normal_quantile,
     undefined,
+    within,
 )
 from evaluation.protocols.metrics import METRICS
 
@@ -291,8 +291,7 @@ def _result(name: str, estimated: Estimated, level: float) -> MetricResult:
             "so its spread is unknown",
         )
     half_width = normal_quantile(level) * error
-    return MetricResult(
-        value=value,
-        standard_error=error,
-        interval=interval_around(value, half_width, minimum=spec.minimum, maximum=spec.maximum),
+    found = MetricResult(
+        value=value, standard_error=error, interval=(value - half_width, value + half_width)
     )
+    return within(found, minimum=spec.minimum, maximum=spec.maximum)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evaluation.metrics.uncertainty import MetricResult, interval_around, normal_quantile, undefined
+from evaluation.metrics.uncertainty import MetricResult, normal_quantile, undefined, within
 
 DATA_RANGE = 255.0  # between the darkest and the brightest possible value
 WINDOW = 11  # pixels, of the Gaussian of SSIM
@@ -163,12 +163,11 @@ def _mean(
         reasons.append(f"no interval: every image gives {value:g}, so the spread is unknown")
     valid = count >= MIN_IMAGES and error > 0
     half_width = normal_quantile(level) * error
-    return MetricResult(
+    found = MetricResult(
         value=value,
         standard_error=error if valid else None,
-        interval=interval_around(value, half_width, minimum=minimum, maximum=maximum)
-        if valid
-        else None,
+        interval=(value - half_width, value + half_width) if valid else None,
         reason="; ".join(reasons),
         details=details,
     )
+    return within(found, minimum=minimum, maximum=maximum)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import Any, Self
 
@@ -23,8 +23,8 @@ class MetricResult:
     A number that is undefined is ``None`` and never 0; ``reason`` then says why, and also why an
     interval is absent. ``value`` is the plain plug-in estimate of the textbook definition;
     ``corrected`` is that without its leading sample-size bias, and ``interval`` (low, high) is
-    around it. ``details`` holds what stands behind the number, such as a histogram, as plain JSON
-    values.
+    around it: see ``within``. ``details`` holds what stands behind the number, such as a histogram,
+    as plain JSON values.
     """
 
     value: float | None
@@ -33,6 +33,11 @@ class MetricResult:
     interval: tuple[float, float] | None = None
     reason: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def estimate(self) -> float | None:
+        """The number that the interval is of: ``corrected`` if there is one, else ``value``."""
+        return self.value if self.corrected is None else self.corrected
 
     def to_record(self) -> dict[str, Any]:
         """Return plain JSON values: the numbers, or ``absent`` with the reason."""
@@ -121,18 +126,42 @@ def student_quantile(level: float, *, degrees_of_freedom: int) -> float:
     return float(stdtrit(degrees_of_freedom, (1 + level) / 2))
 
 
-def interval_around(
-    estimate: float,
-    half_width: float,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-) -> tuple[float, float]:
-    """Return estimate ± half_width, moved into the range that the quantity can have."""
-    return (
-        clipped(estimate - half_width, minimum, maximum),
-        clipped(estimate + half_width, minimum, maximum),
-    )
+def within(
+    result: MetricResult, *, minimum: float | None = None, maximum: float | None = None
+) -> MetricResult:
+    """Return the result with its interval moved into the range that the quantity can have.
+
+    The rule of all metrics: an interval is clipped at both ends, and holds the estimate clipped
+    alike. The estimate itself, which may be out of range by chance, stays as it is: a mean over
+    seeds of clipped ones would be biased. An interval that lies wholly out of range, or does not
+    hold its estimate, is absent with a reason.
+
+    Raises:
+        ValueError: if the interval ends below where it begins.
+    """
+    if result.interval is None:
+        return result
+    low, high = result.interval
+    if low > high:
+        raise ValueError(f"expected an interval from low to high, got {low} to {high}")
+    if reason := _out_of_range(result, minimum, maximum):
+        return replace(result, interval=None, reason=f"no interval: {reason}")
+    moved = clipped(low, minimum, maximum), clipped(high, minimum, maximum)
+    return replace(result, interval=moved)
+
+
+def _out_of_range(result: MetricResult, minimum: float | None, maximum: float | None) -> str:
+    """Return why an interval cannot be moved into the range, "" if it can."""
+    assert result.interval is not None, "an interval was given"
+    assert result.estimate is not None, "an interval is around a number"
+    low, high = result.interval
+    if minimum is not None and high < minimum:
+        return f"all of it lies below {minimum:g}, the least possible value"
+    if maximum is not None and low > maximum:
+        return f"all of it lies above {maximum:g}, the largest possible value"
+    if not low <= clipped(result.estimate, minimum, maximum) <= high:
+        return f"it does not hold the estimate, {result.estimate:g}"
+    return ""
 
 
 def clipped(value: float, minimum: float | None, maximum: float | None) -> float:

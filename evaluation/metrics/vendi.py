@@ -10,7 +10,14 @@ from scipy.linalg import eigvalsh
 from torch import Tensor
 
 from evaluation.metrics.jackknife import jackknifed, seeded_groups
-from evaluation.metrics.uncertainty import CHUNK, Features, MetricResult, as_rows, undefined
+from evaluation.metrics.uncertainty import (
+    CHUNK,
+    Features,
+    MetricResult,
+    as_rows,
+    clipped,
+    undefined,
+)
 
 IMAGES_PER_GROUP = 10  # fewer images in a group of the jackknife: no interval
 
@@ -62,7 +69,7 @@ def vendi_score(
     if result.interval is None:
         reason = f"no interval: all of it lies beyond the 1 to {dim} that {dim} features allow"
         result = replace(result, reason=reason)
-    return _exponential(result)
+    return _exponential(result, largest=math.log(dim))
 
 
 def _left_out(
@@ -76,11 +83,12 @@ def _left_out(
     return np.array(entropies)
 
 
-def _exponential(entropy: MetricResult) -> MetricResult:
+def _exponential(entropy: MetricResult, *, largest: float) -> MetricResult:
     """Return the score of which this is the logarithm."""
     if entropy.value is None or entropy.corrected is None or entropy.standard_error is None:
         return entropy
-    corrected = math.exp(entropy.corrected)
+    # Beyond the largest entropy of D features, which boards do not know, there is no estimate.
+    corrected = math.exp(clipped(entropy.corrected, 0.0, largest))
     interval = entropy.interval
     return replace(
         entropy,

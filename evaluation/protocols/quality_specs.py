@@ -30,7 +30,30 @@ QUALITY = (
         ),
         headline=True,
         by_default=True,
-        help="Fréchet distance between two Gaussians fitted to the features.",
+        help="Fréchet distance of the features to this reference; what the reference's own sampling "
+        "adds is neither taken out nor in the interval.",
+    ),
+    MetricSpec(
+        name="fd_population",
+        label="Population FID",
+        prefix="Population FD",
+        higher_is_better=False,
+        corner="quality",
+        minimum=0.0,
+        maximum=None,
+        parameters=of(ddof=1, dtype="float64", epsilon=0),
+        uncertainty=of(
+            method="grouped jackknife over generated and reference images in pairs of groups, bias "
+            "of both corrected to second order",
+            groups=20,
+            halves=10,
+            seed=0,
+            quantile="Student t",
+            images_per_dimension=5,
+        ),
+        by_default=True,
+        help="Fréchet distance between the populations behind generated and reference images: the "
+        "bias of both sets is taken out and the errors of both are in the interval.",
     ),
     MetricSpec(
         name="fd_infinity",

@@ -30,6 +30,7 @@ _NUMBERS = {
     "directions": 1,
     "draws": 2,
     "groups": 2,
+    "halves": 2,
     "images_per_dimension": 1,
     "neighbours": 1,
     "points": 2,

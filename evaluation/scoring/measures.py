@@ -1,7 +1,7 @@
 """Which function measures which metric of a protocol, with that protocol's parameters."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -17,6 +17,7 @@ from evaluation.metrics.classes import (
     per_class_frechet,
 )
 from evaluation.metrics.frechet import ReferenceGaussian, measure_frechet, measure_frechet_infinity
+from evaluation.metrics.frechet_population import measure_population_frechet
 from evaluation.metrics.inception_score import inception_score_from_logits
 from evaluation.metrics.kernel_distance import subset_kernel_distance
 from evaluation.metrics.memorisation import ct_score
@@ -24,7 +25,7 @@ from evaluation.metrics.mind import mind
 from evaluation.metrics.ndb import ndb
 from evaluation.metrics.pairwise import Kernel, Neighbours, measure_pairs
 from evaluation.metrics.sliced_wasserstein import sliced_wasserstein
-from evaluation.metrics.uncertainty import MetricResult, interval_around, undefined
+from evaluation.metrics.uncertainty import MetricResult, undefined, within
 from evaluation.metrics.vendi import vendi_score
 from evaluation.protocols.metrics import METRICS, OF_STATISTICS
 from evaluation.protocols.record import Protocol
@@ -76,6 +77,16 @@ def measure(name: str, scored: Scored) -> dict[str, MetricResult]:
         return {name: undefined("the features of the generated images are not finite")}
     if scored.real is None and name not in OF_STATISTICS:
         return {name: undefined("the reference is published statistics, which have no images")}
+    found = _measured(name, scored)
+    return {each: _in_range(each, result) for each, result in found.items()}
+
+
+def _in_range(name: str, result: MetricResult) -> MetricResult:
+    spec = METRICS[name]
+    return within(result, minimum=spec.minimum, maximum=spec.maximum)
+
+
+def _measured(name: str, scored: Scored) -> dict[str, MetricResult]:
     try:
         if name in _PAIRWISE:
             return _pairwise(name, scored)
@@ -106,16 +117,18 @@ def averaged(name: str, results: Sequence[MetricResult]) -> MetricResult:
     bare = next((found.reason for found in results if found.interval is None), "")
     value = _mean([found.value for found in results])
     corrected = _mean([found.corrected for found in results])
-    estimate = value if corrected is None else corrected
-    assert estimate is not None, "absent values were sorted out"
-    return MetricResult(
+    mean = MetricResult(
         value=value,
         corrected=corrected,
         standard_error=_mean([found.standard_error for found in results]),
-        interval=None if bare else _mean_interval(name, estimate, results),
         reason=bare,
         details={"each": [found.value for found in results]},
     )
+    if bare:
+        return mean
+    assert mean.estimate is not None, "absent values were sorted out"
+    arm = fmean(map(_half_width, results))  # clipped once, not for each network
+    return _in_range(name, replace(mean, interval=(mean.estimate - arm, mean.estimate + arm)))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -123,22 +136,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if len(known) == len(values) else None
 
 
-def _mean_interval(
-    name: str, estimate: float, results: Sequence[MetricResult]
-) -> tuple[float, float]:
-    """Return the interval of the mean half-width; clipped once, not for each network."""
-    spec = METRICS[name]
-    return interval_around(
-        estimate, fmean(map(_half_width, results)), minimum=spec.minimum, maximum=spec.maximum
-    )
-
-
 def _half_width(found: MetricResult) -> float:
     """Return the longer arm of an interval: the other one may have been clipped."""
     assert found.interval is not None, "results without intervals were sorted out"
-    assert found.value is not None, "absent values were sorted out"
-    estimate = found.value if found.corrected is None else found.corrected
-    return max(estimate - found.interval[0], found.interval[1] - estimate)
+    assert found.estimate is not None, "absent values were sorted out"
+    return max(found.estimate - found.interval[0], found.interval[1] - found.estimate)
 
 
 def _inputs(name: str, scored: Scored) -> _Inputs:
@@ -270,6 +272,10 @@ def _fd(inputs: _Inputs) -> MetricResult:
     )
 
 
+def _fd_population(inputs: _Inputs) -> MetricResult:
+    return measure_population_frechet(inputs.fake, inputs.real, **_resampling(inputs))
+
+
 def _fd_infinity(inputs: _Inputs) -> MetricResult:
     return measure_frechet_infinity(
         inputs.fake,
@@ -369,6 +375,7 @@ def _resampling(inputs: _Inputs) -> dict[str, Any]:
 
 _MEASURES: dict[str, Callable[[_Inputs], MetricResult]] = {
     "fd": _fd,
+    "fd_population": _fd_population,
     "fd_infinity": _fd_infinity,
     "kd_subsets": _kd_subsets,
     "is": _is,

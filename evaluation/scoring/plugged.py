@@ -75,6 +75,10 @@ def _fault(found: object) -> str:
         return f"expected finite numbers, or undefined() with a reason; got {numbers}"
     if found.value is None and not found.reason:
         return "expected a reason where there is no value"
+    if found.interval is not None and (
+        found.value is None or found.interval[0] > found.interval[1]
+    ):
+        return f"expected an interval from low to high around a value, got {found.interval}"
     try:
         json.dumps(dict(found.details), allow_nan=False)
     except (TypeError, ValueError):

@@ -429,7 +429,7 @@ def test_an_unknown_metric_is_answered_with_the_known_ones(files: Path, capsys: 
         main(score(files, "test.npz", "--metrics", "fid"))
 
     assert caught.value.code == 2
-    assert "expected metrics of fd, fd_infinity, kd" in capsys.readouterr().err
+    assert "expected metrics of fd, fd_population, fd_infinity, kd" in capsys.readouterr().err
 
 
 def test_an_extractor_passes_the_admission_test_or_says_why_not(

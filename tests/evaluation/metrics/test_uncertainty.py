@@ -16,10 +16,10 @@ from evaluation.metrics.uncertainty import (
     as_row_pair,
     as_rows,
     estimated,
-    interval_around,
     normal_quantile,
     student_quantile,
     undefined,
+    within,
 )
 
 MEASURED = MetricResult(
@@ -64,9 +64,14 @@ def test_a_record_holds_plain_values_or_the_reason_for_none() -> None:
 
 
 def test_intervals_stay_within_what_the_quantity_can_be() -> None:
-    assert interval_around(0.5, 0.2) == pytest.approx((0.3, 0.7))
-    assert interval_around(0.9, 0.2, minimum=0, maximum=1) == pytest.approx((0.7, 1))
-    assert interval_around(-1.0, 0.2, minimum=0) == (0, 0)
+    def interval(estimate: float, **ends: float) -> tuple[float, float] | None:
+        around = estimate - 0.2, estimate + 0.2
+        return within(MetricResult(estimate, interval=around), **ends).interval
+
+    assert interval(0.5) == pytest.approx((0.3, 0.7))
+    assert interval(0.9, minimum=0, maximum=1) == pytest.approx((0.7, 1))
+    assert interval(-0.1, minimum=0) == pytest.approx((0, 0.1))
+    assert interval(-1.0, minimum=0) is None
 
 
 def test_quantiles_are_those_of_tables() -> None:

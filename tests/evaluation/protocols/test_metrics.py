@@ -23,7 +23,8 @@ digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 def test_known_inception_weights_have_the_established_names() -> None:
     labels = [metric_label(get_metric(name), INCEPTION, INCEPTION_2015_SHA256) for name in METRICS]
 
-    assert labels[:4] == ["FID", "FID∞", "KID", "KID (100 subsets of 1000)"]
+    assert labels[:3] == ["FID", "Population FID", "FID∞"]
+    assert labels[3:5] == ["KID", "KID (100 subsets of 1000)"]
     assert set(labels) >= RESERVED
     assert len(set(labels)) == len(METRICS)
 
@@ -53,8 +54,9 @@ def test_other_features_are_named_in_the_label() -> None:
 
     classifier = [metric_label(get_metric(name), CLASSIFIER, digest) for name in METRICS]
 
-    assert classifier[:6] == [
+    assert classifier[:7] == [
         "FD[classifier]",
+        "Population FD[classifier]",
         "FD∞[classifier]",
         "KD[classifier]",
         "KD[classifier] (100 subsets of 1000)",
@@ -108,7 +110,9 @@ def test_every_preset_measures_what_its_extractor_allows() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="expected a metric of fd, fd_infinity, kd, "):
+    with pytest.raises(
+        ValueError, match="expected a metric of fd, fd_population, fd_infinity, kd, "
+    ):
         get_metric("fid")
     with pytest.raises(
         ValueError, match="expected an extractor of inception-v3-compat, dataset-classifier"

@@ -34,7 +34,8 @@ def protocol_for(extractor: RandomProjection, *, seed: int = 1, **changes: Any) 
     dataset = make_dataset(train=120, test=100)
     record = make_protocol(dataset, weights_sha256=extractor.weights_sha256).to_record()
     record["held_out"] = None
-    del record["metrics"]["ct"], record["uncertainty"]["ct"]
+    for name in ("ct", "fd_population"):  # the latter needs 5 images per feature
+        del record["metrics"][name], record["uncertainty"][name]
     record["reference"]["digest"] = images_digest(make_images(120, seed=seed))
     for path, value in changes.items():
         *parts, name = path.split("__")
@@ -77,6 +78,34 @@ def test_a_protocol_of_fewer_metrics_measures_those_alone() -> None:
     )
 
     assert list(result.values) == ["recall"]
+
+
+def test_the_distance_of_populations_needs_5_images_per_feature_on_each_side() -> None:
+    extractor = RandomProjection()
+
+    def measured(generated: int, reference: int) -> MetricResult:
+        images = make_images(generated), make_images(reference, seed=1)
+        digests = {"train": SplitFacts(images_digest(images[1]), reference)}
+        protocol = build_protocol(
+            DatasetFacts("digits", 8, 1, digests),
+            extractor=CLASSIFIER,
+            weights_sha256=extractor.weights_sha256,
+            recipe=extractor.recipe,
+            metrics=["fd", "fd_population"],
+            num_images=generated,
+        )
+        found = evaluate_images(protocol, *images, extractor=extractor).values
+        assert found["fd"].value is not None
+        return found["fd_population"]
+
+    enough = measured(350, 330)
+    assert (enough.interval is not None) or "below 0" in enough.reason
+    assert enough.corrected is not None
+    assert enough.corrected < (enough.value or 0.0)
+    for counts in ((319, 400), (400, 319)):
+        few = measured(*counts)
+        assert few.value is None
+        assert few.reason.startswith("needs at least 320 images on each side")
 
 
 def test_results_do_not_depend_on_the_batch_size() -> None:
