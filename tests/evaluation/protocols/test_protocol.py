@@ -33,7 +33,7 @@ def test_a_protocol_survives_its_record() -> None:
 def test_the_fingerprint_of_the_same_protocol_never_changes() -> None:
     fingerprint = make_protocol().fingerprint()
 
-    assert fingerprint == "96193b5cca7e495b21372f9efa1efebb2fe9170c587729b8ec9c85ae8b5ea547"
+    assert fingerprint == "a94561aea4c0eb8b5cc53c0c4bea541b2bb4b8480df902f5466f18928b83e237"
     assert short(fingerprint) == fingerprint[:12]
 
 
