@@ -122,7 +122,8 @@ def copied_share(
 
 def transformations(shift: int) -> list[str]:
     """Return in words what is searched: what a copy may have undergone and still be found."""
-    shifts = [f"shifts by at most {shift} pixels of the thumbnail"] if shift else []
+    pixels = "1 pixel" if shift == 1 else f"{shift} pixels"
+    shifts = [f"shifts by at most {pixels} of the thumbnail"] if shift else []
     return [*shifts, "mirror image", "brightness and contrast"]
 
 

@@ -29,7 +29,7 @@ MEMORISATION = (
             mirrored=True,
             crops="mean 0 and norm 1",
             distance="Euclidean, least over shifts and mirror image",
-            candidates="8 nearest spectra of 8 frequencies, of the image and of its mirror image",
+            candidates="16 nearest spectra of 8 frequencies, of the image and of its mirror image",
         ),
         uncertainty=of(
             method="Wilson score over the generated images and order statistics of the held-out ones"

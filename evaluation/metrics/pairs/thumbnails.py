@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 SIDE = 32  # pixels, the largest side of a thumbnail: 1 KiB an image
-CANDIDATES = 8  # compared exactly for an image, and as many for its mirror image
+CANDIDATES = 16  # compared exactly for an image, and as many for its mirror image
 FREQUENCIES = 7  # along each axis, that the search for candidates looks at
 TILE = 256  # thumbnails whose neighbours are looked for at a time
 BLOCK = 32_768  # thumbnails among which they are looked for at a time
