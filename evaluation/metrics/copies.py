@@ -1,4 +1,4 @@
-"""Copies: how many generated images are nearer to a training image than unseen real ones are."""
+"""Copies: how many generated images lie by one training image as hardly any unseen real one does."""
 
 import math
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def copies(
     level: float = 0.95,
     keep_going: Callable[[], None] = lambda: None,
 ) -> MetricResult:
-    """Return the share of generated images that are nearer to a training image than real ones are.
+    """Return the share of generated images that are nearer to a training image than unseen ones are.
 
     All are uint8 (n, C, H, W). See ``nearest_thumbnails`` for the distance and ``copied_share`` for
     the result.
@@ -74,9 +74,10 @@ def copied_share(
 ) -> MetricResult:
     """Return the share of generated images nearer to a training image than 99 % of held-out ones.
 
-    The threshold is the r-th smallest distance of M held-out images, r = round(``share`` M), at
-    least 1; what lies strictly below it counts. Unseen real images have about ``share``. Absent
-    where the threshold is 0: nothing is nearer than the copies among the held-out images.
+    Near is a small ratio of the distance to the nearest training image to that to the eighth. The
+    threshold is the r-th smallest ratio of M held-out images, r = round(``share`` M), at least 1;
+    what lies strictly below it counts. Unseen real images have about ``share``. Absent where the
+    threshold is 0: nothing is nearer than the copies among the held-out images.
 
     The interval is of the share of all images that the model makes, below the threshold that
     infinitely many held-out images would give: Wilson's for the generated images and the order
@@ -89,10 +90,10 @@ def copied_share(
     the joint interval; Meehan, Chaudhuri and Dasgupta, 2020, "A non-parametric test to detect
     data-copying in generative models", for held-out images as the measure.
     """
-    count, real = len(generated.distances), np.sort(held_out.distances)
+    count, real = len(generated.ratios), np.sort(held_out.ratios)
     rank = max(1, round(share * len(real)))
     threshold = float(real[rank - 1])
-    below = int((generated.distances < threshold).sum())
+    below = int((generated.ratios < threshold).sum())
     details = {
         "generated": count,
         "below": below,
@@ -111,7 +112,7 @@ def copied_share(
         fewest = math.ceil(MIN_EXPECTED / share)
         reason = f"no interval: {len(real)} held-out images are fewer than {fewest}"
         return MetricResult(value=below / count, reason=reason, details=details)
-    of_threshold = _shares_at_threshold(generated.distances, real, share=share, level=level)
+    of_threshold = _shares_at_threshold(generated.ratios, real, share=share, level=level)
     return MetricResult(
         value=below / count,
         standard_error=_standard_error(below, count, of_threshold, level=level),
@@ -128,7 +129,7 @@ def transformations(shift: int) -> list[str]:
 
 
 def _shares_at_threshold(
-    distances: np.ndarray, real: np.ndarray, *, share: float, level: float
+    ratios: np.ndarray, real: np.ndarray, *, share: float, level: float
 ) -> tuple[float, float]:
     """Return the shares of generated images below the two ends of the threshold's interval.
 
@@ -137,8 +138,8 @@ def _shares_at_threshold(
     """
     low = max(1, int(binom.ppf((1 - level) / 2, len(real), share)))
     high = int(binom.ppf((1 + level) / 2, len(real), share)) + 1
-    at_high = float((distances < real[high - 1]).mean()) if high <= len(real) else 1.0
-    return float((distances < real[low - 1]).mean()), at_high
+    at_high = float((ratios < real[high - 1]).mean()) if high <= len(real) else 1.0
+    return float((ratios < real[low - 1]).mean()), at_high
 
 
 def _joined(value: float, *intervals: tuple[float, float]) -> tuple[float, float]:
@@ -158,13 +159,14 @@ def _standard_error(
 
 def _listed(generated: NearestThumbnails, positions: np.ndarray | None) -> list[dict[str, Any]]:
     """Return the nearest generated images: position, that of the training image, distance."""
-    order = np.argsort(generated.distances, kind="stable")[:LISTED]
-    names = np.arange(len(generated.distances)) if positions is None else positions
+    order = np.argsort(generated.ratios, kind="stable")[:LISTED]
+    names = np.arange(len(generated.ratios)) if positions is None else positions
     return [
         {
             "generated": int(names[at]),
             "training": int(generated.positions[at]),
             "distance": float(generated.distances[at]),
+            "ratio": float(generated.ratios[at]),
         }
         for at in order
     ]

@@ -12,10 +12,10 @@ def copies_p_value(below: int, generated: int, held_out: int, rank: int) -> floa
     """Return the chance that so many generated images lie so near if none of them is a copy.
 
     ``below``: how many of ``generated`` images are strictly nearer to a training image than the
-    held-out one with the ``rank``-th smallest distance, of ``held_out``. Over seeds, ``below`` and
+    ``rank``-th nearest of ``held_out`` ones. Over seeds, ``below`` and
     ``generated`` are sums. If generated and held-out images are exchangeable, given the training
-    images, the first ``below + rank - 1`` of both by distance hold at least ``below`` generated ones
-    with the hypergeometric probability that is returned: exact, whatever the distances; ties only
+    images, the nearest ``below + rank - 1`` of both hold at least ``below`` generated ones
+    with the hypergeometric probability that is returned: exact, whatever nearness is; ties only
     make it larger than it need be.
 
     Source: the negative hypergeometric distribution of exceedances, Gumbel and von Schelling, 1950,

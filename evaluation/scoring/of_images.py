@@ -160,14 +160,11 @@ def _nearest_held_out(
 
     def make() -> dict[str, Tensor]:
         found = _nearest(work, _thumbnails(work, held_out, 0.1), small, 0.2)
-        return {
-            "distances": torch.from_numpy(found.distances),
-            "positions": torch.from_numpy(found.positions),
-        }
+        return {name: torch.from_numpy(array) for name, array in vars(found).items()}
 
     rules = sorted(work.protocol.metrics["copies"].items())
     kept = work.cache.tensors(f"copies {train.digest()} {held_out.digest()} {rules}", make)
-    return NearestThumbnails(kept["distances"].numpy(), kept["positions"].numpy())
+    return NearestThumbnails(**{name: tensor.numpy() for name, tensor in kept.items()})
 
 
 def _thumbnails(
