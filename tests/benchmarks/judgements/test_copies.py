@@ -106,7 +106,10 @@ def test_plain_images_are_not_taken_for_copies(
     unseen: np.ndarray,
     report: Write,
 ) -> None:
-    """Blurred images and one class alone copy nothing, though ones are near to many ones."""
+    """Blurred images and one class alone copy nothing: at most a few of a hundred count.
+
+    By the distance alone 8 % of the ones would: they are near to many ones.
+    """
     _, test, labels = mnist
     plain = {f"blurred by {sigma}": blurred(test[:2000], sigma) for sigma in (0.5, 1.0, 2.0)}
     plain |= {f"only {digit}": test[labels == digit] for digit in range(10)}
@@ -117,7 +120,7 @@ def test_plain_images_are_not_taken_for_copies(
     }
 
     report("\n".join(f"{name}: {share:.1%} count as copies" for name, share in shares.items()))
-    assert max(shares.values()) < 0.035
+    assert max(shares.values()) < 0.05
 
 
 def blurred(images: np.ndarray, sigma: float) -> np.ndarray:

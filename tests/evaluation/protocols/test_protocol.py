@@ -33,7 +33,7 @@ def test_a_protocol_survives_its_record() -> None:
 def test_the_fingerprint_of_the_same_protocol_never_changes() -> None:
     fingerprint = make_protocol().fingerprint()
 
-    assert fingerprint == "a94561aea4c0eb8b5cc53c0c4bea541b2bb4b8480df902f5466f18928b83e237"
+    assert fingerprint == "1e394f79e4f4d27e281de8708b7923d54666065024db42548007472c66d8f2b6"
     assert short(fingerprint) == fingerprint[:12]
 
 
