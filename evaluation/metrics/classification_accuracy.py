@@ -13,7 +13,7 @@ from evaluation.features.classifier_training import (
     train_network,
     training_recipe,
 )
-from evaluation.metrics.uncertainty import MetricResult, normal_quantile, undefined
+from evaluation.metrics.uncertainty import MetricResult, undefined, wilson_interval
 
 BATCH = 256  # test images classified at a time
 
@@ -69,20 +69,6 @@ def classification_accuracy_score(
             "accuracy_on_generated": on_generated,
         },
     )
-
-
-def wilson_interval(right: int, count: int, *, level: float) -> tuple[float, float]:
-    """Return the score interval of a proportion, within 0..1, of ``right`` in ``count`` trials.
-
-    Source: Wilson, 1927, "Probable inference, the law of succession, and statistical inference".
-    """
-    z_squared = normal_quantile(level) ** 2
-    p = right / count
-    centre = (p + z_squared / (2 * count)) / (1 + z_squared / count)
-    spread = math.sqrt(z_squared * (p * (1 - p) / count + z_squared / (4 * count**2)))
-    half_width = spread / (1 + z_squared / count)
-    # min, max: rounding may leave 0 or 1, which the interval holds, just outside.
-    return min(p, max(0.0, centre - half_width)), max(p, min(1.0, centre + half_width))
 
 
 def _trained(

@@ -23,7 +23,8 @@ class MetricSpec:
 
     ``minimum`` and ``maximum`` bound the quantity that is estimated (``None`` = unbounded);
     intervals are clipped to them. ``ideal`` is the best value where neither end is. ``parameters``
-    and ``uncertainty`` go into a protocol as they are. ``headline`` metrics stand on a board at
+    and ``uncertainty`` go into a protocol as they are; one of before may say ``earlier_uncertainty``
+    instead. ``headline`` metrics stand on a board at
     first sight; ``by_default`` ones are in the presets, where their needs are met.
 
     A metric of another package has an ``implementation``, "module:function": see
@@ -46,6 +47,7 @@ class MetricSpec:
     headline: bool = False
     by_default: bool = False
     counts: bool = False  # a number of things, shown whole
+    earlier_uncertainty: Mapping[str, Any] | None = None
     implementation: str = ""  # "" = built in
     package: Mapping[str, str] = field(default_factory=dict)
 

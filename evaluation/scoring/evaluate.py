@@ -10,13 +10,10 @@ import torch
 
 from evaluation.features.base import ExtractionStopped, Extractor, FeatureSet
 from evaluation.features.cache import FeatureCache
-from evaluation.features.classifier import LabelledImages
 from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.splits import choose
-from evaluation.metrics.classification_accuracy import classification_accuracy_score
 from evaluation.metrics.frechet import ReferenceGaussian, reference_gaussian
-from evaluation.metrics.reconstruction import psnr, ssim
-from evaluation.metrics.uncertainty import MetricResult, undefined
+from evaluation.metrics.uncertainty import MetricResult
 from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
 from evaluation.scoring.checks import (
@@ -30,6 +27,7 @@ from evaluation.scoring.checks import (
     check_split,
 )
 from evaluation.scoring.measures import Scored, all_finite, averaged, measure
+from evaluation.scoring.of_images import OF_IMAGES, SELECTION_SEED, Work
 from evaluation.scoring.published import StatisticsCheck, check_statistics
 from evaluation.scoring.references import SavedReference, gaussian_of, gaussian_tensors
 
@@ -42,10 +40,7 @@ __all__ = [
     "stages",
 ]
 
-SELECTION_SEED = 0  # as the protocol's selection rule says
-
 ImageSet = ImageStream | np.ndarray | Iterable[np.ndarray]
-Real = ImageStream | SavedReference
 
 
 @dataclass(frozen=True)
@@ -60,25 +55,6 @@ class EvaluationResult:
     fingerprint: str
     labels: Mapping[str, str]  # the only names under which the values may be shown
     statistics: StatisticsCheck | None = None
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What all steps of one evaluation need."""
-
-    protocol: Protocol
-    extractor: Extractor
-    batch_size: int | None
-    report: Callable[[str, float], None]
-    stop: Callable[[], bool]
-    cache: FeatureCache
-    fake: ImageStream
-    real: Real
-    held_out: ImageStream | None
-
-    def keep_going(self) -> None:
-        if self.stop():
-            raise ExtractionStopped
 
 
 def stages(protocol: Protocol) -> tuple[str, ...]:
@@ -116,7 +92,7 @@ def evaluate_images(
     protocol.check_packages()
     check_extractor(protocol, extractor)
     check_settings(protocol)
-    work = _Work(
+    work = Work(
         protocol=protocol,
         extractor=extractor,
         batch_size=batch_size,
@@ -159,7 +135,7 @@ def _as_stream(images: ImageSet, name: str) -> ImageStream:
     return images if isinstance(images, ImageStream) else open_images(images, name=name)
 
 
-def _check_sets(work: _Work) -> None:
+def _check_sets(work: Work) -> None:
     protocol = work.protocol
     check_shape(protocol, "generated images", work.fake)
     if work.fake.count is not None:
@@ -176,14 +152,14 @@ def _check_sets(work: _Work) -> None:
 
 def _uses_held_out_features(protocol: Protocol) -> bool:
     """Return whether a metric of features needs those of the held-out images."""
-    of_features = (METRICS[name] for name in protocol.metrics if name not in _OF_IMAGES)
+    of_features = (METRICS[name] for name in protocol.metrics if name not in OF_IMAGES)
     return protocol.held_out is not None and any("held-out" in spec.needs for spec in of_features)
 
 
 # --- Features ---------------------------------------------------------------------------------
 
 
-def _views(work: _Work) -> list[Scored]:
+def _views(work: Work) -> list[Scored]:
     """Return what to measure on: one view for each network of the extractor.
 
     Random convolutions are several networks whose features stand side by side.
@@ -221,7 +197,7 @@ def _to_device(found: FeatureSet, device: torch.device) -> FeatureSet:
     return FeatureSet(found.features.to(device), logits)
 
 
-def _reference_features(work: _Work) -> FeatureSet | None:
+def _reference_features(work: Work) -> FeatureSet | None:
     """Return the reference's features, None where there are only statistics of them."""
     split = work.protocol.reference
     if isinstance(work.real, SavedReference):
@@ -233,7 +209,7 @@ def _reference_features(work: _Work) -> FeatureSet | None:
     return found
 
 
-def _held_out_features(work: _Work) -> FeatureSet | None:
+def _held_out_features(work: Work) -> FeatureSet | None:
     """Return the held-out images' features where a metric needs them."""
     if work.held_out is None or work.protocol.held_out is None:
         return None
@@ -244,7 +220,7 @@ def _held_out_features(work: _Work) -> FeatureSet | None:
     return found
 
 
-def _kept_features(work: _Work, images: ImageStream, stage: str) -> FeatureSet:
+def _kept_features(work: Work, images: ImageStream, stage: str) -> FeatureSet:
     """Return features of real images, from the cache if they were computed before.
 
     Raises:
@@ -262,7 +238,7 @@ def _kept_features(work: _Work, images: ImageStream, stage: str) -> FeatureSet:
     return found
 
 
-def _generated_features(work: _Work) -> FeatureSet:
+def _generated_features(work: Work) -> FeatureSet:
     """Return the features of the images that are scored; they are not kept."""
     count, wanted = work.fake.count, work.protocol.num_images
     # How many images an iterator has is known at its end.
@@ -282,7 +258,7 @@ def _generated_features(work: _Work) -> FeatureSet:
     return FeatureSet(found.features[rows], None if found.logits is None else found.logits[rows])
 
 
-def _gaussian(work: _Work, real: FeatureSet | None, at: int, networks: int) -> ReferenceGaussian:
+def _gaussian(work: Work, real: FeatureSet | None, at: int, networks: int) -> ReferenceGaussian:
     """Return the reference's Gaussian, whose factor is kept: it is the same for every model."""
     if isinstance(work.real, SavedReference) and networks == 1:
         return work.real.gaussian
@@ -297,75 +273,9 @@ def _gaussian(work: _Work, real: FeatureSet | None, at: int, networks: int) -> R
 # --- Metrics ----------------------------------------------------------------------------------
 
 
-def _measure(work: _Work, views: list[Scored], name: str) -> dict[str, MetricResult]:
+def _measure(work: Work, views: list[Scored], name: str) -> dict[str, MetricResult]:
     """Return a metric with those that come with it."""
-    if name in _OF_IMAGES:
-        return {name: _OF_IMAGES[name](work)}
+    if name in OF_IMAGES:
+        return {name: OF_IMAGES[name](work)}
     found = [measure(name, view) for view in views]
     return {name: averaged(name, [values[name] for values in found]) for name in found[0]}
-
-
-def _pairs(work: _Work) -> tuple[np.ndarray, np.ndarray] | MetricResult:
-    """Return originals and reconstructions, or why there are none."""
-    count = work.protocol.reference.count
-    if isinstance(work.real, SavedReference) or not (
-        work.fake.count == work.protocol.num_images == count
-    ):
-        return undefined(
-            f"needs a reconstruction of every reference image: {count} originals, "
-            f"{work.protocol.num_images} of {work.fake.count} images scored"
-        )
-    return _pixels(work.real), _pixels(work.fake)
-
-
-def _pixels(images: ImageStream, chosen: np.ndarray | None = None) -> np.ndarray:
-    return np.concatenate(list(images.chunks(chosen)))
-
-
-def _of_pairs(measure_pairs: Callable[..., MetricResult]) -> Callable[[_Work], MetricResult]:
-    def measured(work: _Work) -> MetricResult:
-        pairs = _pairs(work)
-        if isinstance(pairs, MetricResult):
-            return pairs
-        level = work.protocol.uncertainty["level"]
-        return measure_pairs(*pairs, level=level, keep_going=work.keep_going)
-
-    return measured
-
-
-def _cas(work: _Work) -> MetricResult:
-    """Return the classification accuracy score of the images that are scored."""
-    fake, held_out = work.fake, work.held_out
-    if held_out is None or held_out.labels is None or fake.labels is None:
-        return undefined("needs labels of the generated and of the held-out images")
-    names = _class_numbers(fake, held_out)
-    if isinstance(names, MetricResult):
-        return names
-    chosen = choose(len(fake.labels), work.protocol.num_images, seed=SELECTION_SEED)
-    return classification_accuracy_score(
-        LabelledImages(_pixels(fake, chosen), names[fake.labels[chosen]]),
-        LabelledImages(_pixels(held_out), held_out.labels),
-        should_stop=work.stop,
-    )
-
-
-def _class_numbers(fake: ImageStream, held_out: ImageStream) -> np.ndarray | MetricResult:
-    """Return the held-out images' number of each class of the generated ones.
-
-    Classes are the same by name; names that are numbers, as arrays have, are the numbers.
-    """
-    assert fake.labels is not None, "the caller looked"
-    if not fake.classes:
-        return np.arange(int(fake.labels.max()) + 1)
-    if all(name.isdecimal() for name in fake.classes):
-        return np.array([int(name) for name in fake.classes])
-    if unknown := sorted(set(fake.classes) - set(held_out.classes)):
-        return undefined(f"the held-out images have no class {', '.join(unknown)}")
-    return np.array([held_out.classes.index(name) for name in fake.classes])
-
-
-_OF_IMAGES: dict[str, Callable[[_Work], MetricResult]] = {
-    "psnr": _of_pairs(psnr),
-    "ssim": _of_pairs(ssim),
-    "cas": _cas,
-}

@@ -27,6 +27,7 @@ from evaluation.metrics.pairwise import Kernel, Neighbours, measure_pairs
 from evaluation.metrics.sliced_wasserstein import sliced_wasserstein
 from evaluation.metrics.uncertainty import MetricResult, undefined, within
 from evaluation.metrics.vendi import vendi_score
+from evaluation.protocols.metric_specs import NO_INTERVAL
 from evaluation.protocols.metrics import METRICS, OF_STATISTICS
 from evaluation.protocols.record import Protocol
 from evaluation.scoring.plugged import MetricInputs, measure_plugged
@@ -122,13 +123,19 @@ def averaged(name: str, results: Sequence[MetricResult]) -> MetricResult:
         corrected=corrected,
         standard_error=_mean([found.standard_error for found in results]),
         reason=bare,
-        details={"each": [found.value for found in results]},
+        details={"each": [found.value for found in results]} | _mean_spreads(results),
     )
     if bare:
         return mean
     assert mean.estimate is not None, "absent values were sorted out"
     arm = fmean(map(_half_width, results))  # clipped once, not for each network
     return _in_range(name, replace(mean, interval=(mean.estimate - arm, mean.estimate + arm)))
+
+
+def _mean_spreads(results: Sequence[MetricResult]) -> dict[str, float]:
+    """Return the means of what is known of a value's spread where nothing is wrong."""
+    names = [name for name in results[0].details if name.startswith("null_")]
+    return {name: fmean(found.details[name] for found in results) for name in names}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -350,6 +357,7 @@ def _ct(inputs: _Inputs) -> MetricResult:
         inputs.real,
         inputs.scored.held_out.features,
         inputs.fake,
+        level=None if inputs.method == NO_INTERVAL else inputs.scored.level,
         keep_going=inputs.scored.keep_going,
         **_settings(inputs),
     )

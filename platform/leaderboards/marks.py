@@ -2,7 +2,8 @@
 
 A mark says that a set of images is nearer to the reference (†), or to single training images (‡),
 than unseen real images are. It accuses, so it is a test: one-sided, of the difference to the
-control, with the images' errors of both sides. Over seeds the errors are those of the mean of the
+control, with the images' errors of both sides; or of the images themselves beside held-out ones,
+which is what counts of copies and C_T are. Over seeds the errors are those of the mean of the
 sets that were drawn, so that more seeds find more; how much trainings differ is another question.
 Of all tests of a board, the probability that any accuses wrongly is at most 5 % (Holm, 1979, "A
 simple sequentially rejective multiple test procedure").
@@ -12,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from evaluation.protocols.replication import copies_p_value, nearness_p_value
 from leaderboards.board import Cell, Column, Row, shown
 from leaderboards.quantiles import below
 from leaderboards.spread import DEGREES_OF_IMAGES
@@ -21,6 +23,8 @@ NEARER = "nearer to the reference than unseen real images are"
 NEAR_TRAINING = "nearer to single training images than unseen real images are"
 DISTANCES = ("fd", "kd")  # metrics that say how far from the reference a sample set is
 AUTHENTICITY = "authenticity"  # share of images that are no nearer to a training image than usual
+COPIES = "copies"  # share of images nearer to a training image than nearly all held-out ones are
+NEARNESS = "ct"  # how much nearer to training images than held-out ones are
 
 Place = tuple[int, str]  # of a cell: its row, its column's key
 
@@ -67,10 +71,35 @@ def _with_marks(row: Row, keys: set[str]) -> Row:
 
 
 def _p_value(column: Column, cell: Cell, control: Cell) -> float | None:
-    """Return the probability of such a difference among unseen real images; None if untested."""
+    """Return the probability of such a value of unseen real images; None if untested."""
     if column.key in (*DISTANCES, AUTHENTICITY):
         return _of_difference(column, cell, control)
+    if column.key in (COPIES, NEARNESS) and cell.details:
+        try:
+            return _of_counts(cell) if column.key == COPIES else _of_scores(cell)
+        except (KeyError, ValueError):  # of an earlier version, which kept less; or no variance
+            return None
     return None
+
+
+def _of_counts(cell: Cell) -> float:
+    """Return the exact p-value of so many images that lie nearer than held-out ones do."""
+    first = cell.details[0]
+    return copies_p_value(
+        sum(each["below"] for each in cell.details),
+        sum(each["generated"] for each in cell.details),
+        first["held_out"],
+        first["rank"],
+    )
+
+
+def _of_scores(cell: Cell) -> float:
+    """Return the p-value of such a C_T, whose held-out images are the same for all seeds."""
+    return nearness_p_value(
+        [seed.value for seed in cell.seeds],
+        [each["null_variance_generated"] for each in cell.details],
+        [each["null_variance_held_out"] for each in cell.details],
+    )
 
 
 def _of_difference(column: Column, cell: Cell, control: Cell) -> float | None:

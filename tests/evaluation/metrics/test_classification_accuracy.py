@@ -8,10 +8,8 @@ from scipy.stats import binomtest
 from evaluation.features import classifier_training
 from evaluation.features.base import ExtractionStopped
 from evaluation.features.classifier import LabelledImages
-from evaluation.metrics.classification_accuracy import (
-    classification_accuracy_score,
-    wilson_interval,
-)
+from evaluation.metrics.classification_accuracy import classification_accuracy_score
+from evaluation.metrics.uncertainty import wilson_interval
 from evaluation.scoring.controls import uniform_noise
 from tests.evaluation.factories import make_images
 

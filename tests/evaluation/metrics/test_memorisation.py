@@ -6,7 +6,9 @@ from hypothesis import given, settings, strategies as st
 from scipy.stats import mannwhitneyu, norm
 
 from evaluation.features.base import ExtractionStopped
-from evaluation.metrics.memorisation import ct_score, mann_whitney_z
+from evaluation.metrics.memorisation import ct_score, ranked_scores
+from evaluation.metrics.uncertainty import MetricResult
+from evaluation.protocols.replication import nearness_p_value
 
 
 def normal(count: int, *, seed: int, dim: int = 8, shift: float = 0.0) -> np.ndarray:
@@ -30,8 +32,10 @@ def test_new_draws_of_the_same_distribution_score_as_a_normal_variable_would() -
     scores = [score(normal(300, seed=seed)) for seed in range(2, 42)]
 
     # All are against the same held-out images, whose own chance moves them together.
-    assert np.std(scores) < 1.5
-    assert abs(np.mean(scores)) < 2.5
+    details = ct_score(TRAIN, TEST, normal(300, seed=2)).details
+    assert details["null_standard_deviation"] == pytest.approx(0.59, abs=0.02)
+    assert np.std(scores) == pytest.approx(details["null_variance_generated"] ** 0.5, rel=0.25)
+    assert abs(np.mean(scores)) < 3 * details["null_variance_held_out"] ** 0.5
 
 
 def test_copies_and_near_copies_score_far_below_zero() -> None:
@@ -54,7 +58,7 @@ def test_a_cell_with_too_few_images_is_left_out_and_said() -> None:
     assert found.value is not None
     assert sorted(cell["generated"] for cell in found.details["cells"]) == [0, 100]
     assert [cell["z"] for cell in found.details["cells"] if cell["generated"] == 0] == [None]
-    assert "no interval: a z-score" in found.reason
+    assert found.details["null_standard_deviation"] == pytest.approx(1)  # of the one cell left
 
 
 def test_without_a_cell_of_enough_images_it_is_absent() -> None:
@@ -92,8 +96,101 @@ def test_the_z_score_is_that_of_the_rank_test_with_its_correction_for_ties(seed:
 
     p = mannwhitneyu(a, b, use_continuity=False, method="asymptotic", alternative="less").pvalue
 
-    assert norm.cdf(mann_whitney_z(a, b)) == pytest.approx(p, abs=1e-12)
-    assert mann_whitney_z(a, b) == pytest.approx(-mann_whitney_z(b, a))
+    assert norm.cdf(ranked_scores(a, b).z) == pytest.approx(p, abs=1e-12)
+    assert ranked_scores(a, b).z == pytest.approx(-ranked_scores(b, a).z)
+
+
+def test_its_deviation_without_copies_is_the_root_of_squared_shares_and_not_1() -> None:
+    found = ct_score(TRAIN, TEST, normal(900, seed=2))
+
+    shares = np.array([cell["share"] for cell in found.details["cells"]])
+    deviation = found.details["null_standard_deviation"]
+    assert deviation == pytest.approx((shares**2).sum() ** 0.5)
+    assert 0.57 < deviation < 0.75
+    parts = [found.details[f"null_variance_{side}"] for side in ("generated", "held_out")]
+    assert sum(parts) == pytest.approx(deviation**2)
+    assert parts[0] < 0.4 * parts[1]  # three times as many images
+
+
+def test_what_is_left_of_a_score_without_one_image_is_the_score_of_the_others() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=30), rng.normal(size=40)
+
+    found = ranked_scores(a, b)
+
+    assert found.without_generated[7] == pytest.approx(ranked_scores(np.delete(a, 7), b).z)
+    assert found.without_held_out[9] == pytest.approx(ranked_scores(a, np.delete(b, 9)).z)
+
+
+def test_equal_distances_leave_no_interval() -> None:
+    points = np.zeros((100, 2))
+
+    found = ct_score(np.eye(2).repeat(20, axis=0), points, points, cells=1)
+
+    assert (found.value, found.interval) == (0, None)
+    assert found.reason == "no interval: no image changes the value"
+
+
+def test_asked_for_none_it_has_no_interval_and_the_same_value() -> None:
+    with_interval, without = (ct_score(TRAIN, TEST, TRAIN[:100], level=x) for x in (0.95, None))
+
+    assert without.value == with_interval.value
+    assert without.details == with_interval.details
+    assert without.interval is None and with_interval.interval is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("copied", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize(("generated", "held_out"), [(300, 300), (1000, 300)])
+def test_the_interval_holds_the_mean_over_draws(
+    copied: float, generated: int, held_out: int
+) -> None:
+    found = [drawn(seed, copied, generated, held_out) for seed in range(300)]
+
+    truth = np.mean([each.value for each in found])
+    hits = [each.interval[0] <= truth <= each.interval[1] for each in found if each.interval]
+    assert len(hits) == 300
+    assert 0.92 <= np.mean(hits) <= 0.985
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_seeds_without_copies_are_marked_as_often_as_said(seeds: int) -> None:
+    p_values = []
+    for draw in range(300):
+        test = of_three_kinds(300, seed=1000 + draw)
+        found = [
+            ct_score(KINDS, test, of_three_kinds(300, seed=10_000 + seeds * draw + seed))
+            for seed in range(seeds)
+        ]
+        parts = [
+            [each.details[f"null_variance_{side}"] for each in found]
+            for side in ("generated", "held_out")
+        ]
+        p_values.append(nearness_p_value([each.value or 0.0 for each in found], *parts))
+
+    for level in (0.05, 0.2):
+        assert np.mean(np.array(p_values) < level) == pytest.approx(
+            level, abs=3 * (level / 300) ** 0.5
+        )
+
+
+def of_three_kinds(count: int, *, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    kinds = rng.choice(3, count, p=[0.5, 0.3, 0.2])
+    found: np.ndarray = rng.normal(size=(count, 4)) + 6.0 * kinds[:, None]
+    return found
+
+
+KINDS = of_three_kinds(600, seed=0)
+
+
+def drawn(seed: int, copied: float, generated: int, held_out: int) -> MetricResult:
+    rng = np.random.default_rng(seed)
+    images = of_three_kinds(generated, seed=1000 + seed)
+    copies = rng.random(generated) < copied
+    images[copies] = KINDS[rng.integers(0, len(KINDS), copies.sum())]
+    return ct_score(KINDS, of_three_kinds(held_out, seed=50_000 + seed), images)
 
 
 def test_it_ends_when_asked() -> None:

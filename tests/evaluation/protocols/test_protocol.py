@@ -36,7 +36,7 @@ def test_the_fingerprint_of_the_same_protocol_never_changes() -> None:
         del record["metrics"][name], record["uncertainty"][name]
     fingerprint = Protocol.from_record(record).fingerprint()
 
-    assert fingerprint == "96193b5cca7e495b21372f9efa1efebb2fe9170c587729b8ec9c85ae8b5ea547"
+    assert fingerprint == "1e394f79e4f4d27e281de8708b7923d54666065024db42548007472c66d8f2b6"
     assert short(fingerprint) == fingerprint[:12]
 
 
