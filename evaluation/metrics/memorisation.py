@@ -17,7 +17,6 @@ from evaluation.metrics.uncertainty import (
     Features,
     MetricResult,
     as_rows,
-    interval_around,
     normal_quantile,
     undefined,
 )
@@ -123,10 +122,11 @@ def _result(cells: list[_Ranked], level: float | None, details: dict[str, Any]) 
     reason = "no interval: the protocol asks for none" if level is None else ""
     if level is not None and error == 0:
         reason = "no interval: no image changes the value"
+    half_width = normal_quantile(level or 0) * error
     return MetricResult(
         value=value,
         standard_error=error or None,
-        interval=None if reason else interval_around(value, normal_quantile(level or 0) * error),
+        interval=None if reason else (value - half_width, value + half_width),
         reason=reason,
         details=details
         | {

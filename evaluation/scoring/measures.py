@@ -112,15 +112,12 @@ def averaged(name: str, results: Sequence[MetricResult]) -> MetricResult:
     """
     if len(results) == 1:
         return results[0]
-    absent = [found for found in results if found.value is None]
-    if absent:
+    if absent := [found for found in results if found.value is None]:
         return absent[0]
     bare = next((found.reason for found in results if found.interval is None), "")
-    value = _mean([found.value for found in results])
-    corrected = _mean([found.corrected for found in results])
     mean = MetricResult(
-        value=value,
-        corrected=corrected,
+        value=_mean([found.value for found in results]),
+        corrected=_mean([found.corrected for found in results]),
         standard_error=_mean([found.standard_error for found in results]),
         reason=bare,
         details={"each": [found.value for found in results]} | _mean_spreads(results),

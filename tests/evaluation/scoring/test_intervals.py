@@ -6,9 +6,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from evaluation.features.base import FeatureSet
-from evaluation.metrics.classification_accuracy import wilson_interval
 from evaluation.metrics.frechet import reference_gaussian
-from evaluation.metrics.uncertainty import MetricResult, clipped, within
+from evaluation.metrics.uncertainty import MetricResult, clipped, wilson_interval, within
 from evaluation.metrics.vendi import vendi_score
 from evaluation.protocols.building import build_protocol
 from evaluation.protocols.extractor_specs import CLASSIFIER
