@@ -14,6 +14,7 @@ from evaluation.protocols.extractor_specs import CLASSIFIER
 from evaluation.protocols.metrics import METRICS, missing_needs
 from evaluation.protocols.record import Protocol
 from evaluation.scoring.measures import Scored, averaged, measure
+from evaluation.scoring.of_images import OF_IMAGES
 from tests.evaluation.factories import make_dataset
 
 DIM, CLASSES = 4, 5
@@ -21,6 +22,7 @@ OF_FEATURES = [
     name
     for name, spec in METRICS.items()
     if not spec.package
+    and name not in OF_IMAGES
     and not {"pairs", "labels"} & {*spec.needs}
     and not missing_needs(name, CLASSIFIER, held_out=True)
 ]

@@ -120,7 +120,7 @@ def test_held_out_images_are_compared_once(
 ) -> None:
     first = score(digits, digits[1].pixels, cache=tmp_path)
     measured: list[int] = []
-    nearest = thumbnails.nearest_thumbnails
+    nearest = of_images.nearest_thumbnails
 
     def counted(small: Any, to: Any, **more: Any) -> Any:
         measured.append(len(small))
