@@ -74,7 +74,7 @@ def copied_share(
 ) -> MetricResult:
     """Return the share of generated images nearer to a training image than 99 % of held-out ones.
 
-    Near is a small ratio of the distance to the nearest training image to that to the eighth. The
+    Near is a small ratio of the distance to the nearest training image to that to the fourth. The
     threshold is the r-th smallest ratio of M held-out images, r = round(``share`` M), at least 1;
     what lies strictly below it counts. Unseen real images have about ``share``. Absent where the
     threshold is 0: nothing is nearer than the copies among the held-out images.
