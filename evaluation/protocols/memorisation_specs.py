@@ -58,7 +58,6 @@ MEMORISATION = (
         needs=("held-out",),
         by_default=True,
         help="Whether generated images are nearer to training images than held-out ones are: far "
-        "below 0 is copying, far above 0 is missing the data; held-out images themselves have 0. "
-        "Where nothing is copied its standard deviation is about 0.6, not 1.",
+        "below 0 is copying, far above 0 is missing the data; held-out images themselves have 0.",
     ),
 )
