@@ -82,7 +82,7 @@ def copied_share(
     The interval is of the share of all images that the model makes, below the threshold that
     infinitely many held-out images would give: Wilson's for the generated images and the order
     statistics around the threshold for the held-out ones, joined by their squares; none with fewer
-    than 300 held-out images. In simulations it covers 94-99 %. ``details`` has the numbers that the
+    than 300 held-out images. In simulations it covers 94 % or more. ``details`` has the numbers that the
     exact test of seeds together needs, see ``copies_p_value``, the chance of this result without
     copies, the transformations that were searched, and the nearest images.
 
