@@ -13,7 +13,7 @@ CANDIDATES = 16  # compared exactly for an image, and as many for its mirror ima
 FREQUENCIES = 7  # along each axis, that the search for candidates looks at
 TILE = 256  # thumbnails whose neighbours are looked for at a time
 BLOCK = 32_768  # thumbnails among which they are looked for at a time
-SCALE = 8  # which nearest comparison a distance is measured by
+SCALE = 4  # a distance is measured by that of the fourth nearest
 ROUNDING = 0.01  # distance of crops that differ by less than one of 255 grey levels
 MIN_SIDE, SIDE_OF_TWO = 4, 16  # pixels: smaller ones are not shifted, or by one pixel only
 
@@ -24,7 +24,7 @@ class NearestThumbnails:
 
     distances: (N,) float64, 0..2, to the nearest one.
     positions: (N,) int64, of the nearest one.
-    ratios: (N,) float64, 0..1, of that distance to that of the eighth nearest.
+    ratios: (N,) float64, 0..1, of that distance to that of the fourth nearest one.
     """
 
     distances: np.ndarray
@@ -85,17 +85,17 @@ def nearest_thumbnails(
     and contrast away; a flat one becomes 0. The distance is the least Euclidean one: 0 for a copy,
     √2 for crops that do not correlate, exactly 0 for a copy bit for bit.
 
-    Its ratio to the distance of the eighth nearest comparison tells a copy from an image that has
-    much of its kind around it: plain or blurred images are near to many others. It is 1 where the
-    eighth is a copy too.
+    Its ratio to the distance of the fourth nearest other tells a copy from an image that has much
+    of its kind around it: plain images are near to many others. It is 1 where the fourth is a copy
+    too.
 
     Only the likeliest others are compared so: those whose spectra are nearest, see ``_spectra``, as
     many for the mirror image as for the image. ``keep_going`` receives how many are done after each
     tile and may raise to end the work.
 
     Source: Carlini et al., 2023, "Extracting training data from diffusion models", for the ratio.
-    Deviation: the eighth nearest distance in place of the mean of the 50 nearest, so that seven
-    copies of one image among the others hide nothing.
+    Deviation: the fourth nearest distance in place of the mean of the 50 nearest; three copies of
+    one image among the others hide nothing.
 
     Raises:
         ValueError: if the thumbnails are of two sizes, or there are no others.
@@ -194,14 +194,24 @@ def _nearest(
     )
     nearer = mirrored.distances < plain.distances
     distances = torch.where(nearer, mirrored.distances, plain.distances)
-    squares = torch.cat([plain.squares, mirrored.squares], dim=1)
-    scale = squares.kthvalue(min(SCALE, squares.shape[1]), dim=1).values.clamp_min(0).sqrt()
+    squares = _of_different(
+        torch.cat(likely, dim=1), torch.cat([plain.squares, mirrored.squares], 1)
+    )
+    scale = squares.kthvalue(min(SCALE, len(others)), dim=1).values.clamp_min(0).sqrt()
     ratios = torch.where(scale > ROUNDING, distances / scale.clamp_min(ROUNDING), 1.0)
     return NearestThumbnails(
         distances=distances.numpy(),
         positions=torch.where(nearer, mirrored.positions, plain.positions).numpy(),
         ratios=ratios.clamp_max(1).numpy(),
     )
+
+
+def _of_different(positions: Tensor, squares: Tensor) -> Tensor:
+    """Return the squared distances (n, K), infinite but for the least of each position."""
+    order = squares.argsort(dim=1, stable=True)
+    positions, squares = positions.gather(1, order), squares.gather(1, order)
+    same = (positions[:, :, None] == positions[:, None, :]).tril(-1).any(2)  # as one that is nearer
+    return squares.masked_fill(same, torch.inf)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from torch import Tensor
 from evaluation.imagesets.in_memory import read_images
 from evaluation.metrics.copies import copied_share
 from evaluation.metrics.pairs.thumbnails import NearestThumbnails, nearest_thumbnails, thumbnails
-from tests.evaluation.metrics.changes import CHANGES, shifted
+from tests.evaluation.metrics.changes import CHANGES, Change, shifted
 
 MNIST = Path(__file__).resolve().parents[4] / "shared" / "data" / "mnist.zip"
 LEVEL = 0.05 / 32  # a family of 32 marks on one board
 DRAWS, GENERATED = 200, 1000
-MORE_CHANGES = {
+MORE_CHANGES: dict[str, Change] = {
     "two pixels right": lambda images: shifted(images, 2, 0),
     "two pixels left and down": lambda images: shifted(images, -2, 2),
 }

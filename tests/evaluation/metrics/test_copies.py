@@ -240,14 +240,15 @@ def test_copies_bit_for_bit_are_at_0_and_flat_images_are_each_others_copies() ->
     assert found.positions.tolist() == [*range(51), 50]
 
 
-def test_seven_copies_among_training_images_hide_nothing_and_eight_accuse_nobody() -> None:
+def test_three_copies_among_training_images_hide_nothing_and_four_accuse_nobody() -> None:
     others, image = make_images(50, side=20), make_images(1, seed=1, side=20)
+    image = np.maximum(image, image[..., ::-1])  # near to its training image in two ways
 
     def ratio(copies: int) -> float:
         train = np.concatenate([others, image.repeat(copies, axis=0)])
         return float(nearest_thumbnails(thumbnails([image]), thumbnails([train])).ratios[0])
 
-    assert [ratio(copies) for copies in (1, 7, 8)] == [0, 0, 1]
+    assert [ratio(copies) for copies in (1, 3, 4)] == [0, 0, 1]
     assert 0.8 < ratio(0) < 1
 
 

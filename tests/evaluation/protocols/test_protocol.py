@@ -36,7 +36,7 @@ def test_the_fingerprint_of_the_same_protocol_never_changes() -> None:
         del record["metrics"][name], record["uncertainty"][name]
     fingerprint = Protocol.from_record(record).fingerprint()
 
-    assert fingerprint == "1e394f79e4f4d27e281de8708b7923d54666065024db42548007472c66d8f2b6"
+    assert fingerprint == "6c00348abcfafff8ea998c5a0ec87b22609794a8f26d9952307727f2cc5c1b0c"
     assert short(fingerprint) == fingerprint[:12]
 
 

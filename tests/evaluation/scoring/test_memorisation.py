@@ -11,11 +11,11 @@ import pytest
 from evaluation.features.base import ExtractionStopped
 from evaluation.features.classifier import LabelledImages
 from evaluation.imagesets.opening import images_digest, open_images
+from evaluation.metrics.pairs.thumbnails import nearest_thumbnails
 from evaluation.metrics.uncertainty import MetricResult
 from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
 from evaluation.protocols.extractor_specs import CLASSIFIER
 from evaluation.protocols.record import Protocol
-from evaluation.scoring import of_images
 from evaluation.scoring.evaluate import EvaluationError, evaluate_images
 from evaluation.scoring.references import build_reference, load_reference
 from tests.evaluation.factories import RandomProjection
@@ -120,13 +120,12 @@ def test_held_out_images_are_compared_once(
 ) -> None:
     first = score(digits, digits[1].pixels, cache=tmp_path)
     measured: list[int] = []
-    nearest = of_images.nearest_thumbnails
 
     def counted(small: Any, to: Any, **more: Any) -> Any:
         measured.append(len(small))
-        return nearest(small, to, **more)
+        return nearest_thumbnails(small, to, **more)
 
-    monkeypatch.setattr(of_images, "nearest_thumbnails", counted)
+    monkeypatch.setattr("evaluation.scoring.of_images.nearest_thumbnails", counted)
     again = score(digits, digits[1].pixels, cache=tmp_path)
 
     assert again == first
