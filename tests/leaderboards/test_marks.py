@@ -1,5 +1,7 @@
 """Marks of copies: tests against unseen real images, which rarely accuse the innocent."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,10 +16,12 @@ from tests.leaderboards.test_ranking import Value, cell, contenders, known, scor
 
 pytestmark = pytest.mark.django_db
 
+METRICS = ["fd", "kd", "is", "precision", "authenticity", "copies", "ct"]
+
 
 def board_of(control: Value, *contender: Value, metric: str = "fd") -> Board:
     """Return the board of one entry, a value for each seed, beside a control of this value."""
-    protocol = factories.make_protocol(metrics=["fd", "kd", "is", "precision", "authenticity"])
+    protocol = factories.make_protocol(metrics=METRICS)
     experiment = factories.make_experiment(
         protocols=[protocol],
         entries=[{"algorithm": "gan.sngan", "label": "a"}],
@@ -156,3 +160,41 @@ def draw_again(protocol: Protocol, rng: np.random.Generator) -> None:
     for value in values:
         value.value = 1.0 + 0.1 * rng.standard_normal()
     MetricValue.objects.bulk_update(values, ["value"])
+
+
+# --- counts of copies and C_T -------------------------------------------------------------------
+
+
+def counted(below: int) -> dict[str, Any]:
+    details = {"generated": 1000, "below": below, "held_out": 1000, "rank": 10}
+    return {"value": below / 1000, "details": details}
+
+
+def nearness(value: float) -> dict[str, Any]:
+    details = {"null_variance_generated": 0.18, "null_variance_held_out": 0.18}  # 0.6 together
+    return {"value": value, "standard_error": 0.6, "details": details}
+
+
+def test_more_copies_than_chance_finds_are_marked() -> None:
+    assert marked(counted(10), counted(109), metric="copies")
+    assert not marked(counted(10), counted(12), metric="copies")
+    assert not marked(counted(10), counted(25), metric="copies")  # as of a single class alone
+
+
+def test_counts_of_seeds_add_up() -> None:
+    details = {"generated": 50, "below": 2, "held_out": 1000, "rank": 10}
+    few = {"value": 0.04, "details": details}
+
+    assert not marked(counted(10), few, metric="copies")
+    assert marked(counted(10), *[few] * 4, metric="copies")
+
+
+def test_a_c_t_far_below_0_is_marked_by_its_own_standard_deviation() -> None:
+    assert marked(0.0, nearness(-1.8), metric="ct")  # three standard deviations, not 1.8
+    assert not marked(0.0, nearness(-0.9), metric="ct")
+    assert not marked(0.0, nearness(5.0), metric="ct")
+
+
+def test_values_of_before_that_say_less_are_not_tested() -> None:
+    assert not marked(0.0, -9.0, metric="ct")
+    assert not marked(0.01, 0.5, metric="copies")
