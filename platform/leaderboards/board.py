@@ -68,6 +68,11 @@ class Cell:
     seeds_lost: int = 0  # failed, cancelled, or without a finite value
 
     @property
+    def marks(self) -> str:
+        """Return the signs that stand beside the number."""
+        return "†" * self.beats_control + "‡" * self.near_training + "°" * bool(self.no_merit)
+
+    @property
     def range(self) -> str:
         """Return the rank as people read it: "2", or "1–3" where it may be any of them."""
         if self.rank is None:
@@ -137,6 +142,10 @@ class Board:
     @property
     def sort_key(self) -> str:
         return self.sort.removeprefix("-")
+
+    @property
+    def sorted_by(self) -> Column:
+        return next(column for column in self.columns if column.key == self.sort_key)
 
     @property
     def control(self) -> Row | None:

@@ -1,4 +1,4 @@
-"""How many digits a number deserves: as many as its interval supports, the same down a column."""
+"""How many digits a number deserves: as many as its own interval supports, else its column's."""
 
 import math
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ class WithInterval(Protocol):
 
 
 def decimals(estimates: Iterable[WithInterval], *, counts: bool = False) -> int:
-    """Return the decimals of a column: those of its narrowest interval, else three digits.
+    """Return the decimals of numbers together: of their narrowest interval, else three digits.
 
     `counts` says that the quantity is a number of things: where all are whole, so is the column.
     """
@@ -32,6 +32,11 @@ def decimals(estimates: Iterable[WithInterval], *, counts: bool = False) -> int:
         return _bounded(_leading_place(min(positive)))
     sizes = [abs(e.value) for e in known if e.value]
     return _bounded(SIGNIFICANT - 1 - math.floor(math.log10(max(sizes)))) if sizes else 1
+
+
+def own_decimals(estimate: WithInterval, places: int) -> int:
+    """Return the decimals that a number's own interval supports; without one, its column's."""
+    return places if estimate.low is None else decimals([estimate])
 
 
 def _leading_place(half: float) -> int:

@@ -32,7 +32,7 @@ class Head:
     column: Column
     link: str
     aria_sort: str  # ascending, descending or other for the sorted column, else ""
-    places: int  # decimals of its cells
+    places: int  # decimals of its cells without an interval
     worst_first: bool  # sorted by it the wrong way round
     opens_group: bool  # whether it is the first of its corner
 
@@ -110,10 +110,6 @@ class Table:
     def near_training(self) -> bool:
         """Whether any cell is marked as nearer to single training images than real images."""
         return any(cell.cell.near_training for cell in self._cells())
-
-    @property
-    def sorted_by(self) -> Column:
-        return next(h.column for h in self.heads if h.column.key == self.board.sort_key)
 
     @property
     def width(self) -> int:
@@ -216,11 +212,12 @@ def _shown(head: Head, row: Row) -> ShownCell:
     cell = row.cells[head.column.key]
     if cell.value is None:
         return ShownCell(head, cell, "–", "", cell.reason or "not measured", "")
+    places = rounding.own_decimals(cell, head.places)
     return ShownCell(
         head=head,
         cell=cell,
-        text=rounding.number(cell.value, head.places),
-        spread=rounding.spread(cell, head.places),
+        text=rounding.number(cell.value, places),
+        spread=rounding.spread(cell, places),
         note=_note(row, head.column),
         raw=repr(cell.value),
     )

@@ -13,7 +13,7 @@ from experiments.models import Evaluation, Experiment, Run, SampleSet
 from experiments.progress import progress
 from jobs.models import Job, Status
 from leaderboards import rounding
-from leaderboards.board import Board, Cell, Column, shown
+from leaderboards.board import Board, Cell
 
 LINES_LEFT = 4  # of the terminal, above the bars
 
@@ -134,14 +134,17 @@ def board_table(board: Board) -> Table:
         places = rounding.decimals(cells)
         unit = f" {column.unit}" if column.unit else ""
         label = escape(f"{column.label}{unit} {column.arrow}")
-        table.add_row(label, *(_text(cell, column, places) for cell in cells))
+        table.add_row(label, *(_text(cell, places) for cell in cells))
     seeds = [f"{row.seeds_scored}/{row.seeds_total}" for row in rows]
     table.add_row("Seeds scored", *seeds)
+    ranks = [row.cells[board.sort_key].range for row in rows]
+    table.add_row(f"Rank by {escape(board.sorted_by.label)}", *ranks)
     return table
 
 
-def _text(cell: Cell, column: Column, places: int) -> str:
+def _text(cell: Cell, places: int) -> str:
     if cell.value is None:
         return "–"
+    places = rounding.own_decimals(cell, places)
     spread = escape(rounding.spread(cell, places))
-    return rounding.number(shown(column, cell.value), places) + f"\n[dim]{spread}[/]" * bool(spread)
+    return rounding.number(cell.value, places) + cell.marks + f"\n[dim]{spread}[/]" * bool(spread)

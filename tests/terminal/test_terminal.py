@@ -26,5 +26,5 @@ def test_no_number_is_cut_and_only_headline_metrics_of_models_and_real_images_ar
     rows = [row for row in board.rows if not row.is_aside]
     for key in ("fd", "recall", "authenticity"):
         cells = [row.cells[key] for row in rows]
-        numbers = [rounding.number(cell.value or 0.0, rounding.decimals(cells)) for cell in cells]
+        numbers = [rounding.number(cell.value or 0.0, rounding.decimals([cell])) for cell in cells]
         assert "".join(numbers) in text, key
