@@ -43,8 +43,9 @@ def test_score_prints_every_metric_with_its_direction_and_the_fingerprint(
     record = json.loads(path.read_text())
     lines = capsys.readouterr().out.splitlines()
     assert status == 0
-    assert [line.split("  ")[0] for line in lines[1:11]] == [
+    assert [line.split("  ")[0] for line in lines[1:12]] == [
         "FD[classifier] ↓",
+        "Population FD[classifier] ↓",
         "KD[classifier] ↓",
         "CS[classifier] ↑",
         "PR[classifier] precision ↑",
