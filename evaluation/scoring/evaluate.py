@@ -19,6 +19,7 @@ from evaluation.metrics.reconstruction import psnr, ssim
 from evaluation.metrics.uncertainty import MetricResult, undefined
 from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
+from evaluation.scoring.averaging import averaged
 from evaluation.scoring.checks import (
     EvaluationError,
     check_digest,
@@ -29,7 +30,7 @@ from evaluation.scoring.checks import (
     check_shape,
     check_split,
 )
-from evaluation.scoring.measures import Scored, all_finite, averaged, measure
+from evaluation.scoring.measures import Scored, all_finite, measure
 from evaluation.scoring.published import StatisticsCheck, check_statistics
 from evaluation.scoring.references import SavedReference, gaussian_of, gaussian_tensors
 
