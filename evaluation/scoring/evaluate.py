@@ -16,6 +16,7 @@ from evaluation.metrics.frechet import ReferenceGaussian, reference_gaussian
 from evaluation.metrics.uncertainty import MetricResult
 from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
+from evaluation.scoring.averaging import averaged
 from evaluation.scoring.checks import (
     EvaluationError,
     check_digest,
@@ -26,7 +27,7 @@ from evaluation.scoring.checks import (
     check_shape,
     check_split,
 )
-from evaluation.scoring.measures import Scored, all_finite, averaged, measure
+from evaluation.scoring.measures import Scored, all_finite, measure
 from evaluation.scoring.of_images import OF_IMAGES, SELECTION_SEED, Work
 from evaluation.scoring.published import StatisticsCheck, check_statistics
 from evaluation.scoring.references import SavedReference, gaussian_of, gaussian_tensors

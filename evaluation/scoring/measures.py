@@ -1,8 +1,7 @@
 """Which function measures which metric of a protocol, with that protocol's parameters."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import fmean
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -79,10 +78,11 @@ def measure(name: str, scored: Scored) -> dict[str, MetricResult]:
     if scored.real is None and name not in OF_STATISTICS:
         return {name: undefined("the reference is published statistics, which have no images")}
     found = _measured(name, scored)
-    return {each: _in_range(each, result) for each, result in found.items()}
+    return {each: in_range(each, result) for each, result in found.items()}
 
 
-def _in_range(name: str, result: MetricResult) -> MetricResult:
+def in_range(name: str, result: MetricResult) -> MetricResult:
+    """Return the result with its interval moved into the metric's range; see ``within``."""
     spec = METRICS[name]
     return within(result, minimum=spec.minimum, maximum=spec.maximum)
 
@@ -103,48 +103,6 @@ def all_finite(found: FeatureSet) -> bool:
     """Return whether no feature and no logit is NaN or infinite."""
     logits = found.logits is None or bool(found.logits.isfinite().all())
     return logits and bool(found.features.isfinite().all())
-
-
-def averaged(name: str, results: Sequence[MetricResult]) -> MetricResult:
-    """Return the mean of one metric over several networks of a kind.
-
-    Errors are averaged too: that bounds the error of the mean whatever their correlation.
-    """
-    if len(results) == 1:
-        return results[0]
-    if absent := [found for found in results if found.value is None]:
-        return absent[0]
-    bare = next((found.reason for found in results if found.interval is None), "")
-    mean = MetricResult(
-        value=_mean([found.value for found in results]),
-        corrected=_mean([found.corrected for found in results]),
-        standard_error=_mean([found.standard_error for found in results]),
-        reason=bare,
-        details={"each": [found.value for found in results]} | _mean_spreads(results),
-    )
-    if bare:
-        return mean
-    assert mean.estimate is not None, "absent values were sorted out"
-    arm = fmean(map(_half_width, results))  # clipped once, not for each network
-    return _in_range(name, replace(mean, interval=(mean.estimate - arm, mean.estimate + arm)))
-
-
-def _mean_spreads(results: Sequence[MetricResult]) -> dict[str, float]:
-    """Return the means of what is known of a value's spread where nothing is wrong."""
-    names = [name for name in results[0].details if name.startswith("null_")]
-    return {name: fmean(found.details[name] for found in results) for name in names}
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if len(known) == len(values) else None
-
-
-def _half_width(found: MetricResult) -> float:
-    """Return the longer arm of an interval: the other one may have been clipped."""
-    assert found.interval is not None, "results without intervals were sorted out"
-    assert found.estimate is not None, "absent values were sorted out"
-    return max(found.estimate - found.interval[0], found.interval[1] - found.estimate)
 
 
 def _inputs(name: str, scored: Scored) -> _Inputs:

@@ -157,7 +157,8 @@ def check_board(site: Site, page: Page) -> None:
         [float(value) for value in row] for row in in_csv
     ]
     assert [row["control_kind"] for row in rows] == ["test", "", "", "", "copy", "noise", "blur"]
-    assert [len(row) - len(metrics) for row in in_csv] == [0, 4, 4, 4, 0, 0, 0]  # no cost
+    measured = len(metrics) - 1  # so few images have no distance between populations
+    assert [len(row) - measured for row in in_csv] == [0, 4, 4, 4, 0, 0, 0]  # no cost
     copy = page.locator("tr[data-control=copy] [data-column=authenticity]")
     expect(copy.locator(".ranking-mark")).to_contain_text("‡")
 
