@@ -183,7 +183,7 @@ def test_more_copies_than_chance_finds_are_marked() -> None:
 
 def test_counts_of_seeds_add_up() -> None:
     details = {"generated": 50, "below": 2, "held_out": 1000, "rank": 10}
-    few = {"value": 0.04, "details": details}
+    few: dict[str, Any] = {"value": 0.04, "details": details}
 
     assert not marked(counted(10), few, metric="copies")
     assert marked(counted(10), *[few] * 4, metric="copies")

@@ -5,7 +5,8 @@ nothing writes it.
 
 Only for changes that are meant: whatever differs afterwards is no longer what an earlier Trilemma
 wrote or said. NAME is a file of `tests/legacy/frozen` without its suffix; none = all but
-`trainings` and `site`, which an earlier Trilemma made.
+`trainings` and `site`, which an earlier Trilemma made. `answers` are those of that site, whose
+boards are judged by the rules of now.
 """
 
 import os
@@ -25,6 +26,8 @@ def main(names: Sequence[str]) -> None:
         trainings.write()
     if "site" in names:
         sites.write()
+    if "answers" in names:
+        sites.write_answers()
     for name in [name for name in facts.CURRENT if name in names or not names]:
         value = facts.CURRENT[name]()
         path = facts.FROZEN / f"{name}.json"
