@@ -16,6 +16,7 @@ from leaderboards.spread import Seed, mean_interval
 T = TypeVar("T", Run, SampleSet)
 Values = dict[int, dict[str, MetricValue]]
 LOST = (Status.FAILED, Status.CANCELLED)
+LACK_IMAGES = ("fd_population",)  # an absent value says that images are too few, not that it is bad
 
 
 def rows_of(
@@ -150,7 +151,7 @@ def _metric_cell(column: Column, scored: list[dict[str, MetricValue]], failed: i
     found = [values[column.key] for values in scored if column.key in values]
     known = [v for v in found if v.value is not None and math.isfinite(estimate(v))]
     absent = _why_absent(found, known)
-    lost = failed + len(found) - len(known)
+    lost = failed + (0 if column.key in LACK_IMAGES else len(found) - len(known))
     if not known:
         return Cell(None, reason=absent or "not scored yet", seeds_lost=lost)
     seeds = tuple(Seed(estimate(v), v.standard_error) for v in known)

@@ -149,6 +149,20 @@ def test_a_seed_without_a_finite_value_counts_as_worst(worst: float | None) -> N
     assert (cell(board, "whole", "is").rank, found.rank) == (1, 2)
 
 
+@pytest.mark.django_db
+def test_a_distance_that_too_few_images_leave_out_does_not_count_as_worst() -> None:
+    protocol = factories.make_protocol(metrics=["fd", "fd_population"])
+    experiment = factories.make_experiment(protocols=[protocol], seeds=range(3))
+    (entry,) = factories.contenders_of(experiment)
+    values = [{"fd": 1.0, "fd_population": value} for value in (2.0, 2.1, None)]
+    factories.make_scores(entry=entry, protocol=protocol, values=values)
+
+    (row,) = [row for row in rank(protocol).rows if not row.is_control]
+
+    found = row.cells["fd_population"]
+    assert (found.seeds_lost, len(found.seeds), found.rank) == (0, 2, 1)
+
+
 # --- better than real is not better -----------------------------------------------------------
 
 
