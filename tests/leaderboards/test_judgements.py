@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from catalog.models import Protocol
 from experiments.models import Run
@@ -254,7 +255,9 @@ def test_metrics_that_lack_images_have_no_ranks_and_the_others_have() -> None:
 
 
 @pytest.mark.django_db
-def test_a_protocol_that_failed_its_admission_test_ranks_nothing() -> None:
+def test_a_protocol_that_failed_its_admission_test_ranks_nothing_and_says_so(
+    client: Client,
+) -> None:
     experiment = scored({"a": [1.0, 1.1], "b": [2.0, 2.1]})
     score_controls(experiment, test=known(0.5, 0.01))
     protocol = experiment.protocols.get()
@@ -267,3 +270,7 @@ def test_a_protocol_that_failed_its_admission_test_ranks_nothing() -> None:
     assert {c.rank for row in board.rows for c in row.cells.values()} == {None}
     assert not any(c.leads for row in board.rows for c in row.cells.values())
     assert [row.entry.label for row in board.rows[1:3]] == ["a", "b"]
+    home = client.get("/").content.decode()
+    assert "Nothing is ranked here: the protocol failed its admission test. blur: 1" in home
+    page = client.get(f"/leaderboards/{protocol.fingerprint}/").content.decode()
+    assert "<li>blur: 1 at level 2 is no more than 1 of clean images</li>" in page
