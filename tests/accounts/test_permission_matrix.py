@@ -35,7 +35,7 @@ NOBODY: frozenset[str] = frozenset()
 READ = {
     *("home", "activity", "experiments", "experiment", "experiment-region", "run", "run-region"),
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
-    *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers"),
+    *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
     *("api:schema", "api:docs", "api:api-root"),
     *(f"api:{name}-list" for name in ("dataset", "protocol", "experiment", "leaderboard")),
     *(f"api:{name}-detail" for name in ("dataset", "protocol", "experiment", "leaderboard")),
