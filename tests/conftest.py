@@ -1,5 +1,6 @@
 """What every test has: a data folder of its own, and a whole site where it asks for one."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -49,8 +50,21 @@ def data_dir(settings: Settings, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data folder with a database, the digits and their protocol."""
-    data = tmp_path_factory.mktemp("prepared")
+    """Return a data folder with a database, the digits and their protocol.
+
+    Of several processes of tests the first makes it for all.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _prepared(tmp_path_factory.mktemp("prepared"))
+    data = tmp_path_factory.getbasetemp().parent / "prepared"
+    with Path(f"{data}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not data.exists():
+            _prepared(tmp_path_factory.mktemp("prepared")).rename(data)
+    return data
+
+
+def _prepared(data: Path) -> Path:
     with closing(Site(data)) as site:
         prepare(site)
     return data

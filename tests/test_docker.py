@@ -163,7 +163,9 @@ def test_the_web_image_serves_pages_and_files_and_its_health_check_sees_it(site:
             assert answer.status == 200, path
 
 
-@pytest.mark.parametrize("target", ["worker-cpu", "worker-gpu"])
+@pytest.mark.parametrize(
+    "target", ["worker-cpu", pytest.param("worker-gpu", marks=pytest.mark.slow)]
+)
 def test_a_worker_image_starts_a_worker_and_its_health_check_sees_it(
     site: Site, target: str
 ) -> None:

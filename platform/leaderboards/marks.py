@@ -10,6 +10,7 @@ simple sequentially rejective multiple test procedure").
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -42,11 +43,10 @@ def marked(rows: list[Row], columns: Sequence[Column]) -> list[Row]:
         for column in columns
         if (p := _p_value(column, row.cells[column.key], control.cells[column.key])) is not None
     }
-    found = rejected(tests)
-    return [
-        _with_marks(row, {key for at, key in found if at == place})
-        for place, row in enumerate(rows)
-    ]
+    found: dict[int, set[str]] = defaultdict(set)
+    for place, key in rejected(tests):
+        found[place].add(key)
+    return [_with_marks(row, found[place]) for place, row in enumerate(rows)]
 
 
 def rejected(tests: dict[Place, float]) -> set[Place]:

@@ -105,6 +105,7 @@ def test_a_killed_worker_loses_only_what_came_after_the_last_checkpoint(site: Si
 ORDER_STOP = "from jobs.models import Worker; Worker.objects.update(order='stop')"
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_stop_hands_its_training_back_at_once(site: Site) -> None:
     """The order ends it by SIGTERM; each of its processes has had a GPU of its own."""
     site.start_web()

@@ -657,6 +657,7 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(
     assert seen == sorted(set(seen)) and seen[-1] == 320
 
 
+@pytest.mark.slow  # test_parallel.py trains in two processes
 def test_several_processes_train_together_and_only_the_first_speaks(
     data: Path, tmp_path: Path
 ) -> None:

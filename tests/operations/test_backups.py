@@ -423,6 +423,7 @@ def test_what_the_manifest_does_not_know_or_misses_is_refused(tmp_path: Path, pl
 # --- PostgreSQL ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("pg_dump") is None or postgres_program("initdb") is None, reason="needs PostgreSQL"
 )

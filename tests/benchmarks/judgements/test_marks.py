@@ -63,7 +63,7 @@ def features() -> tuple[Tensor, Tensor]:
 
 
 def measured(real: Tensor, generated: Tensor) -> dict[str, MetricResult]:
-    found = measure_pairs(real, generated, kernel=Kernel(), neighbours=Neighbours())
+    found = measure_pairs(real, generated, kernel=Kernel(), neighbours=Neighbours(k=3))
     return found | {"fd": measure_frechet(generated, reference_gaussian(real))}
 
 

@@ -103,6 +103,7 @@ def test_features_depend_on_the_batch_size_by_rounding_alone(
     assert relative_difference(pieces.logits, whole.logits) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_a_compiled_network_has_the_same_values(
     weights: Path, extractor: InceptionExtractor
 ) -> None:

@@ -253,6 +253,7 @@ def test_a_class_with_one_image_has_no_distance() -> None:
     assert result.details["generated"] == [20, 1, 30, 0]
 
 
+@pytest.mark.slow
 def test_the_interval_within_classes_covers_the_truth() -> None:
     rng = np.random.default_rng(3)
     reference, generated = logits_of(500, 500, 500), logits_of(120, 100, 110)

@@ -119,6 +119,7 @@ def test_the_result_does_not_depend_on_the_blocks() -> None:
     assert cut.standard_error == pytest.approx(whole.standard_error, rel=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("s", [0, 0.16, 0.8, 4])
 def test_the_interval_covers_the_truth_as_often_as_it_says(s: float) -> None:
     rng = np.random.default_rng(4)

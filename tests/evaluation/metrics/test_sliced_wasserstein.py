@@ -155,6 +155,7 @@ def test_sets_of_equal_size_are_corrected_like_those_of_other_sizes(count: int) 
     assert coverage(results, truth) >= 0.92
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (0.1, 1.0), (0.3, 1.2)])
 def test_the_interval_covers_the_truth(shift: float, scale: float) -> None:
     rng = np.random.default_rng(5)

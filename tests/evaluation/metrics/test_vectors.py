@@ -116,6 +116,7 @@ def test_what_falls_as_one_over_n_is_extrapolated_to_its_limit() -> None:
     assert jackknife.corrected == pytest.approx(7, abs=1e-10)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_true_distance_as_often_as_they_say() -> None:
     dim, shift = 16, 0.1
     truth, reference = dim * shift**2, gaussian_from_moments(isotropic(16, 0, 1))

@@ -86,6 +86,7 @@ def test_fewer_modes_score_less() -> None:
     assert scores[-1] < 1.3 < 20 < scores[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [4, 16])
 def test_the_interval_covers_the_score_of_infinitely_many_images(dim: int) -> None:
     rng = np.random.default_rng(1)

@@ -215,6 +215,7 @@ def test_a_metric_and_an_extractor_of_a_package_are_scored_and_fingerprinted(ima
     assert "package" not in found["protocol"]["metrics"]["fd"]
 
 
+@pytest.mark.slow
 def test_another_version_is_another_protocol_and_none_at_all_is_said(images: Path) -> None:
     first = result(images, install_scoring(images / "first"))
     protocol = images / "protocol.json"
