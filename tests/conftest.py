@@ -23,6 +23,7 @@ hypothesis.settings.load_profile("trilemma")
 TESTS = Path(__file__).parent
 LONGEST = (  # files of tests, minutes to tens of seconds
     "terminal/test_demo.py",
+    "faults/test_faults.py",
     "experiments/test_pipeline.py",
     "experiments/test_workers.py",
     "experiments/test_submission.py",

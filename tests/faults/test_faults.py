@@ -201,7 +201,7 @@ for _ in range(5):
 @pytest.mark.parametrize(
     "fault",
     [
-        KillWorker(),
+        pytest.param(KillWorker(), marks=pytest.mark.bounded),
         Sleep(),
         WipeRedis(),
         RestartRedis(),
@@ -254,6 +254,7 @@ def test_workers_whose_clocks_are_two_minutes_apart_leave_each_other_their_jobs(
     tell(outcome)
 
 
+@pytest.mark.bounded
 def test_the_web_server_is_killed_while_people_submit(
     place: Place, chance: random.Random, tell: Tell
 ) -> None:
@@ -330,6 +331,7 @@ print(claimed)
 """
 
 
+@pytest.mark.bounded
 def test_eight_workers_that_claim_at_once_claim_each_job_once(place: Place, tell: Tell) -> None:
     site, outcome = place.site, Outcome("eight workers claim at once")
     for _ in range(TRIALS):
