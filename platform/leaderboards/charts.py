@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from leaderboards.board import Board, Cell, Column, Row, shown
+from leaderboards.board import Board, Cell, Column, Row
 
 
 def trilemma(board: Board) -> dict[str, Any] | None:
@@ -36,8 +36,8 @@ def _point(row: Row, quality: Column, coverage: Column) -> dict[str, Any] | None
         "experiment": row.experiment.name,
         "family": row.entry.family,
         "family_label": row.entry.family_label,
-        "coverage": _number(coverage, x),
-        "quality": _number(quality, y),
+        "coverage": _number(x),
+        "quality": _number(y),
         "images_per_second": row.cells["images_per_second"].value,
     }
 
@@ -47,6 +47,6 @@ def _label(row: Row) -> str:
     return row.entry.label if named_by_entry else f"{row.entry.label}, {row.sampler_label}"
 
 
-def _number(column: Column, cell: Cell) -> dict[str, float | None]:
+def _number(cell: Cell) -> dict[str, float | None]:
     assert cell.value is not None, "only points with both values are drawn"
-    return {"value": shown(column, cell.value), "low": cell.low, "high": cell.high}
+    return {"value": cell.value, "low": cell.low, "high": cell.high}

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from evaluation.protocols.replication import copies_p_value, nearness_p_value
-from leaderboards.board import Cell, Column, Row, shown
+from leaderboards.board import Cell, Column, Row
 from leaderboards.quantiles import below
 from leaderboards.spread import DEGREES_OF_IMAGES
 
@@ -74,7 +74,7 @@ def _with_marks(row: Row, keys: set[str]) -> Row:
 def _p_value(column: Column, cell: Cell, control: Cell) -> float | None:
     """Return the probability of such a value of unseen real images; None if untested."""
     if column.key in (*DISTANCES, AUTHENTICITY):
-        return _of_difference(column, cell, control)
+        return _of_difference(cell, control)
     if column.key in (COPIES, NEARNESS) and cell.details:
         try:
             return _of_counts(cell) if column.key == COPIES else _of_scores(cell)
@@ -105,12 +105,12 @@ def _of_scores(cell: Cell) -> float:
     )
 
 
-def _of_difference(column: Column, cell: Cell, control: Cell) -> float | None:
+def _of_difference(cell: Cell, control: Cell) -> float | None:
     """Return the p-value of a value below the control's, by Welch's test of the images' errors."""
     ours, theirs = _variance(cell), _variance(control)
     if cell.value is None or control.value is None or ours is None or theirs is None:
         return None
-    difference = shown(column, cell.value) - shown(column, control.value)
+    difference = cell.value - control.value
     total = ours + theirs
     if total == 0:
         return 0.0 if difference < 0 else 1.0
