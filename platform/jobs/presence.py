@@ -13,6 +13,7 @@ from typing import Any
 from billiard.process import current_process
 from celery import current_app
 from celery.signals import (
+    celeryd_after_setup,
     worker_process_init,
     worker_ready,
     worker_shutdown,
@@ -122,6 +123,16 @@ def _make_rounds(worker: Worker, concurrency: int) -> None:
             logger.warning("worker %s: round missed: %s", worker.name, error)
             connections.close_all()
     connections.close_all()
+
+
+@celeryd_after_setup.connect
+def share_cores(instance: Any, **kwargs: Any) -> None:
+    """Give each of a worker's processes its part of the cores, before they are forked.
+
+    Jobs that each take all cores wait for each other in every operation.
+    """
+    if instance.concurrency > 1 and not settings.TORCH_THREADS:
+        settings.TORCH_THREADS = max(1, (os.cpu_count() or 1) // instance.concurrency)
 
 
 @worker_process_init.connect

@@ -73,11 +73,9 @@ class Child:
 
 def worker(name: str, *, concurrency: int) -> Child:
     """Start a Celery worker for both queues, `name` on this host."""
-    threads = max(1, (os.cpu_count() or 1) // concurrency)
     command = ["-m", "celery", "-A", "config", "worker", "-n", f"{name}@%h", "-Q", "gpu,default"]
     command += ["-c", str(concurrency), "-l", "INFO", "--without-gossip", "--without-mingle"]
-    env = environment(TORCH_THREADS=os.environ.get("TORCH_THREADS", str(threads)))
-    return Child("worker", command, env=env)
+    return Child("worker", command, env=environment())
 
 
 def web(*, port: int) -> Child:
