@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from evaluation.commands.report import warn
+from evaluation.commands.report import note, warn
 from evaluation.features.base import Extractor
 from evaluation.features.cache import FeatureCache
 from evaluation.features.classifier import (
@@ -28,6 +28,7 @@ from evaluation.imagesets.atomic import replacing_path, sha256_of
 from evaluation.imagesets.decoding import Lossy
 from evaluation.imagesets.in_memory import ImageError, read_parts
 from evaluation.imagesets.opening import ImageStream, open_images
+from evaluation.imagesets.texts import caption_facts
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.extractor_specs import INCEPTION, ExtractorSpec
 from evaluation.protocols.extractors import EXTRACTORS, get_extractor, has_known_weights
@@ -72,13 +73,15 @@ def open_set(
 ) -> ImageStream:
     """Return the images at ``path``; of a source with parts, the ``part`` that is meant.
 
-    What is left out is told on the error stream.
+    What is left out, and what captions there are, is told on the error stream.
     """
     if not path.exists():
         raise CommandError(f"{what}: {path} does not exist")
     images = open_images(path, part=part_of(path, part), labelled=labelled, lossy=lossy)
     for line in images.left_out:
         warn(f"{what}: left out {line}")
+    if images.captions:
+        note(f"{what}: {caption_facts(images.captions)}")
     return images
 
 

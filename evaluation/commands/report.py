@@ -178,8 +178,13 @@ def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
+def note(line: str) -> None:
+    """Print a line on the error stream, of what is neither result nor warning."""
+    sys.stderr.write(f"{line}\n")
+
+
 def warn(line: str) -> None:
-    """Print a line on the error stream."""
+    """Print a warning on the error stream."""
     sys.stderr.write(f"warning: {line}\n")
 
 

@@ -8,8 +8,9 @@ changes a score, so it is left to whoever made the images. Nothing is ever unpic
 """
 
 import os
+import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from numpy.lib import format as npy
 
 from evaluation.imagesets.decoding import MAX_SIDE, Pixels
 from evaluation.imagesets.sources import BROKEN, ImageError, check_zip_member, open_zip
+from evaluation.imagesets.texts import check_captions
 
 MAX_WHOLE_BYTES = 2**30  # of an array that is read whole: labels, moments
 MAX_SMALL_BYTES = 64 * 2**20  # of an array that may be packed well: labels in order are
@@ -28,6 +30,7 @@ MAX_WHOLE_IMAGES = 16 * 2**30  # bytes of images that cannot be read one after t
 NAMES = ("arr_0", "images", "samples")  # of the images in an .npz file, in this order
 # What says nothing more of the images: what they were drawn from, and published statistics of them.
 ABOUT_THEM = frozenset({"seeds", "mu", "sigma", "mu_s", "sigma_s"})
+CAPTIONS = "captions"  # the array of texts beside the images
 MAX_CLASSES = 100_000
 PIECE_BYTES = 64 * 2**20
 
@@ -136,6 +139,44 @@ def read_labels(name: str, array: "StoredArray", count: int | None) -> npt.NDArr
     if array.shape != (count,):
         raise _no_labels(name, array.dtype, array.shape, count)
     return check_labels(name, array.whole(), count)
+
+
+def read_captions(name: str, array: "StoredArray", count: int | None) -> tuple[str, ...]:
+    """Return the captions in a file; they are not read if they are not as many as the images.
+
+    Raises:
+        ImageError: if there is not a plain text of at most 1,000 characters for each image.
+    """
+    if array.shape != (count,) or array.dtype.kind != "U":
+        raise ImageError(
+            f"{name}: {CAPTIONS}: {array.dtype} {array.shape}; expected text of fixed width for "
+            f"each of {count} images"
+        )
+    found = array.whole()
+    codes = np.frombuffer(found.tobytes(), np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+    if codes.max(initial=0) > sys.maxunicode:  # Python fails on these with no word of what is wrong
+        raise ImageError(f"{name}: {CAPTIONS}: damaged (no characters); expected text")
+    return check_captions(f"{name}: {CAPTIONS}", found.tolist(), _titles(len(found)))
+
+
+def caption_array(name: str, captions: Sequence[str], count: int) -> npt.NDArray[np.str_]:
+    """Return captions as an array that `read_captions` reads.
+
+    Raises:
+        ImageError: as `read_captions`, or if they take too many bytes.
+    """
+    checked = check_captions(f"{name}: {CAPTIONS}", captions, _titles(count))
+    longest = max(map(len, checked), default=0)
+    if (size := 4 * longest * count) > MAX_WHOLE_BYTES:
+        raise ImageError(
+            f"{name}: {CAPTIONS}: {size:,} bytes, as the longest has {longest} characters; "
+            f"expected at most {MAX_WHOLE_BYTES:,}"
+        )
+    return np.array(checked, np.str_)
+
+
+def _titles(count: int) -> list[str]:
+    return [f"image {index}" for index in range(count)]
 
 
 # --- Files ------------------------------------------------------------------------------------

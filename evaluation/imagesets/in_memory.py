@@ -39,6 +39,7 @@ class Images:
     classes: names in label order; () = unlabelled.
     left_out: what the source holds beside the images, how much of it and why: "3 hidden files (…)".
     is_lossy: (N,) bool, which images come from lossy files; None = none that is known.
+    captions: a text for each image; None = without.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -46,6 +47,7 @@ class Images:
     classes: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     is_lossy: npt.NDArray[np.bool_] | None = None
+    captions: tuple[str, ...] | None = None
 
     @property
     def lossy(self) -> int:
@@ -86,7 +88,7 @@ def read_images(
         done += len(chunk)
     is_lossy = np.zeros(stream.count, bool)
     is_lossy[stream.lossy_indices] = True
-    return Images(pixels, stream.labels, stream.classes, stream.left_out, is_lossy)
+    return Images(pixels, stream.labels, stream.classes, stream.left_out, is_lossy, stream.captions)
 
 
 def convert_images(

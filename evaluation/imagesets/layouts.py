@@ -3,15 +3,15 @@
 Layouts: `train/<class>/*` with or without `test/<class>/*`, `<class>/*`, or images alone
 (unlabelled; also directly inside `train/` and `test/`). One folder around everything is looked
 through. Parts may be spelt in capitals; `val/`, `valid/` or `validation/` beside them is a part of
-its own, which nobody gets who does not ask for it. Where metadata files have labels, these are the
-classes, and folders are not. Classes are sorted by name, by number where every name is a number;
+its own, which nobody gets who does not ask for it. Where files beside the images have labels, these
+are the classes, and folders are not. Classes are sorted by name, by number where every name is a number;
 images by name within their class.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evaluation.imagesets.metadata import read_metadata
 from evaluation.imagesets.sources import LAYOUTS, PARTS, VALIDATION, ImageError, Member, Source
@@ -26,14 +26,16 @@ _PART_NAMES = {name: name for name in (*PARTS, VALIDATION)} | dict.fromkeys(
 
 @dataclass(frozen=True)
 class Arranged:
-    """Image files by part and class, and what of their source is neither image nor label.
+    """Image files by part and class, their captions, and what of their source is none of these.
 
-    parts: part -> class -> files, "" where there are no parts or no classes.
+    parts: part -> class -> files, "" where there are no parts or no classes. captions: by the names
+    of images; {} = no captions.
     """
 
     name: str  # of the source
     parts: dict[str, Classes]
     rest: list[str]
+    captions: dict[str, str] = field(default_factory=dict)
 
     def choose(self, part: str | None) -> Classes:
         """Return the classes of a part, or of the only one there is.
@@ -79,7 +81,7 @@ def arrange(source: Source) -> Arranged:
     )
     if not _has_parts({steps[0] for steps in folders}):
         classes = _classes(source.name, "", files, folders, metadata.labels)
-        return Arranged(source.name, {"": classes}, metadata.left_out(source))
+        return Arranged(source.name, {"": classes}, metadata.left_out(source), metadata.captions)
     spelling = _spelling_of_parts(source.name, [steps[0] for steps in folders])
     for steps, member in files:
         if steps[0] not in spelling.values():
@@ -102,7 +104,7 @@ def arrange(source: Source) -> Arranged:
         raise ImageError(f"{source.name}: test/ without train/; expected {LAYOUTS}")
     if "test" in parts:
         _check_same_classes(source.name, parts, "test")
-    return Arranged(source.name, parts, metadata.left_out(source))
+    return Arranged(source.name, parts, metadata.left_out(source), metadata.captions)
 
 
 def every_file(source: Source, part: str | None) -> list[Member]:

@@ -1,4 +1,7 @@
-"""Looks over a set of images for what spoils a score: copies, blank images, lossy files."""
+"""Looks over a set of images for what spoils a score: copies, blank images, lossy files.
+
+Captions are counted too; they spoil nothing.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -6,6 +9,7 @@ from typing import Any
 
 from evaluation.imagesets.decoding import Pixels
 from evaluation.imagesets.stream import ImageStream
+from evaluation.imagesets.texts import CaptionFacts, caption_facts
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,7 @@ class Lint:
         such image and of the one it is a copy of.
     constant: images of one colour; first_constant: the name of the first.
     lossy: images from lossy files.
+    captions: what they are, None of images without.
     """
 
     count: int
@@ -27,6 +32,7 @@ class Lint:
     constant: int
     first_constant: str | None
     lossy: int
+    captions: CaptionFacts | None = None
 
     @property
     def is_clean(self) -> bool:
@@ -64,6 +70,7 @@ class Lint:
             "constant": self.constant,
             "first_constant": self.first_constant,
             "lossy": self.lossy,
+            **({} if self.captions is None else {"captions": vars(self.captions)}),
         }
 
 
@@ -95,6 +102,7 @@ def lint(stream: ImageStream, *, keep_going: Callable[[], None] = lambda: None) 
         constant=constant,
         first_constant=None if first_constant is None else stream.image_name(first_constant),
         lossy=stream.lossy_count,
+        captions=None if stream.captions is None else caption_facts(stream.captions),
     )
 
 

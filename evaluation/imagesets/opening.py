@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from evaluation.imagesets.arrays import (
     ABOUT_THEM,
+    CAPTIONS,
     MAX_WHOLE_IMAGES,
     NAMES,
     Layout,
@@ -24,14 +25,21 @@ from evaluation.imagesets.arrays import (
     label_array,
     open_npy,
     open_npz,
+    read_captions,
     read_labels,
 )
 from evaluation.imagesets.decoding import Lossy, Pixels, Target, fit
 from evaluation.imagesets.file_stream import FileStream, files_of
 from evaluation.imagesets.layouts import arrange, check_labels_alike, every_file
-from evaluation.imagesets.left_out import counted
 from evaluation.imagesets.parquet import is_table, open_table, table_parts
-from evaluation.imagesets.sources import PARTS, ImageError, Source, list_folder, list_zip
+from evaluation.imagesets.sources import (
+    PARTS,
+    ImageError,
+    Source,
+    counted,
+    list_folder,
+    list_zip,
+)
 from evaluation.imagesets.stream import (
     ImageStream,
     Indices,
@@ -61,7 +69,7 @@ def open_images(
     resolution: int | None = None,  # resize to this side by RESIZE_RULE; None = all as they come
     channels: int | None = None,  # 1 or 3; None = as they come, all alike
     part: str | None = None,  # "train" or "test", where the source has these parts
-    labelled: bool = True,  # find classes; False = every image at any depth, sorted by path
+    labelled: bool = True,  # find classes and captions; False = every image at any depth, sorted by path
     lossy: Lossy = "refuse",  # JPEG and lossy WebP files: refuse the first, or accept and count
     count: int | None = None,  # how many images are announced; None = any number
     on_progress: Progress | None = None,  # called in every pass, after each chunk
@@ -71,7 +79,8 @@ def open_images(
     A file is a zip or tar archive (`.tar`, `.tar.gz`, `.tgz`), an array in `.npy` or `.npz`, or a
     parquet table with a column of image files; a folder holds image files, parquet tables, or
     `train.npz` and `test.npz`. An `.npz` holds the images as `arr_0` (or `images`, or `samples`)
-    and perhaps integer `labels` (N,), or these as `arr_1`; its classes are then "0", "1", ... up to the highest label. Chunks are arrays or tensors
+    and perhaps integer `labels` (N,), or these as `arr_1`; its classes are then "0", "1", ... up to
+    the highest label; and perhaps `captions` (N,), text of fixed width. Chunks are arrays or tensors
     of uint8, of any number of images each; an iterator is read once, and its ``count`` is known
     only afterwards.
 
@@ -150,6 +159,7 @@ def _open_tables(path: Path, target: Target, part: str | None, labelled: bool) -
         check_labels_alike(path.absolute().name, train, test)
     stream = FileStream(table.files, target)
     stream.labels, stream.classes, stream.left_out = table.labels, table.classes, table.left_out
+    stream.captions = table.captions
     return stream
 
 
@@ -160,8 +170,11 @@ def _open_source(source: Source, target: Target, part: str | None, labelled: boo
         return stream
     arranged = arrange(source)
     classes = arranged.choose(part)
-    stream = FileStream(files_of(source, list(chain.from_iterable(classes.values()))), target)
+    members = list(chain.from_iterable(classes.values()))
+    stream = FileStream(files_of(source, members), target)
     stream.left_out = arranged.left_out(part)
+    if arranged.captions:
+        stream.captions = tuple(arranged.captions[member.name] for member in members)
     stream.classes = tuple(name for name in classes if name)
     if stream.classes:
         sizes = [len(files) for files in classes.values()]
@@ -202,7 +215,9 @@ def _open_npz(path: Path, target: Target, labelled: bool) -> ImageStream:
     if labelled and labels is not None:
         stream.labels = read_labels(path.name, arrays[labels], stream.count)
         stream.classes = tuple(str(label) for label in range(stream.labels.max() + 1))
-    others = sorted(arrays.keys() - {found, labels} - ABOUT_THEM)
+    if labelled and CAPTIONS in arrays:
+        stream.captions = read_captions(path.name, arrays[CAPTIONS], stream.count)
+    others = sorted(arrays.keys() - {found, labels, CAPTIONS} - ABOUT_THEM)
     stream.left_out = tuple(counted("array", others))
     return stream
 

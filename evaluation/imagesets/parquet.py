@@ -2,8 +2,8 @@
 
 The images are the column of binary values, or of structures with a binary field `bytes`; where there
 are several, the one called `image` or `img`. Labels are the column `label` or `labels`: whole
-numbers, with names from the table's own description if it has one, or text. Other columns are left
-out. A folder's tables are read in the order of their paths, links included; other files in it and
+numbers, with names from the table's own description if it has one, or text. Captions are the column
+of text called `text` or `caption`. Other columns are left out. A folder's tables are read in the order of their paths, links included; other files in it and
 tables of other parts are left out. A table called `train-00000-of-00002.parquet` or `train.parquet`,
 or in a folder `train/`, is of the part "train".
 """
@@ -23,19 +23,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.imagesets.arrays import check_labels
+from evaluation.imagesets.arrays import MAX_WHOLE_BYTES, check_labels
 from evaluation.imagesets.file_stream import Fetch, ImageFiles
 from evaluation.imagesets.layouts import class_order, part_name
-from evaluation.imagesets.left_out import counted, is_hidden
 from evaluation.imagesets.sources import (
     BROKEN,
-    LABEL_COLUMNS,
     MAX_FILE_BYTES,
     MAX_FILES,
     MAX_RATIO,
     MAX_TOTAL_BYTES,
     PARTS,
     ImageError,
+    counted,
+    is_hidden,
+)
+from evaluation.imagesets.texts import (
+    CAPTION_COLUMNS,
+    LABEL_COLUMNS,
+    check_captions,
     check_class,
 )
 
@@ -48,11 +53,12 @@ _SHARD = re.compile(r"(.+?)-\d+-of-\d+")
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """The image files of some tables, their labels, and what else there is, in words."""
+    """The image files of some tables, labels and captions, and what else there is, in words."""
 
     files: ImageFiles
     labels: npt.NDArray[np.int64] | None
     classes: tuple[str, ...]
+    captions: tuple[str, ...] | None
     left_out: tuple[str, ...]
 
 
@@ -115,11 +121,7 @@ def open_table(path: Path, *, part: str | None, labelled: bool) -> ParquetTable:
         for table in _chosen_part(source, path, part)
     ]
     for shard in shards:
-        if (shard.image, shard.label, shard.classes) != (
-            shards[0].image,
-            shards[0].label,
-            shards[0].classes,
-        ):
+        if shard.kind != shards[0].kind:
             raise ImageError(
                 f"{shard.where}: other columns or classes than {shards[0].name}; "
                 "expected tables of one kind"
@@ -130,7 +132,10 @@ def open_table(path: Path, *, part: str | None, labelled: bool) -> ParquetTable:
     titles = [f"{shard.name} row {i}".strip() for shard in shards for i in range(shard.count)]
     files = ImageFiles(source, titles, are_named=False, opened=lambda: _opened(shards))
     labels, classes = _labels(source, shards, count) if labelled else (None, ())
-    return ParquetTable(files, labels, classes, tuple(_left_out(path, shards)))
+    captions = None
+    if labelled and (column := shards[0].caption):
+        captions = check_captions(source, _values(shards, column), titles)
+    return ParquetTable(files, labels, classes, captions, tuple(_left_out(path, shards)))
 
 
 def _part_of(steps: Sequence[str]) -> str:
@@ -169,9 +174,15 @@ class _Shard:
     where: str
     image: str
     label: str | None
+    caption: str | None
     groups: tuple[int, ...]
     classes: tuple[str, ...]
     others: tuple[str, ...]
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """Return in what all tables of a source are alike."""
+        return self.image, self.label, self.caption, self.classes
 
     @property
     def count(self) -> int:
@@ -205,17 +216,19 @@ def _open_shard(path: Path, name: str, source: str) -> _Shard:
         schema, metadata = file.schema_arrow, file.metadata
         image = _image_column(where, schema)
         label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
+        caption = next((name for name in CAPTION_COLUMNS if _is_text(schema, name)), None)
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-        _check_sizes(where, groups, image)
+        _check_sizes(where, groups, image, label, caption)
         return _Shard(
             path,
             name,
             where,
             image,
             label,
+            caption,
             tuple(group.num_rows for group in groups),
             _described_classes(schema, label),
-            tuple(name for name in schema.names if name not in (image, label)),
+            tuple(name for name in schema.names if name not in (image, label, caption)),
         )
 
 
@@ -238,16 +251,32 @@ def _is_binary(kind: Any) -> bool:
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
-def _check_sizes(where: str, groups: Sequence[Any], image: str) -> None:
-    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
-    chosen = [column for column in columns if column.path_in_schema.split(".")[0] == image]
-    total = sum(column.total_uncompressed_size for column in chosen)
-    packed = sum(column.total_compressed_size for column in chosen)
+def _is_text(schema: Any, column: str) -> bool:
+    types = import_module("pyarrow.types")
+    kind = schema.field(column).type if column in schema.names else None
+    return kind is not None and bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _check_sizes(where: str, groups: Sequence[Any], image: str, *texts: str | None) -> None:
+    total, packed = _bytes_of(groups, image)
     if total > MAX_TOTAL_BYTES or total > MAX_RATIO * max(packed, 1):
         raise ImageError(
             f"{where}: images unpack from {packed:,} to {total:,} bytes; expected at most "
             f"{MAX_TOTAL_BYTES:,} and {MAX_RATIO} times as many"
         )
+    for name in filter(None, texts):
+        if (size := _bytes_of(groups, name)[0]) > MAX_WHOLE_BYTES:
+            raise ImageError(
+                f"{where}: {name}: {size:,} bytes; expected at most {MAX_WHOLE_BYTES:,}"
+            )
+
+
+def _bytes_of(groups: Sequence[Any], name: str) -> tuple[int, int]:
+    """Return how many bytes a column takes, unpacked and packed."""
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    chosen = [column for column in columns if column.path_in_schema.split(".")[0] == name]
+    unpacked = sum(column.total_uncompressed_size for column in chosen)
+    return unpacked, sum(column.total_compressed_size for column in chosen)
 
 
 def _described_classes(schema: Any, label: str | None) -> tuple[str, ...]:
@@ -322,7 +351,7 @@ class _Cursor:
             yield values if column == shard.image else values.flatten()[0]
 
 
-# --- Labels -----------------------------------------------------------------------------------
+# --- Labels and captions ----------------------------------------------------------------------
 
 
 def _labels(
@@ -330,10 +359,7 @@ def _labels(
 ) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...]]:
     if (label := shards[0].label) is None:
         return None, ()
-    values: list[Any] = []
-    for shard in shards:
-        with _damage_told(shard.where), _parquet().ParquetFile(shard.path) as file:
-            values += file.read(columns=[label]).column(0).to_pylist()
+    values = _values(shards, label)
     if all(isinstance(value, str) for value in values):
         found = {check_class(f"{source}: {label}", value) for value in set(values)}
         classes = sorted(found, key=class_order(found))
@@ -351,3 +377,21 @@ def _labels(
     if labels.max() >= len(names):
         raise ImageError(f"{source}: {label}: {labels.max()} is none of the {len(names)} classes")
     return labels, names
+
+
+def _values(shards: Sequence[_Shard], column: str) -> list[Any]:
+    """Return a column of all tables; text that repeats is in memory once, as it is in the file."""
+    values: list[Any] = []
+    for shard in shards:
+        with (
+            _damage_told(shard.where),
+            _parquet().ParquetFile(shard.path, read_dictionary=[column]) as file,
+        ):
+            for batch in file.iter_batches(columns=[column]):
+                found = batch.column(0)
+                if (dictionary := getattr(found, "dictionary", None)) is None:
+                    values += found.to_pylist()
+                    continue
+                known = dictionary.to_pylist()
+                values += [None if i is None else known[i] for i in found.indices.to_pylist()]
+    return values

@@ -1,8 +1,10 @@
 """Lists the image files of a folder or zip archive and reads them, believing neither.
 
 Names, counts and sizes are checked before anything is read; reading a member is bounded by the size
-it announced. No member ever becomes a file on disk. Hidden files and text (`left_out`) are counted
+it announced. No member ever becomes a file on disk. Hidden files and text are counted
 and left out; a name may be of any script. `layouts` finds the classes, `tars` lists tar archives.
+Everything else that is no image is refused, for an image of a kind that nobody reads must not
+vanish without a word.
 """
 
 import io
@@ -15,13 +17,11 @@ import threading
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
-
-from evaluation.imagesets.left_out import counted, is_hidden, is_text
 
 MAX_FILES = 1_000_000
 MAX_FILE_BYTES = 64 * 2**20  # one image file, unpacked
@@ -36,8 +36,11 @@ RESIZE_RULE = "centre crop to a square, then PIL Lanczos (antialiased) in 8 bits
 VALIDATION = "validation"  # a part that is read only where it is asked for
 LAYOUTS = "train/<class>/* and test/<class>/*, <class>/*, or images alone"
 
-LABEL_COLUMNS = ("label", "labels")  # of tables, in this order
-MAX_CLASS_NAME = 255  # characters
+HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")  # and whatever begins with a dot
+TEXT_SUFFIXES = (
+    ".txt", ".cls", ".md", ".rst", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml", ".xml", ".cff",
+)  # fmt: skip
+TEXT_NAMES = ("readme", "license", "licence", "copying", "notice", "authors", "changelog")
 
 _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -105,7 +108,7 @@ class Source:
     texts: list[Member]  # beside the images
     hidden: list[str]  # names of hidden files
 
-    def left_out(self, *, used: Sequence[str] = ()) -> list[str]:
+    def left_out(self, *, used: Collection[str] = ()) -> list[str]:
         """Return in words which files are no images; `used` names texts that were read."""
         texts = [member.name for member in self.texts if member.name not in used]
         return [*counted("hidden file", self.hidden), *counted("text file", texts)]
@@ -307,20 +310,32 @@ def is_plain(name: str) -> bool:
     )
 
 
-def check_class(where: str, name: str) -> str:
-    """Return the name of a class; raise ImageError unless it is plain and of bearable length."""
-    if not 1 <= len(name) <= MAX_CLASS_NAME or not is_plain(name):
-        raise ImageError(
-            f"{where}: the class {name[:MAX_CLASS_NAME]!a}; expected 1 to {MAX_CLASS_NAME} "
-            "printable characters"
-        )
-    return name
-
-
 def check_count(source: str, count: int) -> None:
     """Raise ImageError if there are too many files."""
     if count > MAX_FILES:
         raise ImageError(f"{source}: more than {MAX_FILES:,} files; expected at most that many")
+
+
+def is_hidden(steps: Sequence[str]) -> bool:
+    """Return whether a file or folder of this path is hidden, or lies in what is."""
+    return any(step.startswith(".") or step in HIDDEN for step in steps)
+
+
+def is_text(name: str) -> bool:
+    """Return whether a file of this name is text about images: a README, a licence, metadata."""
+    last = name.rpartition("/")[2].lower()
+    return last in TEXT_NAMES or last.endswith(TEXT_SUFFIXES)
+
+
+def counted(what: str, names: Sequence[str]) -> list[str]:
+    """Return in words how many of something there are and the first name, [] if there are none."""
+    if not names:
+        return []
+    if len(names) == 1:
+        return [f"1 {what} ({names[0]})"]
+    noun, _, rest = what.partition(" of ")
+    plural = f"{noun}s of {rest}" if rest else f"{noun}s"
+    return [f"{len(names):,} {plural} ({names[0]}, …)"]
 
 
 def visible(

@@ -1,6 +1,7 @@
 """Splits and chooses from sets of images, the same forever and on every machine."""
 
 import hashlib
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -84,4 +85,7 @@ def _shares(sizes: list[int], total: int) -> list[int]:
 def _take(images: Images, chosen: npt.NDArray[np.bool_]) -> Images:
     labels = None if images.labels is None else images.labels[chosen]
     is_lossy = None if images.is_lossy is None else images.is_lossy[chosen]
-    return Images(images.pixels[chosen], labels, images.classes, is_lossy=is_lossy)
+    captions = images.captions and tuple(compress(images.captions, chosen))
+    return Images(
+        images.pixels[chosen], labels, images.classes, is_lossy=is_lossy, captions=captions
+    )

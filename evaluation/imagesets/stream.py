@@ -2,7 +2,7 @@
 
 An image is identified by the sha256 of the line "C H W" with its pixels after it, channel by
 channel and row by row; a set by the sha256 of these digests, 32 bytes each, in the set's order. The
-kind of file, the names and the labels are in neither.
+kind of file, the names, the labels and the captions are in neither.
 """
 
 import hashlib
@@ -57,6 +57,7 @@ class ImageStream(ABC):
     shape: (C, H, W) of every image.
     labels: (N,) int64, indices into `classes`; None = unlabelled.
     classes: names in label order; () = unlabelled.
+    captions: a text for each image; None = without.
     left_out: what the source holds beside the images, how much of it and why: "3 hidden files (…)".
     """
 
@@ -65,6 +66,7 @@ class ImageStream(ABC):
     shape: tuple[int, int, int]
     labels: npt.NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
+    captions: tuple[str, ...] | None = None
     left_out: tuple[str, ...] = ()
     on_progress: Progress | None = None
     _digests: list[bytes] | None = None

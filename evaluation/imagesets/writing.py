@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from evaluation.imagesets.arrays import CAPTIONS, caption_array
 from evaluation.imagesets.atomic import replacing, sha256_of
 from evaluation.imagesets.sources import ImageError
 
@@ -22,14 +23,17 @@ def write_npz(
     labels: npt.NDArray[np.integer[Any]] | None,
     *,
     seeds: Sequence[int] | None = None,
+    captions: Sequence[str] | None = None,
 ) -> str:
     """Write images as `arr_0` (N, H, W, C) and `labels`, uncompressed; return the file's sha256.
 
     pixels: (N, C, H, W) uint8. seeds: what each image was drawn from, as `seeds` (N,) int64;
-    reading ignores them.
+    reading ignores them. captions: a text for each image, or what a drawn one was asked with, as
+    `captions` (N,) of fixed width.
 
     Raises:
-        ImageError: if these are no images, or there is not one label for each.
+        ImageError: if these are no images, or there is not one label and one plain caption of at
+            most 1,000 characters for each.
     """
     check_pixels(pixels)
     if labels is not None and labels.shape != pixels.shape[:1]:
@@ -39,6 +43,8 @@ def write_npz(
         arrays["labels"] = labels.astype(np.int64)
     if seeds is not None:
         arrays["seeds"] = np.asarray(seeds, np.int64)
+    if captions is not None:
+        arrays[CAPTIONS] = caption_array(Path(path).name, captions, len(pixels))
     return write_arrays(path, arrays)
 
 

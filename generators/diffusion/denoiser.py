@@ -6,9 +6,11 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
+from generators.algorithm.conditioning import ConditionEncoder, Encoded, WordLayer
 from generators.algorithm.contract import Shape
 from generators.algorithm.layers import halvings
 from generators.diffusion.dit import DiT
+from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import DenoiserConfig, multipliers
 
 LARGEST_DEPTH = 4  # resolutions of the U-Net by default
@@ -22,19 +24,22 @@ class Denoiser(nn.Module):
     cut off again.
     """
 
-    def __init__(self, config: DenoiserConfig, shape: Shape, num_classes: int) -> None:
+    def __init__(self, config: DenoiserConfig, shape: Shape, conditions: Conditions) -> None:
         super().__init__()
         channels, height, width = shape
         self.patch = config.patch or _patch(config.backbone, max(height, width))
         rows, columns = (_places(side, self.patch, config.backbone) for side in (height, width))
         inner = (channels * self.patch**2, rows, columns)
-        self.unet, self.dit = None, None
+        self.condition = ConditionEncoder(conditions)
+        self.unet, self.dit, self.told = None, None, None
         if config.backbone == "unet":
-            self.unet = make_unet(config, inner, num_classes)
+            self.unet = make_unet(config, inner, conditions)
+            if conditions.words:
+                self.told = WordLayer(self.unet.time_embedding.linear_2.out_features)
         else:
-            self.dit = make_dit(config, inner, num_classes)
+            self.dit = make_dit(config, inner, conditions)
         self._margins = (rows * self.patch - height, columns * self.patch - width)
-        self._conditional = bool(num_classes)
+        self._conditional = conditions.given
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         """Return the prediction, (N, C, H, W).
@@ -42,28 +47,34 @@ class Denoiser(nn.Module):
         Args:
             x: (N, C, H, W), of about unit variance.
             t: (N,) times on DDPM's scale 0..1000, whole or not.
-            labels: (N,) int64, of which `num_classes` means none; ignored when unconditional.
+            labels: (N, L) int64 rows of `Conditions`; ignored when unconditional.
         """
         below, right = self._margins
         height, width = x.shape[2:]
         if below or right:
             x = F.pad(x, (0, right, 0, below))
         places = F.pixel_unshuffle(x, self.patch) if self.patch > 1 else x
-        prediction = self._predict(places, t, labels if self._conditional else None)
+        prediction = self._predict(places, t, self.condition(labels) if self._conditional else None)
         if self.patch > 1:
             prediction = F.pixel_shuffle(prediction, self.patch)
         return prediction[:, :, :height, :width] if below or right else prediction
 
-    def _predict(self, places: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+    def _predict(self, places: Tensor, t: Tensor, encoded: Encoded | None) -> Tensor:
         if self.unet is None:
             assert self.dit is not None, "there is one or the other"
-            transformed: Tensor = self.dit(places, t, labels)
+            transformed: Tensor = self.dit(places, t, encoded)
             return transformed
-        prediction: Tensor = self.unet(places, t, class_labels=labels, return_dict=False)[0]
+        told = None if encoded is None else self._told(encoded)
+        prediction: Tensor = self.unet(places, t, class_labels=told, return_dict=False)[0]
         return prediction
 
+    def _told(self, encoded: Encoded) -> Tensor:
+        """Return what the U-Net's class embedding takes: classes, or words as what they add."""
+        told: Tensor = encoded.pooled if self.told is None else self.told(encoded.pooled)
+        return told
 
-def make_unet(config: DenoiserConfig, shape: Shape, num_classes: int) -> UNet2DModel:
+
+def make_unet(config: DenoiserConfig, shape: Shape, conditions: Conditions) -> UNet2DModel:
     """Return diffusers' U-Net for inputs of this shape, at its start predicting zeros."""
     channels, height, width = shape
     side = max(height, width)
@@ -83,18 +94,21 @@ def make_unet(config: DenoiserConfig, shape: Shape, num_classes: int) -> UNet2DM
         attention_head_dim=math.gcd(narrowest, 32),
         dropout=config.dropout,
         time_embedding_type="positional",  # fourier divides the output by t
-        num_class_embeds=num_classes + 1 if num_classes else None,  # the last: no label
+        num_class_embeds=conditions.classes + 1
+        if conditions.classes
+        else None,  # the last: no label
+        class_embed_type="identity" if conditions.words else None,
     )
     _start_at_zero(unet)
     return unet
 
 
-def make_dit(config: DenoiserConfig, shape: Shape, num_classes: int) -> DiT:
+def make_dit(config: DenoiserConfig, shape: Shape, conditions: Conditions) -> DiT:
     """Return a transformer for inputs of this shape: DiT-S from 16 x 16 places on, else smaller."""
     large = max(shape[1:]) >= 16
     return DiT(
         shape,
-        num_classes=num_classes,
+        conditions=conditions,
         width=config.base_channels or (384 if large else 128),
         depth=config.residual_blocks or (12 if large else 6),
         dropout=config.dropout,

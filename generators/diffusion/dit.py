@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
+from generators.algorithm.conditioning import Encoded, condition_layer
 from generators.algorithm.contract import Shape
+from generators.specs.conditions import Conditions
 
 FREQUENCIES = 128  # of the time's embedding, each with a sine and a cosine
 LONGEST_PERIOD = 10_000.0
@@ -26,13 +28,19 @@ class DiT(nn.Module):
     """Tokens of a grid, all attending to all, in blocks that a time and a label modulate."""
 
     def __init__(
-        self, shape: Shape, *, num_classes: int, width: int, depth: int, dropout: float = 0.0
+        self,
+        shape: Shape,
+        *,
+        conditions: Conditions,
+        width: int,
+        depth: int,
+        dropout: float = 0.0,
     ) -> None:
         """Build the transformer.
 
         Args:
             shape: channels of a token as it comes and goes, rows and columns of tokens.
-            num_classes: 0 = unconditional.
+            conditions: what it is told besides the time.
             width: channels within, a multiple of 4.
             depth: blocks.
             dropout: in the blocks' MLPs.
@@ -43,20 +51,20 @@ class DiT(nn.Module):
         self.time = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
         )
-        self.label = nn.Embedding(num_classes + 1, width) if num_classes else None  # last: none
+        self.label = condition_layer(conditions, width, none=True) if conditions.given else None
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(depth))
         self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
         self.leave = nn.Linear(width, channels)
         self.register_buffer("positions", grid_positions(rows, columns, width), persistent=False)
         self._initialise()
 
-    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        """Return the prediction, (N, C, rows, columns) as x; t: (N,) times, labels: (N,) int64."""
+    def forward(self, x: Tensor, t: Tensor, encoded: Encoded | None) -> Tensor:
+        """Return the prediction, (N, C, rows, columns) as x; t: (N,) times."""
         rows, columns = x.shape[2:]
         tokens = self.enter(x.flatten(2).transpose(1, 2)) + self.positions  # (batch, tokens, width)
         condition = self.time(time_waves(t))
-        if self.label is not None and labels is not None:
-            condition = condition + self.label(labels)
+        if self.label is not None and encoded is not None:
+            condition = condition + self.label(encoded.pooled)
         for block in self.blocks:
             tokens = block(tokens, condition)
         shift, scale = self.modulate(condition)[:, None].chunk(2, dim=2)

@@ -56,7 +56,7 @@ def export_safetensors(generator: LoadedGenerator, path: Path) -> Exported:
         "algorithm": generator.algorithm,
         "config": to_dict(generator.config),
         "shape": list(generator.shape),
-        "num_classes": generator.num_classes,
+        **generator.conditions.as_record(),
         "classes": generator.classes,
         "images_seen": generator.images_seen,
         "sampling_networks": list(generator.model.sampling_networks),
@@ -179,7 +179,7 @@ def _check_same(generator: LoadedGenerator, plain: UNet2DModel, row: int) -> Non
         Undefined: if it does not: it pads images, say.
     """
     x = NoiseSource([0]).normal(*generator.shape)
-    t, labels = torch.tensor([500.0]), torch.tensor([row])
+    t, labels = torch.tensor([500.0]), torch.tensor([[row]])
     device = generator.device
     ours = generator.averages["denoiser"](x.to(device), t.to(device), labels.to(device)).cpu()
     try:

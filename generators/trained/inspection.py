@@ -188,7 +188,7 @@ def check_images(generator: LoadedGenerator, pixels: np.ndarray) -> None:
 def batches(
     generator: LoadedGenerator, pixels: np.ndarray, labels: np.ndarray | None, *, size: int = BATCH
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield images (n, C, H, W) float32 in [-1, 1] and labels (n,) int64, on the device.
+    """Yield images (n, C, H, W) float32 in [-1, 1] and rows (n, L) int64, on the device.
 
     Raises:
         ValueError: if images or labels do not fit the generator.

@@ -21,6 +21,7 @@ from generators.algorithm.contract import (
 from generators.algorithm.noise import NoiseSource
 from generators.algorithm.numerics import flushing_denormals, memory_format
 from generators.algorithm.pixels import to_uint8
+from generators.specs.conditions import Conditions
 from generators.specs.options import ConfigError, SamplerConfig, TrainingConfig, parse
 from generators.specs.registry import check_sampler, get_spec
 from generators.training.checkpoints import CheckpointError, load_checkpoint
@@ -38,7 +39,7 @@ class LoadedGenerator:
 
     algorithm: str
     config: TrainingConfig
-    num_classes: int  # 0 = unconditional
+    conditions: Conditions
     classes: list[str]  # names of the classes, empty when unknown
     shape: Shape
     parameters: int
@@ -46,6 +47,11 @@ class LoadedGenerator:
     device: torch.device
     model: Algorithm = field(repr=False)
     class_counts: tuple[int, ...] | None = None  # training images of each class; None = unknown
+
+    @property
+    def num_classes(self) -> int:
+        """Return the number of classes; 0 where images are asked for by words, or by nothing."""
+        return self.conditions.classes
 
     @property
     def averages(self) -> dict[str, nn.Module]:
@@ -106,7 +112,7 @@ def load_generator(
     return LoadedGenerator(
         algorithm=manifest["algorithm"],
         config=config,
-        num_classes=model.num_classes,
+        conditions=model.conditions,
         classes=_class_names(manifest),
         shape=model.shape,
         parameters=count_parameters(model),
@@ -130,7 +136,7 @@ def _build(manifest: dict[str, Any]) -> tuple[Algorithm, TrainingConfig]:
         spec.name,
         config,
         shape=(channels, height, width),
-        num_classes=manifest["num_classes"],
+        conditions=Conditions.from_record(manifest),
         seed=0,
     )
     return model, config
@@ -206,7 +212,7 @@ def draw_from(
     *,
     on_step: OnStep | None = None,
 ) -> np.ndarray:
-    """Return one image per stream of noise, (n, C, H, W) uint8; labels: (n,) int64, on the device.
+    """Return one image per stream of noise, (n, C, H, W) uint8; labels: (n, L) int64 rows, on the device.
 
     Raises:
         ConfigError: if the model cannot be sampled this way.
@@ -219,7 +225,7 @@ def draw_from(
 
 
 def as_labels(generator: LoadedGenerator, labels: np.ndarray | None, count: int) -> Tensor | None:
-    """Return the labels as the generator takes them: (count,) int64 on its device, or None.
+    """Return the labels as the generator takes them: rows (count, L) on its device, or None.
 
     Raises:
         ValueError: if they do not fit the generator.
@@ -235,7 +241,7 @@ def as_labels(generator: LoadedGenerator, labels: np.ndarray | None, count: int)
         raise ValueError(
             f"expected labels in 0..{generator.num_classes - 1}, got {labels.min()}..{labels.max()}"
         )
-    return torch.from_numpy(labels.astype(np.int64)).to(generator.device)
+    return torch.from_numpy(labels.astype(np.int64)[:, None]).to(generator.device)
 
 
 def draw_all(

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generators.algorithm.contract import LARGEST_NUM_CLASSES, Batch, check_shape
+from generators.algorithm.contract import Batch, check_shape
 from generators.algorithm.noise import generator_for
 from generators.algorithm.pixels import to_float
 
 
 class BatchStream:
-    """All images of a data set on the device, shuffled anew in each epoch."""
+    """All images of a data set and their rows (N, L) on the device, shuffled anew in each epoch."""
 
     def __init__(
         self,
         images: np.ndarray,
-        labels: np.ndarray | None,
+        rows: np.ndarray | None,
         *,
         seed: int,
         device: torch.device,
@@ -29,7 +29,7 @@ class BatchStream:
         # with strides of their own, which choose other kernels and so other last bits
         flat = torch.from_numpy(np.ascontiguousarray(images).reshape(-1))
         self._images = flat.view(images.shape).to(device)
-        self._labels = None if labels is None else torch.from_numpy(labels).long().to(device)
+        self._rows = None if rows is None else torch.from_numpy(rows).long().to(device)
         self._seed = seed
         self._horizontal_flip = horizontal_flip
         self._permutation = lru_cache(maxsize=2)(self._permutation_of)
@@ -40,14 +40,14 @@ class BatchStream:
         images = to_float(self._images[chosen])
         if self._horizontal_flip:
             images = self._flip_some(images, start)
-        return Batch(images, None if self._labels is None else self._labels[chosen])
+        return Batch(images, None if self._rows is None else self._rows[chosen])
 
     def epoch(self, size: int) -> Iterator[Batch]:
         """Yield every image once, as it is and in the data's order, in batches."""
         for part in range(0, len(self._images), size):
             chosen = slice(part, part + size)
-            labels = None if self._labels is None else self._labels[chosen]
-            yield Batch(to_float(self._images[chosen]), labels)
+            rows = None if self._rows is None else self._rows[chosen]
+            yield Batch(to_float(self._images[chosen]), rows)
 
     def _indices(self, start: int, count: int) -> Tensor:
         """Return places in the data set, (count,) int64; a batch may reach into the next epoch.
@@ -82,8 +82,6 @@ def check_data(images: np.ndarray, labels: np.ndarray | None, num_classes: int) 
             f"expected uint8 images (N, C, H, W), got {images.dtype} of shape {images.shape}"
         )
     check_shape((images.shape[1], images.shape[2], images.shape[3]))
-    if not 0 <= num_classes <= LARGEST_NUM_CLASSES:
-        raise ValueError(f"expected 0..{LARGEST_NUM_CLASSES} classes, got {num_classes}")
     if num_classes == 0:
         return
     if labels is None:

@@ -24,6 +24,7 @@ import torch
 from generators.algorithm.contract import Algorithm, build_algorithm, count_parameters
 from generators.algorithm.noise import derive_seed
 from generators.algorithm.numerics import flushing_denormals
+from generators.specs.conditions import Conditions
 from generators.specs.options import TrainingConfig, to_dict
 from generators.training import saving
 from generators.training.batches import BatchStream, check_data, class_counts, digest
@@ -116,13 +117,14 @@ def train(
     """
     if not config.conditional or not num_classes:
         labels, num_classes = None, 0
+    conditions = Conditions.of_classes(num_classes)
     check_data(images, labels, num_classes)
     identity = {
         "algorithm": algorithm,
         "config": to_dict(config),
         "seed": seed,
         "shape": list(images.shape[1:]),
-        "num_classes": num_classes,
+        **conditions.as_record(),
         "budget": {"images": budget.images, "device_seconds": budget.device_seconds},
         "data_sha256": digest(images, labels),
         "initial": None if initial is None else describe_checkpoint(initial).sha256,
@@ -134,13 +136,14 @@ def train(
             algorithm,
             config,
             shape=(images.shape[1], images.shape[2], images.shape[3]),
-            num_classes=num_classes,
+            conditions=conditions,
             seed=derive_seed(seed, "weights"),
         )
         if initial is not None:
             load_initial(model, initial)
+        rows = None if labels is None else labels[:, None]
         stream = BatchStream(
-            images, labels, seed=seed, device=place, horizontal_flip=config.horizontal_flip
+            images, rows, seed=seed, device=place, horizontal_flip=config.horizontal_flip
         )
         training = Training(
             model, config, stream, seed=seed, budget=budget, device=place, compiled=compiled

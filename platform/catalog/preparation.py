@@ -195,13 +195,17 @@ def _write(
             train_lossy=train.lossy,
             test_lossy=test.lossy,
             digest=content_digest(splits),
-            train_digest=write_npz(folder / "train.npz", train.pixels, train.labels),
-            test_digest=write_npz(folder / "test.npz", test.pixels, test.labels),
+            train_digest=_write_part(folder / "train.npz", train),
+            test_digest=_write_part(folder / "test.npz", test),
             preparation="; ".join(steps),
             left_out=left_out,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # already renamed, if it was registered
+
+
+def _write_part(path: Path, images: Images) -> str:
+    return write_npz(path, images.pixels, images.labels, captions=images.captions)
 
 
 def _sweep(parent: Path) -> None:
@@ -212,13 +216,17 @@ def _sweep(parent: Path) -> None:
 
 
 def content_digest(splits: dict[str, Images]) -> str:
-    """Return the sha256 of classes, pixels and labels of all splits, whatever the file format."""
+    """Return the sha256 of what all splits hold, whatever the file format.
+
+    That is pixels, labels, classes, and captions where there are some.
+    """
     content = {
         name: {
             "shape": list(images.pixels.shape),  # (N, C, H, W)
             "pixels": _sha256(images.pixels),
             "labels": None if images.labels is None else _sha256(images.labels.astype("<i8")),
             "classes": list(images.classes),
+            **({} if images.captions is None else {"captions": images.captions}),
         }
         for name, images in splits.items()
     }

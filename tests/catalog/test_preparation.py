@@ -2,6 +2,7 @@
 
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def left_behind(data_dir: Path) -> list[str]:
     return [str(path.relative_to(data_dir)) for path in data_dir.glob("datasets/*")]
 
 
-def test_the_digest_sees_pixels_labels_and_classes() -> None:
+def test_the_digest_sees_pixels_labels_classes_and_captions() -> None:
     images = labelled([3, 3])
     assert images.labels is not None
     other_pixels = Images(images.pixels + np.uint8(1), images.labels, images.classes)
@@ -42,10 +43,12 @@ def test_the_digest_sees_pixels_labels_and_classes() -> None:
     other_classes = Images(images.pixels, images.labels, ("a", "b"))
     unlabelled = Images(images.pixels, None, ())
 
-    everything = (images, other_pixels, other_labels, other_classes, unlabelled)
+    captions = [replace(images, captions=(text,) * 6) for text in ("a cat", "a dog")]
+
+    everything = (images, other_pixels, other_labels, other_classes, unlabelled, *captions)
     digests = {content_digest({"train": each, "test": images}) for each in everything}
 
-    assert len(digests) == 5
+    assert len(digests) == 7
 
 
 # --- Digits -----------------------------------------------------------------------------------
@@ -245,8 +248,8 @@ def test_a_layout_is_registered_as_it_is_read(tmp_path: Path, case: str) -> None
             stored = read_images(prepared.folder / f"{part}.npz")
             images = read_images(folder, part=part)
             assert np.array_equal(stored.pixels, images.pixels)
-            assert stored.labels is not None and images.labels is not None
-            assert np.array_equal(stored.labels, images.labels)
+            assert np.array_equal(stored.labels, images.labels)  # type: ignore[arg-type]  # or None
+            assert stored.captions == images.captions
             assert prepared.classes == list(images.classes)
 
     assert prepared.left_out == LAYOUTS[case].left_out

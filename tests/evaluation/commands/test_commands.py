@@ -106,6 +106,19 @@ def test_what_is_left_out_of_a_set_is_said(files: Path, digits: Digits, capsys: 
     assert "generated images: left out 1 text file (notes.txt)" in capsys.readouterr().err
 
 
+def test_the_captions_of_a_set_are_told(files: Path, digits: Digits, capsys: Output) -> None:
+    pixels = digits[0].pixels[:100]
+    captions = ["a small red circle", "two dots"] * 50
+    write_npz(files / "told.npz", pixels, None, captions=captions)
+    command = ["protocol", "--reference", str(files / "told.npz"), "--extractor", "pixels-pca64"]
+
+    assert main([*command, "--num-images", "50"]) == 0
+
+    assert capsys.readouterr().err == (
+        "reference: 100 captions, 2 distinct, of 6 distinct words; the longest has 4 words\n"
+    )
+
+
 def test_images_are_found_at_any_depth_and_score_as_an_array_does(
     files: Path, digits: Digits
 ) -> None:

@@ -38,12 +38,13 @@ def picture(value: int) -> bytes:
 
 @dataclass(frozen=True)
 class Layout:
-    """Files, and what is read of them: the value of every pixel, the class of every image."""
+    """Files, and what is read of them: of every image its pixels' value, its class, its caption."""
 
     files: Files
     values: dict[str, list[int]]  # by part, "" where there are none
     classes: dict[str, list[str]] = field(default_factory=dict)  # {} = unlabelled
     left_out: tuple[str, ...] = ()
+    captions: dict[str, list[str]] = field(default_factory=dict)  # {} = without
 
 
 def lines(*rows: dict[str, object]) -> bytes:
@@ -113,7 +114,7 @@ READ: dict[str, Layout] = {
         },
         {"": [2, 1]},
         {"": ["cat", "dog"]},
-        ("1 column (text) of metadata",),
+        captions={"": ["a cat", "a dog"]},
     ),
     "metadata with numbers": Layout(
         {
@@ -135,10 +136,66 @@ READ: dict[str, Layout] = {
         {"train": ["3"], "test": ["3"]},
     ),
     "metadata without labels": Layout(
-        TWO | {"metadata.jsonl": lines({"file_name": "a/1.png", "text": "an image"})},
+        TWO | {"metadata.jsonl": lines({"file_name": "a/1.png", "width": 2})},
         {"": [1, 2]},
         {"": ["a", "b"]},
         ("1 text file (metadata.jsonl)",),
+    ),
+    "captions beside classes": Layout(
+        TWO
+        | {
+            "metadata.jsonl": lines(
+                {
+                    "file_name": "b/2.png",
+                    "text": "\u732b, \u0645\u06cc\u200c\u062e\u0648",
+                    "nsfw": 0,
+                },
+                {"file_name": "a/1.png", "text": "a cat", "nsfw": 1},
+            )
+        },
+        {"": [1, 2]},
+        {"": ["a", "b"]},
+        ("1 column (nsfw) of metadata",),
+        {"": ["a cat", "\u732b, \u0645\u06cc\u200c\u062e\u0648"]},
+    ),
+    "captions in parts": Layout(
+        {
+            "train/metadata.csv": b'file_name,caption\n1.png,"red, left"\n',
+            "train/1.png": picture(1),
+            "test/metadata.csv": b"file_name,text,caption\n2.png,a dog,x\n",
+            "test/2.png": picture(2),
+        },
+        {"train": [1], "test": [2]},
+        {},
+        ("1 column (caption) of metadata",),
+        {"train": ["red, left"], "test": ["a dog"]},
+    ),
+    "a WebDataset": Layout(
+        {
+            "000.png": picture(1),
+            "000.txt": b"a dog\n",
+            "000.cls": b"10",
+            "000.json": b"{}",
+            "001.png": picture(2),
+            "001.txt": b"\xef\xbb\xbfa cat\r\n",
+            "001.cls": b"9\n",
+            "notes.txt": b"x\0",
+        },
+        {"": [2, 1]},
+        {"": ["9", "10"]},
+        ("2 text files (000.json, …)",),
+        {"": ["a cat", "a dog"]},
+    ),
+    "captions of a table before those of files": Layout(
+        {
+            "metadata.csv": b"file_name,text\n1.png,a cat\n",
+            "1.png": picture(1),
+            "1.txt": b"a dog",
+        },
+        {"": [1]},
+        {},
+        ("1 text file (1.txt)",),
+        {"": ["a cat"]},
     ),
 }
 
@@ -157,6 +214,7 @@ def test_a_layout_is_read_and_the_rest_is_told(place: Path, case: str, kind: str
         labels = [] if images.labels is None else [images.classes[i] for i in images.labels]
         assert labels == layout.classes.get(part, [])
         assert images.left_out == layout.left_out
+        assert list(images.captions or ()) == layout.captions.get(part, [])
 
 
 def sort_key(name: str) -> tuple[int, str]:
@@ -173,6 +231,8 @@ def stored(kind: str, place: Path, files: Files) -> Path:
     return tar_of(place / "set.tar", list(files.items()))
 
 
+ONE_EACH_OR_NONE = "expected one for every image or for none"
+PLAIN = "expected text of 1 to 1,000 printable characters"
 REFUSED: dict[str, tuple[Files, str]] = {
     "a stray image": (
         {**TWO, "3.png": picture(3)},
@@ -220,7 +280,7 @@ REFUSED: dict[str, tuple[Files, str]] = {
     ),
     "a label for some images": (
         {"metadata.jsonl": lines({"file_name": "a/1.png", "label": 1}), **TWO},
-        "b/2.png: no label in metadata.jsonl; expected one for every image or for none",
+        f"1 of 2 images has no label, the first is b/2.png; {ONE_EACH_OR_NONE}",
     ),
     "a label in some rows": (
         {
@@ -247,6 +307,58 @@ REFUSED: dict[str, tuple[Files, str]] = {
     "a label that is no text": (
         {"metadata.jsonl": lines({"file_name": "a/1.png", "label": "a\0"}), **TWO},
         "metadata.jsonl: row 1: the class 'a\\x00'; expected 1 to 255 printable characters",
+    ),
+    "a caption for some images": (
+        {"a/1.txt": b"a cat", **TWO, "b/3.png": picture(3)},
+        f"2 of 3 images have no caption, the first is b/2.png; {ONE_EACH_OR_NONE}",
+    ),
+    "a caption for some images of a table": (
+        {"metadata.jsonl": lines({"file_name": "a/1.png", "text": "a cat"}), **TWO},
+        f"1 of 2 images has no caption, the first is b/2.png; {ONE_EACH_OR_NONE}",
+    ),
+    "a caption in some rows": (
+        {
+            "metadata.jsonl": lines(
+                {"file_name": "a/1.png", "text": "a", "label": 1},
+                {"file_name": "b/2.png", "label": 1},
+            ),
+            **TWO,
+        },
+        "metadata.jsonl: row 2: no caption, unlike the rows before; expected one in every row or in "
+        "none",
+    ),
+    "an empty caption": (
+        {"metadata.csv": b"file_name,text\na/1.png,a\nb/2.png, \n", **TWO},
+        f"metadata.csv: row 2: an empty caption; {PLAIN}",
+    ),
+    "an empty file of a caption": (
+        {"a/1.txt": b" \n", **TWO},
+        f"a/1.txt: an empty caption; {PLAIN}",
+    ),
+    "a long caption": (
+        {"metadata.jsonl": lines({"file_name": "a/1.png", "text": "x" * 5000}), **TWO},
+        f"metadata.jsonl: row 1: a caption of 5,000 characters; {PLAIN}",
+    ),
+    "a file that is no caption": (
+        {"a/1.txt": bytes(2**16 + 1), **TWO},
+        "a/1.txt: 65,537 bytes; expected at most 65,536",
+    ),
+    "a caption of other than UTF-8": (
+        {"a/1.txt": b"caf\xe9", **TWO},
+        "a/1.txt: damaged ('utf-8' codec can't decode byte 0xe9 in position 3: unexpected end of "
+        "data); expected UTF-8 text",
+    ),
+    "a caption with control characters": (
+        {"a/1.txt": b"0 0.5 0.5\n1 0.2 0.2\n", **TWO},
+        f"a/1.txt: the caption '0 0.5 0.5\\n1 0.2 0.2' has control characters; {PLAIN}",
+    ),
+    "a caption that is no text": (
+        {"metadata.jsonl": lines({"file_name": "a/1.png", "text": 7}), **TWO},
+        f"metadata.jsonl: row 1: the caption 7; {PLAIN}",
+    ),
+    "a class beside some images": (
+        {"1.png": picture(1), "1.cls": b"0", "2.png": picture(2)},
+        f"1 of 2 images has no label, the first is 2.png; {ONE_EACH_OR_NONE}",
     ),
     "metadata that is damaged": (
         {"metadata.jsonl": b"{", **TWO},

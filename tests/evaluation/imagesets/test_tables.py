@@ -104,6 +104,34 @@ def test_labels_without_names_are_numbers_and_text_is_sorted(place: Path) -> Non
     assert text.labels is not None and text.labels.tolist() == [1, 0, 1]
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+@pytest.mark.parametrize("column", ["text", "caption"])
+def test_captions_are_a_column_of_text(place: Path, column: str, kind: Any) -> None:
+    texts = ["a cat", "\u732b", "a cat"] * 100
+    one, more = (pa.array(part, kind) for part in (texts, texts[::-1]))
+    write(place / "0.parquet", [PNG] * 300, rows=7, **{column: one})
+    write(place / "1.parquet", [PNG] * 300, rows=1000, **{column: more})
+
+    assert read_images(place).captions == (*texts, *texts[::-1])
+    assert open_images(place, labelled=False).captions is None
+    assert read_images(place).left_out == ()
+
+
+def test_a_column_of_lists_is_no_captions(place: Path) -> None:
+    images = read_images(write(place / "x.parquet", [PNG], text=[["a cat", "one cat"]]))
+
+    assert images.captions is None
+    assert images.left_out == ("1 column (text)",)
+
+
+def test_the_text_of_a_table_is_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "MAX_WHOLE_BYTES", 100)
+    path = write(place / "x.parquet", [PNG], text=["x" * 200])
+
+    assert message(lambda: open_images(path)).startswith("x.parquet: text: ")
+    assert message(lambda: open_images(path)).endswith(" bytes; expected at most 100")
+
+
 def test_a_folder_of_tables_is_read_in_the_order_of_paths(place: Path) -> None:
     pixels = pictures(30)
     parts = {"00001": pixels[10:20], "00000": pixels[:10], "00002": pixels[20:]}
@@ -159,7 +187,7 @@ def test_what_is_not_read_of_tables_is_told(place: Path) -> None:
     write(place / ".cache/train.parquet", [PNG])
 
     assert read_images(place, part="train").left_out == (
-        "2 columns (text, …)",
+        "1 column (mask)",
         "2 tables of another part (extra-00000-of-00001.parquet, …)",
         "1 hidden file (.cache/train.parquet)",
         "2 other files (1.png, …)",
@@ -229,6 +257,20 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a described class that is no text": (
         {"images": [PNG, PNG], "label": [0, 1], "classes": ["a", ""]},
         "x.parquet: label: the class ''; expected 1 to 255 printable characters",
+    ),
+    "captions for some images": (
+        {"images": [PNG] * 3, "text": [None, "a", None]},
+        "x.parquet: 2 of 3 images have no caption, the first is row 0; expected one for every image "
+        "or for none",
+    ),
+    "an empty caption": (
+        {"images": [PNG] * 2, "caption": ["a", ""]},
+        "x.parquet: row 1: an empty caption; expected text of 1 to 1,000 printable characters",
+    ),
+    "a long caption": (
+        {"images": [PNG] * 2, "caption": ["a" * 5000, "a"]},
+        "x.parquet: row 0: a caption of 5,000 characters; expected text of 1 to 1,000 printable "
+        "characters",
     ),
     "a label without a name": (
         {"images": [PNG, PNG], "label": [1, 2], "classes": ["a", "b"]},
