@@ -10,10 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from generators.algorithm.noise import NoiseSource
-from generators.specs.options import LARGEST_SIDE, SMALLEST_SIDE, SamplerConfig, TrainingConfig
+from generators.specs.options import (
+    LARGEST_SIDE,
+    MOST_PLANES,
+    SMALLEST_SIDE,
+    ConfigError,
+    SamplerConfig,
+    Shape,
+    TrainingConfig,
+)
 from generators.specs.registry import get_spec
 
-Shape = tuple[int, int, int]  # channels, height, width
 SamplerT = TypeVar("SamplerT", bound=SamplerConfig)
 
 LARGEST_NUM_CLASSES = 10_000
@@ -80,15 +87,17 @@ class Algorithm(ABC):
     sampling_networks: ClassVar[tuple[str, ...]]  # all that sampling needs
     other_networks: ClassVar[tuple[str, ...]] = ()  # for encoding and the like; averaged as well
     compilable: ClassVar[tuple[str, ...]] = ()  # networks that no double backward goes through
+    smallest_side: ClassVar[int] = SMALLEST_SIDE  # that the networks are made for
+    value_range: tuple[float, float] | None = (-1.0, 1.0)  # of what it makes; None = no limits
 
     def __init__(self, *, shape: Shape, num_classes: int) -> None:
         """Build the networks for images of this shape.
 
         Args:
-            shape: channels (1 or 3), height and width (8 to 64 pixels each).
+            shape: planes (1 to 64), height and width (8 to 256 pixels each).
             num_classes: 0 makes the model unconditional.
         """
-        check_shape(shape)
+        check_shape(shape, smallest=self.smallest_side)
         if not 0 <= num_classes <= LARGEST_NUM_CLASSES:
             raise ValueError(f"expected 0..{LARGEST_NUM_CLASSES} classes, got {num_classes}")
         self.shape = shape
@@ -166,6 +175,10 @@ class Algorithm(ABC):
         """
         raise Undefined(f"{type(self).__name__} has no encoder")
 
+    def within_range(self, images: Tensor) -> Tensor:
+        """Return the images cut to the range of values that there is, if there is one."""
+        return images if self.value_range is None else images.clamp(*self.value_range)
+
     def add_noise(self, images: Tensor, time: float, noise: NoiseSource) -> Tensor:
         """Return images with the noise that the forward process has added at a time.
 
@@ -210,18 +223,18 @@ class Algorithm(ABC):
         return {"active_units": reason, "codebook_usage": reason}
 
 
-def check_shape(shape: Shape) -> None:
+def check_shape(shape: Shape, *, smallest: int = SMALLEST_SIDE) -> None:
     """Check that images of this shape can be modelled.
 
     Raises:
-        ValueError: if there are not 1 or 3 channels, or a side is not 8 to 64 pixels.
+        ValueError: if there are not 1 to 64 planes, or a side is not `smallest` to 256 pixels.
     """
-    channels, height, width = shape
-    if channels not in (1, 3):
-        raise ValueError(f"expected 1 or 3 channels, got {channels}")
-    if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (height, width)):
+    planes, height, width = shape
+    if not 1 <= planes <= MOST_PLANES:
+        raise ValueError(f"expected 1 to {MOST_PLANES} planes, got {planes}")
+    if not all(smallest <= side <= LARGEST_SIDE for side in (height, width)):
         raise ValueError(
-            f"expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels, got {height}x{width}"
+            f"expected sides of {smallest} to {LARGEST_SIDE} pixels, got {height}x{width}"
         )
 
 
@@ -231,12 +244,18 @@ def build_algorithm(
     """Return the algorithm with freshly initialised networks, on the CPU.
 
     The initial weights depend on the seed alone; the global random state is left as it was.
+
+    Raises:
+        ConfigError: if the configuration is not one for images of this shape.
     """
     spec = get_spec(name)
     if type(config) is not spec.config:
         raise TypeError(f"{name} wants a {spec.config.__name__}, got {type(config).__name__}")
     module, _, attribute = spec.implementation.partition(":")
     implementation = getattr(import_module(module), attribute)
+    check_shape(shape, smallest=implementation.smallest_side)  # before anything is built
+    if problems := config.shape_problems(shape):
+        raise ConfigError(problems)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         algorithm: Algorithm = implementation(config, shape=shape, num_classes=num_classes)

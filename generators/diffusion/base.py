@@ -16,6 +16,7 @@ class DiffusionModel(Algorithm):
 
     sampling_networks = ("denoiser",)
     compilable = ("denoiser",)
+    smallest_side = 1  # latents may be that small
     config: DenoiserConfig
 
     def __init__(self, config: DenoiserConfig, *, shape: Shape, num_classes: int) -> None:

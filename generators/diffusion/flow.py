@@ -70,9 +70,8 @@ class Flow(DiffusionModel):
             return self.velocity(networks["denoiser"], x, t, labels, sampler.guidance)
 
         walk = walk_heun if isinstance(sampler, HeunSampler) else walk_euler
-        return walk(slope, noise.normal(*self.shape), even_levels(sampler.steps), on_step).clamp(
-            -1, 1
-        )
+        x = noise.normal(*self.shape)
+        return self.within_range(walk(slope, x, even_levels(sampler.steps), on_step))
 
     def velocity(
         self, denoiser: nn.Module, x: Tensor, t: float, labels: Tensor | None, guidance: float
@@ -114,7 +113,7 @@ class Flow(DiffusionModel):
         def predict_x_0(x: Tensor, part: Tensor) -> Tensor:
             t = alpha_sigma(part)[1].to(x.dtype)
             velocity: Tensor = networks["denoiser"](x, TIME_SCALE * t, known)
-            return (x - per_image(t) * velocity).clamp(-1, 1)
+            return self.within_range(x - per_image(t) * velocity)
 
         bound = continuous_vlb(
             predict_x_0, images, alpha_sigma=alpha_sigma, generator=generator, samples=samples
