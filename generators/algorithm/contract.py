@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import ClassVar, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +75,10 @@ class Step:
 OnStep = Callable[[Step], None]
 
 
+class NotFinite(ValueError):
+    """Numbers that are not finite; the message says which."""
+
+
 class Undefined(ValueError):
     """What an algorithm has no definition of; the message is the reason."""
 
@@ -85,6 +90,7 @@ class Algorithm(ABC):
     """
 
     sampling_networks: ClassVar[tuple[str, ...]]  # all that sampling needs
+    counted_networks: ClassVar[tuple[str, ...] | None] = None  # whose evaluations count; None = all
     other_networks: ClassVar[tuple[str, ...]] = ()  # for encoding and the like; averaged as well
     compilable: ClassVar[tuple[str, ...]] = ()  # networks that no double backward goes through
     smallest_side: ClassVar[int] = SMALLEST_SIDE  # that the networks are made for
@@ -125,6 +131,18 @@ class Algorithm(ABC):
             averages: the averaged networks as they are now, not to be changed.
         """
 
+    def begin_with(
+        self, phase: str, averages: Mapping[str, nn.Module], batches: Iterable[Batch]
+    ) -> None:
+        """Prepare for the first step of a phase by looking at the training images: as `begin`.
+
+        Args:
+            phase: its name.
+            averages: the averaged networks as they are now, not to be changed.
+            batches: every training image once, in batches; made as they are asked for.
+        """
+        self.begin(phase, averages)
+
     def finish(  # noqa: B027  # most need nothing
         self, averages: Mapping[str, nn.Module], batches: Iterable[Batch], seed: int
     ) -> None:
@@ -135,6 +153,20 @@ class Algorithm(ABC):
             batches: every training image once, in batches.
             seed: all randomness follows from it.
         """
+
+    def borrowed(self) -> dict[str, Path]:
+        """Return the checkpoints of other trainings that networks are taken from, by option."""
+        return {}
+
+    def borrow(
+        self, option: str, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> None:
+        """Take networks from the checkpoint that an option names, before the training begins.
+
+        Raises:
+            ValueError: if they do not fit; the message says why.
+        """
+        raise Undefined(f"{type(self).__name__} takes no networks from others")
 
     @abstractmethod
     def sample(

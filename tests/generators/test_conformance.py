@@ -54,6 +54,15 @@ NFE = {
     ("diffusion.flow", "heun"): 5,
     ("diffusion.flow", "euler"): 4,
     ("diffusion.ect", "consistency"): 3,
+    ("latent.ddpm", "ddpm"): 40,
+    ("latent.ddpm", "ddim"): 5,
+    ("latent.ddpm", "dpmsolver++"): 5,
+    ("latent.edm", "heun"): 5,
+    ("latent.edm", "euler"): 4,
+    ("latent.edm", "dpmsolver++"): 5,
+    ("latent.flow", "heun"): 5,
+    ("latent.flow", "euler"): 4,
+    ("latent.ect", "consistency"): 3,
 }
 DRAWS = [(name, sampler) for name, spec in ALGORITHMS.items() for sampler in spec.samplers]
 
