@@ -4,17 +4,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import ClassVar, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from generators.algorithm.noise import NoiseSource
 from generators.specs.conditions import Conditions
-from generators.specs.options import LARGEST_SIDE, SMALLEST_SIDE, SamplerConfig, TrainingConfig
+from generators.specs.options import (
+    LARGEST_SIDE,
+    MOST_PLANES,
+    SMALLEST_SIDE,
+    ConfigError,
+    SamplerConfig,
+    Shape,
+    TrainingConfig,
+)
 from generators.specs.registry import get_spec
 
-Shape = tuple[int, int, int]  # channels, height, width
 SamplerT = TypeVar("SamplerT", bound=SamplerConfig)
 
 
@@ -66,6 +74,10 @@ class Step:
 OnStep = Callable[[Step], None]
 
 
+class NotFinite(ValueError):
+    """Numbers that are not finite; the message says which."""
+
+
 class Undefined(ValueError):
     """What an algorithm has no definition of; the message is the reason."""
 
@@ -77,18 +89,21 @@ class Algorithm(ABC):
     """
 
     sampling_networks: ClassVar[tuple[str, ...]]  # all that sampling needs
+    counted_networks: ClassVar[tuple[str, ...] | None] = None  # whose evaluations count; None = all
     other_networks: ClassVar[tuple[str, ...]] = ()  # for encoding and the like; averaged as well
     compilable: ClassVar[tuple[str, ...]] = ()  # networks that no double backward goes through
     obeys_words: ClassVar[bool] = False  # rows may be captions', not only classes
+    smallest_side: ClassVar[int] = SMALLEST_SIDE  # that the networks are made for
+    value_range: tuple[float, float] | None = (-1.0, 1.0)  # of what it makes; None = no limits
 
     def __init__(self, *, shape: Shape, conditions: Conditions) -> None:
         """Build the networks for images of this shape.
 
         Args:
-            shape: channels (1 or 3), height and width (8 to 64 pixels each).
+            shape: planes (1 to 64), height and width (8 to 256 pixels each).
             conditions: what the model is told of an image; nothing makes it unconditional.
         """
-        check_shape(shape)
+        check_shape(shape, smallest=self.smallest_side)
         if conditions.words and not self.obeys_words:
             raise ValueError(f"expected classes or nothing: {type(self).__name__} obeys no words")
         self.shape = shape
@@ -116,6 +131,18 @@ class Algorithm(ABC):
             averages: the averaged networks as they are now, not to be changed.
         """
 
+    def begin_with(
+        self, phase: str, averages: Mapping[str, nn.Module], batches: Iterable[Batch]
+    ) -> None:
+        """Prepare for the first step of a phase by looking at the training images: as `begin`.
+
+        Args:
+            phase: its name.
+            averages: the averaged networks as they are now, not to be changed.
+            batches: every training image once, in batches; made as they are asked for.
+        """
+        self.begin(phase, averages)
+
     def finish(  # noqa: B027  # most need nothing
         self, averages: Mapping[str, nn.Module], batches: Iterable[Batch], seed: int
     ) -> None:
@@ -126,6 +153,20 @@ class Algorithm(ABC):
             batches: every training image once, in batches.
             seed: all randomness follows from it.
         """
+
+    def borrowed(self) -> dict[str, Path]:
+        """Return the checkpoints of other trainings that networks are taken from, by option."""
+        return {}
+
+    def borrow(
+        self, option: str, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> None:
+        """Take networks from the checkpoint that an option names, before the training begins.
+
+        Raises:
+            ValueError: if they do not fit; the message says why.
+        """
+        raise Undefined(f"{type(self).__name__} takes no networks from others")
 
     @abstractmethod
     def sample(
@@ -165,6 +206,10 @@ class Algorithm(ABC):
             Undefined: if the algorithm has no encoder.
         """
         raise Undefined(f"{type(self).__name__} has no encoder")
+
+    def within_range(self, images: Tensor) -> Tensor:
+        """Return the images cut to the range of values that there is, if there is one."""
+        return images if self.value_range is None else images.clamp(*self.value_range)
 
     def add_noise(self, images: Tensor, time: float, noise: NoiseSource) -> Tensor:
         """Return images with the noise that the forward process has added at a time.
@@ -210,18 +255,18 @@ class Algorithm(ABC):
         return {"active_units": reason, "codebook_usage": reason}
 
 
-def check_shape(shape: Shape) -> None:
+def check_shape(shape: Shape, *, smallest: int = SMALLEST_SIDE) -> None:
     """Check that images of this shape can be modelled.
 
     Raises:
-        ValueError: if there are not 1 or 3 channels, or a side is not 8 to 64 pixels.
+        ValueError: if there are not 1 to 64 planes, or a side is not `smallest` to 256 pixels.
     """
-    channels, height, width = shape
-    if channels not in (1, 3):
-        raise ValueError(f"expected 1 or 3 channels, got {channels}")
-    if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (height, width)):
+    planes, height, width = shape
+    if not 1 <= planes <= MOST_PLANES:
+        raise ValueError(f"expected 1 to {MOST_PLANES} planes, got {planes}")
+    if not all(smallest <= side <= LARGEST_SIDE for side in (height, width)):
         raise ValueError(
-            f"expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels, got {height}x{width}"
+            f"expected sides of {smallest} to {LARGEST_SIDE} pixels, got {height}x{width}"
         )
 
 
@@ -231,12 +276,18 @@ def build_algorithm(
     """Return the algorithm with freshly initialised networks, on the CPU.
 
     The initial weights depend on the seed alone; the global random state is left as it was.
+
+    Raises:
+        ConfigError: if the configuration is not one for images of this shape.
     """
     spec = get_spec(name)
     if type(config) is not spec.config:
         raise TypeError(f"{name} wants a {spec.config.__name__}, got {type(config).__name__}")
     module, _, attribute = spec.implementation.partition(":")
     implementation = getattr(import_module(module), attribute)
+    check_shape(shape, smallest=implementation.smallest_side)  # before anything is built
+    if problems := config.shape_problems(shape):
+        raise ConfigError(problems)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         algorithm: Algorithm = implementation(config, shape=shape, conditions=conditions)

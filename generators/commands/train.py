@@ -24,7 +24,7 @@ from generators.commands.shared import (
     stop_on_signal,
 )
 from generators.specs.algorithms import AlgorithmSpec
-from generators.specs.options import TrainingConfig
+from generators.specs.options import ConfigError, TrainingConfig
 from generators.specs.registry import get_spec, parse_config
 from generators.training.checkpoints import list_checkpoints
 from generators.training.loop import Budget, Diverged, TrainingResult, train as run_training
@@ -77,7 +77,7 @@ def _run(
     if first:
         say_what_is_trained_on(data)
     images = data.images
-    _check_size(images)
+    _check_size(images, config)
     log = LossLog(options.out) if first else None
     with ExitStack() as stack:
         show = stack.enter_context(progress_bar(options.algorithm, shown=first))
@@ -136,12 +136,14 @@ def _check_folder(options: argparse.Namespace) -> None:
         raise ValueError(f"--resume: {out} holds no checkpoint to go on from")
 
 
-def _check_size(images: Images) -> None:
-    _, channels, height, width = images.pixels.shape
+def _check_size(images: Images, config: TrainingConfig) -> None:
+    _, planes, height, width = images.pixels.shape
     try:
-        check_shape((channels, height, width))
+        check_shape((planes, height, width))
     except ValueError as error:
         raise ValueError(f"--data: {error}; --resolution fits images to a size") from error
+    if problems := config.shape_problems((planes, height, width)):
+        raise ConfigError(problems)
 
 
 def _check_checkpoints(at: list[int], budget: Budget) -> None:

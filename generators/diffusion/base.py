@@ -18,6 +18,7 @@ class DiffusionModel(Algorithm):
     sampling_networks = ("denoiser",)
     obeys_words = True
     compilable = ("denoiser",)
+    smallest_side = 1  # latents may be that small
     config: DenoiserConfig
 
     def __init__(self, config: DenoiserConfig, *, shape: Shape, conditions: Conditions) -> None:

@@ -107,13 +107,13 @@ class DDPM(DiffusionModel):
     def _predict_x_0(
         self, denoiser: nn.Module, x: Tensor, t: int, labels: Tensor | None, guidance: float
     ) -> Tensor:
-        """Return the expected clean image, clipped to [-1, 1]; x: (N, C, H, W) at timestep t."""
+        """Return the expected clean image, within its range; x: (N, C, H, W) at timestep t."""
 
         def predict(x: Tensor, labels: Tensor) -> Tensor:
             times = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
             return self._clean(denoiser, x, times, labels)
 
-        return self.guided(predict, x, labels, guidance).clamp(-1, 1)
+        return self.within_range(self.guided(predict, x, labels, guidance))
 
     def _clean(self, denoiser: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         """Return the expected clean images, not clipped; t: (N,) int64 timesteps."""
@@ -148,7 +148,7 @@ class DDPM(DiffusionModel):
         known = labels_or_zeros(labels, len(images), images.device)
 
         def predict_x_0(x: Tensor, t: Tensor) -> Tensor:
-            return self._clean(networks["denoiser"], x, t, known).clamp(-1, 1)
+            return self.within_range(self._clean(networks["denoiser"], x, t, known))
 
         bound = discrete_vlb(
             predict_x_0, images, schedule=self.schedule, generator=generator, samples=samples

@@ -122,7 +122,7 @@ class ECT(EDM):
             x = x_0 + t * noise.normal(*self.shape)
             x_0 = self.predict_x_0(networks["denoiser"], x, t, labels, 1.0)
             reported(on_step, Step(i, len(levels), t, x, x_0))
-        return x_0.float().clamp(-1, 1)
+        return self.within_range(x_0.float())
 
     def bits_per_dimension(
         self,

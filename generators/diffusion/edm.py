@@ -94,7 +94,7 @@ class EDM(DiffusionModel):
             return self.predict_x_0(networks["denoiser"], x, sigma, labels, sampler.guidance)
 
         x = self.config.sigma_max * noise.normal(*self.shape).double()
-        return self._walk(predict_x_0, x, noise, sampler, on_step).float().clamp(-1, 1)
+        return self.within_range(self._walk(predict_x_0, x, noise, sampler, on_step).float())
 
     def predict_x_0(
         self, denoiser: nn.Module, x: Tensor, sigma: float, labels: Tensor | None, guidance: float
@@ -152,7 +152,7 @@ class EDM(DiffusionModel):
 
         def predict_x_0(x: Tensor, t: Tensor) -> Tensor:
             sigma = (lowest * ratio**t).to(x.dtype)
-            return self.denoise(networks["denoiser"], x, sigma, known).clamp(-1, 1)
+            return self.within_range(self.denoise(networks["denoiser"], x, sigma, known))
 
         bound = continuous_vlb(
             predict_x_0,

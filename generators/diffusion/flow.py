@@ -4,11 +4,16 @@ Lipman et al., 2023, "Flow matching for generative modeling", with the condition
 al., 2023, "Flow straight and fast: learning to generate and transfer data with rectified flow":
 x_t = (1 - t) x_0 + t epsilon, whose velocity is epsilon - x_0. Times: Esser et al., 2024, "Scaling
 rectified flow transformers for high-resolution image synthesis", eq. 19 (logit-normal), and Karras
-et al., 2022, as noise levels t / (1 - t) (edm).
+et al., 2022, as noise levels t / (1 - t) (edm). With `prediction` x0 the network predicts x_0, and
+what is trained and walked along is the velocity that follows, (x_t - x_0) / t: Li and He, 2025, "Back
+to basics: let denoising generative models denoise", table 1 (x-prediction, v-loss). A clean patch
+lies on a surface of few dimensions; a velocity, full of noise, does not.
 
 Deviations: time runs from images (0) to noise (1), as in Esser et al.; Lipman et al. have it the
 other way round, and leave a noise of 1e-5 where ours is 0. The network is told 1000 t, as its
-sinusoids tell times in 0..1 hardly apart. Heun's last step is Euler's.
+sinusoids tell times in 0..1 hardly apart. Heun's last step is Euler's. Li and He divide by at least
+0.05 in the loss, as we do, and along the walk, where we divide by t, which is never 0 there: so the
+last step ends at the clean image.
 """
 
 from collections.abc import Mapping
@@ -32,11 +37,12 @@ from generators.specs.options import SamplerConfig
 
 TIME_SCALE = 1000.0
 EARLIEST, LATEST = 0.002, 0.999  # of the bound on the likelihood: log SNR is infinite at the ends
+LEAST_DIVISOR = 0.05  # of an error of x_0, to be one of the velocity
 LOGITS = {"logit-normal": (0.0, 1.0), "edm": (-1.2, 1.2)}  # mean and deviation of t's logit
 
 
 class Flow(DiffusionModel):
-    """One network v(x; t), trained to be the mean velocity of the lines through x at t."""
+    """One network of (x; t), trained for the mean velocity of the lines through x at t."""
 
     config: FlowConfig
 
@@ -51,8 +57,12 @@ class Flow(DiffusionModel):
         t = draw_times(z, self.config.time_sampling)
         epsilon = torch.randn(x_0.shape, generator=generator, device=x_0.device)
         x = x_0.lerp(epsilon, per_image(t))
-        velocity = self.networks["denoiser"](x, TIME_SCALE * t, labels).float()
-        losses = (velocity - (epsilon - x_0)).square().mean(dim=(1, 2, 3))
+        prediction = self.networks["denoiser"](x, TIME_SCALE * t, labels).float()
+        if self.config.prediction == "x0":
+            errors = (prediction - x_0) / per_image(t.clamp_min(LEAST_DIVISOR))
+        else:
+            errors = prediction - (epsilon - x_0)
+        losses = errors.square().mean(dim=(1, 2, 3))
         loss = losses.mean()
         return loss, {"velocity": loss, **by_quarter("mse", losses, ndtr(z))}
 
@@ -71,9 +81,8 @@ class Flow(DiffusionModel):
             return self.velocity(networks["denoiser"], x, t, labels, sampler.guidance)
 
         walk = walk_heun if isinstance(sampler, HeunSampler) else walk_euler
-        return walk(slope, noise.normal(*self.shape), even_levels(sampler.steps), on_step).clamp(
-            -1, 1
-        )
+        x = noise.normal(*self.shape)
+        return self.within_range(walk(slope, x, even_levels(sampler.steps), on_step))
 
     def velocity(
         self, denoiser: nn.Module, x: Tensor, t: float, labels: Tensor | None, guidance: float
@@ -84,8 +93,8 @@ class Flow(DiffusionModel):
         """
 
         def predict(x: Tensor, labels: Tensor) -> Tensor:
-            velocity: Tensor = denoiser(x, x.new_full((len(x),), TIME_SCALE * t), labels)
-            return velocity
+            prediction: Tensor = denoiser(x, x.new_full((len(x),), TIME_SCALE * t), labels)
+            return (x - prediction) / t if self.config.prediction == "x0" else prediction
 
         return self.guided(predict, x, labels, guidance)
 
@@ -114,8 +123,10 @@ class Flow(DiffusionModel):
 
         def predict_x_0(x: Tensor, part: Tensor) -> Tensor:
             t = alpha_sigma(part)[1].to(x.dtype)
-            velocity: Tensor = networks["denoiser"](x, TIME_SCALE * t, known)
-            return (x - per_image(t) * velocity).clamp(-1, 1)
+            prediction: Tensor = networks["denoiser"](x, TIME_SCALE * t, known)
+            if self.config.prediction == "v":
+                prediction = x - per_image(t) * prediction
+            return self.within_range(prediction)
 
         bound = continuous_vlb(
             predict_x_0, images, alpha_sigma=alpha_sigma, generator=generator, samples=samples

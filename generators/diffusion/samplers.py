@@ -1,7 +1,8 @@
 """Walks from noise to image: ancestral (DDPM), DDIM and DPM-Solver++.
 
-Each walk is a pure function of a schedule and of `predict_x_0(x, t)`, the clipped expectation of
-the clean image; noise is predicted back from it, so that clipping stays consistent.
+Each walk is a pure function of a schedule and of `predict_x_0(x, t)`, the expectation of the clean
+image, clipped where its values have a range; noise is predicted back from it, so that clipping
+stays consistent.
 """
 
 import math

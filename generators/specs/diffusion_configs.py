@@ -156,6 +156,12 @@ class FlowConfig(DenoiserConfig):
         "distribution of training's times: uniform, logit-normal about the middle, or EDM's",
         choices=("uniform", "logit-normal", "edm"),
     )
+    prediction: str = option(
+        "v",
+        "what the network predicts: the velocity, or the clean image (with patches); the loss is "
+        "the velocity's",
+        choices=("v", "x0"),
+    )
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
-SMALLEST_SIDE, LARGEST_SIDE = 8, 64  # pixels; the architectures are sized for these
+SMALLEST_SIDE, LARGEST_SIDE = 8, 256  # pixels; the architectures are sized for these
+MOST_PLANES = 64  # of an image, which has 1 or 3; of other data that is shaped like one
 MAX_GUESSES = 20  # unknown fields that are compared with those there are: strangers send 100,000
+Shape = tuple[int, int, int]  # planes (channels), height, width
 FieldType = Literal["int", "float", "bool", "str"]
 Value = int | float | bool | str
 
@@ -114,6 +116,10 @@ class TrainingConfig:
         """Return what is wrong with the fields together: field to what was expected of it."""
         if self.microbatch > self.batch_size:
             return {"microbatch": f"expected at most the batch size, {self.batch_size}"}
+        return {}
+
+    def shape_problems(self, shape: Shape) -> dict[str, str]:
+        """Return what is wrong with the fields for images of this shape: as `problems` does."""
         return {}
 
 

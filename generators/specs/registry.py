@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evaluation.imagesets.plugins import LeftOut, Plugin, load_plugins
-from generators.specs import diffusion, gan, vae
+from generators.specs import diffusion, gan, latent, vae
 from generators.specs.algorithms import AlgorithmSpec, Family, SpecError
 from generators.specs.options import (
     ConfigError,
@@ -48,7 +48,7 @@ FAMILIES: dict[str, Family] = {
     )
 }
 ALGORITHMS: dict[str, AlgorithmSpec] = {
-    spec.name: spec for spec in (*gan.SPECS, *vae.SPECS, *diffusion.SPECS)
+    spec.name: spec for spec in (*gan.SPECS, *vae.SPECS, *diffusion.SPECS, *latent.SPECS)
 }
 
 

@@ -299,13 +299,14 @@ class _Evaluations:
 
 @contextmanager
 def _counting_evaluations(generator: LoadedGenerator) -> Iterator[_Evaluations]:
-    """Count how many images go through the networks that sampling uses."""
+    """Count how many images go through the networks whose evaluations count."""
     evaluations = _Evaluations()
 
     def count(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, object]) -> None:
         evaluations.rows += len(output[0] if isinstance(output, tuple) else output)
 
-    names = generator.model.sampling_networks
+    model = generator.model
+    names = model.sampling_networks if model.counted_networks is None else model.counted_networks
     hooks = [generator.averages[name].register_forward_hook(count) for name in names]
     try:
         yield evaluations

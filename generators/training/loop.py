@@ -142,6 +142,9 @@ def train(
         if initial is not None:
             load_initial(model, initial)
         rows = None if labels is None else labels[:, None]
+        identity |= {
+            name: _borrow(model, name, path, identity) for name, path in model.borrowed().items()
+        }
         stream = BatchStream(
             images, rows, seed=seed, device=place, horizontal_flip=config.horizontal_flip
         )
@@ -234,6 +237,23 @@ def _check_team(config: TrainingConfig, budget: Budget) -> None:
         raise ValueError("expected a budget in images: several processes have several clocks")
     if (budget.images or 0) % size or config.batch_size % size:
         raise ValueError(f"expected a batch size and a budget that {size} processes can share")
+
+
+def _borrow(model: Algorithm, option: str, path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """Take another training's networks, and return what a manifest has to know of it.
+
+    Raises:
+        ValueError: if the checkpoint is damaged, does not fit, or is of other images.
+    """
+    saved = describe_checkpoint(path)
+    manifest, tensors = load_checkpoint(path, sha256=saved.sha256)
+    try:
+        if manifest.get("data_sha256") != identity["data_sha256"]:
+            raise ValueError("expected one of these images and labels, it is of others")
+        model.borrow(option, manifest, tensors)
+    except ValueError as error:
+        raise ValueError(f"{option}: {path}: {error}") from error
+    return {"sha256": saved.sha256, "device_seconds": saved.device_seconds}
 
 
 def load_initial(model: Algorithm, path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from generators.algorithm.contract import Algorithm, Batch, Context, Phase
+from generators.algorithm.contract import Algorithm, Batch, Context, NotFinite, Phase
 from generators.algorithm.noise import derive_seed
 from generators.algorithm.numerics import autocast_dtype
 from generators.specs.options import TrainingConfig
@@ -107,7 +107,7 @@ class Training:
 
     def _run_phase(self, phase: Phase, batch: Batch, fraction: float) -> None:
         if phase.name not in self._begun:
-            self.model.begin(phase.name, self._state.averages)
+            self._begin(phase)
             self._begun.add(phase.name)
         optimiser, parameters = (
             self._state.optimisers[phase.name],
@@ -128,6 +128,13 @@ class Training:
         optimiser.found_inf = verdict  # type: ignore[attr-defined]  # as torch's GradScaler sets it
         optimiser.step()
         self._losses.add(values, verdict)
+
+    def _begin(self, phase: Phase) -> None:
+        batches = self._stream.epoch(FITTING_BATCH)
+        try:
+            self.model.begin_with(phase.name, self._state.averages, batches)
+        except NotFinite as error:
+            raise Diverged(f"{error} after {self.images_seen} images") from error
 
     def _backward(
         self, phase: Phase, batch: Batch, parameters: list[nn.Parameter], fraction: float

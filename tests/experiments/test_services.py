@@ -221,14 +221,14 @@ def test_no_amount_is_too_strange_to_be_refused(amount: object) -> None:
 
 
 def test_what_the_dataset_cannot_do_is_refused_before_the_training() -> None:
-    unlabelled = make_dataset(resolution=128, classes=())
+    unlabelled = make_dataset(resolution=512, classes=())
     guided = {"algorithm": "diffusion.ddpm", "samplers": [{"name": "ddim", "guidance": 2}]}
     data = experiment_data(protocol=make_protocol(dataset=unlabelled), entries=[guided])
 
     with pytest.raises(SpecificationError) as caught:
         services.submit_data(data, user=None)
 
-    assert caught.value.errors["dataset"].startswith("expected images of 8 to 64 pixels a side")
+    assert caught.value.errors["dataset"].startswith("expected images of 8 to 256 pixels a side")
     assert "entries.0.samplers.0.guidance" in caught.value.errors
 
 

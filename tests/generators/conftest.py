@@ -2,6 +2,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +10,23 @@ import torch
 
 from generators.specs.diffusion_configs import DDPMConfig, ECTConfig, EDMConfig, FlowConfig
 from generators.specs.gan import DCGANConfig, R3GANConfig, SNGANConfig, WGANGPConfig
+from generators.specs.latent import (
+    LatentDDPMConfig,
+    LatentECTConfig,
+    LatentEDMConfig,
+    LatentFlowConfig,
+)
 from generators.specs.options import TrainingConfig
 from generators.specs.vae import ConvVAEConfig, HierarchicalVAEConfig, VQVAEConfig
 from generators.training.loop import Budget, TrainingResult, train
 
+LATENT: dict[str, Any] = {
+    "batch_size": 16,
+    "base_channels": 8,
+    "dropout": 0.1,
+    "autoencoder_channels": 8,
+    "autoencoder_share": 0.5,
+}
 TINY: dict[str, TrainingConfig] = {
     "gan.dcgan": DCGANConfig(
         batch_size=16,
@@ -61,6 +75,10 @@ TINY: dict[str, TrainingConfig] = {
     "diffusion.edm": EDMConfig(batch_size=16, base_channels=8, dropout=0.1),
     "diffusion.flow": FlowConfig(batch_size=16, base_channels=8, dropout=0.1),
     "diffusion.ect": ECTConfig(batch_size=16, base_channels=8, dropout=0.1, stages=2),
+    "latent.ddpm": LatentDDPMConfig(**LATENT, timesteps=40),
+    "latent.edm": LatentEDMConfig(**LATENT),
+    "latent.flow": LatentFlowConfig(**LATENT, adversarial_weight=0.1),
+    "latent.ect": LatentECTConfig(**LATENT, stages=2),
 }
 
 

@@ -407,7 +407,7 @@ def test_a_checkpoint_is_exported(
         ),
         (
             ["train", "vae.conv", "--data", "{large}", "--out", "{out}", "--budget-images", "1"],
-            "--data: expected sides of 8 to 64 pixels, got 65x65; --resolution fits images to a ",
+            "--data: expected sides of 8 to 256 pixels, got 257x257; --resolution fits images to a ",
         ),
         (
             ["measure", "{vae}", "--data", "{data}", "--part", "test"],
@@ -484,7 +484,7 @@ def test_what_is_wrong_is_said_in_one_line_with_exit_status_2(
     (tmp_path / "folder").mkdir()
     wide = make_data(side=12)
     write_npz(tmp_path / "wide.npz", wide.images, wide.labels)
-    large = make_data(2, side=65)
+    large = make_data(2, side=257)
     write_npz(tmp_path / "large.npz", large.images, large.labels)
     write_npz(tmp_path / "bare.npz", make_data().images, None)
     before = set(tmp_path.rglob("*"))

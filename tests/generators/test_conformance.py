@@ -55,6 +55,15 @@ NFE = {
     ("diffusion.flow", "heun"): 5,
     ("diffusion.flow", "euler"): 4,
     ("diffusion.ect", "consistency"): 3,
+    ("latent.ddpm", "ddpm"): 40,
+    ("latent.ddpm", "ddim"): 5,
+    ("latent.ddpm", "dpmsolver++"): 5,
+    ("latent.edm", "heun"): 5,
+    ("latent.edm", "euler"): 4,
+    ("latent.edm", "dpmsolver++"): 5,
+    ("latent.flow", "heun"): 5,
+    ("latent.flow", "euler"): 4,
+    ("latent.ect", "consistency"): 3,
 }
 DRAWS = [(name, sampler) for name, spec in ALGORITHMS.items() for sampler in spec.samplers]
 
@@ -127,16 +136,45 @@ def test_images_have_the_shape_of_the_data(
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((2, 8, 8), "expected 1 or 3 channels, got 2"),
-        ((1, 7, 8), "expected sides of 8 to 64 pixels, got 7x8"),
-        ((1, 8, 65), "expected sides of 8 to 64 pixels, got 8x65"),
+        ((0, 8, 8), "expected 1 to 64 planes, got 0"),
+        ((65, 8, 8), "expected 1 to 64 planes, got 65"),
+        ((1, 0, 8), "expected sides of {} to 256 pixels, got 0x8"),
+        ((1, 8, 257), "expected sides of {} to 256 pixels, got 8x257"),
     ],
 )
 def test_shapes_it_is_not_made_for_are_refused(
     algorithm: str, shape: tuple[int, int, int], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=exactly(message)):
+    smallest = build(algorithm).smallest_side
+    with pytest.raises(ValueError, match=exactly(message.format(smallest))):
         build_algorithm(algorithm, TINY[algorithm], shape=shape, conditions=Conditions(), seed=0)
+
+
+@every_algorithm
+@pytest.mark.parametrize("shape", [(8, 16, 16), (64, 8, 8)])
+def test_images_may_have_many_planes(algorithm: str, shape: tuple[int, int, int]) -> None:
+    model = build_algorithm(
+        algorithm, TINY[algorithm], shape=shape, conditions=Conditions.of_classes(3), seed=0
+    )
+    noise = torch.rand(4, *shape, generator=torch.Generator().manual_seed(0))
+    batch = Batch(noise * 2 - 1, torch.tensor([[0], [1], [2], [0]]))
+
+    for phase in model.phases():
+        assert loss_at(model, phase, batch).isfinite()
+    with torch.inference_mode():
+        sampler = fast_sampler(algorithm, get_spec(algorithm).default_sampler)
+        images = model.sample(model.networks, batch.labels, NoiseSource(range(4)), sampler)
+
+    assert images.shape == (4, *shape)
+
+
+@every_algorithm
+def test_networks_are_built_for_sides_of_256_pixels(algorithm: str) -> None:
+    model = build_algorithm(
+        algorithm, TINY[algorithm], shape=(3, 256, 256), conditions=Conditions(), seed=0
+    )
+
+    assert model.shape == (3, 256, 256)
 
 
 @every_algorithm

@@ -127,6 +127,9 @@ def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> N
         )
     for index, entry in enumerate(entries):
         config = parse(registry.get_spec(entry.algorithm).config, entry.config)
+        shape = (dataset.channels, dataset.resolution, dataset.resolution)
+        if problems := config.shape_problems(shape):
+            reader.take(f"entries.{index}.config", ConfigError(problems))
         trained = replace(config, conditional=config.conditional and bool(dataset.classes))
         for number, sampler in enumerate(entry.samplers):
             try:

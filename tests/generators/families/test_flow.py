@@ -164,3 +164,57 @@ def test_guidance_goes_beyond_the_velocity_without_a_label() -> None:
     assert torch.allclose(guided - free, 3 * (plain - free), atol=1e-6)
     with pytest.raises(ValueError, match="expected guidance 1: the model is unconditional"):
         model.velocity(Toy(), x, 0.5, None, 3.0)
+
+
+# --- predicting the clean image -----------------------------------------------------------------
+
+
+class Clean(nn.Module):
+    """A network that returns the expected clean image of a velocity's network."""
+
+    def __init__(self, velocity: nn.Module) -> None:
+        super().__init__()
+        self.velocity = velocity
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        expected: Tensor = x - (t / TIME_SCALE).view(-1, 1, 1, 1) * self.velocity(x, t, labels)
+        return expected
+
+
+@pytest.mark.parametrize("sampler", [EulerSampler(5), HeunSampler(5)], ids=lambda s: s.label())
+def test_a_clean_image_is_walked_to_as_its_velocity_is(sampler: EulerSampler | HeunSampler) -> None:
+    by_velocity, by_image = make_flow(3), make_flow(3, prediction="x0")
+    labels, toy = torch.tensor([0, 2]), Toy()
+
+    expected = by_velocity.sample({"denoiser": toy}, labels, NoiseSource([1, 2]), sampler)
+    found = by_image.sample({"denoiser": Clean(toy)}, labels, NoiseSource([1, 2]), sampler)
+
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert expected.abs().max() > 0.1
+
+
+def test_the_error_of_a_clean_image_counts_as_that_of_its_velocity() -> None:
+    by_velocity, by_image = make_flow(), make_flow(prediction="x0")
+    batch = Batch(torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0)), None)
+    late = ("mse_q1", "mse_q2", "mse_q3")  # where t is above the least divisor
+
+    by_velocity.networks["denoiser"] = Toy()
+    _, expected = by_velocity.loss("denoising", batch, Context(torch.Generator().manual_seed(1)))
+    by_image.networks["denoiser"] = Clean(Toy())
+    _, found = by_image.loss("denoising", batch, Context(torch.Generator().manual_seed(1)))
+
+    for name in late:
+        assert found[name].item() == pytest.approx(expected[name].item(), rel=1e-3)
+    assert found["mse_q0"] < expected["mse_q0"]  # some are divided by 0.05 instead of less
+
+
+def test_the_bound_on_the_likelihood_is_the_same_for_both_predictions() -> None:
+    by_velocity, by_image = make_flow(), make_flow(prediction="x0")
+    images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def bound(model: Flow, network: nn.Module) -> Tensor:
+        generator = torch.Generator().manual_seed(1)
+        return model.bits_per_dimension({"denoiser": network}, images, None, generator)["vlb"]
+
+    found, expected = bound(by_image, Clean(Toy())), bound(by_velocity, Toy())
+    assert torch.allclose(found, expected, rtol=1e-4)

@@ -206,7 +206,7 @@ def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
     [
         ({"algorithm": "os.system"}, "unknown algorithm 'os.system', expected one of: "),
         ({"config": {"batch_size": -1}}, "batch_size: expected a whole number in 1..65536, got -1"),
-        ({"shape": [1, 8, 100_000]}, "expected sides of 8 to 64 pixels, got 8x100000"),
+        ({"shape": [1, 8, 100_000]}, "expected sides of 8 to 256 pixels, got 8x100000"),
         ({"shape": [1, 8]}, "not enough values to unpack"),
         ({"shape": [1, 8, None]}, "int() argument must be"),
         ({"num_classes": 10**12}, "expected 0..10000 classes, got 1000000000000"),
