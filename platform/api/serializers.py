@@ -44,6 +44,16 @@ JOB_FIELDS = [
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     url = serializers.HyperlinkedIdentityField(view_name="api:dataset-detail", lookup_field="slug")
     classes = serializers.ListField(child=serializers.CharField())
+    has_captions = serializers.BooleanField(read_only=True)
+    distinct_words = serializers.IntegerField(
+        read_only=True, allow_null=True, help_text="of the captions of the train split"
+    )
+    longest_caption = serializers.IntegerField(
+        read_only=True, allow_null=True, help_text="words of the longest of the train split"
+    )
+    unknown_words = serializers.IntegerField(
+        read_only=True, allow_null=True, help_text="words of the test split that train has not"
+    )
 
     class Meta:
         model = Dataset
@@ -54,8 +64,14 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
             "resolution",
             "channels",
             "classes",
+            "has_captions",
+            "distinct_words",
+            "longest_caption",
+            "unknown_words",
             "train_size",
             "test_size",
+            "train_lossy",
+            "test_lossy",
             "digest",
             "train_digest",
             "test_digest",

@@ -16,15 +16,31 @@ class DatasetAdmin(AuditedAdmin):
     list_display: ClassVar = ["slug", "name", "size", "kind", "images", "digest_short", "licence"]
     list_filter: ClassVar = ["resolution", "channels"]
     search_fields: ClassVar = ["slug", "name", "digest"]
-    readonly_fields: ClassVar = [*Dataset.FROZEN, "train_lossy", "test_lossy"]
+    exclude: ClassVar = ["captions"]
+    readonly_fields: ClassVar = [
+        *(name for name in Dataset.FROZEN if name != "captions"),
+        "train_lossy",
+        "test_lossy",
+        "words",
+        "longest_caption",
+        "unknown",
+    ]
 
     @admin.display(description="size", ordering="resolution")
     def size(self, dataset: Dataset) -> str:
         return f"{dataset.resolution}×{dataset.resolution}×{dataset.channels}"
 
-    @admin.display(description="classes")
+    @admin.display(description="asked for by")
     def kind(self, dataset: Dataset) -> str:
-        return f"{dataset.num_classes} classes" if dataset.classes else "unlabelled"
+        return dataset.kind
+
+    @admin.display(description="words of train captions")
+    def words(self, dataset: Dataset) -> str:
+        return _listed(dataset, "words", dataset.distinct_words)
+
+    @admin.display(description="words of the test split alone")
+    def unknown(self, dataset: Dataset) -> str:
+        return _listed(dataset, "unknown_words", dataset.unknown_words)
 
     @admin.display(description="train + test", ordering="train_size")
     def images(self, dataset: Dataset) -> str:
@@ -42,6 +58,15 @@ class DatasetAdmin(AuditedAdmin):
     ) -> Any:
         how = "New datasets: manage.py register_dataset NAME --archive FILE.zip (see --help)"
         return super().changelist_view(request, {"subtitle": how, **(extra_context or {})})
+
+
+def _listed(dataset: Dataset, name: str, count: int | None) -> str:
+    """Return words of captions with how many there are; long lists are cut, which is said."""
+    if dataset.captions is None or count is None:
+        return "-"
+    kept = dataset.captions[name]
+    shown = f", {len(kept):,} of them shown" if len(kept) < count else ""
+    return f"{count:,}{shown}: {', '.join(kept)}" if count else "none"
 
 
 @admin.register(Protocol)

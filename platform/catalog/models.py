@@ -55,8 +55,8 @@ class FrozenModel(models.Model):
 class Dataset(FrozenModel):
     """Real images in two splits, prepared once and known by their content.
 
-    `digest` is the sha256 of what both splits hold (pixels, labels, classes), whatever the file
-    format; `train_digest` and `test_digest` are those of the two files.
+    `digest` is the sha256 of what both splits hold (pixels, labels, classes, captions), whatever the
+    file format; `train_digest` and `test_digest` are those of the two files.
     """
 
     FROZEN = (
@@ -64,6 +64,7 @@ class Dataset(FrozenModel):
         "resolution",
         "channels",
         "classes",
+        "captions",
         "train_size",
         "test_size",
         "digest",
@@ -79,6 +80,9 @@ class Dataset(FrozenModel):
     channels = models.PositiveSmallIntegerField(help_text="1 = grey, 3 = RGB")
     classes = models.JSONField(
         default=list, blank=True, help_text="names in label order; empty = unlabelled"
+    )
+    captions = models.JSONField(
+        null=True, editable=False, help_text="what they are in each split; empty = images without"
     )
     train_size = models.PositiveIntegerField(help_text="images")
     test_size = models.PositiveIntegerField(help_text="images")
@@ -114,6 +118,32 @@ class Dataset(FrozenModel):
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def has_captions(self) -> bool:
+        return self.captions is not None
+
+    @property
+    def distinct_words(self) -> int | None:
+        """Return how many words the captions of the train split are made of."""
+        return None if self.captions is None else int(self.captions["train"]["words"])
+
+    @property
+    def longest_caption(self) -> int | None:
+        """Return the words of the longest caption of the train split."""
+        return None if self.captions is None else int(self.captions["train"]["longest"])
+
+    @property
+    def unknown_words(self) -> int | None:
+        """Return how many words of the test split no caption of the train split has."""
+        return None if self.captions is None else int(self.captions["unknown"])
+
+    @property
+    def kind(self) -> str:
+        """Return what images are asked for by, in words: "10 classes", "captions of 25 words"."""
+        classes = f"{self.num_classes} classes" if self.classes else ""
+        captions = f"captions of {self.distinct_words:,} words" if self.captions else ""
+        return ", ".join(filter(None, [classes, captions])) or "unlabelled"
 
     @property
     def folder(self) -> Path:

@@ -50,6 +50,7 @@ class PreparedDataset:
     preparation: str
     train_lossy: int = 0  # images known to come from lossy files
     test_lossy: int = 0
+    captions: dict[str, Any] | None = None  # what they are; None = images without
     left_out: tuple[str, ...] = ()  # what of the source is not in the splits, in words
 
 

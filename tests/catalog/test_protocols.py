@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from catalog import services
 from catalog.admission import RULES, verdict_of
 from catalog.models import Dataset, FrozenError, Protocol
-from catalog.preparation import prepare_digits, prepare_path
+from catalog.preparation import DIGITS, prepare_packaged, prepare_path
 from catalog.services import RegistrationError, Scoring, register_dataset, register_protocol
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.extractor_specs import INCEPTION_2015_SHA256, PIXELS
@@ -31,7 +31,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def digits() -> Dataset:
-    with prepare_digits() as prepared:
+    with prepare_packaged(DIGITS) as prepared:
         return register_dataset("Digits", prepared)[0]
 
 
