@@ -3,10 +3,14 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from accounts.admin import AuditedAdmin, FrozenAdmin
 from catalog.admission import verdict_of
-from catalog.models import Dataset, Protocol, StoredFile
+from catalog.models import Dataset, PromptSet, Protocol, StoredFile
+
+MOST_PROMPTS = 1_000  # shown of a set
 
 
 @admin.register(Dataset)
@@ -67,6 +71,38 @@ def _listed(dataset: Dataset, name: str, count: int | None) -> str:
     kept = dataset.captions[name]
     shown = f", {len(kept):,} of them shown" if len(kept) < count else ""
     return f"{count:,}{shown}: {', '.join(kept)}" if count else "none"
+
+
+@admin.register(PromptSet)
+class PromptSetAdmin(FrozenAdmin):
+    """Prompts are registered by `manage.py register_prompts`; here they are read."""
+
+    list_display: ClassVar = ["slug", "name", "size", "digest_short", "created_at"]
+    search_fields: ClassVar = ["slug", "name", "digest"]
+    fields: ClassVar = ["slug", "name", "digest", "created_at", "prompts"]
+
+    @admin.display(description="prompts")
+    def size(self, prompts: PromptSet) -> str:
+        return f"{prompts.size:,}"
+
+    @admin.display(description="digest", ordering="digest")
+    def digest_short(self, prompts: PromptSet) -> str:
+        return prompts.digest[:12]
+
+    @admin.display(description="prompts")
+    def prompts(self, row: PromptSet) -> SafeString:
+        found = row.parsed().prompts
+        lines = format_html_join(
+            "",
+            "<li><code>{}</code> {} <small>{}{}</small></li>",
+            (
+                (each.id, each.text, each.group, ", with claims" if each.claims else "")
+                for each in found[:MOST_PROMPTS]
+            ),
+        )
+        return format_html(
+            "<p>{} of {}</p><ol>{}</ol>", min(len(found), MOST_PROMPTS), len(found), lines
+        )
 
 
 @admin.register(Protocol)

@@ -7,8 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog import preparation
+from catalog.engine import RegistrationError
 from catalog.models import Dataset
-from catalog.services import PreparedDataset, RegistrationError, dataset_slug, register_dataset
+from catalog.services import PreparedDataset, register_dataset, slug_of
 from catalog.stored import BucketError
 
 
@@ -70,7 +71,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, name: str, **options: Any) -> None:
         try:
-            dataset_slug(name)  # before minutes of reading
+            slug_of(name, "dataset")  # before minutes of reading
             with self._prepare(options) as prepared:
                 source, licence = self._origin(options)
                 dataset, is_new = register_dataset(name, prepared, source=source, licence=licence)
