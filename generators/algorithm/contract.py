@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from generators.algorithm.noise import NoiseSource
+from generators.specs.conditions import Conditions
 from generators.specs.options import LARGEST_SIDE, SMALLEST_SIDE, SamplerConfig, TrainingConfig
 from generators.specs.registry import get_spec
 
 Shape = tuple[int, int, int]  # channels, height, width
 SamplerT = TypeVar("SamplerT", bound=SamplerConfig)
-
-LARGEST_NUM_CLASSES = 10_000
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Batch:
     """Real images of one training step."""
 
     images: Tensor  # (B, C, H, W) float32 in [-1, 1]
-    labels: Tensor | None  # (B,) int64, None when unconditional
+    labels: Tensor | None  # (B, L) int64 rows of `Conditions`, None when unconditional
 
 
 @dataclass(frozen=True)
@@ -80,19 +79,20 @@ class Algorithm(ABC):
     sampling_networks: ClassVar[tuple[str, ...]]  # all that sampling needs
     other_networks: ClassVar[tuple[str, ...]] = ()  # for encoding and the like; averaged as well
     compilable: ClassVar[tuple[str, ...]] = ()  # networks that no double backward goes through
+    obeys_words: ClassVar[bool] = False  # rows may be captions', not only classes
 
-    def __init__(self, *, shape: Shape, num_classes: int) -> None:
+    def __init__(self, *, shape: Shape, conditions: Conditions) -> None:
         """Build the networks for images of this shape.
 
         Args:
             shape: channels (1 or 3), height and width (8 to 64 pixels each).
-            num_classes: 0 makes the model unconditional.
+            conditions: what the model is told of an image; nothing makes it unconditional.
         """
         check_shape(shape)
-        if not 0 <= num_classes <= LARGEST_NUM_CLASSES:
-            raise ValueError(f"expected 0..{LARGEST_NUM_CLASSES} classes, got {num_classes}")
+        if conditions.words and not self.obeys_words:
+            raise ValueError(f"expected classes or nothing: {type(self).__name__} obeys no words")
         self.shape = shape
-        self.num_classes = num_classes
+        self.conditions = conditions
         self.networks: dict[str, nn.Module] = {}
 
     @abstractmethod
@@ -140,7 +140,7 @@ class Algorithm(ABC):
 
         Args:
             networks: `sampling_networks` by name, usually averaged, in evaluation mode.
-            labels: (N,) int64, None exactly when the model is unconditional.
+            labels: (N, L) int64 rows, None exactly when the model is unconditional.
             noise: all the randomness there is.
             sampler: one of the samplers the registry lists for this algorithm.
             on_step: told of each step, by samplers that walk in steps.
@@ -193,7 +193,7 @@ class Algorithm(ABC):
         Args:
             networks: `sampling_networks` and `other_networks` by name, in evaluation mode.
             images: (N, C, H, W) in [-1, 1], of 256 levels.
-            labels: (N,) int64, None exactly when the model is unconditional.
+            labels: (N, L) int64 rows, None exactly when the model is unconditional.
             generator: all the randomness there is.
             samples: draws for each image (K of IWAE-K, Monte Carlo draws elsewhere).
 
@@ -226,7 +226,7 @@ def check_shape(shape: Shape) -> None:
 
 
 def build_algorithm(
-    name: str, config: TrainingConfig, *, shape: Shape, num_classes: int, seed: int
+    name: str, config: TrainingConfig, *, shape: Shape, conditions: Conditions, seed: int
 ) -> Algorithm:
     """Return the algorithm with freshly initialised networks, on the CPU.
 
@@ -239,7 +239,7 @@ def build_algorithm(
     implementation = getattr(import_module(module), attribute)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        algorithm: Algorithm = implementation(config, shape=shape, num_classes=num_classes)
+        algorithm: Algorithm = implementation(config, shape=shape, conditions=conditions)
     return algorithm
 
 

@@ -8,20 +8,22 @@ from torch import Tensor
 from generators.algorithm.contract import Algorithm, Phase, Shape
 from generators.algorithm.layers import labels_or_zeros
 from generators.diffusion.denoiser import Denoiser
+from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import DenoiserConfig
 
 
 class DiffusionModel(Algorithm):
-    """A model whose one network is the denoiser; the label `num_classes` means none."""
+    """A model whose one network is the denoiser; a row that says nothing means any image."""
 
     sampling_networks = ("denoiser",)
+    obeys_words = True
     compilable = ("denoiser",)
     config: DenoiserConfig
 
-    def __init__(self, config: DenoiserConfig, *, shape: Shape, num_classes: int) -> None:
-        super().__init__(shape=shape, num_classes=num_classes)
+    def __init__(self, config: DenoiserConfig, *, shape: Shape, conditions: Conditions) -> None:
+        super().__init__(shape=shape, conditions=conditions)
         self.config = config
-        self.networks = {"denoiser": Denoiser(config, shape, num_classes)}
+        self.networks = {"denoiser": Denoiser(config, shape, conditions)}
 
     def phases(self) -> list[Phase]:
         """Return the one phase."""
@@ -30,13 +32,17 @@ class DiffusionModel(Algorithm):
     def training_labels(
         self, labels: Tensor | None, images: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return the labels that the denoiser is told, (B,) int64: some are hidden at random."""
+        """Return the labels that the denoiser is told, (B, L) int64: some are hidden at random."""
         known = labels_or_zeros(labels, len(images), images.device)
-        if not self.num_classes:
+        if not self.conditions.given:
             return known
         return hide_some(
-            known, null=self.num_classes, share=self.config.label_dropout, generator=generator
+            known, none=self._none(known), share=self.config.label_dropout, generator=generator
         )
+
+    def _none(self, like: Tensor) -> Tensor:
+        """Return the row that says nothing, (L,) int64."""
+        return torch.tensor(self.conditions.none, device=like.device)
 
     def guided(
         self,
@@ -51,9 +57,9 @@ class DiffusionModel(Algorithm):
         (equal to theirs, as it is linear in the noise) and with w + 1 called w: 1 is no guidance.
 
         Args:
-            predict_x_0: from noisy images and labels, (M,) int64, to the expectation.
+            predict_x_0: from noisy images and labels, (M, L) int64, to the expectation.
             x: (N, C, H, W) noisy images.
-            labels: (N,) int64, None when unconditional.
+            labels: (N, L) int64, None when unconditional.
             guidance: w; other than 1 it takes two evaluations.
         """
         known = labels_or_zeros(labels, len(x), x.device)
@@ -61,14 +67,14 @@ class DiffusionModel(Algorithm):
             return predict_x_0(x, known)
         if labels is None:
             raise ValueError("expected guidance 1: the model is unconditional")
-        none = torch.full_like(known, self.num_classes)
+        none = self._none(known).expand_as(known)
         told, free = predict_x_0(torch.cat([x, x]), torch.cat([known, none])).chunk(2)
         return free + guidance * (told - free)
 
 
-def hide_some(labels: Tensor, *, null: int, share: float, generator: torch.Generator) -> Tensor:
-    """Return the labels, each on its own replaced by `null` with probability `share`."""
+def hide_some(labels: Tensor, *, none: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Return the rows (N, L), each on its own replaced by `none` (L,) with probability `share`."""
     if not share:
         return labels
-    chance = torch.rand(labels.shape, generator=generator, device=labels.device)
-    return torch.where(chance < share, null, labels)
+    chance = torch.rand(len(labels), generator=generator, device=labels.device)
+    return torch.where((chance < share)[:, None], none, labels)

@@ -26,6 +26,7 @@ from generators.diffusion.likelihood import discrete_vlb
 from generators.diffusion.losses import by_quarter, chances_of
 from generators.diffusion.samplers import sample_path
 from generators.diffusion.schedules import make_schedule
+from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import DDPMConfig
 from generators.specs.diffusion_samplers import DiffusionSampler
 from generators.specs.options import SamplerConfig
@@ -36,8 +37,8 @@ class DDPM(DiffusionModel):
 
     config: DDPMConfig
 
-    def __init__(self, config: DDPMConfig, *, shape: Shape, num_classes: int) -> None:
-        super().__init__(config, shape=shape, num_classes=num_classes)
+    def __init__(self, config: DDPMConfig, *, shape: Shape, conditions: Conditions) -> None:
+        super().__init__(config, shape=shape, conditions=conditions)
         self.schedule = make_schedule(
             config.schedule, config.timesteps, zero_terminal_snr=config.zero_terminal_snr
         )

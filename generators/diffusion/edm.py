@@ -30,6 +30,7 @@ from generators.diffusion.walks import (
     walk_euler,
     walk_heun,
 )
+from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import EDMConfig
 from generators.specs.diffusion_samplers import EDMHeunSampler, EDMSampler, EDMSolverSampler
 from generators.specs.options import SamplerConfig
@@ -42,8 +43,8 @@ class EDM(DiffusionModel):
 
     config: EDMConfig
 
-    def __init__(self, config: EDMConfig, *, shape: Shape, num_classes: int) -> None:
-        super().__init__(config, shape=shape, num_classes=num_classes)
+    def __init__(self, config: EDMConfig, *, shape: Shape, conditions: Conditions) -> None:
+        super().__init__(config, shape=shape, conditions=conditions)
 
     def loss(self, phase: str, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the denoising error, weighted to be about 1 at every noise level at first."""
@@ -68,7 +69,7 @@ class EDM(DiffusionModel):
             network: F, of float32 images and times.
             x: (N, C, H, W) float32 or float64, images with noise.
             sigma: (N,) standard deviation of the noise, in x's precision.
-            labels: (N,) int64, of which `num_classes` means none.
+            labels: (N, L) int64 rows.
         """
         data, level = self.config.sigma_data, per_image(sigma)
         c_skip = data**2 / (level**2 + data**2)

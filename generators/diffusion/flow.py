@@ -25,6 +25,7 @@ from generators.diffusion.edm import per_image
 from generators.diffusion.likelihood import continuous_vlb
 from generators.diffusion.losses import by_quarter
 from generators.diffusion.walks import even_levels, walk_euler, walk_heun
+from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import FlowConfig
 from generators.specs.diffusion_samplers import DiffusionSampler, HeunSampler
 from generators.specs.options import SamplerConfig
@@ -39,8 +40,8 @@ class Flow(DiffusionModel):
 
     config: FlowConfig
 
-    def __init__(self, config: FlowConfig, *, shape: Shape, num_classes: int) -> None:
-        super().__init__(config, shape=shape, num_classes=num_classes)
+    def __init__(self, config: FlowConfig, *, shape: Shape, conditions: Conditions) -> None:
+        super().__init__(config, shape=shape, conditions=conditions)
 
     def loss(self, phase: str, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean squared error of the velocity."""

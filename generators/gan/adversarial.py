@@ -19,6 +19,7 @@ from generators.algorithm.contract import (
 from generators.algorithm.layers import labels_or_zeros
 from generators.algorithm.noise import NoiseSource
 from generators.gan.augment import augment
+from generators.specs.conditions import Conditions
 from generators.specs.gan import GANConfig
 from generators.specs.options import DirectSampler, SamplerConfig
 
@@ -33,6 +34,7 @@ class GAN(Algorithm):
     """
 
     sampling_networks = ("generator",)
+    obeys_words = True
     penalised: ClassVar[bool] = False  # a double backward goes through the discriminator
 
     def __init__(
@@ -42,9 +44,9 @@ class GAN(Algorithm):
         discriminator: nn.Module,
         *,
         shape: Shape,
-        num_classes: int,
+        conditions: Conditions,
     ) -> None:
-        super().__init__(shape=shape, num_classes=num_classes)
+        super().__init__(shape=shape, conditions=conditions)
         self.gan_config = config
         self.networks = {"generator": generator, "discriminator": discriminator}
 
@@ -52,7 +54,7 @@ class GAN(Algorithm):
     def discriminator_loss(
         self, real: Tensor, fake: Tensor, labels: Tensor, context: Context
     ) -> Loss:
-        """Return the discriminator's loss; images (N, C, H, W), labels (N,) of both."""
+        """Return the discriminator's loss; images (N, C, H, W), labels (N, L) of both."""
 
     @abstractmethod
     def generator_loss(self, real: Tensor, fake: Tensor, labels: Tensor, context: Context) -> Loss:

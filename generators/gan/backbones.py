@@ -8,8 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
+from generators.algorithm.conditioning import (
+    ConditionEncoder,
+    Encoded,
+    condition_layer,
+    spread,
+)
 from generators.algorithm.contract import Shape
 from generators.algorithm.layers import ConditionalBatchNorm2d, halvings
+from generators.specs.conditions import Conditions
 from generators.specs.gan import GANConfig
 
 MOST_CHANNELS = 512
@@ -37,7 +44,7 @@ class Generator(nn.Module):
         self,
         shape: Shape,
         config: GANConfig,
-        num_classes: int,
+        conditions: Conditions,
         *,
         class_beside_latent: bool = False,
     ) -> None:
@@ -46,14 +53,14 @@ class Generator(nn.Module):
         ups = halvings(height, width)
         widths = _widths(config.generator_channels or 2 * default_width(shape), ups)[::-1]
         self.start = (widths[0], height >> ups, width >> ups)
-        classes = max(num_classes, 1)
-        self.embed = nn.Embedding(classes, config.latent_dim) if class_beside_latent else None
+        self.condition = ConditionEncoder(conditions)
+        self.embed = condition_layer(conditions, config.latent_dim) if class_beside_latent else None
         inputs = config.latent_dim * (2 if class_beside_latent else 1)
         self.project = nn.Linear(inputs, math.prod(self.start))
         self.norms = nn.ModuleList(
-            ConditionalBatchNorm2d(w, classes)
+            ConditionalBatchNorm2d(w, conditions)
             if class_beside_latent
-            else _class_norm(w, num_classes)
+            else _parted_norm(w, conditions)
             for w in widths
         )
         self.ups = nn.ModuleList(
@@ -63,13 +70,14 @@ class Generator(nn.Module):
         self.to_image = nn.Conv2d(widths[-1], image_channels, 3, padding=1)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Return images (N, C, H, W) in [-1, 1]; z: (N, latent_dim), labels: (N,) int64."""
+        """Return images (N, C, H, W) in [-1, 1]; z: (N, latent_dim), labels: (N, L) int64."""
+        encoded = self.condition(labels)
         if self.embed is not None:
-            z = torch.cat([z, self.embed(labels)], dim=1)
+            z = torch.cat([z, self.embed(encoded.pooled)], dim=1)
         x = self.project(z).view(-1, *self.start)  # (batch, channels, height, width)
-        x = F.relu(self.norms[0](x, labels))
+        x = F.relu(self.norms[0](x, encoded))
         for up, norm in zip(self.ups, self.norms[1:], strict=True):
-            x = F.relu(norm(up(x), labels))
+            x = F.relu(norm(up(x), encoded))
         return torch.tanh(self.to_image(x))
 
 
@@ -84,7 +92,7 @@ class Discriminator(nn.Module):
         self,
         shape: Shape,
         config: GANConfig,
-        num_classes: int,
+        conditions: Conditions,
         *,
         slope: float,  # of the leaky ReLU below 0
         between: bool,
@@ -104,30 +112,33 @@ class Discriminator(nn.Module):
                 layers += [wrap(convolution), *([norm(wide)] if norm else []), nn.LeakyReLU(slope)]
         self.layers = nn.Sequential(*layers, nn.Flatten())
         features = widths[-1] * (height >> downs) * (width >> downs)
-        self.head = ProjectionHead(features, max(num_classes, 1), wrap)
+        self.condition = ConditionEncoder(conditions)
+        self.head = ProjectionHead(features, conditions, wrap)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return logits (N,); images: (N, C, H, W) in [-1, 1], labels: (N,) int64."""
-        logits: Tensor = self.head(self.layers(images), labels)
+        """Return logits (N,); images: (N, C, H, W) in [-1, 1], labels: (N, L) int64."""
+        logits: Tensor = self.head(self.layers(images), self.condition(labels))
         return logits
 
 
 class ProjectionHead(nn.Module):
-    """Features to a logit: a linear one, and the features' product with the class's embedding.
+    """Features to a logit: a linear one, and their product with what the condition asks for.
 
     Miyato and Koyama, 2018, "cGANs with projection discriminator", eq. 3.
     """
 
-    def __init__(self, features: int, num_classes: int, wrap: Wrap = lambda layer: layer) -> None:
+    def __init__(
+        self, features: int, conditions: Conditions, wrap: Wrap = lambda layer: layer
+    ) -> None:
         super().__init__()
-        embed = nn.Embedding(num_classes, features)
-        nn.init.normal_(embed.weight, std=features**-0.5)  # logits of size 1, like the linear one's
+        embed = condition_layer(conditions, features)
+        spread(embed, std=features**-0.5)  # logits of size 1, like the linear one's
         self.logit = wrap(nn.Linear(features, 1))
         self.embed = wrap(embed)
 
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return logits (N,); features: (N, D), labels: (N,) int64."""
-        projection = (self.embed(labels) * features).sum(1)
+    def forward(self, features: Tensor, encoded: Encoded) -> Tensor:
+        """Return logits (N,); features: (N, D)."""
+        projection = (self.embed(encoded.pooled) * features).sum(1)
         logits: Tensor = self.logit(features).squeeze(1) + projection
         return logits
 
@@ -136,9 +147,9 @@ def _widths(channels: int, levels: int) -> list[int]:
     return [min(channels * 2**level, MOST_CHANNELS) for level in range(levels + 1)]
 
 
-def _class_norm(channels: int, num_classes: int) -> ConditionalBatchNorm2d:
-    norm = ConditionalBatchNorm2d(channels, max(num_classes, 1))
-    if num_classes:
-        nn.init.normal_(norm.shift.weight, std=CLASS_STD)
-        nn.init.normal_(norm.scale.weight, mean=1.0, std=CLASS_STD / 2)
+def _parted_norm(channels: int, conditions: Conditions) -> ConditionalBatchNorm2d:
+    norm = ConditionalBatchNorm2d(channels, conditions)
+    if conditions.given:
+        spread(norm.shift, std=CLASS_STD)
+        spread(norm.scale, mean=1.0, std=CLASS_STD / 2)
     return norm

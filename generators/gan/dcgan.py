@@ -11,9 +11,11 @@ projection head (Miyato and Koyama, 2018). The `paper` preset's budget is that o
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
+from generators.algorithm.conditioning import WordLayer
 from generators.algorithm.contract import Context, Shape
 from generators.gan.adversarial import GAN, Loss, verdicts
 from generators.gan.backbones import Discriminator, Generator
+from generators.specs.conditions import Conditions
 from generators.specs.gan import DCGANConfig
 
 INITIAL_STD = 0.02  # of weights
@@ -24,12 +26,12 @@ class DCGAN(GAN):
 
     compilable = ("generator", "discriminator")
 
-    def __init__(self, config: DCGANConfig, *, shape: Shape, num_classes: int) -> None:
-        generator = Generator(shape, config, num_classes)
+    def __init__(self, config: DCGANConfig, *, shape: Shape, conditions: Conditions) -> None:
+        generator = Generator(shape, config, conditions)
         discriminator = Discriminator(
-            shape, config, num_classes, slope=0.2, between=False, norm=nn.BatchNorm2d
+            shape, config, conditions, slope=0.2, between=False, norm=nn.BatchNorm2d
         )
-        super().__init__(config, generator, discriminator, shape=shape, num_classes=num_classes)
+        super().__init__(config, generator, discriminator, shape=shape, conditions=conditions)
         for network in (generator, discriminator):
             network.apply(_initialise)
 
@@ -49,7 +51,9 @@ class DCGAN(GAN):
 
 
 def _initialise(layer: nn.Module) -> None:
-    """Draw weights from N(0, 0.02), as in section 4 of the paper."""
+    """Draw weights from N(0, 0.02), as in section 4 of the paper, but for those of conditions."""
+    if isinstance(layer, WordLayer):
+        return
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(layer.weight, std=INITIAL_STD)
         if layer.bias is not None:

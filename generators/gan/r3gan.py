@@ -21,10 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
+from generators.algorithm.conditioning import ConditionEncoder, condition_layer
 from generators.algorithm.contract import Context, Phase, Shape
 from generators.algorithm.layers import halvings
 from generators.gan.adversarial import GAN, Loss, verdicts
 from generators.gan.backbones import ProjectionHead
+from generators.specs.conditions import Conditions
 from generators.specs.gan import R3GANConfig
 
 SLOPE = 0.2  # of the leaky ReLU below 0
@@ -38,12 +40,11 @@ class R3GAN(GAN):
     compilable = ("generator",)
     penalised = True
 
-    def __init__(self, config: R3GANConfig, *, shape: Shape, num_classes: int) -> None:
+    def __init__(self, config: R3GANConfig, *, shape: Shape, conditions: Conditions) -> None:
         self.config = config
-        classes = max(num_classes, 1)
-        generator = Generator(shape, config, classes)
-        discriminator = Discriminator(shape, config, classes)
-        super().__init__(config, generator, discriminator, shape=shape, num_classes=num_classes)
+        generator = Generator(shape, config, conditions)
+        discriminator = Discriminator(shape, config, conditions)
+        super().__init__(config, generator, discriminator, shape=shape, conditions=conditions)
 
     def phases(self) -> list[Phase]:
         """Return both networks' phases, with learning rate and beta2 going to their last values."""
@@ -59,7 +60,7 @@ class R3GAN(GAN):
     ) -> Loss:
         """Return softplus(D(G(z)) - D(x)) + gamma / 2 (R1 + R2)."""
         images = torch.cat([real, fake]).requires_grad_()
-        logits = self.logits(images, labels.repeat(2), context)
+        logits = self.logits(images, labels.repeat(2, 1), context)
         logits_real, logits_fake = logits.chunk(2)
         r1, r2 = (part.mean() for part in squared_gradients(logits, images).chunk(2))
         gamma = falling(self.config.gamma, self.config.final_gamma, context.fraction)
@@ -95,12 +96,13 @@ def falling(first: float, last: float, fraction: float) -> float:
 class Generator(nn.Module):
     """Latent vector and class to image: a basis, then blocks and doublings."""
 
-    def __init__(self, shape: Shape, config: R3GANConfig, num_classes: int) -> None:
+    def __init__(self, shape: Shape, config: R3GANConfig, conditions: Conditions) -> None:
         super().__init__()
         image_channels, height, width = shape
         widths = stage_widths(shape, config, config.generator_channels)[::-1]
         ups = len(widths) - 1
-        self.embed = nn.Embedding(num_classes, config.latent_dim)
+        self.condition = ConditionEncoder(conditions)
+        self.embed = condition_layer(conditions, config.latent_dim)
         self.basis = nn.Parameter(torch.randn(widths[0], height >> ups, width >> ups))
         self.weigh = _linear(2 * config.latent_dim, widths[0])
         self.stages = nn.ModuleList(
@@ -110,8 +112,9 @@ class Generator(nn.Module):
         self.to_image = _convolution(widths[-1], image_channels)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Return images (N, C, H, W), about [-1, 1]; z: (N, latent_dim), labels: (N,) int64."""
-        weights = self.weigh(torch.cat([z, self.embed(labels)], dim=1))
+        """Return images (N, C, H, W), about [-1, 1]; z: (N, latent_dim), labels: (N, L) int64."""
+        told = self.embed(self.condition(labels).pooled)
+        weights = self.weigh(torch.cat([z, told], dim=1))
         x = self.basis * weights[:, :, None, None]  # (batch, channels, height, width)
         for index, stage in enumerate(self.stages):
             x = stage(doubled(x) if index else x)
@@ -122,7 +125,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Image and class to logit: blocks and halvings, then a basis and a projection head."""
 
-    def __init__(self, shape: Shape, config: R3GANConfig, num_classes: int) -> None:
+    def __init__(self, shape: Shape, config: R3GANConfig, conditions: Conditions) -> None:
         super().__init__()
         image_channels, height, width = shape
         widths = stage_widths(shape, config, config.discriminator_channels)
@@ -136,14 +139,15 @@ class Discriminator(nn.Module):
             widths[-1], widths[-1], (height >> downs, width >> downs), groups=widths[-1], bias=False
         )
         nn.init.normal_(self.basis.weight, std=_fan_in(self.basis.weight) ** -0.5)
-        self.head = ProjectionHead(widths[-1], num_classes)
+        self.condition = ConditionEncoder(conditions)
+        self.head = ProjectionHead(widths[-1], conditions)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return logits (N,); images: (N, C, H, W) in [-1, 1], labels: (N,) int64."""
+        """Return logits (N,); images: (N, C, H, W) in [-1, 1], labels: (N, L) int64."""
         x = self.from_image(images)
         for index, stage in enumerate(self.stages):
             x = stage(F.avg_pool2d(x, 2) if index else x)
-        logits: Tensor = self.head(self.basis(x).flatten(1), labels)
+        logits: Tensor = self.head(self.basis(x).flatten(1), self.condition(labels))
         return logits
 
 

@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from generators.algorithm.contract import Context, Shape
 from generators.gan.adversarial import GAN, Loss, verdicts
 from generators.gan.backbones import Discriminator, Generator
+from generators.specs.conditions import Conditions
 from generators.specs.gan import SNGANConfig
 
 
@@ -23,19 +24,19 @@ class SNGAN(GAN):
 
     compilable = ("generator",)
 
-    def __init__(self, config: SNGANConfig, *, shape: Shape, num_classes: int) -> None:
-        generator = Generator(shape, config, num_classes, class_beside_latent=True)
+    def __init__(self, config: SNGANConfig, *, shape: Shape, conditions: Conditions) -> None:
+        generator = Generator(shape, config, conditions, class_beside_latent=True)
         discriminator = Discriminator(
-            shape, config, num_classes, slope=0.1, between=True, wrap=spectral_norm
+            shape, config, conditions, slope=0.1, between=True, wrap=spectral_norm
         )
-        super().__init__(config, generator, discriminator, shape=shape, num_classes=num_classes)
+        super().__init__(config, generator, discriminator, shape=shape, conditions=conditions)
 
     def discriminator_loss(
         self, real: Tensor, fake: Tensor, labels: Tensor, context: Context
     ) -> Loss:
         """Return max(0, 1 - D(x)) + max(0, 1 + D(G(z)))."""
         # one batch: each call refines the estimates of the spectral norms
-        logits = self.logits(torch.cat([real, fake]), labels.repeat(2), context)
+        logits = self.logits(torch.cat([real, fake]), labels.repeat(2, 1), context)
         logits_real, logits_fake = logits.chunk(2)
         loss = F.relu(1 - logits_real).mean() + F.relu(1 + logits_fake).mean()
         return loss, verdicts(loss, logits_real, logits_fake)

@@ -13,6 +13,7 @@ from torch import Tensor
 from generators.algorithm.contract import Context, Shape
 from generators.gan.adversarial import GAN, Loss, verdicts
 from generators.gan.backbones import Discriminator, Generator
+from generators.specs.conditions import Conditions
 from generators.specs.gan import WGANGPConfig
 
 
@@ -22,11 +23,11 @@ class WGANGP(GAN):
     compilable = ("generator",)
     penalised = True
 
-    def __init__(self, config: WGANGPConfig, *, shape: Shape, num_classes: int) -> None:
+    def __init__(self, config: WGANGPConfig, *, shape: Shape, conditions: Conditions) -> None:
         self.config = config
-        generator = Generator(shape, config, num_classes)
-        critic = Discriminator(shape, config, num_classes, slope=0.2, between=True)
-        super().__init__(config, generator, critic, shape=shape, num_classes=num_classes)
+        generator = Generator(shape, config, conditions)
+        critic = Discriminator(shape, config, conditions, slope=0.2, between=True)
+        super().__init__(config, generator, critic, shape=shape, conditions=conditions)
 
     def discriminator_loss(
         self, real: Tensor, fake: Tensor, labels: Tensor, context: Context
@@ -34,7 +35,7 @@ class WGANGP(GAN):
         """Return D(G(z)) - D(x) + lambda (|grad D| - 1)^2, the gradient taken between the two."""
         real, fake = self.augmented(real, context), self.augmented(fake, context)
         critic = self.networks["discriminator"]
-        logits_real, logits_fake = critic(torch.cat([real, fake]), labels.repeat(2)).chunk(2)
+        logits_real, logits_fake = critic(torch.cat([real, fake]), labels.repeat(2, 1)).chunk(2)
         weight = torch.rand(len(real), 1, 1, 1, generator=context.generator, device=real.device)
         between = torch.lerp(real, fake, weight).requires_grad_()
         penalty = gradient_penalty(critic(between, labels), between)

@@ -1,25 +1,27 @@
 """Training images as an endless stream whose order is a function of the seed."""
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from generators.algorithm.contract import LARGEST_NUM_CLASSES, Batch, check_shape
+from generators.algorithm.contract import Batch, check_shape
 from generators.algorithm.noise import generator_for
 from generators.algorithm.pixels import to_float
+from generators.specs.conditions import Conditions
 
 
 class BatchStream:
-    """All images of a data set on the device, shuffled anew in each epoch."""
+    """All images of a data set and their rows (N, L) on the device, shuffled anew in each epoch."""
 
     def __init__(
         self,
         images: np.ndarray,
-        labels: np.ndarray | None,
+        rows: np.ndarray | None,
         *,
         seed: int,
         device: torch.device,
@@ -29,7 +31,7 @@ class BatchStream:
         # with strides of their own, which choose other kernels and so other last bits
         flat = torch.from_numpy(np.ascontiguousarray(images).reshape(-1))
         self._images = flat.view(images.shape).to(device)
-        self._labels = None if labels is None else torch.from_numpy(labels).long().to(device)
+        self._rows = None if rows is None else torch.from_numpy(rows).long().to(device)
         self._seed = seed
         self._horizontal_flip = horizontal_flip
         self._permutation = lru_cache(maxsize=2)(self._permutation_of)
@@ -40,14 +42,14 @@ class BatchStream:
         images = to_float(self._images[chosen])
         if self._horizontal_flip:
             images = self._flip_some(images, start)
-        return Batch(images, None if self._labels is None else self._labels[chosen])
+        return Batch(images, None if self._rows is None else self._rows[chosen])
 
     def epoch(self, size: int) -> Iterator[Batch]:
         """Yield every image once, as it is and in the data's order, in batches."""
         for part in range(0, len(self._images), size):
             chosen = slice(part, part + size)
-            labels = None if self._labels is None else self._labels[chosen]
-            yield Batch(to_float(self._images[chosen]), labels)
+            rows = None if self._rows is None else self._rows[chosen]
+            yield Batch(to_float(self._images[chosen]), rows)
 
     def _indices(self, start: int, count: int) -> Tensor:
         """Return places in the data set, (count,) int64; a batch may reach into the next epoch.
@@ -82,8 +84,6 @@ def check_data(images: np.ndarray, labels: np.ndarray | None, num_classes: int) 
             f"expected uint8 images (N, C, H, W), got {images.dtype} of shape {images.shape}"
         )
     check_shape((images.shape[1], images.shape[2], images.shape[3]))
-    if not 0 <= num_classes <= LARGEST_NUM_CLASSES:
-        raise ValueError(f"expected 0..{LARGEST_NUM_CLASSES} classes, got {num_classes}")
     if num_classes == 0:
         return
     if labels is None:
@@ -107,10 +107,34 @@ def class_counts(labels: np.ndarray | None, num_classes: int) -> list[int] | Non
     return counts
 
 
-def digest(images: np.ndarray, labels: np.ndarray | None) -> str:
-    """Return the sha256 of images and labels, in hex."""
+def told(
+    count: int, labels: np.ndarray | None, captions: Sequence[str] | None, num_classes: int
+) -> tuple[Conditions, np.ndarray | None]:
+    """Return the conditions of a training, and the row (N, L) int64 of each image if there are any.
+
+    Raises:
+        ValueError: if there are both classes and captions, or not one caption for each image.
+        ConditionError: if the captions cannot be learned.
+    """
+    if captions is None:
+        rows = labels[:, None] if num_classes and labels is not None else None
+        return Conditions.of_classes(num_classes), rows
+    if num_classes:
+        raise ValueError(f"expected {num_classes} classes or captions, got both")
+    if len(captions) != count:
+        raise ValueError(f"expected a caption for each of {count} images, got {len(captions)}")
+    conditions = Conditions.of_captions(captions)
+    return conditions, np.array(conditions.rows(captions), np.int64)
+
+
+def digest(
+    images: np.ndarray, labels: np.ndarray | None, captions: Sequence[str] | None = None
+) -> str:
+    """Return the sha256 of images and what is known of them, in hex."""
     found = hashlib.sha256(repr((images.shape, images.dtype.str)).encode())
     found.update(np.ascontiguousarray(images).data)
     if labels is not None:
         found.update(np.ascontiguousarray(labels, dtype=np.int64).data)
+    if captions is not None:
+        found.update(json.dumps(list(captions)).encode())
     return found.hexdigest()

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
+from generators.algorithm.conditioning import ConditionEncoder, condition_layer
 from generators.algorithm.contract import (
     Algorithm,
     Batch,
@@ -32,6 +33,7 @@ from generators.algorithm.contract import (
 )
 from generators.algorithm.layers import labels_or_zeros
 from generators.algorithm.noise import NoiseSource
+from generators.specs.conditions import Conditions
 from generators.specs.options import DirectSampler, SamplerConfig
 from generators.specs.vae import ConvVAEConfig, GMMSampler
 from generators.vae.grids import cropped, depth_for, grid_of, padded
@@ -54,18 +56,19 @@ class ConvVAE(Algorithm):
 
     sampling_networks = ("decoder", "mixture")
     other_networks = ("encoder",)
+    obeys_words = True
     compilable = ("encoder", "decoder")
 
-    def __init__(self, config: ConvVAEConfig, *, shape: Shape, num_classes: int) -> None:
-        super().__init__(shape=shape, num_classes=num_classes)
+    def __init__(self, config: ConvVAEConfig, *, shape: Shape, conditions: Conditions) -> None:
+        super().__init__(shape=shape, conditions=conditions)
         self.config = config
         side = max(shape[1:])
         self.latent_dim = config.latent_dim or (16 if side <= 16 else 32 if side <= 28 else 128)
         channels = config.base_channels or (32 if side <= 28 else 64)
-        classes = max(num_classes, 1)
+        classes = max(conditions.classes, 1)
         self.networks = {
-            "encoder": Encoder(shape, self.latent_dim, channels, classes),
-            "decoder": Decoder(shape, self.latent_dim, channels, classes),
+            "encoder": Encoder(shape, self.latent_dim, channels, conditions),
+            "decoder": Decoder(shape, self.latent_dim, channels, conditions),
             "mixture": LatentMixture(self.latent_dim, config.mixture_components, classes),
         }
 
@@ -109,9 +112,13 @@ class ConvVAE(Algorithm):
             for batch in batches:
                 labels = labels_or_zeros(batch.labels, len(batch.images), device)
                 posterior = _posterior(averages, batch.images, labels)
-                yield _drawn(*posterior, generator), batch.labels
+                yield _drawn(*posterior, generator), self._classes(labels)
 
         _mixture(averages).fit(codes(), seed)
+
+    def _classes(self, labels: Tensor) -> Tensor:
+        """Return which mixture a row belongs to, (N,): captions have one in common."""
+        return labels.new_zeros(len(labels)) if self.conditions.words else labels[:, 0]
 
     def sample(
         self,
@@ -124,7 +131,7 @@ class ConvVAE(Algorithm):
         """Return the decoder's means of codes from the prior, or from the mixture."""
         labels = labels_or_zeros(labels, len(noise), noise.device)
         if isinstance(sampler, GMMSampler):
-            z = _mixture(networks).draw(labels, noise, sampler.temperature)
+            z = _mixture(networks).draw(self._classes(labels), noise, sampler.temperature)
         else:
             z = noise.normal(self.latent_dim) * expect_sampler(sampler, DirectSampler).temperature
         images: Tensor = networks["decoder"](z, labels)
@@ -213,7 +220,9 @@ def _mixture(networks: Mapping[str, nn.Module]) -> LatentMixture:
 class Encoder(nn.Module):
     """Image and class to the mean and log variance of the posterior."""
 
-    def __init__(self, shape: Shape, latent_dim: int, channels: int, num_classes: int) -> None:
+    def __init__(
+        self, shape: Shape, latent_dim: int, channels: int, conditions: Conditions
+    ) -> None:
         super().__init__()
         image_channels, height, width = shape
         self.depth = depth_for(height, width)
@@ -223,20 +232,24 @@ class Encoder(nn.Module):
             layers += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), _norm(wide), nn.SiLU()]
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         features = widths[-1] * math.prod(grid_of(height, width, self.depth))
-        self.embed = nn.Embedding(num_classes, LABEL_DIM)
+        self.condition = ConditionEncoder(conditions)
+        self.embed = condition_layer(conditions, LABEL_DIM)
         self.posterior = nn.Linear(features + LABEL_DIM, 2 * latent_dim)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return mean and log variance side by side, (N, 2 * latent_dim)."""
         features = self.convolutions(padded(images, self.depth))
-        posterior: Tensor = self.posterior(torch.cat([features, self.embed(labels)], dim=1))
+        told = self.embed(self.condition(labels).pooled)
+        posterior: Tensor = self.posterior(torch.cat([features, told], dim=1))
         return posterior
 
 
 class Decoder(nn.Module):
     """Latent vector and class to the mean image; knows how far it was from real images."""
 
-    def __init__(self, shape: Shape, latent_dim: int, channels: int, num_classes: int) -> None:
+    def __init__(
+        self, shape: Shape, latent_dim: int, channels: int, conditions: Conditions
+    ) -> None:
         super().__init__()
         image_channels, height, width = shape
         self.sides = height, width
@@ -244,7 +257,8 @@ class Decoder(nn.Module):
         widths = _widths(channels, ups)[::-1]
         start = (widths[0], *grid_of(height, width, ups))
         self.error = RunningError()
-        self.embed = nn.Embedding(num_classes, LABEL_DIM)
+        self.condition = ConditionEncoder(conditions)
+        self.embed = condition_layer(conditions, LABEL_DIM)
         layers: list[nn.Module] = [
             nn.Linear(latent_dim + LABEL_DIM, math.prod(start)),
             nn.Unflatten(1, start),
@@ -257,8 +271,9 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Return mean images (N, C, H, W) in [-1, 1]; z: (N, latent_dim), labels: (N,) int64."""
-        x: Tensor = self.layers(torch.cat([z, self.embed(labels)], dim=1))
+        """Return mean images (N, C, H, W) in [-1, 1]; z: (N, latent_dim), labels: (N, L) int64."""
+        told = self.embed(self.condition(labels).pooled)
+        x: Tensor = self.layers(torch.cat([z, told], dim=1))
         return torch.tanh(cropped(x, *self.sides))
 
 

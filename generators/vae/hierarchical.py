@@ -33,6 +33,7 @@ from generators.algorithm.contract import (
 )
 from generators.algorithm.layers import labels_or_zeros
 from generators.algorithm.noise import NoiseSource
+from generators.specs.conditions import Conditions
 from generators.specs.options import SamplerConfig
 from generators.specs.vae import HierarchicalSampler, HierarchicalVAEConfig
 from generators.vae.hierarchical_latents import Latent, kl_divergence, kl_of_units, log_ratio
@@ -48,10 +49,13 @@ class HierarchicalVAE(Algorithm):
 
     sampling_networks = ("decoder",)
     other_networks = ("encoder",)
+    obeys_words = True
     compilable = ("decoder", "encoder")
 
-    def __init__(self, config: HierarchicalVAEConfig, *, shape: Shape, num_classes: int) -> None:
-        super().__init__(shape=shape, num_classes=num_classes)
+    def __init__(
+        self, config: HierarchicalVAEConfig, *, shape: Shape, conditions: Conditions
+    ) -> None:
+        super().__init__(shape=shape, conditions=conditions)
         self.config = config
         grids = grids_of(config, shape[1:])
         width = config.width or width_for(max(shape[1:]))
@@ -65,7 +69,7 @@ class HierarchicalVAE(Algorithm):
         sizes = Sizes(width, max(1, round(config.bottleneck * width)), latents, patch)
         self.networks = {
             "encoder": Encoder(shape[0], grids, sizes),
-            "decoder": Decoder(outputs, max(num_classes, 1), grids, sizes),
+            "decoder": Decoder(outputs, conditions, grids, sizes),
         }
 
     def phases(self) -> list[Phase]:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
+from generators.algorithm.conditioning import ConditionEncoder, condition_layer
+from generators.specs.conditions import Conditions
 from generators.vae.hierarchical_latents import Latent
 from generators.vae.hierarchical_sizes import Grid, Sizes, kernel_of
 
@@ -82,14 +84,17 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Classes and noise to the parameters of every pixel's distribution."""
 
-    def __init__(self, outputs: int, num_classes: int, grids: list[Grid], sizes: Sizes) -> None:
+    def __init__(
+        self, outputs: int, conditions: Conditions, grids: list[Grid], sizes: Sizes
+    ) -> None:
         super().__init__()
         scale = _depth_scale(sum(grid.layers or grid.blocks for grid in grids))
         width = sizes.width
         self.biases = nn.ParameterList(
             torch.zeros(1, width, grid.height, grid.width) for grid in grids
         )
-        self.embeds = nn.ModuleList(nn.Embedding(num_classes, width) for _ in grids)
+        self.condition = ConditionEncoder(conditions)
+        self.embeds = nn.ModuleList(condition_layer(conditions, width) for _ in grids)
         self.layers = nn.ModuleList(  # by grid, the coarsest first
             nn.ModuleList(_decoder_layers(grid, sizes, scale)) for grid in grids
         )
@@ -107,15 +112,16 @@ class Decoder(nn.Module):
         """Return the parameters of the pixels (N, outputs, H, W), and the latents from the top.
 
         Args:
-            labels: (N,) int64.
+            labels: (N, L) int64.
             noise: of each stochastic layer from the top, (N, Z, H, W); zeros mean its mean.
             features: of the encoder; None draws from the priors.
             posteriors: blocks of the encoder, one for each stochastic layer.
         """
         h, latents = torch.zeros_like(self.gain), list[Latent]()
+        told = self.condition(labels).pooled
         for grid, (bias, embed) in enumerate(zip(self.biases, self.embeds, strict=True)):
             h = F.interpolate(h, bias.shape[2:], mode="nearest")
-            h = h + bias + embed(labels)[:, :, None, None]
+            h = h + bias + embed(told)[:, :, None, None]
             for layer in self.layers[grid]:  # type: ignore[attr-defined]  # a ModuleList
                 if isinstance(layer, ResidualBlock):
                     h = layer(h)

@@ -1,8 +1,9 @@
-"""A causal transformer over the tokens of a code, conditional on the class.
+"""A causal transformer over the tokens of a code, conditional on the class or on words.
 
 Vaswani et al., 2017, "Attention is all you need"; normalisation before each layer and GELU as in
-Radford et al., 2019, "Language models are unsupervised multitask learners". The class is the first
-token, so that the sequence needs no other beginning; positions are learned.
+Radford et al., 2019, "Language models are unsupervised multitask learners". The class, or
+what the words say together, is the first token, so that the sequence needs no other beginning;
+positions are learned.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
+
+from generators.algorithm.conditioning import ConditionEncoder, WordLayer
+from generators.specs.conditions import Conditions
 
 INITIAL_SCALE = 0.02  # standard deviation of initial weights, GPT-2's
 
@@ -31,14 +35,14 @@ class Past:
 
 
 class CausalTransformer(nn.Module):
-    """The distribution of each token given its class and the tokens before it."""
+    """The distribution of each token given the condition and the tokens before it."""
 
     def __init__(
         self,
         *,
         codes: int,  # K, of which each token is one
         tokens: int,  # T, per image
-        num_classes: int,  # 1 for an unconditional model
+        conditions: Conditions,
         width: int,
         depth: int,
         heads: int,
@@ -46,7 +50,10 @@ class CausalTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.codes, self.tokens = codes, tokens
-        self.embed = nn.Embedding(codes + num_classes, width)
+        self.condition = ConditionEncoder(conditions)
+        self.told = WordLayer(width) if conditions.words else None
+        classes = 0 if conditions.words else max(conditions.classes, 1)
+        self.embed = nn.Embedding(codes + classes, width)
         self.positions = nn.Embedding(tokens, width)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
@@ -55,12 +62,17 @@ class CausalTransformer(nn.Module):
         self.apply(_initialise)
 
     def beginning(self, labels: Tensor) -> Tensor:
-        """Return the token that stands for each class, (N,) int64."""
-        return self.codes + labels
+        """Return the first token's vector, (N, width); labels: (N, L) int64."""
+        encoded = self.condition(labels)
+        if self.told is None:
+            first: Tensor = self.embed(self.codes + encoded.pooled)
+        else:
+            first = self.told(encoded.pooled)
+        return first
 
     def log_likelihood(self, codes: Tensor, labels: Tensor) -> Tensor:
-        """Return log P(code) of each token in nats, (N, T); codes: (N, T), labels: (N,) int64."""
-        inputs = torch.cat([self.beginning(labels)[:, None], codes[:, :-1]], dim=1)
+        """Return log P(code) of each token in nats, (N, T); codes: (N, T), labels: (N, L) int64."""
+        inputs = torch.cat([self.beginning(labels)[:, None], self.embed(codes[:, :-1])], dim=1)
         logits = self(inputs).float()
         losses = F.cross_entropy(logits.transpose(1, 2), codes, reduction="none")
         return -losses
@@ -79,12 +91,13 @@ class CausalTransformer(nn.Module):
         """Return the logits of the token after each input, (N, S, K).
 
         Args:
-            inputs: (N, S) int64, classes first; whole sequences, or one token after the past.
+            inputs: (N, S, width), of the condition first and then of codes (`embed`); whole
+                sequences, or one token after the past.
             past: of the tokens before, which takes in this one.
         """
         offset = past[0].length if past else 0
         positions = torch.arange(offset, offset + inputs.shape[1], device=inputs.device)
-        x = self.dropout(self.embed(inputs) + self.positions(positions))
+        x = self.dropout(inputs + self.positions(positions))
         for index, block in enumerate(self._blocks()):
             x = block(x, past[index] if past else None)
         logits: Tensor = self.head(self.norm(x))

@@ -40,6 +40,7 @@ from generators.algorithm.contract import (
 )
 from generators.algorithm.layers import labels_or_zeros
 from generators.algorithm.noise import NoiseSource
+from generators.specs.conditions import Conditions
 from generators.specs.options import SamplerConfig
 from generators.specs.vae import AutoregressiveSampler, VQVAEConfig
 from generators.vae.codebook import Codebook, perplexity
@@ -57,10 +58,11 @@ class VQVAE(Algorithm):
 
     sampling_networks = ("prior", "codebook", "decoder")
     other_networks = ("encoder",)
+    obeys_words = True
     compilable = ("prior", "decoder", "encoder")
 
-    def __init__(self, config: VQVAEConfig, *, shape: Shape, num_classes: int) -> None:
-        super().__init__(shape=shape, num_classes=num_classes)
+    def __init__(self, config: VQVAEConfig, *, shape: Shape, conditions: Conditions) -> None:
+        super().__init__(shape=shape, conditions=conditions)
         self.config = config
         level = _level(shape)
         depth = config.halvings or (1, 2, 2, 2)[level]
@@ -72,7 +74,7 @@ class VQVAE(Algorithm):
             "prior": CausalTransformer(
                 codes=codes,
                 tokens=math.prod(self.grid),
-                num_classes=max(num_classes, 1),
+                conditions=conditions,
                 width=config.prior_width or config.prior_heads * (16, 32, 64, 64)[level],
                 depth=config.prior_depth or (3, 4, 8, 8)[level],
                 heads=config.prior_heads,
@@ -221,10 +223,11 @@ def _drawn(
 ) -> Iterator[Tensor]:
     """Yield the tokens one after the other, (N,) int64 each; uniforms: (N, tokens)."""
     past = prior.room(len(labels))
-    token = prior.beginning(labels)
+    vector = prior.beginning(labels)
     for uniform in uniforms.unbind(1):
-        logits = prior(token[:, None], past)[:, -1]
+        logits = prior(vector[:, None], past)[:, -1]
         token = choose(logits, uniform, temperature=sampler.temperature, top_k=sampler.top_k)
+        vector = prior.embed(token)
         yield token
 
 

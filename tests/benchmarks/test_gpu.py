@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from generators.algorithm.contract import build_algorithm
 from generators.algorithm.numerics import flushing_denormals
+from generators.specs.conditions import Conditions
 from generators.specs.options import TrainingConfig
 from generators.specs.registry import ALGORITHMS, get_spec, parse_config
 from generators.training.batches import BatchStream
@@ -57,11 +58,13 @@ def training_of(name: str, config: TrainingConfig, *, compiled: bool, share: flo
     """Return a training on random colour images that stands at a part of its budget."""
     rng, device = np.random.default_rng(0), torch.device("cuda")
     images = rng.integers(0, 256, (20_000, 3, SIDE, SIDE), dtype=np.uint8)
-    labels = rng.integers(0, 10, len(images))
+    labels = rng.integers(0, 10, len(images))[:, None]
     stream = BatchStream(
         images, labels, seed=0, device=device, horizontal_flip=config.horizontal_flip
     )
-    model = build_algorithm(name, config, shape=(3, SIDE, SIDE), num_classes=10, seed=0)
+    model = build_algorithm(
+        name, config, shape=(3, SIDE, SIDE), conditions=Conditions.of_classes(10), seed=0
+    )
     budget = Budget(images=10**9)
     training = Training(
         model, config, stream, seed=0, budget=budget, device=device, compiled=compiled
@@ -100,7 +103,9 @@ def operations_per_image(training: Training) -> float:
 def phases(name: str) -> list[tuple[str, float]]:
     """Return the phases that follow each other, and a part of the budget within each."""
     config = parse_config(name, {}, preset="paper")
-    model = build_algorithm(name, config, shape=(3, SIDE, SIDE), num_classes=10, seed=0)
+    model = build_algorithm(
+        name, config, shape=(3, SIDE, SIDE), conditions=Conditions.of_classes(10), seed=0
+    )
     begins = {phase.begin: phase.name for phase in model.phases()}
     return [(phase, begin + 0.001) for begin, phase in begins.items()]
 

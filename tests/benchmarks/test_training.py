@@ -26,6 +26,7 @@ from torchvision import transforms
 
 from generators.algorithm.contract import Algorithm, build_algorithm
 from generators.algorithm.numerics import flushing_denormals
+from generators.specs.conditions import Conditions
 from generators.specs.options import TrainingConfig
 from generators.specs.registry import get_spec, parse_config
 from generators.training.batches import BatchStream
@@ -49,7 +50,7 @@ def pictures(count: int, side: int) -> np.ndarray:
 
 
 def model_of(name: str, side: int, config: TrainingConfig) -> Algorithm:
-    return build_algorithm(name, config, shape=(1, side, side), num_classes=0, seed=0)
+    return build_algorithm(name, config, shape=(1, side, side), conditions=Conditions(), seed=0)
 
 
 def our_steps(name: str, config: TrainingConfig, images: np.ndarray, steps: int) -> float:
@@ -169,7 +170,7 @@ def pythae_epochs(config: TrainingConfig, images: np.ndarray, epochs: int, folde
             self.network = copy.deepcopy(model.networks["encoder"])
 
         def forward(self, x: Tensor) -> Any:
-            labels = torch.zeros(len(x), dtype=torch.int64)
+            labels = torch.zeros(len(x), 1, dtype=torch.int64)
             mu, log_variance = self.network(x, labels).chunk(2, dim=1)
             return ModelOutput(embedding=mu, log_covariance=log_variance)
 
@@ -179,7 +180,7 @@ def pythae_epochs(config: TrainingConfig, images: np.ndarray, epochs: int, folde
             self.network = copy.deepcopy(model.networks["decoder"])
 
         def forward(self, z: Tensor) -> Any:
-            labels = torch.zeros(len(z), dtype=torch.int64)
+            labels = torch.zeros(len(z), 1, dtype=torch.int64)
             return ModelOutput(reconstruction=self.network(z, labels))
 
     shape = tuple(images.shape[1:])

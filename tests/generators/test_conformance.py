@@ -15,6 +15,7 @@ from evaluation.imagesets.atomic import sha256_of
 from generators.algorithm.contract import Algorithm, Batch, Context, Phase, build_algorithm
 from generators.algorithm.noise import NoiseSource
 from generators.algorithm.pixels import to_float
+from generators.specs.conditions import Conditions
 from generators.specs.options import SamplerConfig
 from generators.specs.registry import ALGORITHMS, check_sampler, get_spec, parse_sampler
 from generators.trained.labels import balanced_labels
@@ -67,13 +68,17 @@ def fast_sampler(algorithm: str, name: str) -> SamplerConfig:
 
 def build(algorithm: str, *, num_classes: int = 3, seed: int = 0) -> Algorithm:
     return build_algorithm(
-        algorithm, TINY[algorithm], shape=(1, 8, 8), num_classes=num_classes, seed=seed
+        algorithm,
+        TINY[algorithm],
+        shape=(1, 8, 8),
+        conditions=Conditions.of_classes(num_classes),
+        seed=seed,
     )
 
 
 def make_batch(count: int = 64) -> Batch:
     data = make_data(count)
-    return Batch(to_float(torch.from_numpy(data.images)), torch.from_numpy(data.labels))
+    return Batch(to_float(torch.from_numpy(data.images)), torch.from_numpy(data.labels)[:, None])
 
 
 def parameters_of(model: Algorithm, phase: Phase) -> list[torch.nn.Parameter]:
@@ -99,9 +104,13 @@ def test_images_have_the_shape_of_the_data(
     algorithm: str, shape: tuple[int, int, int], num_classes: int
 ) -> None:
     model = build_algorithm(
-        algorithm, TINY[algorithm], shape=shape, num_classes=num_classes, seed=0
+        algorithm,
+        TINY[algorithm],
+        shape=shape,
+        conditions=Conditions.of_classes(num_classes),
+        seed=0,
     )
-    labels = torch.tensor([0, 2]) if num_classes else None
+    labels = torch.tensor([[0], [2]]) if num_classes else None
     sampler = parse_sampler(algorithm, {})
     if hasattr(sampler, "steps"):
         sampler = dataclasses.replace(sampler, steps=2)  # type: ignore[call-arg]  # it has steps
@@ -127,14 +136,18 @@ def test_shapes_it_is_not_made_for_are_refused(
     algorithm: str, shape: tuple[int, int, int], message: str
 ) -> None:
     with pytest.raises(ValueError, match=exactly(message)):
-        build_algorithm(algorithm, TINY[algorithm], shape=shape, num_classes=0, seed=0)
+        build_algorithm(algorithm, TINY[algorithm], shape=shape, conditions=Conditions(), seed=0)
 
 
 @every_algorithm
 def test_default_networks_are_sized_by_resolution(algorithm: str) -> None:
     def size(side: int) -> int:
         model = build_algorithm(
-            algorithm, get_spec(algorithm).config(), shape=(3, side, side), num_classes=10, seed=0
+            algorithm,
+            get_spec(algorithm).config(),
+            shape=(3, side, side),
+            conditions=Conditions.of_classes(10),
+            seed=0,
         )
         return sum(p.numel() for net in model.networks.values() for p in net.parameters())
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from generators.algorithm.contract import build_algorithm
+from generators.specs.conditions import Conditions
 from generators.specs.registry import parse_config
 from generators.trained.labels import balanced_labels
 from generators.trained.sampling import draw, draw_all, load_generator
@@ -62,8 +63,12 @@ def test_a_stopped_training_ends_with_the_same_bits_once_resumed(
 @every_algorithm
 def test_no_step_waits_for_the_device(algorithm: str) -> None:
     data, config, device = make_data(500, channels=3), TINY[algorithm], torch.device(DEVICE)
-    stream = BatchStream(data.images, data.labels, seed=0, device=device, horizontal_flip=True)
-    model = build_algorithm(algorithm, config, shape=(3, 8, 8), num_classes=3, seed=0)
+    stream = BatchStream(
+        data.images, data.labels[:, None], seed=0, device=device, horizontal_flip=True
+    )
+    model = build_algorithm(
+        algorithm, config, shape=(3, 8, 8), conditions=Conditions.of_classes(3), seed=0
+    )
     run = Training(model, config, stream, seed=0, budget=Budget(images=480), device=device)
 
     def steps(count: int) -> None:

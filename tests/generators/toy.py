@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from generators.algorithm.contract import Algorithm, Batch, Context, OnStep, Phase, Step, reported
 from generators.algorithm.noise import NoiseSource
+from generators.specs.conditions import Conditions
 from generators.specs.options import DirectSampler, SamplerConfig, TrainingConfig
 from generators.trained.sampling import LoadedGenerator
 
@@ -20,7 +21,7 @@ class Toy(Algorithm):
     sampling_networks = ("decoder",)
 
     def __init__(self, num_classes: int = 3) -> None:
-        super().__init__(shape=(1, 8, 12), num_classes=num_classes)
+        super().__init__(shape=(1, 8, 12), conditions=Conditions.of_classes(num_classes))
         self.networks = {"decoder": nn.Identity()}
 
     def phases(self) -> list[Phase]:
@@ -80,7 +81,7 @@ def toy_generator(num_classes: int = 3) -> LoadedGenerator:
     return LoadedGenerator(
         algorithm="toy",
         config=TrainingConfig(),
-        num_classes=num_classes,
+        conditions=model.conditions,
         classes=[],
         shape=model.shape,
         parameters=0,

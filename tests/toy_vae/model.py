@@ -16,6 +16,7 @@ from generators.algorithm.contract import (
     expect_sampler,
 )
 from generators.algorithm.noise import NoiseSource
+from generators.specs.conditions import Conditions
 from generators.specs.options import DirectSampler, SamplerConfig
 
 from .spec import ToyConfig
@@ -26,8 +27,8 @@ class ToyVAE(Algorithm):
 
     sampling_networks = ("decoder",)
 
-    def __init__(self, config: ToyConfig, *, shape: Shape, num_classes: int) -> None:
-        super().__init__(shape=shape, num_classes=num_classes)
+    def __init__(self, config: ToyConfig, *, shape: Shape, conditions: Conditions) -> None:
+        super().__init__(shape=shape, conditions=conditions)
         self.config = config
         self.networks = {
             "encoder": nn.Linear(math.prod(shape), config.directions),

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from generators.algorithm.conditioning import Encoded
 from generators.algorithm.contract import Shape
 from generators.diffusion.base import hide_some
 from generators.diffusion.denoiser import Denoiser
 from generators.diffusion.dit import DiT, grid_positions, time_waves
+from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import DDPMConfig, DenoiserConfig
 from generators.specs.options import ConfigError, parse
 from generators.specs.registry import parse_config
@@ -41,10 +43,10 @@ def wake(network: nn.Module) -> None:
 def test_a_denoiser_begins_by_predicting_zeros_at_any_size(
     config: DenoiserConfig, shape: Shape, num_classes: int
 ) -> None:
-    denoiser = Denoiser(config, shape, num_classes)
+    denoiser = Denoiser(config, shape, Conditions.of_classes(num_classes))
 
     with torch.inference_mode():
-        times, labels = torch.tensor([0.5, -300.0]), torch.tensor([0, num_classes])
+        times, labels = torch.tensor([0.5, -300.0]), torch.tensor([[0], [num_classes]])
         prediction = denoiser(torch.randn(2, *shape), times, labels)
 
     assert prediction.shape == (2, *shape)
@@ -53,16 +55,16 @@ def test_a_denoiser_begins_by_predicting_zeros_at_any_size(
 
 @every_network
 def test_a_prediction_depends_on_every_input(config: DenoiserConfig) -> None:
-    denoiser = Denoiser(config, (1, 9, 12), 3).eval()
+    denoiser = Denoiser(config, (1, 9, 12), Conditions.of_classes(3)).eval()
     wake(denoiser)
-    x, t, labels = torch.randn(2, 1, 9, 12), torch.tensor([10.0, 500.0]), torch.tensor([0, 3])
+    x, t, labels = torch.randn(2, 1, 9, 12), torch.tensor([10.0, 500.0]), torch.tensor([[0], [3]])
 
     with torch.inference_mode():
         prediction = denoiser(x, t, labels)
         others = [
             denoiser(x + 1, t, labels),
             denoiser(x, t + 0.5, labels),
-            denoiser(x, t, labels - torch.tensor([-1, 1])),
+            denoiser(x, t, labels - torch.tensor([[-1], [1]])),
         ]
 
     assert all((prediction - other).abs().amax(dim=(1, 2, 3)).min() > 1e-6 for other in others)
@@ -70,9 +72,9 @@ def test_a_prediction_depends_on_every_input(config: DenoiserConfig) -> None:
 
 @every_network
 def test_an_image_is_denoised_alone_as_it_is_among_others(config: DenoiserConfig) -> None:
-    denoiser = Denoiser(config, (1, 12, 12), 3).eval()
+    denoiser = Denoiser(config, (1, 12, 12), Conditions.of_classes(3)).eval()
     wake(denoiser)
-    x, t, labels = torch.randn(3, 1, 12, 12), torch.tensor([1.0, 30, 900]), torch.arange(3)
+    x, t, labels = torch.randn(3, 1, 12, 12), torch.tensor([1.0, 30, 900]), torch.arange(3)[:, None]
 
     with torch.inference_mode():
         together = denoiser(x, t, labels)
@@ -85,8 +87,8 @@ def test_the_networks_have_the_papers_sizes() -> None:
     ddpm = parse_config("diffusion.ddpm", {}, preset="paper")
     assert isinstance(ddpm, DDPMConfig)
     with torch.device("meta"):
-        unet = Denoiser(ddpm, (3, 32, 32), 0)
-        dit = DiT((16, 16, 16), num_classes=1000, width=384, depth=12)
+        unet = Denoiser(ddpm, (3, 32, 32), Conditions())
+        dit = DiT((16, 16, 16), conditions=Conditions.of_classes(1000), width=384, depth=12)
 
     assert count(unet) == pytest.approx(35.7e6, rel=2e-3)  # Ho et al., 2020, appendix B
     assert count(dit) == pytest.approx(33e6, rel=0.01)  # Peebles and Xie, 2023, table 4 (DiT-S/2)
@@ -95,7 +97,7 @@ def test_the_networks_have_the_papers_sizes() -> None:
 def test_the_unet_has_the_multiples_it_is_told_as_far_as_sides_can_be_halved() -> None:
     def widths(side: int) -> tuple[int, ...]:
         config = DenoiserConfig(base_channels=8, channel_multipliers="1,3,2,4")
-        unet = Denoiser(config, (1, side, side), 0).unet
+        unet = Denoiser(config, (1, side, side), Conditions()).unet
         assert unet is not None
         return tuple(unet.config["block_out_channels"])
 
@@ -111,7 +113,7 @@ def test_the_unet_attends_at_the_first_resolution_that_is_small_enough(
     side: int, where: list[int]
 ) -> None:
     config = DenoiserConfig(base_channels=8, attention_side=side)
-    unet = Denoiser(config, (1, 16, 16), 0).unet
+    unet = Denoiser(config, (1, 16, 16), Conditions()).unet
     assert unet is not None
 
     down = [i for i, block in enumerate(unet.down_blocks) if hasattr(block, "attentions")]
@@ -124,7 +126,7 @@ def test_the_unet_attends_at_the_first_resolution_that_is_small_enough(
 
 
 def test_each_block_of_the_transformer_begins_as_the_identity() -> None:
-    dit = DiT((4, 3, 5), num_classes=2, width=16, depth=2)
+    dit = DiT((4, 3, 5), conditions=Conditions.of_classes(2), width=16, depth=2)
     tokens, condition = torch.randn(2, 15, 16), torch.randn(2, 16)
 
     for block in dit.blocks:
@@ -132,10 +134,12 @@ def test_each_block_of_the_transformer_begins_as_the_identity() -> None:
 
 
 def test_every_weight_of_the_transformer_learns() -> None:
-    dit = DiT((4, 3, 5), num_classes=2, width=16, depth=2)
+    dit = DiT((4, 3, 5), conditions=Conditions.of_classes(2), width=16, depth=2)
     wake(dit)
 
-    prediction = dit(torch.randn(4, 4, 3, 5), torch.rand(4) * 1000, torch.tensor([0, 1, 2, 2]))
+    prediction = dit(
+        torch.randn(4, 4, 3, 5), torch.rand(4) * 1000, Encoded(torch.tensor([0, 1, 2, 2]))
+    )
     prediction.square().sum().backward()
 
     assert all(p.grad is not None and p.grad.any() for p in dit.parameters())
@@ -206,15 +210,16 @@ def test_settings_that_make_no_network_are_refused(
 
 
 def test_labels_are_hidden_one_by_one() -> None:
-    labels = torch.arange(10).repeat(1000)
+    labels = torch.arange(10).repeat(1000)[:, None]
+    none = torch.tensor([10])
 
     def hidden(seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
-        return hide_some(labels, null=10, share=0.2, generator=generator)
+        return hide_some(labels, none=none, share=0.2, generator=generator)
 
     once = hidden(0)
 
     assert float((once == 10).float().mean()) == pytest.approx(0.2, abs=0.02)
     assert torch.equal(once[once != 10], labels[once != 10])
     assert not torch.equal(once, hidden(1))
-    assert hide_some(labels, null=10, share=0, generator=torch.Generator()) is labels
+    assert hide_some(labels, none=none, share=0, generator=torch.Generator()) is labels

@@ -25,6 +25,7 @@ from generators.diffusion.samplers import (
     walk_dpmsolver,
 )
 from generators.diffusion.schedules import Schedule, make_schedule
+from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import DDPMConfig
 from generators.specs.diffusion_samplers import (
     DDIMSampler,
@@ -343,7 +344,7 @@ def test_ancestral_sampling_is_ddim_with_all_its_noise() -> None:
 @pytest.mark.parametrize("prediction", ["epsilon", "v", "x0"])
 def test_the_clean_image_is_recovered_from_a_perfect_prediction(prediction: str) -> None:
     config = DDPMConfig(base_channels=8, prediction=prediction, timesteps=100)
-    model = DDPM(config, shape=(1, 8, 8), num_classes=0)
+    model = DDPM(config, shape=(1, 8, 8), conditions=Conditions())
     x_0, epsilon = torch.rand(2, 1, 8, 8) * 2 - 1, torch.randn(2, 1, 8, 8)
     alpha_bar = float(model.schedule.alpha_bars[40])
     signal, noise = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
@@ -359,13 +360,17 @@ def test_the_clean_image_is_recovered_from_a_perfect_prediction(prediction: str)
 
 
 def test_guidance_moves_away_from_the_prediction_without_a_label() -> None:
-    model = DDPM(DDPMConfig(base_channels=8, prediction="v"), shape=(1, 8, 8), num_classes=3)
+    model = DDPM(
+        DDPMConfig(base_channels=8, prediction="v"),
+        shape=(1, 8, 8),
+        conditions=Conditions.of_classes(3),
+    )
 
     class ByLabel(torch.nn.Module):
         def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
             return torch.where(labels == 3, 0.0, -0.2).view(-1, 1, 1, 1).expand_as(x)
 
-    x, labels = torch.zeros(2, 1, 8, 8), torch.tensor([0, 2])
+    x, labels = torch.zeros(2, 1, 8, 8), torch.tensor([[0], [2]])
     plain = model._predict_x_0(ByLabel(), x, 999, labels, 1.0)
     guided = model._predict_x_0(ByLabel(), x, 999, labels, 3.0)
 
@@ -394,7 +399,7 @@ def test_the_simple_loss_of_predicting_nothing_is_the_targets_mean_square() -> N
 
     def loss(prediction: str) -> float:
         config = DDPMConfig(base_channels=8, prediction=prediction, timesteps=1000)
-        model = DDPM(config, shape=(1, 8, 8), num_classes=0)
+        model = DDPM(config, shape=(1, 8, 8), conditions=Conditions())
         model.networks = {"denoiser": Constant(0)}
         return float(loss_of(model, batch)[0])
 
@@ -410,7 +415,7 @@ def test_min_snr_weighs_errors_of_the_clean_image_alike_whatever_is_predicted(
     prediction: str,
 ) -> None:
     config = DDPMConfig(base_channels=8, prediction=prediction, min_snr_gamma=5.0)
-    model = DDPM(config, shape=(1, 8, 8), num_classes=0)
+    model = DDPM(config, shape=(1, 8, 8), conditions=Conditions())
     t = torch.arange(1000)
     snr = model.schedule.snr
     # one unit of error of x_0 is so much of an error of what is predicted
@@ -435,7 +440,9 @@ def test_errors_are_told_by_quarters_of_the_noise() -> None:
 
 
 def test_noise_is_added_as_the_schedule_has_it() -> None:
-    model = DDPM(DDPMConfig(base_channels=8, timesteps=10), shape=(1, 8, 8), num_classes=0)
+    model = DDPM(
+        DDPMConfig(base_channels=8, timesteps=10), shape=(1, 8, 8), conditions=Conditions()
+    )
     images, epsilon = torch.rand(2, 1, 8, 8) * 2 - 1, NoiseSource([5, 6]).normal(1, 8, 8)
 
     for time, step in [(0.1, 0), (0.52, 4), (1.0, 9)]:

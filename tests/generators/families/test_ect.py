@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from generators.algorithm.contract import Batch, Context, Step, Undefined
 from generators.algorithm.noise import NoiseSource
 from generators.diffusion.ect import ECT
+from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import ECTConfig
 from generators.specs.diffusion_samplers import ConsistencySampler
 from generators.training.checkpoints import load_checkpoint
@@ -18,7 +19,9 @@ from tests.generators.gaussian import IdealEDM
 
 
 def make_ect(**values: Any) -> ECT:
-    return ECT(ECTConfig(**{"base_channels": 8, **values}), shape=(1, 8, 8), num_classes=0)
+    return ECT(
+        ECTConfig(**{"base_channels": 8, **values}), shape=(1, 8, 8), conditions=Conditions()
+    )
 
 
 def context(seed: int = 0, fraction: float = 0.0) -> Context:
@@ -74,7 +77,7 @@ def test_both_levels_are_seen_under_the_same_dropout() -> None:
     for parameter in model.networks["denoiser"].parameters():
         nn.init.normal_(parameter, std=0.1)
     x_0, epsilon, t = torch.zeros(4, 1, 8, 8), torch.randn(4, 1, 8, 8), torch.full((4,), 0.5)
-    none = torch.zeros(4, dtype=torch.int64)
+    none = torch.zeros(4, 1, dtype=torch.int64)
 
     student, teacher = model._jumps(x_0, epsilon, (t, t), none)
     another, _ = model._jumps(x_0, epsilon, (t, t), none)
@@ -160,7 +163,10 @@ def test_noise_levels_between_jumps_fall_about_the_middle_one() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
 def test_an_exact_consistency_function_draws_from_the_data(steps: int) -> None:
-    model, deviation = ECT(ECTConfig(base_channels=8), shape=(1, 32, 32), num_classes=0), 0.2
+    model, deviation = (
+        ECT(ECTConfig(base_channels=8), shape=(1, 32, 32), conditions=Conditions()),
+        0.2,
+    )
 
     def jump(x: Tensor, t: Tensor) -> Tensor:
         return x * deviation / (deviation**2 + t**2).sqrt()

@@ -18,6 +18,7 @@ from generators.diffusion.walks import (
     walk_euler,
     walk_heun,
 )
+from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import EDMConfig, FlowConfig
 from generators.specs.diffusion_samplers import (
     EDMEulerSampler,
@@ -43,7 +44,11 @@ LOWEST, HIGHEST = 1e-4, 80.0
 
 
 def make_edm(num_classes: int = 0, **values: Any) -> EDM:
-    return EDM(EDMConfig(base_channels=8, **values), shape=(1, 8, 8), num_classes=num_classes)
+    return EDM(
+        EDMConfig(base_channels=8, **values),
+        shape=(1, 8, 8),
+        conditions=Conditions.of_classes(num_classes),
+    )
 
 
 class Recorder(nn.Module):
@@ -62,7 +67,7 @@ class Recorder(nn.Module):
 
 
 def test_an_image_without_noise_is_its_own_expectation() -> None:
-    x, none = torch.randn(3, 1, 8, 8), torch.zeros(3, dtype=torch.int64)
+    x, none = torch.randn(3, 1, 8, 8), torch.zeros(3, 1, dtype=torch.int64)
 
     assert torch.equal(make_edm().denoise(Recorder(5.0), x, torch.zeros(3), none), x)
 
@@ -73,7 +78,7 @@ def test_inputs_and_targets_of_the_network_have_unit_variance(sigma: float) -> N
     generator = torch.Generator().manual_seed(0)
     x_0 = 0.4 * torch.randn(64, 1, 32, 32, generator=generator, dtype=torch.float64)
     x = x_0 + sigma * torch.randn(x_0.shape, generator=generator, dtype=torch.float64)
-    levels, none = torch.full((64,), sigma).double(), torch.zeros(64, dtype=torch.int64)
+    levels, none = torch.full((64,), sigma).double(), torch.zeros(64, 1, dtype=torch.int64)
 
     skipped = model.denoise(network, x, levels, none)
     c_out = model.denoise(Recorder(1.0), x, levels, none) - skipped
@@ -232,7 +237,7 @@ def test_guidance_moves_away_from_the_expectation_without_a_label() -> None:
         def forward(self, x: Tensor, _t: Tensor, labels: Tensor) -> Tensor:
             return torch.where(labels == 3, 0.0, 0.2).view(-1, 1, 1, 1).expand_as(x)
 
-    x, labels = torch.zeros(2, 1, 8, 8), torch.tensor([0, 2])
+    x, labels = torch.zeros(2, 1, 8, 8), torch.tensor([[0], [2]])
     plain = model.predict_x_0(ByLabel(), x, 1.0, labels, 1.0)
     guided = model.predict_x_0(ByLabel(), x, 1.0, labels, 3.0)
 
@@ -261,7 +266,10 @@ def test_the_bound_on_the_likelihood_is_that_of_flow_matching() -> None:
         gain = alpha * spread**2 / ((alpha * spread) ** 2 + sigma**2)
         return centre + gain * (x - alpha * centre)
 
-    edm, flow = make_edm(), Flow(FlowConfig(base_channels=8), shape=(1, 8, 8), num_classes=0)
+    edm, flow = (
+        make_edm(),
+        Flow(FlowConfig(base_channels=8), shape=(1, 8, 8), conditions=Conditions()),
+    )
     networks = (
         IdealEDM(lambda x, sigma: expected(x, 1.0, sigma), 0.5),
         IdealFlow(lambda x, t: expected(x, 1 - t, t)),

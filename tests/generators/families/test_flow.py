@@ -14,6 +14,7 @@ from generators.algorithm.contract import Batch, Context, Step
 from generators.algorithm.noise import NoiseSource
 from generators.diffusion.flow import TIME_SCALE, Flow, draw_times
 from generators.diffusion.walks import even_levels, walk_euler, walk_heun
+from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import FlowConfig
 from generators.specs.diffusion_samplers import EulerSampler, HeunSampler
 from tests.generators.gaussian import (
@@ -27,7 +28,11 @@ from tests.generators.gaussian import (
 
 
 def make_flow(num_classes: int = 0, **values: Any) -> Flow:
-    return Flow(FlowConfig(base_channels=8, **values), shape=(1, 8, 8), num_classes=num_classes)
+    return Flow(
+        FlowConfig(base_channels=8, **values),
+        shape=(1, 8, 8),
+        conditions=Conditions.of_classes(num_classes),
+    )
 
 
 # --- training -----------------------------------------------------------------------------------
@@ -125,7 +130,7 @@ class Toy(nn.Module):
 
 @pytest.mark.parametrize("steps", [1, 7, 50])
 def test_eulers_walk_is_that_of_diffusers(steps: int) -> None:
-    model, toy, labels = make_flow(num_classes=3), Toy(), torch.tensor([0, 2])
+    model, toy, labels = make_flow(num_classes=3), Toy(), torch.tensor([[0], [2]])
     scheduler: Any = FlowMatchEulerDiscreteScheduler()
     scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))
 
@@ -150,7 +155,7 @@ def test_every_step_is_reported(sampler: EulerSampler | HeunSampler) -> None:
 
 
 def test_guidance_goes_beyond_the_velocity_without_a_label() -> None:
-    model, x, labels = make_flow(num_classes=3), torch.zeros(2, 1, 8, 8), torch.tensor([0, 2])
+    model, x, labels = make_flow(num_classes=3), torch.zeros(2, 1, 8, 8), torch.tensor([[0], [2]])
 
     plain, guided, free = (
         model.velocity(Toy(), x, 0.5, labels, guidance) for guidance in (1.0, 3.0, 0.0)

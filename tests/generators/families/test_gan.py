@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from generators.algorithm.conditioning import Encoded
 from generators.algorithm.contract import Batch, Context, Shape, build_algorithm
 from generators.algorithm.noise import NoiseSource
 from generators.gan.adversarial import GAN
@@ -29,6 +30,7 @@ from generators.gan.r3gan import (
 )
 from generators.gan.sngan import SNGAN
 from generators.gan.wgan_gp import WGANGP, gradient_penalty
+from generators.specs.conditions import Conditions
 from generators.specs.gan import R3GANConfig, SNGANConfig, WGANGPConfig
 from generators.specs.options import ConfigError
 from generators.specs.registry import ALGORITHMS, parse_config, parse_sampler
@@ -57,7 +59,7 @@ class Brightness(nn.Module):
 
 def gan_with(name: str, discriminator: nn.Module, **options: object) -> GAN:
     config = parse_config(name, {"latent_dim": 4, "generator_channels": 4, **options})
-    model = build_algorithm(name, config, shape=SHAPE, num_classes=3, seed=0)
+    model = build_algorithm(name, config, shape=SHAPE, conditions=Conditions.of_classes(3), seed=0)
     assert isinstance(model, GAN)
     model.networks["discriminator"] = discriminator
     return model
@@ -71,7 +73,7 @@ def images_of(*levels: float) -> Tensor:
     return torch.tensor(levels, dtype=torch.float32).view(-1, 1, 1, 1).expand(-1, *SHAPE).clone()
 
 
-LABELS = torch.tensor([0, 1])
+LABELS = torch.tensor([[0], [1]])
 
 # --- losses -------------------------------------------------------------------------------------
 
@@ -187,12 +189,12 @@ def test_both_penalties_count_half_gamma_which_falls_over_the_budget() -> None:
 
 
 def test_the_hinge_loss_is_two_at_logits_of_zero() -> None:
-    model = SNGAN(SNGANConfig(), shape=SHAPE, num_classes=3)
+    model = SNGAN(SNGANConfig(), shape=SHAPE, conditions=Conditions.of_classes(3))
     with torch.no_grad():
         for parameter in model.networks["discriminator"].parameters():
             if parameter.ndim == 1:
                 parameter.zero_()
-    batch = Batch(torch.zeros(4, *SHAPE), torch.tensor([0, 1, 2, 0]))
+    batch = Batch(torch.zeros(4, *SHAPE), torch.tensor([[0], [1], [2], [0]]))
 
     _, values = model.loss("discriminator", batch, Context(torch.Generator()))
 
@@ -229,7 +231,7 @@ def test_half_precision_trains_with_every_augmentation(name: str, tmp_path: Path
 def test_rates_of_r3gan_go_to_their_last_values() -> None:
     config = R3GANConfig(beta2=0.8, final_beta2=0.95, final_rate=0.3)
 
-    for phase in R3GAN(config, shape=SHAPE, num_classes=0).phases():
+    for phase in R3GAN(config, shape=SHAPE, conditions=Conditions()).phases():
         assert (phase.betas, phase.final_betas) == ((0.0, 0.8), (0.0, 0.95))
         assert phase.final_rate == 0.3
     for decay in ("linear", "cosine"):
@@ -244,7 +246,9 @@ def test_rates_of_r3gan_go_to_their_last_values() -> None:
 @every_gan
 @pytest.mark.parametrize("shape", [(3, 9, 13), (1, 11, 8)])
 def test_odd_sides_are_modelled_as_well(name: str, shape: Shape) -> None:
-    model = build_algorithm(name, TINY[name], shape=shape, num_classes=3, seed=0)
+    model = build_algorithm(
+        name, TINY[name], shape=shape, conditions=Conditions.of_classes(3), seed=0
+    )
     batch = Batch(torch.zeros(2, *shape), LABELS)
 
     with torch.inference_mode():
@@ -260,14 +264,15 @@ def test_the_published_r3gan_has_its_size() -> None:
 
     assert isinstance(config, R3GANConfig)
 
-    for network in (Generator((3, 32, 32), config, 10), Discriminator((3, 32, 32), config, 10)):
+    shape, conditions = (3, 32, 32), Conditions.of_classes(10)
+    for network in (Generator(shape, config, conditions), Discriminator(shape, config, conditions)):
         assert sum(p.numel() for p in network.parameters()) == pytest.approx(20.7e6, rel=0.01)
 
 
 def test_a_projection_adds_the_product_with_the_class_to_a_linear_logit() -> None:
-    head, features = ProjectionHead(4, 3), torch.randn(2, 4)
+    head, features = ProjectionHead(4, Conditions.of_classes(3)), torch.randn(2, 4)
 
-    logits = head(features, torch.tensor([2, 0]))
+    logits = head(features, Encoded(torch.tensor([2, 0])))
 
     for i, label in enumerate([2, 0]):
         embedded = head.embed(torch.tensor(label))
@@ -276,9 +281,9 @@ def test_a_projection_adds_the_product_with_the_class_to_a_linear_logit() -> Non
 
 
 def test_every_weight_of_the_discriminator_has_spectral_norm_one() -> None:
-    model = SNGAN(SNGANConfig(), shape=SHAPE, num_classes=3)
+    model = SNGAN(SNGANConfig(), shape=SHAPE, conditions=Conditions.of_classes(3))
     discriminator = model.networks["discriminator"]
-    batch = torch.zeros(2, *SHAPE), torch.tensor([0, 1])
+    batch = torch.zeros(2, *SHAPE), LABELS
     for _ in range(50):  # each call refines the estimate by one power iteration
         discriminator(*batch)
     discriminator.eval()
@@ -292,9 +297,11 @@ def test_every_weight_of_the_discriminator_has_spectral_norm_one() -> None:
 
 
 def test_a_critic_has_no_batch_statistics() -> None:
-    model = WGANGP(WGANGPConfig(discriminator_channels=4), shape=SHAPE, num_classes=3)
+    model = WGANGP(
+        WGANGPConfig(discriminator_channels=4), shape=SHAPE, conditions=Conditions.of_classes(3)
+    )
     critic, images = model.networks["discriminator"], torch.randn(3, *SHAPE)
-    labels = torch.tensor([0, 1, 2])
+    labels = torch.tensor([[0], [1], [2]])
 
     together, alone = critic(images, labels), critic(images[1:2], labels[1:2])
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from generators.algorithm.contract import Batch, Context, Shape, Step
 from generators.algorithm.noise import NoiseSource
 from generators.algorithm.pixels import to_float
+from generators.specs.conditions import Conditions
 from generators.specs.options import ConfigError, parse
 from generators.specs.registry import parse_config
 from generators.specs.vae import HierarchicalSampler, HierarchicalVAEConfig
@@ -147,7 +148,7 @@ def test_grids_halve_rounded_up_and_empty_ones_are_passed_over() -> None:
 def test_grids_without_stochastic_layers_have_residual_blocks_alone() -> None:
     config = replace(CONFIG, stochastic_layers="0,0,1", encoder_blocks="2,1,1,7")
     grids = grids_of(config, (8, 8))
-    model = HierarchicalVAE(config, shape=(1, 8, 8), num_classes=0)
+    model = HierarchicalVAE(config, shape=(1, 8, 8), conditions=Conditions())
 
     assert grids == [Grid(1, 1, 0, 7), Grid(2, 2, 1, 1), Grid(4, 4, 0, 1), Grid(8, 8, 0, 2)]
     assert model.latent_shapes == [(CONFIG.latent_channels, 2, 2)]
@@ -174,7 +175,7 @@ def test_the_papers_layers_are_those_of_the_paper() -> None:
 @pytest.mark.parametrize("layers", ["1,1,0,1", "0,1,1", "0,0,1", "", "1,0,0,0,0,0,0,1,5"])
 def test_any_size_works_with_any_layers(shape: Shape, layers: str) -> None:
     config = replace(CONFIG, stochastic_layers=layers)
-    model = HierarchicalVAE(config, shape=shape, num_classes=0)
+    model = HierarchicalVAE(config, shape=shape, conditions=Conditions())
     batch = Batch(torch.rand(2, *shape) * 2 - 1, None)
 
     loss, _ = model.loss("elbo", batch, Context(torch.Generator()))
@@ -219,12 +220,12 @@ def test_layers_on_none_of_the_four_finest_grids_are_refused() -> None:
 
 def build(config: HierarchicalVAEConfig = CONFIG, *, num_classes: int = 3) -> HierarchicalVAE:
     torch.manual_seed(0)
-    return HierarchicalVAE(config, shape=(1, 8, 8), num_classes=num_classes)
+    return HierarchicalVAE(config, shape=(1, 8, 8), conditions=Conditions.of_classes(num_classes))
 
 
 def batch_of(count: int) -> Batch:
     data = make_data(count)
-    return Batch(to_float(torch.from_numpy(data.images)), torch.from_numpy(data.labels))
+    return Batch(to_float(torch.from_numpy(data.images)), torch.from_numpy(data.labels)[:, None])
 
 
 def checkers() -> Tensor:
@@ -256,7 +257,7 @@ def test_the_priors_begin_as_standard_normal_distributions() -> None:
     model = build()
     zeros = model._zeros(torch.zeros(1, 1, 8, 8))
 
-    _, latents = model.networks["decoder"](torch.zeros(1, dtype=torch.int64), zeros)
+    _, latents = model.networks["decoder"](torch.zeros(1, 1, dtype=torch.int64), zeros)
 
     assert len(latents) == 3
     assert all(not latent.prior_mean.any() for latent in latents)

@@ -16,6 +16,7 @@ from generators.diffusion.likelihood import (
     gaussian_kl,
 )
 from generators.diffusion.schedules import Schedule, make_schedule
+from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import DDPMConfig
 
 TWO = torch.tensor([-1.0, 1.0])
@@ -228,8 +229,12 @@ def test_a_path_without_ends_is_refused() -> None:
 
 
 def test_ddpm_bounds_each_image_alone() -> None:
-    model = DDPM(DDPMConfig(base_channels=8, timesteps=20), shape=(1, 8, 8), num_classes=3)
-    images, labels = draw_images(ALL, 3), torch.tensor([0, 1, 2])
+    model = DDPM(
+        DDPMConfig(base_channels=8, timesteps=20),
+        shape=(1, 8, 8),
+        conditions=Conditions.of_classes(3),
+    )
+    images, labels = draw_images(ALL, 3), torch.tensor([[0], [1], [2]])
 
     bounds = model.bits_per_dimension(model.networks, images, labels, generator(), samples=100)
 

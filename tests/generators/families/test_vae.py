@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from generators.algorithm.contract import build_algorithm
 from generators.algorithm.noise import NoiseSource
 from generators.algorithm.pixels import to_float
+from generators.specs.conditions import Conditions
 from generators.specs.options import ConfigError
 from generators.specs.registry import parse_sampler
 from generators.specs.vae import ConvVAEConfig, GMMSampler
@@ -66,8 +67,10 @@ def test_padding_makes_whole_grids_and_cropping_undoes_it() -> None:
 @pytest.mark.parametrize("algorithm", ["vae.conv", "vae.vq"])
 @pytest.mark.parametrize("shape", ODD_SHAPES)
 def test_any_sides_are_encoded_and_decoded(algorithm: str, shape: tuple[int, int, int]) -> None:
-    model = build_algorithm(algorithm, TINY[algorithm], shape=shape, num_classes=3, seed=0)
-    images, labels = make_images(2, shape), torch.tensor([0, 2])
+    model = build_algorithm(
+        algorithm, TINY[algorithm], shape=shape, conditions=Conditions.of_classes(3), seed=0
+    )
+    images, labels = make_images(2, shape), torch.tensor([[0], [2]])
 
     with torch.inference_mode():
         reconstructed = model.reconstruct(model.networks, images, labels)
@@ -155,7 +158,7 @@ def test_the_variance_is_never_finer_than_a_grey_level() -> None:
 def make_vae(variant: str = "sigma") -> ConvVAE:
     torch.manual_seed(0)
     config = ConvVAEConfig(variant=variant, latent_dim=4, base_channels=8)
-    return ConvVAE(config, shape=(1, 8, 8), num_classes=3)
+    return ConvVAE(config, shape=(1, 8, 8), conditions=Conditions.of_classes(3))
 
 
 def silence(network: nn.Module) -> None:
@@ -166,7 +169,7 @@ def silence(network: nn.Module) -> None:
 
 
 def bounds(model: ConvVAE, samples: int, seed: int = 0) -> dict[str, Tensor]:
-    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])[:, None]
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
         return model.bits_per_dimension(
@@ -205,7 +208,7 @@ def test_the_loss_keeps_the_error_that_the_likelihood_needs(
 ) -> None:
     generator = load_generator(trained["vae.conv"].checkpoint.path)
     data = make_data()
-    images, labels = to_float(torch.from_numpy(data.images)), torch.from_numpy(data.labels)
+    images, labels = to_float(torch.from_numpy(data.images)), torch.from_numpy(data.labels)[:, None]
 
     reconstructed = generator.model.reconstruct(generator.averages, images, labels)
 
@@ -217,7 +220,7 @@ def test_the_loss_keeps_the_error_that_the_likelihood_needs(
 
 def test_units_are_active_where_their_means_follow_the_image() -> None:
     model, images = make_vae(), make_images(20)
-    labels = torch.zeros(20, dtype=torch.int64)
+    labels = torch.zeros(20, 1, dtype=torch.int64)
     posterior = model.networks["encoder"].state_dict()["posterior.weight"]
     posterior[0] *= 100
     posterior[1:4] = 0
@@ -231,7 +234,7 @@ def test_units_are_active_where_their_means_follow_the_image() -> None:
 
 
 def test_a_reconstruction_is_the_decoded_mean_of_the_posterior() -> None:
-    model, labels = make_vae(), torch.tensor([0, 1, 2, 0, 1, 2])
+    model, labels = make_vae(), torch.tensor([0, 1, 2, 0, 1, 2])[:, None]
 
     codes = model.encode(model.networks, make_images(), labels)
 

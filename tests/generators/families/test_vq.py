@@ -11,6 +11,7 @@ from torch import Tensor
 from generators.algorithm.contract import Batch, Context, Step
 from generators.algorithm.noise import NoiseSource
 from generators.algorithm.pixels import to_float
+from generators.specs.conditions import Conditions
 from generators.specs.options import ConfigError, parse
 from generators.specs.registry import parse_sampler
 from generators.specs.vae import AutoregressiveSampler, VQVAEConfig
@@ -156,7 +157,7 @@ def make_prior(codes: int = 5, tokens: int = 6, num_classes: int = 2) -> CausalT
     prior = CausalTransformer(
         codes=codes,
         tokens=tokens,
-        num_classes=num_classes,
+        conditions=Conditions.of_classes(num_classes),
         width=8,
         depth=2,
         heads=2,
@@ -170,12 +171,12 @@ def make_prior(codes: int = 5, tokens: int = 6, num_classes: int = 2) -> CausalT
 
 def test_a_token_depends_on_the_class_and_the_tokens_before_it_alone() -> None:
     prior, inputs = make_prior(), torch.tensor([[5, 1, 2, 3, 4, 0]])
-    before = prior(inputs)
+    before = prior(prior.embed(inputs))
 
     for place in range(6):
         changed = inputs.clone()
         changed[0, place] = 6 if place == 0 else (inputs[0, place] + 1) % 5
-        differs = (prior(changed) - before).abs().amax(2)[0] > 1e-4
+        differs = (prior(prior.embed(changed)) - before).abs().amax(2)[0] > 1e-4
         assert differs.tolist() == [index >= place for index in range(6)]
 
 
@@ -183,9 +184,11 @@ def test_token_by_token_it_is_the_same_as_all_at_once() -> None:
     prior, inputs = make_prior(), torch.tensor([[5, 1, 2, 3, 4, 0], [6, 0, 0, 4, 1, 1]])
     past = prior.room(2)
 
-    one_by_one = torch.cat([prior(inputs[:, i : i + 1], past) for i in range(6)], dim=1)
+    one_by_one = torch.cat(
+        [prior(prior.embed(inputs[:, i : i + 1]), past) for i in range(6)], dim=1
+    )
 
-    assert torch.allclose(one_by_one, prior(inputs), atol=1e-5)
+    assert torch.allclose(one_by_one, prior(prior.embed(inputs)), atol=1e-5)
 
 
 def test_the_probabilities_of_all_codes_sum_to_one_for_each_class() -> None:
@@ -193,7 +196,7 @@ def test_the_probabilities_of_all_codes_sum_to_one_for_each_class() -> None:
     every_code = torch.tensor(list(itertools.product(range(3), repeat=3)))
 
     for label in (0, 1):
-        labels = torch.full((27,), label)
+        labels = torch.full((27, 1), label)
         log_p = prior.log_likelihood(every_code, labels).sum(1)
         assert log_p.exp().sum().item() == pytest.approx(1, abs=1e-5)
 
@@ -227,12 +230,12 @@ def make_model() -> VQVAE:
     torch.manual_seed(0)
     config = TINY["vae.vq"]
     assert isinstance(config, VQVAEConfig)
-    return VQVAE(config, shape=(1, 8, 8), num_classes=3)
+    return VQVAE(config, shape=(1, 8, 8), conditions=Conditions.of_classes(3))
 
 
 def make_batch(count: int = 20) -> Batch:
     data = make_data(count)
-    return Batch(to_float(torch.from_numpy(data.images)), torch.from_numpy(data.labels))
+    return Batch(to_float(torch.from_numpy(data.images)), torch.from_numpy(data.labels)[:, None])
 
 
 def test_gradients_reach_the_encoder_through_the_codes() -> None:
@@ -289,7 +292,7 @@ def test_the_prior_learns_the_codes_that_it_is_sampled_with(tmp_path: Path) -> N
 def test_images_are_drawn_as_often_as_the_prior_says() -> None:
     torch.manual_seed(0)
     config = VQVAEConfig(codebook_size=2, code_dim=2, base_channels=4, halvings=3, prior_width=4)
-    model = VQVAE(config, shape=(1, 8, 16), num_classes=0)  # two tokens of two codes
+    model = VQVAE(config, shape=(1, 8, 16), conditions=Conditions())  # two tokens of two codes
     prior = make_prior(codes=2, tokens=2, num_classes=1)
     networks = {**model.networks, "prior": prior}
 
@@ -297,7 +300,7 @@ def test_images_are_drawn_as_often_as_the_prior_says() -> None:
         images = model.sample(networks, None, NoiseSource(range(3000)), AutoregressiveSampler())
         pairs = torch.tensor(list(itertools.product(range(2), repeat=2)))
         decoded = model._decoded(networks, pairs)
-        expected = prior.log_likelihood(pairs, torch.zeros(4, dtype=torch.int64)).sum(1).exp()
+        expected = prior.log_likelihood(pairs, torch.zeros(4, 1, dtype=torch.int64)).sum(1).exp()
 
     found = [(images - image).abs().amax((1, 2, 3)).lt(1e-5).float().mean() for image in decoded]
     assert [share.item() for share in found] == pytest.approx(expected.tolist(), abs=0.03)
@@ -308,7 +311,7 @@ def test_its_walk_shows_the_image_token_by_token() -> None:
     with torch.inference_mode():
         images = model.sample(
             model.networks,
-            torch.tensor([0, 2]),
+            torch.tensor([[0], [2]]),
             NoiseSource([1, 2]),
             AutoregressiveSampler(),
             steps.append,

@@ -47,7 +47,7 @@ def trained_generator(
 
 def ours(generator: LoadedGenerator, label: int | None, **sampler: object) -> np.ndarray:
     """Return images in [-1, 1], (N, C, H, W)."""
-    labels = None if label is None else torch.full((len(SEEDS),), label)
+    labels = None if label is None else torch.full((len(SEEDS), 1), label)
     with torch.inference_mode():
         images = generator.model.sample(
             generator.averages,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from generators.algorithm.contract import Algorithm, Batch, Context, OnStep, Phase, Shape
 from generators.algorithm.noise import NoiseSource
 from generators.specs.algorithms import AlgorithmSpec, Preset, samplers_by_name
+from generators.specs.conditions import Conditions
 from generators.specs.options import DirectSampler, SamplerConfig, TrainingConfig
 from generators.specs.registry import ALGORITHMS
 from generators.training import loop as training
@@ -105,8 +106,8 @@ class Toy(Algorithm):
     begun: list[str] = []  # told to the test
     run: list[tuple[str, float]] = []  # told to the test
 
-    def __init__(self, config: ToyConfig, *, shape: Shape, num_classes: int) -> None:
-        super().__init__(shape=shape, num_classes=num_classes)
+    def __init__(self, config: ToyConfig, *, shape: Shape, conditions: Conditions) -> None:
+        super().__init__(shape=shape, conditions=conditions)
         self.learning_rate = config.learning_rate
         pixels = math.prod(shape)
         self.networks = {"early": nn.Linear(pixels, pixels), "late": nn.Linear(pixels, pixels)}
@@ -160,7 +161,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> type[Toy]:
 
 def toy_training(config: ToyConfig = PLAIN, *, images: int = 64) -> tuple[Toy, Training]:
     torch.manual_seed(0)
-    model = Toy(config, shape=(1, 8, 8), num_classes=0)
+    model = Toy(config, shape=(1, 8, 8), conditions=Conditions())
     stream = BatchStream(make_data().images, None, seed=0, device=CPU, horizontal_flip=False)
     return model, Training(model, config, stream, seed=0, budget=Budget(images=images), device=CPU)
 

@@ -7,10 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from generators.algorithm.conditioning import Encoded
 from generators.algorithm.contract import expect_sampler
 from generators.algorithm.layers import ConditionalBatchNorm2d, halvings
 from generators.algorithm.noise import NoiseSource, derive_seed
 from generators.algorithm.numerics import flushing_denormals
+from generators.specs.conditions import Conditions
 from generators.specs.diffusion_samplers import DDIMSampler
 from generators.specs.options import DirectSampler
 from generators.specs.vae import ConvVAEConfig
@@ -89,13 +91,13 @@ def test_sides_are_halved_while_they_stay_whole_and_large_enough(
 
 
 def test_conditional_batch_norm_is_batch_norm_until_classes_differ() -> None:
-    layer, x = ConditionalBatchNorm2d(4, 3), torch.randn(6, 4, 5, 5) * 3 + 1
-    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    layer, x = ConditionalBatchNorm2d(4, Conditions.of_classes(3)), torch.randn(6, 4, 5, 5) * 3 + 1
+    classes = Encoded(torch.tensor([0, 1, 2, 0, 1, 2]))
 
-    plain = layer(x, labels)
+    plain = layer(x, classes)
     with torch.no_grad():
         layer.shift.weight[2] = 10.0
-    shifted = layer(x, labels)
+    shifted = layer(x, classes)
 
     assert torch.allclose(plain, F.batch_norm(x, None, None, training=True), atol=1e-5)
     assert torch.allclose(
@@ -123,8 +125,8 @@ def test_the_kl_is_zero_for_the_prior_and_half_a_square_for_a_shift() -> None:
 
 def test_the_sigma_variant_uses_the_optimal_variance() -> None:
     mse = torch.tensor(0.04, requires_grad=True)
-    beta = ConvVAE(ConvVAEConfig(variant="beta"), shape=(1, 8, 8), num_classes=0)
-    sigma = ConvVAE(ConvVAEConfig(variant="sigma"), shape=(1, 8, 8), num_classes=0)
+    beta = ConvVAE(ConvVAEConfig(variant="beta"), shape=(1, 8, 8), conditions=Conditions())
+    sigma = ConvVAE(ConvVAEConfig(variant="sigma"), shape=(1, 8, 8), conditions=Conditions())
 
     sigma._negative_log_likelihood(mse).backward()  # type: ignore[no-untyped-call]  # torch's
 

@@ -68,14 +68,18 @@ def make_stream(count: int = 10, *, seed: int = 0, flip: bool = False) -> BatchS
     images = np.zeros((count, 1, 8, 8), np.uint8)
     images[:, 0, :, 0] = np.arange(count)[:, None]
     return BatchStream(
-        images, np.arange(count), seed=seed, device=torch.device("cpu"), horizontal_flip=flip
+        images,
+        np.arange(count)[:, None],
+        seed=seed,
+        device=torch.device("cpu"),
+        horizontal_flip=flip,
     )
 
 
 def labels_of(stream: BatchStream, start: int, count: int) -> list[int]:
     labels = stream.batch(start, count).labels
     assert labels is not None
-    return labels.tolist()
+    return labels[:, 0].tolist()
 
 
 def test_each_epoch_shows_every_image_once_in_a_new_order() -> None:
@@ -102,7 +106,7 @@ def test_a_batch_holds_images_in_the_training_range_with_their_labels() -> None:
     batch = make_stream().batch(3, 4)
 
     assert batch.labels is not None
-    assert torch.allclose(batch.images[:, 0, 0, 0], batch.labels / 127.5 - 1)
+    assert torch.allclose(batch.images[:, 0, 0, 0], batch.labels[:, 0] / 127.5 - 1)
     assert batch.images[:, 0, :, 1:].eq(-1).all()
 
 

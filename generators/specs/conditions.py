@@ -1,0 +1,175 @@
+"""What images are asked for by: nothing, one of several classes, or words (torch-free rim)."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, TypeVar
+
+from evaluation.imagesets.texts import MAX_CAPTION, words as tokens
+
+LARGEST_NUM_CLASSES = 10_000
+MOST_WORDS = 4096  # of a vocabulary
+LONGEST_WORD = 64  # characters
+LONGEST_ROW = 64  # words of a caption
+
+Kind = Literal["none", "classes", "words"]
+RowT = TypeVar("RowT")
+
+
+class ConditionError(ValueError):
+    """Captions or conditions that cannot be used; the message says what came."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a model is told of an image, as a row of whole numbers.
+
+    A class is a row of one number. A caption is a row of `length` words: word k of the vocabulary
+    is k + 1, and what is left is 0.
+
+    Raises:
+        ConditionError: if there are too many classes or words, or both.
+    """
+
+    classes: int = 0
+    words: tuple[str, ...] = ()  # the vocabulary, sorted
+    length: int = 0  # numbers of a caption's row
+    _ids: Mapping[str, int] = field(init=False, repr=False, compare=False, hash=False)
+
+    def __post_init__(self) -> None:
+        _check(self)
+        object.__setattr__(self, "_ids", {word: k + 1 for k, word in enumerate(self.words)})
+
+    @classmethod
+    def of_classes(cls, count: int) -> Self:
+        """Return the conditions of a model of so many classes; 0 = it is unconditional."""
+        return cls(classes=count)
+
+    @classmethod
+    def of_captions(cls, captions: Iterable[str]) -> Self:
+        """Return the conditions of a model that learns these captions.
+
+        Raises:
+            ConditionError: if one holds no words or too many, or all hold too many; it says which.
+        """
+        found = _by_caption(captions, checked_tokens).values()
+        words = {word for row in found for word in row}
+        return cls(words=tuple(sorted(words)), length=max(map(len, found), default=0))
+
+    @property
+    def kind(self) -> Kind:
+        """Return what images are asked for by."""
+        if self.words:
+            return "words"
+        return "classes" if self.classes else "none"
+
+    @property
+    def given(self) -> bool:
+        """Return whether images are asked for by anything."""
+        return self.kind != "none"
+
+    @property
+    def none(self) -> list[int]:
+        """Return the row that says nothing, which guided models learn besides."""
+        return [0] * self.length if self.words else [self.classes]
+
+    def row(self, caption: str) -> list[int]:
+        """Return a caption's row.
+
+        Raises:
+            ConditionError: if it holds no words, more than rows have, or some that the vocabulary
+                lacks; they are named.
+        """
+        found = checked_tokens(caption)
+        unknown = list(dict.fromkeys(word for word in found if word not in self._ids))
+        if unknown:
+            named = ", ".join(repr(word) for word in unknown[:10])
+            more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+            raise ConditionError(
+                f"expected words that the model was trained on, it does not know {named}{more}"
+            )
+        if len(found) > self.length:
+            raise ConditionError(
+                f"expected at most {self.length} words, as the longest caption that the model was "
+                f"trained on, got {len(found)}"
+            )
+        return [self._ids[word] for word in found] + [0] * (self.length - len(found))
+
+    def rows(self, captions: Sequence[str]) -> list[list[int]]:
+        """Return the row of each caption.
+
+        Raises:
+            ConditionError: as `row` has it, with the caption's place.
+        """
+        found = _by_caption(captions, self.row)
+        return [found[caption] for caption in captions]
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the manifest's entries; those of classes and of none are as they always were."""
+        record: dict[str, Any] = {"num_classes": self.classes}
+        if self.words:
+            record["conditions"] = {"words": list(self.words), "length": self.length}
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Return the conditions of a manifest, of which `as_record` made entries.
+
+        Raises:
+            ConditionError: if it makes no sense.
+        """
+        given = record.get("conditions")
+        if given is None:
+            return cls(classes=record["num_classes"])
+        words = given.get("words") if isinstance(given, dict) else None
+        length = given.get("length") if isinstance(given, dict) else None
+        if not isinstance(words, list) or type(length) is not int or not words:
+            raise ConditionError("'conditions': expected words and a length")
+        return cls(classes=record["num_classes"], words=tuple(words), length=length)
+
+
+def checked_tokens(caption: str) -> list[str]:
+    """Return a caption's words.
+
+    Raises:
+        ConditionError: if there are none or too many, or one or the caption is too long.
+    """
+    if not isinstance(caption, str):
+        raise ConditionError(f"expected text, got {caption!r}"[:200])
+    if len(caption) > MAX_CAPTION:
+        raise ConditionError(f"expected at most {MAX_CAPTION:,} characters, got {len(caption):,}")
+    found = tokens(caption)
+    if not found:
+        raise ConditionError(f"expected words, got {caption!r}"[:200])
+    if len(found) > LONGEST_ROW:
+        raise ConditionError(f"expected at most {LONGEST_ROW} words, got {len(found)}")
+    if longest := [word for word in found if len(word) > LONGEST_WORD]:
+        raise ConditionError(
+            f"expected words of at most {LONGEST_WORD} characters, got {longest[0]!r}"[:200]
+        )
+    return found
+
+
+def _by_caption(captions: Iterable[str], function: Callable[[str], RowT]) -> dict[str, RowT]:
+    """Return what a function makes of each different caption; an error says the caption's place."""
+    found: dict[str, RowT] = {}
+    for index, caption in enumerate(captions):
+        if caption not in found:
+            try:
+                found[caption] = function(caption)
+            except ConditionError as error:
+                raise ConditionError(f"caption {index}: {error}") from error
+    return found
+
+
+def _check(conditions: Conditions) -> None:
+    classes, words = conditions.classes, conditions.words
+    if not 0 <= classes <= LARGEST_NUM_CLASSES:
+        raise ConditionError(f"expected 0..{LARGEST_NUM_CLASSES} classes, got {classes}")
+    if classes and words:
+        raise ConditionError(f"expected classes or words, got {classes} and {len(words):,}")
+    if len(words) > MOST_WORDS:
+        raise ConditionError(f"expected at most {MOST_WORDS:,} different words, got {len(words):,}")
+    if not bool(words) <= conditions.length <= LONGEST_ROW * bool(words):
+        raise ConditionError(f"expected rows of 1..{LONGEST_ROW} words, got {conditions.length}")
+    if not all(isinstance(word, str) for word in words) or list(words) != sorted(set(words)):
+        raise ConditionError("expected a vocabulary of different words in their order")
