@@ -20,6 +20,7 @@ from evaluation.imagesets.atomic import sha256_of
 from evaluation.protocols import building as protocols
 from evaluation.protocols.extractor_specs import CLASSIFIER
 from evaluation.protocols.labels import Wanted
+from evaluation.protocols.prompts import PromptSet as PromptRecord
 from experiments import controls, services
 from experiments.models import (
     Checkpoint,
@@ -106,6 +107,16 @@ def _write_splits(dataset: Dataset) -> None:
             np.savez(path, arr_0=pixels)
     dataset.train_digest = sha256_of(dataset.train_path)
     dataset.test_digest = sha256_of(dataset.test_path)
+
+
+def make_prompts(*texts: str) -> PromptSet:
+    """Return registered prompts of these texts, without claims."""
+    texts = texts or ("a red circle", f"a prompt of number {next(_numbers)}")
+    prompts = [{"id": str(i), "text": text, "group": "all"} for i, text in enumerate(texts)]
+    record = {"version": 1, "prompts": prompts}
+    digest = PromptRecord.from_record(record).digest()
+    name = f"prompts-{next(_numbers)}"
+    return PromptSet.objects.create(slug=name, name=name, record=record, digest=digest)
 
 
 def make_protocol(

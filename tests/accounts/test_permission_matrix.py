@@ -124,6 +124,7 @@ class Scene:
         self.checkpoint.save()
         self.protocol = self.experiment.protocols.get()
         self.dataset = self.experiment.dataset
+        self.prompts = factories.make_prompts()
         stored.keep(self.sample_set.path, StoredFile.Kind.SAMPLES)
         self.file = StoredFile.objects.get()
         self.worker = factories.make_worker()
@@ -141,6 +142,7 @@ class Scene:
             "authtoken": self.token,
             "auditevent": self.audit,
             "dataset": self.dataset,
+            "promptset": self.prompts,
             "protocol": self.protocol,
             "storedfile": self.file,
             "worker": self.worker,
@@ -159,6 +161,7 @@ class Scene:
             "run-region": {"pk": self.run.pk, "name": "status"},
             "dataset": {"slug": self.dataset.slug},
             "api:dataset-detail": {"slug": self.dataset.slug},
+            "api:promptset-detail": {"slug": self.prompts.slug},
             "api:protocol-compare": {
                 "fingerprint": self.protocol.fingerprint,
                 "other": self.protocol.fingerprint,
