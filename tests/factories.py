@@ -15,11 +15,12 @@ from django.utils import timezone
 from PIL import Image
 
 from accounts.models import Role, User
-from catalog.models import Dataset, Protocol
+from catalog.models import Dataset, PromptSet, Protocol
 from evaluation.imagesets.atomic import sha256_of
 from evaluation.protocols import building as protocols
 from evaluation.protocols.extractor_specs import CLASSIFIER
 from evaluation.protocols.labels import Wanted
+from evaluation.protocols.prompts import PromptSet as PromptRecord
 from experiments import controls, services
 from experiments.models import (
     Checkpoint,
@@ -108,6 +109,16 @@ def _write_splits(dataset: Dataset) -> None:
     dataset.test_digest = sha256_of(dataset.test_path)
 
 
+def make_prompts(*texts: str) -> PromptSet:
+    """Return registered prompts of these texts, without claims."""
+    texts = texts or ("a red circle", f"a prompt of number {next(_numbers)}")
+    prompts = [{"id": str(i), "text": text, "group": "all"} for i, text in enumerate(texts)]
+    record = {"version": 1, "prompts": prompts}
+    digest = PromptRecord.from_record(record).digest()
+    name = f"prompts-{next(_numbers)}"
+    return PromptSet.objects.create(slug=name, name=name, record=record, digest=digest)
+
+
 def make_protocol(
     *,
     dataset: Dataset | None = None,
@@ -118,6 +129,7 @@ def make_protocol(
     metrics: Sequence[str] | None = None,
     class_counts: Sequence[int] | None = None,  # of the train split; None = a protocol of before
     labels: Wanted | None = None,
+    prompts: PromptSet | None = None,  # what images are asked with
     **fields: Any,
 ) -> Protocol:
     """Return a protocol that measures the dataset; each call has other weights by default."""
@@ -144,6 +156,7 @@ def make_protocol(
         metrics=metrics,
         num_images=num_images,
         labels=labels,
+        prompts=None if prompts is None else prompts.parsed(),
     )
     return Protocol.objects.create(
         name=name or f"Protocol {number}",
@@ -152,6 +165,7 @@ def make_protocol(
         fingerprint=protocol.fingerprint(),
         extractor=extractor,
         num_images=protocol.num_images,
+        prompt_set=prompts,
         **fields,
     )
 

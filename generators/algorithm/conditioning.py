@@ -28,6 +28,12 @@ class Encoded(NamedTuple):
     sequence: Tensor | None = None  # (N, L, WIDTH), of words alone
     mask: Tensor | None = None  # (N, L) bool, which of them there are
 
+    def attended(self) -> tuple[Tensor, Tensor]:
+        """Return the words one by one, and which there are."""
+        assert self.sequence is not None, "only words are attended to"
+        assert self.mask is not None, "only words are attended to"
+        return self.sequence, self.mask
+
 
 class ConditionEncoder(nn.Module):
     """Rows to what the places of a network are told; without parameters unless there are words."""

@@ -5,10 +5,11 @@ Torch-free: `--help` and `list` are instant.
 
 import argparse
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from evaluation.imagesets.sources import RESIZE_RULE
 from generators.commands import texts
+from generators.commands.parsers import Parser
 from generators.commands.values import (
     above_zero,
     fractions,
@@ -24,31 +25,9 @@ MOST_MEASURED, MOST_RECONSTRUCTED, MOST_NOISED = 1000, 100, 8  # images, where -
 CHECKPOINT = "a checkpoint's folder, or the folder of a training (its newest good checkpoint)"
 
 
-class UsageError(ValueError):
-    """Arguments that make no command."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what the command line prints in one line."""
-        raise UsageError(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
-
-
-class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults where there are any, and leaves line breaks as they are."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False or action.default == []:
-            return action.help
-        return super()._get_help_string(action)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command; `options.command` names what was asked for."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m generators",
         description="Train generative models, draw images from them and look into them.",
         epilog=texts.EXAMPLES,
@@ -179,9 +158,9 @@ def _add_sample(commands: Any) -> None:
     command.add_argument(
         "--seed", type=natural, default=0, metavar="S", help="seed of the first image"
     )
-    labels = command.add_mutually_exclusive_group()
-    _add_label(labels, "class of all images")
+    labels = _add_label(command, "class of all images")
     labels.add_argument("--labels", type=label_rule, metavar="RULE", help=texts.LABELS_HELP)
+    labels.add_argument("--prompts", type=Path, metavar="FILE", help=texts.PROMPTS_HELP)
     _add_sampler(command)
     command.add_argument("--out", type=Path, required=True, help="file (npz) or new folder (png)")
     command.add_argument("--format", choices=("npz", "png"), default="npz", help="what to write")
@@ -356,8 +335,14 @@ def _add_num(command: argparse.ArgumentParser, count: int, help_text: str) -> No
     command.add_argument("--num", type=positive, default=count, metavar="N", help=help_text)
 
 
-def _add_label(command: argparse._ActionsContainer, help_text: str) -> None:
-    command.add_argument("--label", type=natural, metavar="K", help=help_text)
+def _add_label(
+    command: argparse.ArgumentParser, help_text: str
+) -> argparse._MutuallyExclusiveGroup:
+    """Add what all images are asked for by, and return the group of which one may be given."""
+    group = command.add_mutually_exclusive_group()
+    group.add_argument("--label", type=natural, metavar="K", help=help_text)
+    group.add_argument("--prompt", metavar="TEXT", help=texts.PROMPT_HELP)
+    return group
 
 
 def _add_sampler(command: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from evaluation.imagesets.digits import DIGITS, split_digits
 from evaluation.imagesets.in_memory import Images, convert_images, read_images, read_parts
 from evaluation.imagesets.sources import PARTS, ImageError, MixedImages
 from evaluation.imagesets.splits import TEST_FRACTION
+from evaluation.imagesets.texts import caption_facts
 
 TRAIN, TEST = PARTS
 
@@ -29,6 +30,8 @@ class Data:
         pixels, classes = self.images.pixels, self.images.classes
         count, channels, height, width = pixels.shape
         kind = f"{len(classes)} classes" if classes else "unlabelled"
+        if self.images.captions is not None:
+            kind = f"{kind}, {caption_facts(self.images.captions)}"
         part = "" if self.part is None else f"{self.part} "
         return f"{self.name}: {count:,} {part}images, {width}x{height}x{channels}, {kind}"
 
@@ -82,6 +85,8 @@ def say_what_is_trained_on(data: Data) -> None:
     """Tell people on stderr what a training has read, and what was left out and why."""
     images = data.images
     notice(data.facts())
+    if images.classes and images.captions is not None:
+        notice(f"{data.name}: the images' classes are learned, not their captions")
     for what in images.left_out:
         notice(f"{data.name}: left out {what}")
     if images.lossy:

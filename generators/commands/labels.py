@@ -1,23 +1,33 @@
-"""The classes that a command line asks for: one of them, or of each its share."""
+"""What a command line asks for: one class, or of each its share; one prompt, or many in turn."""
 
 import argparse
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
-
+from generators.specs.conditions import ConditionError
+from generators.trained.inspection import repeated
 from generators.trained.labels import balanced_labels, check_seen, labels_by_share
-from generators.trained.sampling import LoadedGenerator
+from generators.trained.sampling import LoadedGenerator, Wanted
+
+MAX_PROMPTS = 16 * 2**20  # bytes of a file
+NEEDS_WORDS = "the generator draws what words ask for: expected "
 
 
-def chosen_label(options: argparse.Namespace, generator: LoadedGenerator) -> int | None:
-    """Return the class that the command line names; None for an unconditional generator, or all.
+def chosen_label(options: argparse.Namespace, generator: LoadedGenerator) -> int | str | None:
+    """Return the class or the prompt that the command line names; None where it names none.
 
     Raises:
-        ValueError: if the generator has no such class, or never saw it.
+        ValueError: if the generator has no such class or never saw it, or does not know the words.
     """
+    prompt: str | None = options.prompt
+    if prompt is not None:
+        return _checked_prompt(prompt, generator, "--prompt")
     label: int | None = options.label
     if label is None:
         return None
+    if generator.conditions.words:
+        raise ValueError("--label: the generator obeys words, expected --prompt")
     if not generator.num_classes:
         raise ValueError("--label: the generator is unconditional")
     if label >= generator.num_classes:
@@ -27,25 +37,30 @@ def chosen_label(options: argparse.Namespace, generator: LoadedGenerator) -> int
     return label
 
 
-def one_label(options: argparse.Namespace, generator: LoadedGenerator) -> int | None:
-    """Return the class that the command line names, or the first that a generator saw."""
+def one_label(options: argparse.Namespace, generator: LoadedGenerator) -> int | str | None:
+    """Return the class or prompt that the command line names, or the first class of a generator."""
     label = chosen_label(options, generator)
-    if label is not None or not generator.num_classes:
+    if label is not None or not generator.conditions.given:
         return label
+    if generator.conditions.words:
+        raise ValueError(f"{NEEDS_WORDS}--prompt")
     return next((k for k, count in enumerate(generator.class_counts or ()) if count), 0)
 
 
-def wanted_labels(
-    options: argparse.Namespace, generator: LoadedGenerator, count: int
-) -> np.ndarray | None:
-    """Return a label for each image, (count,) int64; None for an unconditional generator.
+def wanted_labels(options: argparse.Namespace, generator: LoadedGenerator, count: int) -> Wanted:
+    """Return a label (count,) int64 or a prompt for each image; None for an unconditional generator.
 
     Raises:
-        ValueError: if the generator does not have the classes that the command line asks for.
+        ValueError: if the generator does not have the classes that the command line asks for, or
+            does not know the words.
     """
     label = chosen_label(options, generator)
     if label is not None:
-        return np.full(count, label, dtype=np.int64)
+        return repeated(label, count)
+    if options.prompts is not None:
+        return _prompts_in_turn(options.prompts, generator, count)
+    if generator.conditions.words and options.labels is None:
+        raise ValueError(f"{NEEDS_WORDS}--prompt or --prompts")
     if not generator.num_classes and options.labels is None:
         return None
     shares = _shares(options.labels, generator)
@@ -54,11 +69,55 @@ def wanted_labels(
     return labels_by_share(count, shares)
 
 
+def _prompts_in_turn(file: Path, generator: LoadedGenerator, count: int) -> list[str]:
+    prompts = read_prompts(file)
+    for place, prompt in enumerate(prompts):
+        _checked_prompt(prompt, generator, f"--prompts: {file}: prompt {place + 1}")
+    return [prompts[index % len(prompts)] for index in range(count)]
+
+
+def read_prompts(file: Path) -> list[str]:
+    """Return the prompts of a .txt file, a line each, or of a .json file with a list of them.
+
+    A list may also be one of objects with a `text`, under `prompts`, as sets of prompts are written.
+
+    Raises:
+        ValueError: if it holds none, or cannot be read.
+    """
+    try:
+        if file.stat().st_size > MAX_PROMPTS:
+            raise ValueError(f"expected at most {MAX_PROMPTS:,} bytes")
+        text = file.read_text("utf-8-sig")
+        found = json.loads(text) if file.suffix.lower() == ".json" else text.splitlines()
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"--prompts: {file}: cannot be read ({reason})") from error
+    if isinstance(found, dict):
+        found = found.get("prompts")
+    parts = found if isinstance(found, list) else []
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    prompts = [text for text in texts if isinstance(text, str) and text.strip()]
+    if not prompts or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"--prompts: {file}: expected a prompt in each line, or a list of texts")
+    return prompts
+
+
+def _checked_prompt(prompt: str, generator: LoadedGenerator, option: str) -> str:
+    if not generator.conditions.words:
+        raise ValueError(f"{option.partition(':')[0]}: the generator obeys no words")
+    try:
+        generator.conditions.row(prompt)
+    except ConditionError as error:
+        raise ValueError(f"{option}: {error}") from error
+    return prompt
+
+
 def _shares(rule: str | list[int] | None, generator: LoadedGenerator) -> Sequence[int] | None:
     """Return the classes' shares, None for all in turn: nothing was asked for, or is known."""
     counts = generator.class_counts
     if not generator.num_classes:
-        raise ValueError("--labels: the generator is unconditional")
+        kind = "obeys words" if generator.conditions.words else "is unconditional"
+        raise ValueError(f"--labels: the generator {kind}")
     if isinstance(rule, list):
         _check_shares(rule, generator)
         return rule

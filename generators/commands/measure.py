@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from generators.commands.arguments import MOST_MEASURED
-from generators.commands.shared import open_generator, progress_bar, real_images, say
+from generators.commands.shared import open_generator, progress_bar, real_images, say, wanted_of
 from generators.trained.measure import Measurement, measure as run_measure
 
 
@@ -20,7 +20,7 @@ def measure(options: argparse.Namespace) -> int:
         found = run_measure(
             generator,
             data.pixels,
-            data.labels,
+            wanted_of(data),
             seed=options.seed,
             samples=options.samples,
             on_batch=lambda done: show(done / count, f"{done:,} images"),

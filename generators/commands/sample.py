@@ -1,13 +1,13 @@
 """`python -m generators sample`: images from a checkpoint, and what drawing them costs."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from evaluation.imagesets.atomic import replacing_folder
@@ -55,7 +55,7 @@ def sample(options: argparse.Namespace) -> int:
         "out": str(options.out),
         "num": options.num,
         **asdict(samples.stats),
-        **_write(options, samples.pixels, samples.labels),
+        **_write(options, samples),
     }
     say(options, record, f"{options.out}: {options.num:,} images; {_cost(samples.stats)}")
     return 0
@@ -103,28 +103,31 @@ def _cost(stats: SamplingStats) -> str:
     )
 
 
-def _write(
-    options: argparse.Namespace, pixels: np.ndarray, labels: np.ndarray | None
-) -> dict[str, Any]:
+def _write(options: argparse.Namespace, samples: Samples) -> dict[str, Any]:
     written: dict[str, Any] = {}
+    pixels = samples.pixels
     seeds = range(options.seed, options.seed + len(pixels))
     if options.format == "npz":
-        written["sha256"] = write_npz(options.out, pixels, labels, seeds=seeds)
+        written["sha256"] = write_npz(
+            options.out, pixels, samples.labels, seeds=seeds, captions=samples.captions
+        )
     else:
         # thousands of pictures would take minutes to flush, and can be drawn again
         with replacing_folder(options.out, flush=False) as folder:
-            _write_pngs(folder, pixels, labels, seeds)
+            _write_pngs(folder, samples, seeds)
     if options.grid is not None:
         grid_png(pixels[:GRID_IMAGES], 10, options.grid)
         written["grid"] = str(options.grid)
     return written
 
 
-def _write_pngs(
-    folder: Path, pixels: np.ndarray, labels: np.ndarray | None, seeds: Sequence[int]
-) -> None:
-    """Write one PNG per image, named by its seed, in a folder per class."""
-    for index, (image, seed) in enumerate(zip(pixels, seeds, strict=True)):
-        place = folder if labels is None else folder / str(labels[index])
+def _write_pngs(folder: Path, samples: Samples, seeds: Sequence[int]) -> None:
+    """Write one PNG per image, named by its seed, in a folder per class; prompts to a table."""
+    for index, (image, seed) in enumerate(zip(samples.pixels, seeds, strict=True)):
+        place = folder if samples.labels is None else folder / str(samples.labels[index])
         place.mkdir(exist_ok=True)
         to_pil(image.transpose(1, 2, 0)).save(place / f"{seed:06d}.png", format="PNG")  # CHW -> HWC
+    if samples.captions is not None:
+        rows = zip(seeds, samples.captions, strict=True)
+        lines = [json.dumps({"file_name": f"{seed:06d}.png", "text": text}) for seed, text in rows]
+        (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", "utf-8")

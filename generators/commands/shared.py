@@ -18,7 +18,7 @@ from evaluation.imagesets.in_memory import Images
 from generators.commands.data import measured_data, notice
 from generators.specs.options import ConfigError, SamplerConfig
 from generators.specs.registry import parse_sampler
-from generators.trained.sampling import LoadedGenerator, load_generator
+from generators.trained.sampling import LoadedGenerator, Wanted, load_generator
 from generators.training.checkpoints import (
     MANIFEST,
     CheckpointError,
@@ -87,12 +87,12 @@ def chosen_sampler(options: argparse.Namespace, generator: LoadedGenerator) -> S
 
 
 def real_images(options: argparse.Namespace, generator: LoadedGenerator, *, most: int) -> Images:
-    """Return images evenly spaced over the data, with labels as the generator wants them.
+    """Return images evenly spaced over the data, with labels or captions as the generator wants them.
 
     They are `--num`; where that is not given `most`, or as many as there are.
 
     Raises:
-        ValueError: if there are fewer, or they have no labels and the generator needs some.
+        ValueError: if there are fewer, or they have no labels or captions and the generator needs some.
     """
     data = measured_data(options)
     images, count = data.images, len(data.images.pixels)
@@ -101,11 +101,20 @@ def real_images(options: argparse.Namespace, generator: LoadedGenerator, *, most
         raise ValueError(f"--num: expected at most the data's {count:,} images")
     if generator.num_classes and images.labels is None:
         raise ValueError(f"--data: {options.data} has no labels, and the generator needs them")
+    if generator.conditions.words and images.captions is None:
+        raise ValueError(f"--data: {options.data} has no captions, and the generator needs them")
     if data.part is None:
         notice(f"{data.name}: it has no parts, so images that were trained on may be among these")
     chosen = np.arange(number) * count // number
     wanted = images.labels[chosen] if generator.num_classes and images.labels is not None else None
-    return Images(images.pixels[chosen], wanted, images.classes)
+    words = images.captions if generator.conditions.words else None
+    captions = None if words is None else tuple(words[index] for index in chosen)
+    return Images(images.pixels[chosen], wanted, images.classes, captions=captions)
+
+
+def wanted_of(images: Images) -> Wanted:
+    """Return what images are, as a generator is told it: labels, captions or nothing."""
+    return images.labels if images.captions is None else images.captions
 
 
 def machine(options: argparse.Namespace) -> str:

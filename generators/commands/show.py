@@ -14,9 +14,11 @@ from generators.commands.shared import (
     open_generator,
     real_images,
     say,
+    wanted_of,
 )
 from generators.specs.registry import sampler_to_dict
 from generators.trained import inspection as hooks
+from generators.trained.sampling import apart
 
 GRID_PAIRS = 50
 PAIRS_IN_A_ROW = 5
@@ -29,10 +31,12 @@ def reconstruct(options: argparse.Namespace) -> int:
         check_file(options.grid, "--grid", ".png")
     generator = open_generator(options)
     data = real_images(options, generator, most=MOST_RECONSTRUCTED)
-    found = hooks.as_pixels(hooks.reconstruct(generator, data.pixels, data.labels))
+    found = hooks.as_pixels(hooks.reconstruct(generator, data.pixels, wanted_of(data)))
     arrays = {"arr_0": channels_last(found), "originals": channels_last(data.pixels)}
     if data.labels is not None:
         arrays["labels"] = data.labels
+    if data.captions is not None:
+        arrays["captions"] = np.array(data.captions)
     digest = write_arrays(options.out, arrays)
     if options.grid is not None:
         pairs = np.stack([data.pixels, found], axis=1)[:GRID_PAIRS]  # (N, 2, C, H, W)
@@ -48,9 +52,9 @@ def trajectory(options: argparse.Namespace) -> int:
     generator = open_generator(options)
     sampler = chosen_sampler(options, generator)
     label = one_label(options, generator)
-    labels = None if label is None else np.array([label])
+    wanted = hooks.repeated(label, 1)
     path = hooks.trace(
-        generator, sampler, seeds=[options.seed], labels=labels, moments=options.moments
+        generator, sampler, seeds=[options.seed], labels=wanted, moments=options.moments
     )
     arrays = {
         "arr_0": channels_last(path.pixels),
@@ -84,7 +88,9 @@ def interpolate(options: argparse.Namespace) -> int:
     if options.out.suffix.lower() == ".png":
         grid_png(pixels, len(pixels), options.out)
     else:
-        write_npz(options.out, pixels, None if label is None else np.full(len(pixels), label))
+        wanted = hooks.repeated(label, len(pixels))
+        labels, captions = apart(wanted)
+        write_npz(options.out, pixels, labels, captions=captions)
     record = {"out": str(options.out), "num": options.num, "seeds": options.seeds}
     say(options, record, f"{options.out}: {options.num:,} images between {first} and {second}")
     return 0

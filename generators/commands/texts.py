@@ -21,6 +21,11 @@ LABELS_HELP = (
     "(a whole number for each class); none: training, or all classes in turn where an old "
     "checkpoint does not say"
 )
+PROMPT_HELP = "what all images are to show, for models of captions; in words that they learned"
+PROMPTS_HELP = (
+    "what images are to show, for models of captions: a .txt file with a prompt in each line, or a "
+    ".json file with a list of them; image i is asked prompt i, then the first again"
+)
 
 
 def options_text(spec: AlgorithmSpec) -> str:

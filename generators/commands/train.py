@@ -33,7 +33,8 @@ from generators.training.parallel import Team, joined
 from generators.training.steps import TrainingProgress
 
 EXIT_DIVERGED = 3
-OTHER_DATA = "expected data_sha256 "  # a manifest's word, where a training would go on with others
+# a manifest's words, where a training would go on with others
+OTHER_DATA = ("expected data_sha256 ", "expected conditions ")
 
 
 def train(options: argparse.Namespace) -> int:
@@ -55,10 +56,10 @@ def train(options: argparse.Namespace) -> int:
         except torch.OutOfMemoryError as error:
             raise ValueError("out of memory: --set microbatch=… takes less of it") from error
         except ValueError as error:
-            if OTHER_DATA not in str(error):
+            if not any(words in str(error) for words in OTHER_DATA):
                 raise
             raise ValueError(
-                f"{error}; --data holds other images or labels than this training began with"
+                f"{error}; --data holds other images, labels or captions than this training began with"
             ) from error
     if first:
         say(options, _record(result), _words(result))
@@ -87,6 +88,7 @@ def _run(
             images.pixels,
             images.labels,
             num_classes=len(images.classes),
+            captions=None if images.classes else images.captions,
             seed=options.seed,
             budget=budget,
             device=device,

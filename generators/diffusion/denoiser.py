@@ -2,16 +2,19 @@
 
 import math
 
+import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.algorithm.conditioning import ConditionEncoder, Encoded, WordLayer
+from generators.algorithm.conditioning import WIDTH, ConditionEncoder, Encoded, WordLayer
 from generators.algorithm.contract import Shape
 from generators.algorithm.layers import halvings
 from generators.diffusion.dit import DiT
 from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import DenoiserConfig, multipliers
+from generators.specs.options import ConfigError
 
 LARGEST_DEPTH = 4  # resolutions of the U-Net by default
 
@@ -26,6 +29,8 @@ class Denoiser(nn.Module):
 
     def __init__(self, config: DenoiserConfig, shape: Shape, conditions: Conditions) -> None:
         super().__init__()
+        if config.cross_attention and not conditions.words:
+            raise ConfigError({"cross_attention": "expected false: there are no captions"})
         channels, height, width = shape
         self.patch = config.patch or _patch(config.backbone, max(height, width))
         rows, columns = (_places(side, self.patch, config.backbone) for side in (height, width))
@@ -39,7 +44,7 @@ class Denoiser(nn.Module):
         else:
             self.dit = make_dit(config, inner, conditions)
         self._margins = (rows * self.patch - height, columns * self.patch - width)
-        self._conditional = conditions.given
+        self._conditional, self.attends = conditions.given, config.cross_attention
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         """Return the prediction, (N, C, H, W).
@@ -64,18 +69,35 @@ class Denoiser(nn.Module):
             assert self.dit is not None, "there is one or the other"
             transformed: Tensor = self.dit(places, t, encoded)
             return transformed
-        told = None if encoded is None else self._told(encoded)
-        prediction: Tensor = self.unet(places, t, class_labels=told, return_dict=False)[0]
+        told: dict[str, Tensor] = {}
+        if encoded is not None:
+            told["class_labels"] = self._pooled(encoded)
+        if encoded is not None and self.attends:
+            told["encoder_hidden_states"], told["encoder_attention_mask"] = encoded.attended()
+        prediction: Tensor = self.unet(places, t, **told, return_dict=False)[0]
         return prediction
 
-    def _told(self, encoded: Encoded) -> Tensor:
+    @torch.no_grad()
+    def added_to_time(self, labels: Tensor) -> Tensor:
+        """Return what rows (N, L) add to the U-Net's embedding of times, (N, D)."""
+        assert self.unet is not None, "a transformer modulates"
+        added: Tensor = self.unet.class_embedding(self._pooled(self.condition(labels)))
+        return added
+
+    def _pooled(self, encoded: Encoded) -> Tensor:
         """Return what the U-Net's class embedding takes: classes, or words as what they add."""
         told: Tensor = encoded.pooled if self.told is None else self.told(encoded.pooled)
         return told
 
 
-def make_unet(config: DenoiserConfig, shape: Shape, conditions: Conditions) -> UNet2DModel:
-    """Return diffusers' U-Net for inputs of this shape, at its start predicting zeros."""
+def make_unet(
+    config: DenoiserConfig, shape: Shape, conditions: Conditions
+) -> UNet2DModel | UNet2DConditionModel:
+    """Return diffusers' U-Net for inputs of this shape, at its start predicting zeros.
+
+    With cross-attention it is the one of text-to-image models, whose transformers are where places
+    attend to each other, and at the lowest resolution as well.
+    """
     channels, height, width = shape
     side = max(height, width)
     narrowest = config.base_channels or (32 if side < 32 else 64)
@@ -83,21 +105,30 @@ def make_unet(config: DenoiserConfig, shape: Shape, conditions: Conditions) -> U
     levels = 1 + halvings(height, width, most=len(multiples) - 1)
     small = [side / 2**level <= config.attention_side for level in range(levels)]
     attends = [is_small and not any(small[:level]) for level, is_small in enumerate(small)]
-    unet: UNet2DModel = UNet2DModel(
+    widths = tuple(narrowest * multiple for multiple in multiples[:levels])
+    head = math.gcd(narrowest, 32)
+    network, kind = UNet2DModel, "Attn"
+    heads: int | tuple[int, ...] = head
+    if config.cross_attention:
+        network, kind = UNet2DConditionModel, "CrossAttn"
+        attends[-1] = True
+        heads = tuple(width // head for width in widths)  # that class takes their number
+    unet: UNet2DModel | UNet2DConditionModel = network(
         in_channels=channels,
         out_channels=channels,
-        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
-        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in attends[::-1]),
-        block_out_channels=tuple(narrowest * multiple for multiple in multiples[:levels]),
+        down_block_types=tuple(f"{kind}DownBlock2D" if a else "DownBlock2D" for a in attends),
+        up_block_types=tuple(f"{kind}UpBlock2D" if a else "UpBlock2D" for a in attends[::-1]),
+        block_out_channels=widths,
         layers_per_block=config.residual_blocks or (1 if side < 32 else 2),
-        norm_num_groups=math.gcd(narrowest, 32),
-        attention_head_dim=math.gcd(narrowest, 32),
+        norm_num_groups=head,
+        attention_head_dim=heads,
         dropout=config.dropout,
         time_embedding_type="positional",  # fourier divides the output by t
         num_class_embeds=conditions.classes + 1
         if conditions.classes
         else None,  # the last: no label
         class_embed_type="identity" if conditions.words else None,
+        **({"cross_attention_dim": WIDTH} if config.cross_attention else {}),
     )
     _start_at_zero(unet)
     return unet
@@ -112,6 +143,7 @@ def make_dit(config: DenoiserConfig, shape: Shape, conditions: Conditions) -> Di
         width=config.base_channels or (384 if large else 128),
         depth=config.residual_blocks or (12 if large else 6),
         dropout=config.dropout,
+        cross_attention=config.cross_attention,
     )
 
 
@@ -135,6 +167,7 @@ def _start_at_zero(unet: nn.Module) -> None:
     diffusers leaves them random (its issue 639).
     """
     for name, module in unet.named_modules():
-        if name.endswith(("conv2", "conv_out", "to_out.0")):
+        within = "transformer_blocks" in name  # whose branch ends in proj_out
+        if not within and name.endswith(("conv2", "conv_out", "to_out.0", "proj_out")):
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)

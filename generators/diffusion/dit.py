@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.algorithm.conditioning import Encoded, condition_layer
+from generators.algorithm.conditioning import WIDTH, Attention, Encoded, condition_layer
 from generators.algorithm.contract import Shape
 from generators.specs.conditions import Conditions
 
@@ -35,6 +35,7 @@ class DiT(nn.Module):
         width: int,
         depth: int,
         dropout: float = 0.0,
+        cross_attention: bool = False,
     ) -> None:
         """Build the transformer.
 
@@ -44,6 +45,7 @@ class DiT(nn.Module):
             width: channels within, a multiple of 4.
             depth: blocks.
             dropout: in the blocks' MLPs.
+            cross_attention: whether each block attends to words.
         """
         super().__init__()
         channels, rows, columns = shape
@@ -52,7 +54,7 @@ class DiT(nn.Module):
             nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
         )
         self.label = condition_layer(conditions, width, none=True) if conditions.given else None
-        self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, dropout, cross_attention) for _ in range(depth))
         self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
         self.leave = nn.Linear(width, channels)
         self.register_buffer("positions", grid_positions(rows, columns, width), persistent=False)
@@ -66,7 +68,7 @@ class DiT(nn.Module):
         if self.label is not None and encoded is not None:
             condition = condition + self.label(encoded.pooled)
         for block in self.blocks:
-            tokens = block(tokens, condition)
+            tokens = block(tokens, condition, encoded)
         shift, scale = self.modulate(condition)[:, None].chunk(2, dim=2)
         out: Tensor = self.leave(_normalised(tokens) * (1 + scale) + shift)
         return out.transpose(1, 2).reshape(len(x), -1, rows, columns)  # (batch, C, rows, columns)
@@ -82,18 +84,25 @@ class DiT(nn.Module):
         for module in self.time:
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
-        modulations = [*(block.modulate for block in self.blocks), self.modulate]
-        for zeroed in (*modulations, self.leave):
-            for parameter in zeroed.parameters():  # type: ignore[union-attr]  # all are modules
+        blocks = [module for module in self.modules() if isinstance(module, Block)]
+        modulations = [*(block.modulate for block in blocks), self.modulate]
+        attended = [block.cross.out for block in blocks if block.cross is not None]
+        for zeroed in (*modulations, *attended, self.leave):
+            for parameter in zeroed.parameters():
                 nn.init.zeros_(parameter)
 
 
 class Block(nn.Module):
-    """Self-attention and an MLP, each shifted, scaled and gated by the condition (adaLN-Zero)."""
+    """Self-attention and an MLP, each shifted, scaled and gated by the condition (adaLN-Zero).
 
-    def __init__(self, width: int, dropout: float) -> None:
+    Between the two, where asked for, tokens attend to words: Chen et al., 2024, "PixArt-alpha", with
+    a last layer that begins at zero.
+    """
+
+    def __init__(self, width: int, dropout: float, cross_attention: bool = False) -> None:
         super().__init__()
         self.heads = width // math.gcd(width, HEAD)
+        self.cross = Attention(width, self.heads, WIDTH) if cross_attention else None
         self.query_key_value = nn.Linear(width, 3 * width)
         self.project = nn.Linear(width, width)
         self.mlp = nn.Sequential(
@@ -104,12 +113,15 @@ class Block(nn.Module):
         )
         self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
 
-    def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, condition: Tensor, encoded: Encoded | None = None) -> Tensor:
         """Return the tokens after the block, (N, T, D); condition: (N, D)."""
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulate(condition)[
             :, None
         ].chunk(6, dim=2)
         tokens = tokens + gate_1 * self._attend(_normalised(tokens) * (1 + scale_1) + shift_1)
+        if self.cross is not None:
+            assert encoded is not None, "there are words"
+            tokens = tokens + self.cross(_normalised(tokens), *encoded.attended())
         after: Tensor = tokens + gate_2 * self.mlp(_normalised(tokens) * (1 + scale_2) + shift_2)
         return after
 

@@ -1,17 +1,18 @@
 """What images are asked for by: nothing, one of several classes, or words (torch-free rim)."""
 
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
+
+from evaluation.imagesets.texts import MAX_CAPTION, words as tokens
 
 LARGEST_NUM_CLASSES = 10_000
 MOST_WORDS = 4096  # of a vocabulary
 LONGEST_WORD = 64  # characters
 LONGEST_ROW = 64  # words of a caption
-LONGEST_CAPTION = 1000  # characters
 
 Kind = Literal["none", "classes", "words"]
+RowT = TypeVar("RowT")
 
 
 class ConditionError(ValueError):
@@ -50,15 +51,9 @@ class Conditions:
         Raises:
             ConditionError: if one holds no words or too many, or all hold too many; it says which.
         """
-        words, length = set[str](), 0
-        for index, caption in enumerate(captions):
-            try:
-                found = checked_tokens(caption)
-            except ConditionError as error:
-                raise ConditionError(f"caption {index}: {error}") from error
-            words.update(found)
-            length = max(length, len(found))
-        return cls(words=tuple(sorted(words)), length=length)
+        found = _by_caption(captions, checked_tokens).values()
+        words = {word for row in found for word in row}
+        return cls(words=tuple(sorted(words)), length=max(map(len, found), default=0))
 
     @property
     def kind(self) -> Kind:
@@ -105,14 +100,8 @@ class Conditions:
         Raises:
             ConditionError: as `row` has it, with the caption's place.
         """
-        known: dict[str, list[int]] = {}
-        for index, caption in enumerate(captions):
-            if caption not in known:
-                try:
-                    known[caption] = self.row(caption)
-                except ConditionError as error:
-                    raise ConditionError(f"caption {index}: {error}") from error
-        return [known[caption] for caption in captions]
+        found = _by_caption(captions, self.row)
+        return [found[caption] for caption in captions]
 
     def as_record(self) -> dict[str, Any]:
         """Return the manifest's entries; those of classes and of none are as they always were."""
@@ -138,13 +127,6 @@ class Conditions:
         return cls(classes=record["num_classes"], words=tuple(words), length=length)
 
 
-def tokens(caption: str) -> list[str]:
-    """Return a caption's words: in lower case, letters and digits of any alphabet, no punctuation."""
-    text = unicodedata.normalize("NFC", caption).lower()
-    # L, M, N: letters, the marks that are part of them, and numbers
-    return "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split()
-
-
 def checked_tokens(caption: str) -> list[str]:
     """Return a caption's words.
 
@@ -153,10 +135,8 @@ def checked_tokens(caption: str) -> list[str]:
     """
     if not isinstance(caption, str):
         raise ConditionError(f"expected text, got {caption!r}"[:200])
-    if len(caption) > LONGEST_CAPTION:
-        raise ConditionError(
-            f"expected at most {LONGEST_CAPTION:,} characters, got {len(caption):,}"
-        )
+    if len(caption) > MAX_CAPTION:
+        raise ConditionError(f"expected at most {MAX_CAPTION:,} characters, got {len(caption):,}")
     found = tokens(caption)
     if not found:
         raise ConditionError(f"expected words, got {caption!r}"[:200])
@@ -166,6 +146,18 @@ def checked_tokens(caption: str) -> list[str]:
         raise ConditionError(
             f"expected words of at most {LONGEST_WORD} characters, got {longest[0]!r}"[:200]
         )
+    return found
+
+
+def _by_caption(captions: Iterable[str], function: Callable[[str], RowT]) -> dict[str, RowT]:
+    """Return what a function makes of each different caption; an error says the caption's place."""
+    found: dict[str, RowT] = {}
+    for index, caption in enumerate(captions):
+        if caption not in found:
+            try:
+                found[caption] = function(caption)
+            except ConditionError as error:
+                raise ConditionError(f"caption {index}: {error}") from error
     return found
 
 

@@ -51,6 +51,13 @@ class DenoiserConfig(TrainingConfig):
         maximum=0.9,
     )
 
+    cross_attention: bool = option(
+        False,
+        "let places of the image attend to a caption's words: everywhere in a transformer, at the "
+        "U-Net's lowest resolutions",
+        later=True,
+    )
+
     def problems(self) -> dict[str, str]:
         """Return what is wrong with the network's sizes."""
         return {**super().problems(), **_network_problems(self)}

@@ -51,13 +51,15 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
+    later: bool = False,
 ) -> Any:
     """Return a configuration's field with a default, a help text and its limits.
 
-    Numbers have a minimum and a maximum; text has choices, or is checked by `problems`.
+    Numbers have a minimum and a maximum; text has choices, or is checked by `problems`. An option
+    that came `later` than its algorithm has what was done before as its default.
     """
-    metadata = {"help": help_text, "minimum": minimum, "maximum": maximum, "choices": choices}
-    return field(default=default, metadata=metadata)
+    limits = {"minimum": minimum, "maximum": maximum, "choices": choices}
+    return field(default=default, metadata={"help": help_text, **limits, "later": later})
 
 
 # --- algorithms ---------------------------------------------------------------------------------
@@ -208,6 +210,20 @@ def to_dict(config: object) -> dict[str, Value]:
     return {item.name: getattr(config, item.name) for item in fields(config)}  # type: ignore[arg-type]  # any dataclass
 
 
+def to_record(config: object) -> dict[str, Value]:
+    """Return what a manifest says of a configuration; `parse` reads it back.
+
+    An option that came later is there only where it has another value than its default, so that
+    what an earlier Trilemma began is known as the same.
+    """
+    left_out = {
+        item.name
+        for item in fields(config)  # type: ignore[arg-type]  # any dataclass
+        if item.metadata.get("later") and getattr(config, item.name) == item.default
+    }
+    return {name: value for name, value in to_dict(config).items() if name not in left_out}
+
+
 def _field_spec(item: "Field[Any]", hint: object) -> FieldSpec:
     names: dict[object, FieldType] = {int: "int", float: "float", bool: "bool", str: "str"}
     if "help" not in item.metadata:
@@ -215,7 +231,8 @@ def _field_spec(item: "Field[Any]", hint: object) -> FieldSpec:
     if hint not in names:
         raise TypeError(f"{item.name}: expected the type {', '.join(names.values())}, got {hint}")
     default: Any = item.default  # `option` always gives one
-    spec = FieldSpec(item.name, names[hint], default, **item.metadata)
+    known = {name: value for name, value in item.metadata.items() if name != "later"}
+    spec = FieldSpec(item.name, names[hint], default, **known)
     if hint in (int, float) and None in (spec.minimum, spec.maximum):
         raise TypeError(f"{item.name}: expected a minimum and a maximum, a number needs both")
     return spec

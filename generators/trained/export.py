@@ -15,6 +15,7 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
     FlowMatchEulerDiscreteScheduler,
 )
 from safetensors.torch import save_file
+from torch import Tensor
 
 from evaluation.imagesets.atomic import replacing_folder
 from generators.algorithm.contract import Undefined
@@ -68,15 +69,19 @@ def export_safetensors(generator: LoadedGenerator, path: Path) -> Exported:
 
 
 def export_diffusers(
-    generator: LoadedGenerator, path: Path, *, label: int | None = None, steps: int | None = None
+    generator: LoadedGenerator,
+    path: Path,
+    *,
+    label: int | str | None = None,
+    steps: int | None = None,
 ) -> Exported:
     """Write a pipeline that `diffusers` loads to a new folder.
 
     Args:
         generator: what to write.
         path: the folder.
-        label: of a conditional model, the class that the pipeline draws; None = any, as the model
-            draws without a label.
+        label: of a conditional model, the class or the caption that the pipeline draws; None = any,
+            as the model draws without one.
         steps: that the pipeline walks, where its folder fixes them; None = our default.
 
     Raises:
@@ -142,28 +147,31 @@ def _prediction(generator: LoadedGenerator) -> str:
     return PREDICTIONS[wanted]
 
 
-def _unconditional(generator: LoadedGenerator, label: int | None) -> UNet2DModel:
+def _unconditional(generator: LoadedGenerator, label: int | str | None) -> UNet2DModel:
     """Return the U-Net as a pipeline calls it: with a timestep alone.
 
-    The embedding of a class is added to that of the time, so it moves into the last bias there.
+    What a class or words say is added to the time's embedding, so it moves into the last bias there.
 
     Raises:
         Undefined: if the model does more than this U-Net.
     """
     denoiser: Any = generator.averages["denoiser"]
     unet: UNet2DModel | None = getattr(denoiser, "unet", None)
+    if unet is not None and denoiser.attends:
+        raise Undefined("diffusers has no pipeline for images and words that we encode ourselves")
     if unet is None:
         raise Undefined("diffusers has no pipeline for this backbone, only for the U-Net")
     if unet.config["in_channels"] != generator.shape[0]:
         raise Undefined("diffusers has no pipeline for a U-Net on patches, only for one on pixels")
     weights = {name: tensor.detach().cpu() for name, tensor in unet.state_dict().items()}
-    embeddings, row = weights.pop("class_embedding.weight", None), _row(generator, label)
-    if embeddings is not None:
+    weights.pop("class_embedding.weight", None)
+    row = torch.tensor([_row(generator, label)], device=generator.device)
+    if generator.conditions.given:
         bias = "time_embedding.linear_2.bias"
-        weights[bias] = weights[bias] + embeddings[row]
+        weights[bias] = weights[bias] + denoiser.added_to_time(row)[0].cpu()
     _, height, width = generator.shape
     config = {name: value for name, value in unet.config.items() if not name.startswith("_")}
-    config["num_class_embeds"] = None
+    config["num_class_embeds"] = config["class_embed_type"] = None
     config["sample_size"] = height if height == width else (height, width)
     plain: UNet2DModel = UNet2DModel(**config)
     plain.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()})
@@ -172,16 +180,16 @@ def _unconditional(generator: LoadedGenerator, label: int | None) -> UNet2DModel
 
 
 @torch.inference_mode()
-def _check_same(generator: LoadedGenerator, plain: UNet2DModel, row: int) -> None:
+def _check_same(generator: LoadedGenerator, plain: UNet2DModel, row: Tensor) -> None:
     """Check that a U-Net predicts what the generator's network does.
 
     Raises:
         Undefined: if it does not: it pads images, say.
     """
     x = NoiseSource([0]).normal(*generator.shape)
-    t, labels = torch.tensor([500.0]), torch.tensor([[row]])
+    t = torch.tensor([500.0])
     device = generator.device
-    ours = generator.averages["denoiser"](x.to(device), t.to(device), labels.to(device)).cpu()
+    ours = generator.averages["denoiser"](x.to(device), t.to(device), row).cpu()
     try:
         theirs = plain(x, t, return_dict=False)[0]
     except RuntimeError as error:  # sides that cannot be halved
@@ -190,18 +198,20 @@ def _check_same(generator: LoadedGenerator, plain: UNet2DModel, row: int) -> Non
         raise Undefined("diffusers' U-Net does not predict what this model does")
 
 
-def _row(generator: LoadedGenerator, label: int | None) -> int:
-    """Return the row of the class embeddings that stands for a label, or for none."""
-    classes = generator.num_classes
+def _row(generator: LoadedGenerator, label: int | str | None) -> list[int]:
+    """Return the row that stands for a class or a caption, or for none."""
+    conditions = generator.conditions
     if label is None:
-        if classes and not getattr(generator.config, "label_dropout", 0):
+        if conditions.given and not getattr(generator.config, "label_dropout", 0):
             raise ValueError("expected a label: the model was trained without label dropout")
-        return classes
-    if not classes:
+        return conditions.none
+    if isinstance(label, str):
+        return conditions.row(label)
+    if not conditions.classes:
         raise ValueError("expected no label: the generator is unconditional")
-    if not 0 <= label < classes:
-        raise ValueError(f"expected a label in 0..{classes - 1}, got {label}")
-    return label
+    if not 0 <= label < conditions.classes:
+        raise ValueError(f"expected a label in 0..{conditions.classes - 1}, got {label}")
+    return [label]
 
 
 def _size(folder: Path) -> int:

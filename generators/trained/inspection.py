@@ -15,7 +15,7 @@ from generators.algorithm.noise import InterpolatedNoise, NoiseSource
 from generators.algorithm.numerics import flushing_denormals
 from generators.algorithm.pixels import to_float, to_uint8
 from generators.specs.options import SamplerConfig
-from generators.trained.sampling import LoadedGenerator, as_labels, draw, draw_from
+from generators.trained.sampling import LoadedGenerator, Wanted, as_rows, draw, draw_from
 
 BATCH = 100  # images at once
 
@@ -31,15 +31,14 @@ class Trajectory:
     pixels: np.ndarray  # (N, C, H, W) uint8, where the walk ends
 
 
-def reconstruct(
-    generator: LoadedGenerator, pixels: np.ndarray, labels: np.ndarray | None
-) -> np.ndarray:
+def reconstruct(generator: LoadedGenerator, pixels: np.ndarray, labels: Wanted) -> np.ndarray:
     """Return what is left of images after encoding and decoding, (N, C, H, W) float32.
 
     Args:
         generator: of an algorithm with an encoder.
         pixels: (N, C, H, W) uint8.
-        labels: (N,) whole numbers for a conditional generator, None for another.
+        labels: (N,) whole numbers for a generator of classes, N captions for one that obeys words,
+            None for another.
 
     Raises:
         Undefined: if the algorithm has no encoder.
@@ -48,7 +47,7 @@ def reconstruct(
     return _mapped(generator, generator.model.reconstruct, pixels, labels)
 
 
-def encode(generator: LoadedGenerator, pixels: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+def encode(generator: LoadedGenerator, pixels: np.ndarray, labels: Wanted) -> np.ndarray:
     """Return a code of each image, (N, D) float32 or (N, tokens) int64.
 
     Arguments and errors are those of `reconstruct`.
@@ -61,7 +60,7 @@ def trace(
     sampler: SamplerConfig,
     *,
     seeds: Sequence[int],
-    labels: np.ndarray | None,
+    labels: Wanted,
     moments: int,
 ) -> Trajectory:
     """Return how images come out of noise: the first step, the last, and some evenly between.
@@ -70,7 +69,8 @@ def trace(
         generator: what to draw from.
         sampler: one of its algorithm's samplers that walk in steps.
         seeds: one for each image.
-        labels: (N,) whole numbers for a conditional generator, None for another.
+        labels: (N,) whole numbers for a generator of classes, N captions for one that obeys words,
+            None for another.
         moments: how many steps to keep at most.
 
     Raises:
@@ -115,7 +115,7 @@ def interpolate(
     first: int,
     second: int,
     count: int,
-    label: int | None = None,
+    label: int | str | None = None,
 ) -> np.ndarray:
     """Return images on the great circle from one seed's noise to another's, (count, C, H, W) uint8.
 
@@ -125,7 +125,8 @@ def interpolate(
         first: seed of the first image.
         second: seed of the last image.
         count: images, at least 2.
-        label: class of all images for a conditional generator, None for another.
+        label: class of all images for a generator of classes, a caption for one that obeys words,
+            None for another.
 
     Raises:
         ConfigError: if the model cannot be sampled this way.
@@ -134,8 +135,7 @@ def interpolate(
     if count < 2:
         raise ValueError(f"expected at least 2 images, got {count}")
     weights = np.linspace(0, 1, count).tolist()
-    labels = None if label is None else np.full(count, label, dtype=np.int64)
-    wanted = as_labels(generator, labels, count)
+    wanted = as_rows(generator, repeated(label, count), count)
     batches = []
     for part in _parts(count):
         noise = InterpolatedNoise(first, second, weights[part], generator.device)
@@ -143,6 +143,13 @@ def interpolate(
             draw_from(generator, sampler, noise, None if wanted is None else wanted[part])
         )
     return np.concatenate(batches)
+
+
+def repeated(label: int | str | None, count: int) -> Wanted:
+    """Return what is wanted of all images as `draw` takes it: a label or a caption for each."""
+    if label is None or isinstance(label, int):
+        return None if label is None else np.full(count, label, dtype=np.int64)
+    return [label] * count
 
 
 @torch.inference_mode()
@@ -186,7 +193,7 @@ def check_images(generator: LoadedGenerator, pixels: np.ndarray) -> None:
 
 
 def batches(
-    generator: LoadedGenerator, pixels: np.ndarray, labels: np.ndarray | None, *, size: int = BATCH
+    generator: LoadedGenerator, pixels: np.ndarray, labels: Wanted, *, size: int = BATCH
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yield images (n, C, H, W) float32 in [-1, 1] and rows (n, L) int64, on the device.
 
@@ -194,7 +201,7 @@ def batches(
         ValueError: if images or labels do not fit the generator.
     """
     check_images(generator, pixels)
-    wanted = as_labels(generator, labels, len(pixels))
+    wanted = as_rows(generator, labels, len(pixels))
     for part in _parts(len(pixels), size):
         images = to_float(torch.from_numpy(pixels[part]).to(generator.device))
         yield images, None if wanted is None else wanted[part]
@@ -211,7 +218,7 @@ def _mapped(
     generator: LoadedGenerator,
     function: Callable[..., Tensor],
     pixels: np.ndarray,
-    labels: np.ndarray | None,
+    labels: Wanted,
 ) -> np.ndarray:
     found = []
     with flushing_denormals():

@@ -19,12 +19,12 @@ from generators.algorithm.noise import generator_for
 from generators.algorithm.numerics import flushing_denormals
 from generators.algorithm.pixels import to_float
 from generators.trained.inspection import BATCH, batches, reconstruct
-from generators.trained.sampling import LoadedGenerator
+from generators.trained.sampling import LoadedGenerator, Wanted
 
 DIAGNOSED = 1000  # images whose codes are looked at together, at most
 
 Pixels = np.ndarray
-Labels = np.ndarray | None
+Labels = Wanted
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def measure(
     Args:
         generator: what to measure.
         pixels: (N, C, H, W) uint8.
-        labels: (N,) whole numbers for a conditional generator, None for another.
+        labels: (N,) whole numbers for a generator of classes, N captions for one that obeys words,
+            None for another.
         seed: all randomness follows from it.
         samples: draws for each image of a bound on the likelihood.
         on_batch: told how many images a bound was computed of.

@@ -78,6 +78,10 @@ class Samples:
     pixels: np.ndarray  # (N, C, H, W) uint8
     labels: np.ndarray | None  # (N,) int64
     stats: SamplingStats
+    captions: list[str] | None = None  # what each image was asked with
+
+
+Wanted = np.ndarray | Sequence[str] | None  # labels (N,), captions, or nothing
 
 
 class SamplingStopped(Exception):  # not an error
@@ -163,7 +167,8 @@ def draw(
     sampler: SamplerConfig,
     *,
     seeds: Sequence[int],
-    labels: np.ndarray | None,
+    labels: Wanted = None,
+    captions: Sequence[str] | None = None,
     batch_size: int,
     on_batch: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -171,14 +176,15 @@ def draw(
 ) -> Iterator[np.ndarray]:
     """Yield images batch by batch, (n, C, H, W) uint8.
 
-    Image i depends on seed i and label i alone. On one machine the batch size leaves it as it is,
+    Image i depends on seed i and label or caption i alone. On one machine the batch size leaves it as it is,
     up to the rounding of the last grey level.
 
     Args:
         generator: what to draw from.
         sampler: one of its algorithm's samplers.
         seeds: one for each image.
-        labels: (N,) whole numbers for a conditional generator, None for another.
+        labels: (N,) whole numbers for a generator of classes, None for another.
+        captions: N texts for a generator that obeys words, None for another.
         batch_size: images per batch.
         on_batch: told the number of images drawn so far.
         should_stop: asked before each batch.
@@ -186,11 +192,11 @@ def draw(
 
     Raises:
         ConfigError: if the model cannot be sampled this way.
-        ValueError: if the labels do not fit the generator.
+        ValueError: if labels or captions do not fit the generator; unknown words are named.
         SamplingStopped: if should_stop says so.
     """
     check_sampler(sampler, generator.config)
-    wanted = as_labels(generator, labels, len(seeds))
+    wanted = as_rows(generator, _one_of(labels, captions), len(seeds))
     for start in range(0, len(seeds), batch_size):
         if should_stop is not None and should_stop():
             raise SamplingStopped(f"stopped after {start} of {len(seeds)} images")
@@ -224,24 +230,55 @@ def draw_from(
     return pixels
 
 
-def as_labels(generator: LoadedGenerator, labels: np.ndarray | None, count: int) -> Tensor | None:
-    """Return the labels as the generator takes them: rows (count, L) on its device, or None.
+def as_rows(generator: LoadedGenerator, wanted: Wanted, count: int) -> Tensor | None:
+    """Return what is wanted as the generator takes it: rows (count, L) on its device, or None.
 
     Raises:
-        ValueError: if they do not fit the generator.
+        ValueError: if it does not fit the generator; unknown words are named.
     """
-    if not generator.num_classes:
-        if labels is not None:
-            raise ValueError("expected no labels: the generator is unconditional")
+    kind = generator.conditions.kind
+    if kind == "none":
+        if wanted is not None:
+            what = "labels" if isinstance(wanted, np.ndarray) else "captions"
+            raise ValueError(f"expected no {what}: the generator is unconditional")
         return None
-    if labels is None or labels.shape != (count,):
-        got = "none" if labels is None else f"shape {labels.shape}"
+    if kind == "words":
+        return _rows_of_captions(generator, wanted, count)
+    return _rows_of_labels(generator, wanted, count)
+
+
+def _rows_of_captions(generator: LoadedGenerator, wanted: Wanted, count: int) -> Tensor:
+    if wanted is None or isinstance(wanted, np.ndarray) or len(wanted) != count:
+        got = "none" if wanted is None else str(len(wanted))
+        got = f"{got} labels" if isinstance(wanted, np.ndarray) else got
+        raise ValueError(f"expected {count} captions, got {got}")
+    return torch.tensor(generator.conditions.rows(wanted), device=generator.device)
+
+
+def _rows_of_labels(generator: LoadedGenerator, wanted: Wanted, count: int) -> Tensor:
+    if wanted is not None and not isinstance(wanted, np.ndarray):
+        raise ValueError(f"expected {count} labels: the generator knows classes and no words")
+    if wanted is None or wanted.shape != (count,):
+        got = "none" if wanted is None else f"shape {wanted.shape}"
         raise ValueError(f"expected {count} labels, got {got}")
-    if count and not 0 <= labels.min() <= labels.max() < generator.num_classes:
+    if count and not 0 <= wanted.min() <= wanted.max() < generator.num_classes:
         raise ValueError(
-            f"expected labels in 0..{generator.num_classes - 1}, got {labels.min()}..{labels.max()}"
+            f"expected labels in 0..{generator.num_classes - 1}, got {wanted.min()}..{wanted.max()}"
         )
-    return torch.from_numpy(labels.astype(np.int64)[:, None]).to(generator.device)
+    return torch.from_numpy(wanted.astype(np.int64)[:, None]).to(generator.device)
+
+
+def apart(wanted: Wanted) -> tuple[np.ndarray | None, list[str] | None]:
+    """Return labels (N,) int64 and captions, of which one is None, or both are."""
+    if isinstance(wanted, np.ndarray):
+        return wanted.astype(np.int64), None
+    return None, None if wanted is None else list(wanted)
+
+
+def _one_of(labels: Wanted, captions: Sequence[str] | None) -> Wanted:
+    if labels is not None and captions is not None:
+        raise ValueError("expected labels or captions, got both")
+    return labels if captions is None else captions
 
 
 def draw_all(
@@ -249,7 +286,8 @@ def draw_all(
     sampler: SamplerConfig,
     *,
     seeds: Sequence[int],
-    labels: np.ndarray | None,
+    labels: Wanted = None,
+    captions: Sequence[str] | None = None,
     batch_size: int | None = None,
     on_batch: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -261,8 +299,9 @@ def draw_all(
     """
     if not seeds:
         raise ValueError("expected at least one seed")
+    wanted = _one_of(labels, captions)
     if batch_size is None:
-        batch_size = _fitting_batch_size(generator, sampler, seeds, labels)
+        batch_size = _fitting_batch_size(generator, sampler, seeds, wanted)
     _reset_peak_memory(generator.device)
     with _counting_evaluations(generator) as evaluations:
         began = time.perf_counter()
@@ -271,7 +310,7 @@ def draw_all(
                 generator,
                 sampler,
                 seeds=seeds,
-                labels=labels,
+                labels=wanted,
                 batch_size=batch_size,
                 on_batch=on_batch,
                 should_stop=should_stop,
@@ -279,7 +318,7 @@ def draw_all(
         )
         seconds = time.perf_counter() - began
     peak = _peak_memory(generator.device)
-    latencies = _latencies(generator, sampler, labels)
+    latencies = _latencies(generator, sampler, wanted)
     stats = SamplingStats(
         nfe=round(evaluations.rows / len(seeds)),
         images_per_second=len(seeds) / seconds,
@@ -288,8 +327,8 @@ def draw_all(
         batch_size=min(batch_size, len(seeds)),
         peak_memory_bytes=peak,
     )
-    kept = labels.astype(np.int64) if labels is not None else None
-    return Samples(np.concatenate(batches), kept, stats)
+    kept, asked = apart(wanted)
+    return Samples(np.concatenate(batches), kept, stats, asked)
 
 
 @dataclass
@@ -319,15 +358,15 @@ def _fitting_batch_size(
     generator: LoadedGenerator,
     sampler: SamplerConfig,
     seeds: Sequence[int],
-    labels: np.ndarray | None,
+    wanted: Wanted,
 ) -> int:
     """Return the largest batch that fits in the device's memory, after having drawn one."""
     on_gpu = generator.device.type == "cuda"
     size = min(LARGEST_BATCH if on_gpu else CPU_BATCH, len(seeds))
     while on_gpu:
-        wanted = None if labels is None else labels[:size]
+        first = None if wanted is None else wanted[:size]
         try:
-            list(draw(generator, sampler, seeds=seeds[:size], labels=wanted, batch_size=size))
+            list(draw(generator, sampler, seeds=seeds[:size], labels=first, batch_size=size))
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             if size == 1:
@@ -338,15 +377,13 @@ def _fitting_batch_size(
     return size
 
 
-def _latencies(
-    generator: LoadedGenerator, sampler: SamplerConfig, labels: np.ndarray | None
-) -> list[float]:
+def _latencies(generator: LoadedGenerator, sampler: SamplerConfig, wanted: Wanted) -> list[float]:
     """Return the seconds of drawing one image alone, copied to the CPU, several times over."""
-    label = None if labels is None else labels[:1]
+    first = None if wanted is None else wanted[:1]
     seconds: list[float] = []
     for seed in range(1 + LATENCY_REPEATS):
         began = time.perf_counter()
-        list(draw(generator, sampler, seeds=[seed], labels=label, batch_size=1))
+        list(draw(generator, sampler, seeds=[seed], labels=first, batch_size=1))
         seconds.append(time.perf_counter() - began)
         if sum(seconds) > LATENCY_SECONDS and seed >= 1:
             break

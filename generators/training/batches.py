@@ -1,7 +1,8 @@
 """Training images as an endless stream whose order is a function of the seed."""
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from generators.algorithm.contract import Batch, check_shape
 from generators.algorithm.noise import generator_for
 from generators.algorithm.pixels import to_float
+from generators.specs.conditions import Conditions
 
 
 class BatchStream:
@@ -105,10 +107,34 @@ def class_counts(labels: np.ndarray | None, num_classes: int) -> list[int] | Non
     return counts
 
 
-def digest(images: np.ndarray, labels: np.ndarray | None) -> str:
-    """Return the sha256 of images and labels, in hex."""
+def told(
+    count: int, labels: np.ndarray | None, captions: Sequence[str] | None, num_classes: int
+) -> tuple[Conditions, np.ndarray | None]:
+    """Return the conditions of a training, and the row (N, L) int64 of each image if there are any.
+
+    Raises:
+        ValueError: if there are both classes and captions, or not one caption for each image.
+        ConditionError: if the captions cannot be learned.
+    """
+    if captions is None:
+        rows = labels[:, None] if num_classes and labels is not None else None
+        return Conditions.of_classes(num_classes), rows
+    if num_classes:
+        raise ValueError(f"expected {num_classes} classes or captions, got both")
+    if len(captions) != count:
+        raise ValueError(f"expected a caption for each of {count} images, got {len(captions)}")
+    conditions = Conditions.of_captions(captions)
+    return conditions, np.array(conditions.rows(captions), np.int64)
+
+
+def digest(
+    images: np.ndarray, labels: np.ndarray | None, captions: Sequence[str] | None = None
+) -> str:
+    """Return the sha256 of images and what is known of them, in hex."""
     found = hashlib.sha256(repr((images.shape, images.dtype.str)).encode())
     found.update(np.ascontiguousarray(images).data)
     if labels is not None:
         found.update(np.ascontiguousarray(labels, dtype=np.int64).data)
+    if captions is not None:
+        found.update(json.dumps(list(captions)).encode())
     return found.hexdigest()

@@ -11,7 +11,7 @@ Karras et al., 2024 (EDM2) reseed every iteration in the same way.
 
 import math
 import platform
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,9 +25,9 @@ from generators.algorithm.contract import Algorithm, build_algorithm, count_para
 from generators.algorithm.noise import derive_seed
 from generators.algorithm.numerics import flushing_denormals
 from generators.specs.conditions import Conditions
-from generators.specs.options import TrainingConfig, to_dict
+from generators.specs.options import TrainingConfig, to_record
 from generators.training import saving
-from generators.training.batches import BatchStream, check_data, class_counts, digest
+from generators.training.batches import BatchStream, check_data, class_counts, digest, told
 from generators.training.budgets import Budget
 from generators.training.checkpoints import SavedCheckpoint, describe_checkpoint, load_checkpoint
 from generators.training.clock import Timer
@@ -71,6 +71,7 @@ def train(
     labels: np.ndarray | None,
     *,
     num_classes: int,
+    captions: Sequence[str] | None = None,
     seed: int,
     budget: Budget,
     device: str,
@@ -93,6 +94,7 @@ def train(
         images: (N, C, H, W) uint8.
         labels: (N,) whole numbers in 0..num_classes - 1, or None.
         num_classes: 0 trains without labels, as does `config.conditional = False`.
+        captions: a text for each image, of which the model learns the words; None = without.
         seed: all randomness follows from it.
         budget: when to end; the learning rate's schedule is a function of the part spent.
         device: a torch device, `cpu` or `cuda`.
@@ -111,22 +113,24 @@ def train(
 
     Raises:
         Diverged: if a loss or a weight stops being finite; a checkpoint never holds such weights.
-        ValueError: if images, labels and num_classes do not fit together, the directory's
+        ValueError: if images, labels, num_classes and captions do not fit together, the directory's
             checkpoints belong to another training, the initial weights do not fit, or several
             processes have a budget in seconds or cannot share batches evenly.
     """
-    if not config.conditional or not num_classes:
-        labels, num_classes = None, 0
-    conditions = Conditions.of_classes(num_classes)
+    if not config.conditional:
+        captions, num_classes = None, 0
+    if not num_classes:
+        labels = None
     check_data(images, labels, num_classes)
+    conditions, rows = told(len(images), labels, captions, num_classes)
     identity = {
         "algorithm": algorithm,
-        "config": to_dict(config),
+        "config": to_record(config),
         "seed": seed,
         "shape": list(images.shape[1:]),
         **conditions.as_record(),
         "budget": {"images": budget.images, "device_seconds": budget.device_seconds},
-        "data_sha256": digest(images, labels),
+        "data_sha256": digest(images, labels, captions),
         "initial": None if initial is None else describe_checkpoint(initial).sha256,
     }
     _check_team(config, budget)
@@ -141,7 +145,6 @@ def train(
         )
         if initial is not None:
             load_initial(model, initial)
-        rows = None if labels is None else labels[:, None]
         identity |= {
             name: _borrow(model, name, path, identity) for name, path in model.borrowed().items()
         }
@@ -261,9 +264,16 @@ def load_initial(model: Algorithm, path: Path) -> None:
 
     Raises:
         CheckpointError: if the checkpoint is damaged.
-        ValueError: if it has no network that the model has, or one of another shape.
+        ValueError: if it has no network that the model has, or one of another shape, or knows other
+            words.
     """
-    _, tensors = load_checkpoint(path)
+    manifest, tensors = load_checkpoint(path)
+    words = Conditions.from_record(manifest).words
+    if words != model.conditions.words:
+        other = sorted(set(words) ^ set(model.conditions.words))
+        raise ValueError(
+            f"{path}: expected the same words, of which differ {', '.join(other)}"[:300]
+        )
     found = {name: with_prefix(tensors, f"ema/{name}/") for name in model.networks}
     if not any(found.values()):
         raise ValueError(f"{path}: expected averaged weights of {', '.join(model.networks)}")

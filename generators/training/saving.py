@@ -142,8 +142,17 @@ class CheckpointSaver:
 
 
 def _differing(expected: Any, found: Any) -> tuple[Any, Any]:
-    """Return both as they are, or of two mappings only what differs."""
+    """Return both as they are, or of two mappings only what differs, of lists the first of it."""
     if not (isinstance(expected, dict) and isinstance(found, dict)):
         return expected, found
     names = [n for n in {**expected, **found} if expected.get(n) != found.get(n)]
-    return {n: expected.get(n) for n in names}, {n: found.get(n) for n in names}
+    pairs = {n: _lacking(expected.get(n), found.get(n)) for n in names}
+    return {n: pair[0] for n, pair in pairs.items()}, {n: pair[1] for n, pair in pairs.items()}
+
+
+def _lacking(expected: Any, found: Any) -> tuple[Any, Any]:
+    """Return both as they are, or of two lists the first ten parts that the other lacks."""
+    if not (isinstance(expected, list) and isinstance(found, list)):
+        return expected, found
+    here, there = ([str(part) for part in parts] for parts in (expected, found))
+    return sorted({*here} - {*there})[:10], sorted({*there} - {*here})[:10]

@@ -37,6 +37,7 @@ READ = {
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
     *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
     *("api:schema", "api:docs", "api:api-root"),
+    *("api:promptset-list", "api:promptset-detail"),
     *(f"api:{name}-list" for name in ("dataset", "protocol", "experiment", "leaderboard")),
     *(f"api:{name}-detail" for name in ("dataset", "protocol", "experiment", "leaderboard")),
     "api:protocol-compare",
@@ -60,7 +61,8 @@ IN_ADMIN = {
 }
 SHOWN_TO_SUBMITTERS = {
     *(f"experiments_{name}" for name in ("experiment", "run", "sampleset", "evaluation")),
-    *("catalog_dataset", "catalog_protocol", "catalog_storedfile", "jobs_worker"),
+    *("catalog_dataset", "catalog_promptset", "catalog_protocol", "catalog_storedfile"),
+    "jobs_worker",
 }
 
 
@@ -122,6 +124,7 @@ class Scene:
         self.checkpoint.save()
         self.protocol = self.experiment.protocols.get()
         self.dataset = self.experiment.dataset
+        self.prompts = factories.make_prompts()
         stored.keep(self.sample_set.path, StoredFile.Kind.SAMPLES)
         self.file = StoredFile.objects.get()
         self.worker = factories.make_worker()
@@ -139,6 +142,7 @@ class Scene:
             "authtoken": self.token,
             "auditevent": self.audit,
             "dataset": self.dataset,
+            "promptset": self.prompts,
             "protocol": self.protocol,
             "storedfile": self.file,
             "worker": self.worker,
@@ -157,6 +161,7 @@ class Scene:
             "run-region": {"pk": self.run.pk, "name": "status"},
             "dataset": {"slug": self.dataset.slug},
             "api:dataset-detail": {"slug": self.dataset.slug},
+            "api:promptset-detail": {"slug": self.prompts.slug},
             "api:protocol-compare": {
                 "fingerprint": self.protocol.fingerprint,
                 "other": self.protocol.fingerprint,

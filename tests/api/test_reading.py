@@ -15,6 +15,7 @@ from tests import factories
 
 RESOURCES = [
     "datasets",
+    "promptsets",
     "protocols",
     "experiments",
     "runs",

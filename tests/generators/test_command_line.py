@@ -544,7 +544,9 @@ def test_a_training_does_not_go_on_with_other_images(
 
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"error: {tmp_path}/run/ckpt-32 belongs to another training: ")
-    assert error.endswith("; --data holds other images or labels than this training began with")
+    assert error.endswith(
+        "; --data holds other images, labels or captions than this training began with"
+    )
 
 
 def test_a_diverged_training_has_an_exit_status_of_its_own(
