@@ -33,7 +33,7 @@ class Denoiser(nn.Module):
             self.unet = make_unet(config, inner, num_classes)
         else:
             self.dit = make_dit(config, inner, num_classes)
-        self._margins = (rows * self.patch - height, columns * self.patch - width)
+        self.margins = (rows * self.patch - height, columns * self.patch - width)
         self._conditional = bool(num_classes)
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class Denoiser(nn.Module):
             t: (N,) times on DDPM's scale 0..1000, whole or not.
             labels: (N,) int64, of which `num_classes` means none; ignored when unconditional.
         """
-        below, right = self._margins
+        below, right = self.margins
         height, width = x.shape[2:]
         if below or right:
             x = F.pad(x, (0, right, 0, below))
