@@ -11,7 +11,6 @@ from diffusers import LDMPipeline
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
     FlowMatchEulerDiscreteScheduler,
 )
@@ -146,7 +145,7 @@ def _ldm_pipeline(
     return pipeline, f"num_inference_steps={fitting}"
 
 
-def _ddim(generator: LoadedGenerator, steps: int | None) -> tuple[DDIMScheduler, int]:
+def _ddim(generator: LoadedGenerator, steps: int | None) -> tuple[Any, int]:
     if steps is not None:
         raise ValueError("expected no steps: the pipeline takes them as num_inference_steps")
     model = denoising_model(generator)

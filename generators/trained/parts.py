@@ -119,7 +119,7 @@ def make_walk(generator: LoadedGenerator, steps: int | None) -> Walk:
     return WALKS[kind](model, steps)
 
 
-def ddim_scheduler(model: Any) -> DDIMScheduler:
+def ddim_scheduler(model: Any) -> Any:
     """Return the scheduler that walks as our DDIM does where the steps divide the timesteps."""
     return DDIMScheduler(
         num_train_timesteps=len(model.schedule),

@@ -67,7 +67,7 @@ def test_a_known_gaussian_is_standardised_to_mean_0_and_deviation_1() -> None:
     latents = drawn * deviation[:, None, None] + mean[:, None, None]
     scale = Scale(2)
 
-    scale.fit(latents.split(700))  # the last is smaller
+    scale.fit(torch.split(latents, 700))  # the last is smaller
 
     found = scale.standardise(latents).double()
     assert found.mean((0, 2, 3)).tolist() == pytest.approx([0, 0], abs=2e-3)
@@ -219,7 +219,8 @@ def test_the_discriminator_joins_in_the_middle() -> None:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     """Return a training of nothing but an autoencoder."""
-    config = dataclasses.replace(TINY["latent.flow"], autoencoder_share=1.0)
+    config: Any = TINY["latent.flow"]
+    config = dataclasses.replace(config, autoencoder_share=1.0)
     return train_tiny("latent.flow", tmp_path_factory.mktemp("shared"), config=config)
 
 
