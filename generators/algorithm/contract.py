@@ -18,7 +18,7 @@ from generators.specs.options import (
     SMALLEST_SIDE,
     ConfigError,
     SamplerConfig,
-    Shape,
+    Shape as Shape,
     TrainingConfig,
 )
 from generators.specs.registry import get_spec
@@ -139,7 +139,7 @@ class Algorithm(ABC):
         Args:
             phase: its name.
             averages: the averaged networks as they are now, not to be changed.
-            batches: every training image once, in batches; made as they are asked for.
+            batches: some thousand training images, evenly spaced; made as they are asked for.
         """
         self.begin(phase, averages)
 

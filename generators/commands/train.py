@@ -29,6 +29,7 @@ from generators.specs.registry import get_spec, parse_config
 from generators.training.checkpoints import list_checkpoints
 from generators.training.loop import Budget, Diverged, TrainingResult, train as run_training
 from generators.training.loss_log import LossLog
+from generators.training.memory import check_memory
 from generators.training.parallel import Team, joined
 from generators.training.steps import TrainingProgress
 
@@ -79,6 +80,13 @@ def _run(
         say_what_is_trained_on(data)
     images = data.images
     _check_size(images, config)
+    check_memory(
+        options.algorithm,
+        config,
+        shape=images.pixels.shape[1:],
+        num_classes=len(images.classes) if config.conditional else 0,
+        device=device,
+    )
     log = LossLog(options.out) if first else None
     with ExitStack() as stack:
         show = stack.enter_context(progress_bar(options.algorithm, shown=first))

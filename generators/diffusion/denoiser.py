@@ -43,7 +43,7 @@ class Denoiser(nn.Module):
                 self.told = WordLayer(self.unet.time_embedding.linear_2.out_features)
         else:
             self.dit = make_dit(config, inner, conditions)
-        self._margins = (rows * self.patch - height, columns * self.patch - width)
+        self.margins = (rows * self.patch - height, columns * self.patch - width)
         self._conditional, self.attends = conditions.given, config.cross_attention
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class Denoiser(nn.Module):
             t: (N,) times on DDPM's scale 0..1000, whole or not.
             labels: (N, L) int64 rows of `Conditions`; ignored when unconditional.
         """
-        below, right = self._margins
+        below, right = self.margins
         height, width = x.shape[2:]
         if below or right:
             x = F.pad(x, (0, right, 0, below))

@@ -55,8 +55,8 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the latents' means and log variances, (N, D, h, w) float32 each."""
-        moments: Tensor = self.quant_conv(self.encoder(images)).float()
-        mean, log_variance = moments.chunk(2, dim=1)
+        assert self.quant_conv is not None, "make_autoencoder asked for it"
+        mean, log_variance = self.quant_conv(self.encoder(images)).float().chunk(2, dim=1)
         return mean, log_variance.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
 
 
@@ -69,12 +69,13 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return images, (N, C, H, W) float32, about [-1, 1]; latents: (N, D, h, w)."""
+        assert self.post_quant_conv is not None, "make_autoencoder asked for it"
         images: Tensor = self.decoder(self.post_quant_conv(latents)).float()
         return images
 
 
 class Scale(nn.Module):
-    """Mean and deviation of each channel of the latents, over the training set."""
+    """Mean and deviation of each channel of the latents, over training images."""
 
     mean: Tensor  # (D,)
     deviation: Tensor  # (D,)

@@ -7,8 +7,8 @@ model on latents of the averaged autoencoder, which from there on is frozen. Ima
 by batch, as they come. With `autoencoder` the first part is that of another training.
 
 Deviations: the latents are standardised, each channel by its mean and deviation over the training
-set, where Rombach et al. divide by the deviation of the first batch; they are the posterior's means,
-not draws from it.
+set (4,096 evenly spaced images of a larger one), where Rombach et al. divide by the deviation of the
+first batch; they are the posterior's means, not draws from it.
 """
 
 from collections.abc import Iterable, Mapping

@@ -7,28 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import LDMPipeline
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
     FlowMatchEulerDiscreteScheduler,
 )
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from evaluation.imagesets.atomic import replacing_folder
 from generators.algorithm.contract import Undefined
 from generators.algorithm.noise import NoiseSource
 from generators.specs.options import to_dict
+from generators.trained.parts import (
+    DEFAULT_STEPS,
+    WALKS,
+    ddim_scheduler,
+    denoising_model,
+    fitting_steps,
+    make_walk,
+    standard_autoencoder,
+    write_parts,
+)
 from generators.trained.sampling import LoadedGenerator
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-
-# diffusers' names of what the network predicts
-PREDICTIONS = {"v": "v_prediction", "epsilon": "epsilon", "x0": "sample"}
-DEFAULT_FLOW_STEPS = 50
-
 
 TOLERANCE = 1e-4  # between a prediction of ours and one of diffusers', which are of order 1
 
@@ -75,29 +81,51 @@ def export_diffusers(
     label: int | str | None = None,
     steps: int | None = None,
 ) -> Exported:
-    """Write a pipeline that `diffusers` loads to a new folder.
+    """Write a pipeline that `diffusers` loads, or its parts, to a new folder.
+
+    Where no pipeline class walks as the model does, the folder has the parts (U-Net, scheduler, and
+    for latents the autoencoder), and a README.md with the lines that draw with them.
 
     Args:
         generator: what to write.
         path: the folder.
         label: of a conditional model, the class or the caption that the pipeline draws; None = any,
             as the model draws without one.
-        steps: that the pipeline walks, where its folder fixes them; None = our default.
+        steps: that the pipeline walks, where its folder fixes them, or the README.md; None = our
+            default.
 
     Raises:
         Undefined: if diffusers has no pipeline for this model.
         ValueError: if the label does not fit the generator, or the folder does not fix the steps.
         FileExistsError: if something is there already.
     """
-    build = PIPELINES.get(generator.algorithm)
-    if build is None:
-        known = ", ".join(PIPELINES)
+    if generator.algorithm not in EXPORTED:
+        known = ", ".join(EXPORTED)
         raise Undefined(f"diffusers has no pipeline for {generator.algorithm}, only for {known}")
-    pipeline, call = build(generator, _unconditional(generator, label), steps)
+    unet = _unconditional(generator, label)
+    kind = _pipeline_kind(generator)
     with replacing_folder(path) as folder:
-        pipeline.save_pretrained(folder, safe_serialization=True)
-    hint = f"{type(pipeline).__name__}.from_pretrained('{path}')({call})"
+        if kind is None:
+            write_parts(generator, unet, make_walk(generator, steps), folder)
+            hint = f"what {path / 'README.md'} says"
+        else:
+            pipeline, call = PIPELINES[kind](generator, unet, steps)
+            pipeline.save_pretrained(folder, safe_serialization=True)
+            hint = f"{type(pipeline).__name__}.from_pretrained('{path}')({call})"
     return Exported(path, _size(path), hint)
+
+
+def _pipeline_kind(generator: LoadedGenerator) -> str | None:
+    """Return the pipeline class of diffusers that draws as this model does, if there is one."""
+    denoiser: Any = generator.averages["denoiser"]
+    _, height, width = denoising_model(generator).shape
+    if denoiser.patch > 1 or any(denoiser.margins):
+        return None
+    if generator.algorithm == "latent.ddpm":
+        return "ldm" if height == width else None
+    if generator.algorithm == "diffusion.flow":
+        return "flow" if generator.config.prediction == "v" else None  # type: ignore[attr-defined]  # it has one
+    return "ddim" if generator.algorithm == "diffusion.ddpm" else None
 
 
 def _ddim_pipeline(
@@ -108,21 +136,25 @@ def _ddim_pipeline(
     diffusers' DDIM walks as ours does where the number of steps divides that of timesteps, and
     derives the noise from the clipped image only if it is told to.
     """
-    if steps is not None:
-        raise ValueError("expected no steps: the pipeline takes them as num_inference_steps")
-    model: Any = generator.model
-    timesteps = len(model.schedule)
-    scheduler = DDIMScheduler(
-        num_train_timesteps=timesteps,
-        trained_betas=model.schedule.betas.tolist(),
-        prediction_type=_prediction(generator),
-        timestep_spacing="trailing",
-        clip_sample=True,
-        set_alpha_to_one=True,
-    )
-    fitting = max(n for n in range(1, 51) if timesteps % n == 0)
+    scheduler, fitting = _ddim(generator, steps)
     call = f"num_inference_steps={fitting}, use_clipped_model_output=True"
     return DDIMPipeline(unet, scheduler), call
+
+
+def _ldm_pipeline(
+    generator: LoadedGenerator, unet: UNet2DModel, steps: int | None
+) -> tuple[Any, str]:
+    """Return the same for latents, which are not clipped, with the autoencoder."""
+    scheduler, fitting = _ddim(generator, steps)
+    pipeline = LDMPipeline(standard_autoencoder(generator), unet, scheduler)
+    return pipeline, f"num_inference_steps={fitting}"
+
+
+def _ddim(generator: LoadedGenerator, steps: int | None) -> tuple[Any, int]:
+    if steps is not None:
+        raise ValueError("expected no steps: the pipeline takes them as num_inference_steps")
+    model = denoising_model(generator)
+    return ddim_scheduler(model), fitting_steps(len(model.schedule))
 
 
 def _flow_pipeline(
@@ -133,18 +165,11 @@ def _flow_pipeline(
     diffusers' scheduler spaces its times evenly from 1 to 1/steps, as ours does, only if it is
     told this last one: the folder is made for a number of steps.
     """
-    steps = steps or DEFAULT_FLOW_STEPS
+    steps = steps or DEFAULT_STEPS
     scheduler = FlowMatchEulerDiscreteScheduler(
         shift_terminal=None if steps == 1 else 1 / steps  # a single step begins and ends at 1
     )
     return DDPMPipeline(unet, scheduler), f"num_inference_steps={steps}"
-
-
-def _prediction(generator: LoadedGenerator) -> str:
-    wanted = str(getattr(generator.config, "prediction", ""))
-    if wanted not in PREDICTIONS:
-        raise Undefined(f"diffusers has no scheduler for the prediction {wanted!r}")
-    return PREDICTIONS[wanted]
 
 
 def _unconditional(generator: LoadedGenerator, label: int | str | None) -> UNet2DModel:
@@ -161,15 +186,15 @@ def _unconditional(generator: LoadedGenerator, label: int | str | None) -> UNet2
         raise Undefined("diffusers has no pipeline for images and words that we encode ourselves")
     if unet is None:
         raise Undefined("diffusers has no pipeline for this backbone, only for the U-Net")
-    if unet.config["in_channels"] != generator.shape[0]:
-        raise Undefined("diffusers has no pipeline for a U-Net on patches, only for one on pixels")
     weights = {name: tensor.detach().cpu() for name, tensor in unet.state_dict().items()}
     weights.pop("class_embedding.weight", None)
     row = torch.tensor([_row(generator, label)], device=generator.device)
     if generator.conditions.given:
         bias = "time_embedding.linear_2.bias"
         weights[bias] = weights[bias] + denoiser.added_to_time(row)[0].cpu()
-    _, height, width = generator.shape
+    _, height, width = denoising_model(generator).shape
+    (below, right), patch = denoiser.margins, denoiser.patch
+    height, width = (height + below) // patch, (width + right) // patch
     config = {name: value for name, value in unet.config.items() if not name.startswith("_")}
     config["num_class_embeds"] = config["class_embed_type"] = None
     config["sample_size"] = height if height == width else (height, width)
@@ -181,19 +206,19 @@ def _unconditional(generator: LoadedGenerator, label: int | str | None) -> UNet2
 
 @torch.inference_mode()
 def _check_same(generator: LoadedGenerator, plain: UNet2DModel, row: Tensor) -> None:
-    """Check that a U-Net predicts what the generator's network does.
+    """Check that a U-Net on patches predicts what the generator's network does.
 
     Raises:
-        Undefined: if it does not: it pads images, say.
+        Undefined: if it does not.
     """
-    x = NoiseSource([0]).normal(*generator.shape)
+    denoiser: Any = generator.averages["denoiser"]
+    x, (below, right) = NoiseSource([0]).normal(*denoising_model(generator).shape), denoiser.margins
     t = torch.tensor([500.0])
-    device = generator.device
-    ours = generator.averages["denoiser"](x.to(device), t.to(device), row).cpu()
-    try:
-        theirs = plain(x, t, return_dict=False)[0]
-    except RuntimeError as error:  # sides that cannot be halved
-        raise Undefined(f"diffusers' U-Net does not take images of this size ({error})") from error
+    device, (height, width) = generator.device, x.shape[2:]
+    ours = denoiser(x.to(device), t.to(device), row).cpu()
+    places = F.pixel_unshuffle(F.pad(x, (0, right, 0, below)), denoiser.patch)
+    theirs = F.pixel_shuffle(plain(places, t, return_dict=False)[0], denoiser.patch)
+    theirs = theirs[:, :, :height, :width]
     if not torch.allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE):
         raise Undefined("diffusers' U-Net does not predict what this model does")
 
@@ -220,6 +245,8 @@ def _size(folder: Path) -> int:
 
 Build = Callable[[LoadedGenerator, UNet2DModel, int | None], tuple[Any, str]]
 PIPELINES: dict[str, Build] = {
-    "diffusion.ddpm": _ddim_pipeline,
-    "diffusion.flow": _flow_pipeline,
+    "ddim": _ddim_pipeline,
+    "ldm": _ldm_pipeline,
+    "flow": _flow_pipeline,
 }
+EXPORTED = tuple(f"{space}.{kind}" for space in ("diffusion", "latent") for kind in WALKS)

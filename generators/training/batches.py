@@ -44,10 +44,15 @@ class BatchStream:
             images = self._flip_some(images, start)
         return Batch(images, None if self._rows is None else self._rows[chosen])
 
-    def epoch(self, size: int) -> Iterator[Batch]:
-        """Yield every image once, as it is and in the data's order, in batches."""
-        for part in range(0, len(self._images), size):
-            chosen = slice(part, part + size)
+    def epoch(self, size: int, *, most: int | None = None) -> Iterator[Batch]:
+        """Yield every image once, as it is and in the data's order, in batches.
+
+        Of more than `most` images they are so many, evenly spaced.
+        """
+        count = min(len(self._images), most or len(self._images))
+        for start in range(0, count, size):
+            places = range(start, min(start + size, count))
+            chosen = torch.tensor([i * len(self._images) // count for i in places])
             rows = None if self._rows is None else self._rows[chosen]
             yield Batch(to_float(self._images[chosen]), rows)
 

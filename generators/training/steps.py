@@ -21,6 +21,7 @@ from generators.training.guard import Guard
 from generators.training.parallel import Team
 from generators.training.state import TrainingState, with_prefix
 
+LOOKED_AT = 4096  # training images, when a phase begins by a look at them
 FITTING_BATCH = 256  # images at once, when what is fitted once looks at all of them
 
 
@@ -130,7 +131,7 @@ class Training:
         self._losses.add(values, verdict)
 
     def _begin(self, phase: Phase) -> None:
-        batches = self._stream.epoch(FITTING_BATCH)
+        batches = self._stream.epoch(FITTING_BATCH, most=LOOKED_AT)
         try:
             self.model.begin_with(phase.name, self._state.averages, batches)
         except NotFinite as error:

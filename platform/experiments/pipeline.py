@@ -27,6 +27,7 @@ from evaluation.imagesets.writing import grid_png
 from evaluation.scoring import controls, evaluate as scoring
 from experiments import services, work_files
 from experiments.models import Evaluation, Experiment, Run, SampleSet
+from generators.algorithm.contract import NotFinite
 from generators.specs import registry
 from generators.trained import sampling
 from generators.trained.labels import balanced_labels, check_seen, labels_by_share
@@ -98,7 +99,7 @@ def failing() -> Iterator[None]:
     """Turn what torch and trainings fail by into failures that say it in a sentence."""
     try:
         yield
-    except training.Diverged as error:
+    except (training.Diverged, NotFinite) as error:
         raise JobError(f"diverged: {error}", Cause.DIVERGED) from error
     except torch.OutOfMemoryError as error:
         sentence = str(error).partition(". ")[0]

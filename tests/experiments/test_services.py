@@ -232,6 +232,24 @@ def test_what_the_dataset_cannot_do_is_refused_before_the_training() -> None:
     assert "entries.0.samplers.0.guidance" in caught.value.errors
 
 
+def test_a_latent_model_is_refused_where_its_places_or_its_autoencoder_do_not_fit() -> None:
+    latent = {
+        "algorithm": "latent.flow",
+        "config": {"downsampling": 8, "autoencoder": "/somewhere"},
+    }
+    dataset = make_dataset(resolution=12)
+    data = experiment_data(protocol=make_protocol(dataset=dataset), entries=[latent])
+
+    with pytest.raises(SpecificationError) as caught:
+        services.submit_data(data, user=None)
+
+    assert caught.value.errors == {
+        "entries.0.config.downsampling": "expected images with sides that 8 divides, got 12x12",
+        "entries.0.config.autoencoder": "expected none: on the platform every training has an "
+        "autoencoder of its own",
+    }
+
+
 def test_a_name_is_taken_once() -> None:
     experiment = make_experiment()
     data = experiment_data(protocol=experiment.protocols.get(), name=experiment.name)

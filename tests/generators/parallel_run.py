@@ -20,7 +20,7 @@ from generators.training.parallel import Team, joined
 from generators.training.steps import Training
 from tests.generators.conftest import TINY, train_tiny
 
-ALGORITHMS = ("gan.sngan", "vae.conv", "diffusion.ddpm")
+ALGORITHMS = ("gan.sngan", "vae.conv", "diffusion.ddpm", "latent.flow")
 IMAGES = 56  # 3.5 batches
 
 

@@ -130,6 +130,11 @@ def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> N
         shape = (dataset.channels, dataset.resolution, dataset.resolution)
         if problems := config.shape_problems(shape):
             reader.take(f"entries.{index}.config", ConfigError(problems))
+        if getattr(config, "autoencoder", ""):  # a path is not for strangers to choose
+            reader.wrong(
+                f"entries.{index}.config.autoencoder",
+                "expected none: on the platform every training has an autoencoder of its own",
+            )
         trained = replace(config, conditional=config.conditional and bool(dataset.classes))
         for number, sampler in enumerate(entry.samplers):
             try:

@@ -1,0 +1,138 @@
+"""How much memory a training takes at least, found before it is needed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from generators.algorithm.contract import Algorithm, Batch, Context, Phase, build_algorithm
+from generators.specs.options import Shape, TrainingConfig
+
+FEW, MORE = 2, 3  # images whose activations are counted; batch normalisation wants two
+GIGABYTE = 1e9
+LIMITS = (  # of a container: how much it may use, and how much of it is used
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a training's tensors in float32."""
+
+    state: int  # weights, their averages, gradients and the optimisers' two moments
+    activations_fixed: int  # kept for the backward pass, whatever the number of images
+    activations_per_image: int
+
+    def total(self, images: int) -> int:
+        """Return the bytes of a step whose forward passes have so many images."""
+        return self.state + self.activations_fixed + images * self.activations_per_image
+
+
+def estimate(algorithm: str, config: TrainingConfig, *, shape: Shape, num_classes: int) -> Memory:
+    """Return what a training needs at least, from the forward passes of a few images of noise.
+
+    Counted is what the backward pass needs, phase by phase. Not counted are what libraries take for
+    themselves, and what lives for the length of one operation: of activations there may be half as
+    much again.
+    """
+    model = build_algorithm(algorithm, config, shape=shape, num_classes=num_classes, seed=0)
+    with torch.random.fork_rng(devices=[]):
+        few, more = (
+            max(_kept(model, phase, images) for phase in model.phases()) for images in (FEW, MORE)
+        )
+    each = max(more - few, 0) // (MORE - FEW)
+    return Memory(_state(model), max(few - FEW * each, 0), each)
+
+
+def check_memory(
+    algorithm: str,
+    config: TrainingConfig,
+    *,
+    shape: Shape,
+    num_classes: int,
+    device: str,
+    free: Callable[[str], int | None] | None = None,
+) -> None:
+    """Refuse a training that cannot fit.
+
+    Raises:
+        ValueError: if it needs more than is free; the message says how much, and what may fit.
+    """
+    room = (free or free_bytes)(device)
+    if room is None:
+        return
+    needed = estimate(algorithm, config, shape=shape, num_classes=num_classes)
+    images = config.microbatch or config.batch_size
+    if needed.total(images) <= room:
+        return
+    left = room - needed.state - needed.activations_fixed
+    fitting = int(0.7 * left) // max(needed.activations_per_image, 1)
+    advice = f"--set microbatch={fitting} may fit" if fitting > 0 else "a smaller model may fit"
+    raise ValueError(
+        f"expected {_gigabytes(needed.total(images))} of free memory at least, "
+        f"{_gigabytes(needed.state)} of it for weights and {_gigabytes(needed.activations_per_image)} "
+        f"for each of {images} images, there are {_gigabytes(room)}; {advice}"
+    )
+
+
+def free_bytes(device: str) -> int | None:
+    """Return how much memory is free on a device, None where nobody knows."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    rooms = [_available(), *(_room(*paths) for paths in LIMITS)]
+    return min((room for room in rooms if room is not None), default=None)
+
+
+def _available() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return int(found[0]) * 1024 if found else None
+
+
+def _room(limit: str, used: str) -> int | None:
+    try:
+        return int(Path(limit).read_text("ascii")) - int(Path(used).read_text("ascii"))
+    except (OSError, ValueError):  # there is no such file, or it says "max"
+        return None
+
+
+def _state(model: Algorithm) -> int:
+    weights = sum(_size(model, name) for name in model.networks)
+    averaged = sum(_size(model, n) for n in (*model.sampling_networks, *model.other_networks))
+    moved = {name for phase in model.phases() for name in phase.networks}
+    return weights + averaged + 3 * sum(_size(model, name) for name in moved)
+
+
+def _size(model: Algorithm, name: str) -> int:
+    return sum(t.nbytes for t in model.networks[name].state_dict().values())
+
+
+def _kept(model: Algorithm, phase: Phase, images: int) -> int:
+    """Return the bytes that a forward pass of so many images keeps for the backward pass."""
+    weights = (p for network in model.networks.values() for p in network.parameters())
+    known = {p.untyped_storage().data_ptr() for p in weights}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    labels = torch.zeros(images, dtype=torch.int64) if model.num_classes else None
+    batch = Batch(torch.rand(images, *model.shape) * 2 - 1, labels)
+    generator = torch.Generator().manual_seed(0)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss, _ = model.loss(phase.name, batch, Context(generator))
+    assert loss.requires_grad, "there is something to go backward through"
+    return sum(kept.values())
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / GIGABYTE:.3g} GB"
