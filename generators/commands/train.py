@@ -24,8 +24,10 @@ from generators.commands.shared import (
     stop_on_signal,
 )
 from generators.specs.algorithms import AlgorithmSpec
+from generators.specs.conditions import Conditions
 from generators.specs.options import ConfigError, TrainingConfig
 from generators.specs.registry import get_spec, parse_config
+from generators.training.batches import told
 from generators.training.checkpoints import list_checkpoints
 from generators.training.loop import Budget, Diverged, TrainingResult, train as run_training
 from generators.training.loss_log import LossLog
@@ -80,11 +82,13 @@ def _run(
         say_what_is_trained_on(data)
     images = data.images
     _check_size(images, config)
+    captions = None if images.classes else images.captions
+    conditions, _ = told(len(images.pixels), images.labels, captions, len(images.classes))
     check_memory(
         options.algorithm,
         config,
         shape=images.pixels.shape[1:],
-        num_classes=len(images.classes) if config.conditional else 0,
+        conditions=conditions if config.conditional else Conditions(),
         device=device,
     )
     log = LossLog(options.out) if first else None
@@ -96,7 +100,7 @@ def _run(
             images.pixels,
             images.labels,
             num_classes=len(images.classes),
-            captions=None if images.classes else images.captions,
+            captions=captions,
             seed=options.seed,
             budget=budget,
             device=device,

@@ -168,6 +168,7 @@ class FlowConfig(DenoiserConfig):
         "what the network predicts: the velocity, or the clean image (with patches); the loss is "
         "the velocity's",
         choices=("v", "x0"),
+        later=True,
     )
 
 

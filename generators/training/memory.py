@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from generators.algorithm.contract import Algorithm, Batch, Context, Phase, build_algorithm
+from generators.specs.conditions import Conditions
 from generators.specs.options import Shape, TrainingConfig
 
 FEW, MORE = 2, 3  # images whose activations are counted; batch normalisation wants two
@@ -31,14 +32,16 @@ class Memory:
         return self.state + self.activations_fixed + images * self.activations_per_image
 
 
-def estimate(algorithm: str, config: TrainingConfig, *, shape: Shape, num_classes: int) -> Memory:
+def estimate(
+    algorithm: str, config: TrainingConfig, *, shape: Shape, conditions: Conditions
+) -> Memory:
     """Return what a training needs at least, from the forward passes of a few images of noise.
 
     Counted is what the backward pass needs, phase by phase. Not counted are what libraries take for
     themselves, and what lives for the length of one operation: of activations there may be half as
     much again.
     """
-    model = build_algorithm(algorithm, config, shape=shape, num_classes=num_classes, seed=0)
+    model = build_algorithm(algorithm, config, shape=shape, conditions=conditions, seed=0)
     with torch.random.fork_rng(devices=[]):
         few, more = (
             max(_kept(model, phase, images) for phase in model.phases()) for images in (FEW, MORE)
@@ -52,7 +55,7 @@ def check_memory(
     config: TrainingConfig,
     *,
     shape: Shape,
-    num_classes: int,
+    conditions: Conditions,
     device: str,
     free: Callable[[str], int | None] | None = None,
 ) -> None:
@@ -64,7 +67,7 @@ def check_memory(
     room = (free or free_bytes)(device)
     if room is None:
         return
-    needed = estimate(algorithm, config, shape=shape, num_classes=num_classes)
+    needed = estimate(algorithm, config, shape=shape, conditions=conditions)
     images = config.microbatch or config.batch_size
     if needed.total(images) <= room:
         return
@@ -125,8 +128,9 @@ def _kept(model: Algorithm, phase: Phase, images: int) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    labels = torch.zeros(images, dtype=torch.int64) if model.num_classes else None
-    batch = Batch(torch.rand(images, *model.shape) * 2 - 1, labels)
+    told = torch.zeros(images, len(model.conditions.none), dtype=torch.int64)
+    x = torch.rand(images, *model.shape) * 2 - 1
+    batch = Batch(x, told if model.conditions.given else None)
     generator = torch.Generator().manual_seed(0)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss, _ = model.loss(phase.name, batch, Context(generator))

@@ -5,8 +5,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from generators.specs.options import to_dict
-from generators.specs.registry import get_spec
 from generators.training.checkpoints import (
     CheckpointError,
     SavedCheckpoint,
@@ -128,17 +126,12 @@ class CheckpointSaver:
         for name in ("steps", "judged", "begun", "numerics", "resume"):
             if name not in manifest:
                 raise ValueError(f"{path} belongs to no training: its manifest has no {name!r}")
-        known = {**manifest, "config": self._completed(manifest["config"])}
         for name, expected in self._identity.items():
-            if known.get(name) != expected:
-                wanted, found = _differing(expected, known.get(name))
+            if manifest.get(name) != expected:
+                wanted, found = _differing(expected, manifest.get(name))
                 raise ValueError(
                     f"{path} belongs to another training: expected {name} {wanted}, found {found}"
                 )
-
-    def _completed(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Return a manifest's options with those that its Trilemma did not have yet."""
-        return {**to_dict(get_spec(self._identity["algorithm"]).config()), **config}
 
 
 def _differing(expected: Any, found: Any) -> tuple[Any, Any]:

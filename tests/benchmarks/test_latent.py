@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from generators.algorithm.contract import build_algorithm
+from generators.specs.conditions import Conditions
 from generators.specs.registry import get_spec
 from generators.training.batches import BatchStream
 from generators.training.budgets import Budget
@@ -19,7 +20,7 @@ from generators.training.steps import Training
 
 SIDE, BATCH, BUDGET = 64, 8, 3200
 LEAST_GAIN = 4.0  # that was asked for
-UNET = {
+UNET: dict[str, Any] = {
     "batch_size": BATCH,
     "base_channels": 32,
     "channel_multipliers": "1,2",
@@ -30,7 +31,9 @@ UNET = {
 def images_per_second(algorithm: str, *, steps: int, **options: Any) -> float:
     """Return how many images a second a training sees, once its last phase has begun."""
     config = get_spec(algorithm).config(**UNET, **options)
-    model = build_algorithm(algorithm, config, shape=(3, SIDE, SIDE), num_classes=0, seed=0)
+    model = build_algorithm(
+        algorithm, config, shape=(3, SIDE, SIDE), conditions=Conditions(), seed=0
+    )
     images = np.random.default_rng(0).integers(256, size=(64, 3, SIDE, SIDE)).astype(np.uint8)
     device = torch.device("cpu")
     stream = BatchStream(images, None, seed=0, device=device, horizontal_flip=False)

@@ -14,7 +14,6 @@ from tests.legacy.trainings import OPTIONS, PART, WHOLE
 
 CHANGING = ("begun", "device_seconds", "files", "images_seen", "judged", "kept", "resume", "steps")
 LATER = {"class_counts"}  # what manifests did not say then
-LATER_OPTIONS = {"prediction": "v"}  # of diffusion.flow, with what has always been done
 Endings = dict[str, Any]
 
 
@@ -87,8 +86,6 @@ def check_ending(folder: Path) -> None:
 
 def manifest_of(checkpoint: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(trainings.manifest(checkpoint))
-    if found["algorithm"] == "diffusion.flow":
-        found["config"] = LATER_OPTIONS | found["config"]
     return found
 
 

@@ -14,6 +14,7 @@ import torch
 
 from generators.algorithm.contract import build_algorithm
 from generators.algorithm.noise import NoiseSource
+from generators.specs.conditions import Conditions
 from generators.specs.registry import parse_sampler
 from generators.trained.export import export_diffusers
 from generators.trained.parts import standard_autoencoder
@@ -66,7 +67,9 @@ assert ours == [], ours
 def made(algorithm: str, shape: tuple[int, int, int], **changes: Any) -> LoadedGenerator:
     """Return a generator whose weights are far from those that trainings begin with."""
     config = dataclasses.replace(TINY[algorithm], **changes)
-    model = build_algorithm(algorithm, config, shape=shape, num_classes=3, seed=0)
+    model = build_algorithm(
+        algorithm, config, shape=shape, conditions=Conditions.of_classes(3), seed=0
+    )
     noise = torch.Generator().manual_seed(0)
     for network in model.networks.values():
         network.eval().requires_grad_(False)
@@ -79,7 +82,7 @@ def made(algorithm: str, shape: tuple[int, int, int], **changes: Any) -> LoadedG
     return LoadedGenerator(
         algorithm=algorithm,
         config=config,
-        num_classes=3,
+        conditions=Conditions.of_classes(3),
         classes=[],
         shape=shape,
         parameters=0,
@@ -91,7 +94,7 @@ def made(algorithm: str, shape: tuple[int, int, int], **changes: Any) -> LoadedG
 
 @torch.inference_mode()
 def ours(generator: LoadedGenerator, sampler: dict[str, Any]) -> np.ndarray:
-    chosen, labels = parse_sampler(generator.algorithm, sampler), torch.ones(COUNT).long()
+    chosen, labels = parse_sampler(generator.algorithm, sampler), torch.ones(COUNT, 1).long()
     noise = NoiseSource(range(COUNT))
     return generator.model.sample(generator.averages, labels, noise, chosen).numpy()
 

@@ -10,6 +10,7 @@ import pytest
 from evaluation.imagesets.writing import write_npz
 from generators.__main__ import main
 from generators.algorithm.contract import build_algorithm
+from generators.specs.conditions import Conditions
 from generators.training import memory
 from generators.training.memory import check_memory, estimate, free_bytes
 from tests.generators.conftest import TINY, make_data
@@ -19,9 +20,11 @@ SHAPE = (1, 8, 8)
 
 @pytest.mark.parametrize("algorithm", ["vae.conv", "diffusion.ddpm", "latent.flow"])
 def test_activations_grow_with_the_images(algorithm: str) -> None:
-    model = build_algorithm(algorithm, TINY[algorithm], shape=SHAPE, num_classes=3, seed=0)
+    model = build_algorithm(
+        algorithm, TINY[algorithm], shape=SHAPE, conditions=Conditions.of_classes(3), seed=0
+    )
 
-    needed = estimate(algorithm, TINY[algorithm], shape=SHAPE, num_classes=3)
+    needed = estimate(algorithm, TINY[algorithm], shape=SHAPE, conditions=Conditions.of_classes(3))
     kept = max(memory._kept(model, phase, 16) for phase in model.phases())
 
     assert needed.total(16) - needed.state == pytest.approx(kept, rel=0.01)
@@ -29,9 +32,13 @@ def test_activations_grow_with_the_images(algorithm: str) -> None:
 
 
 def test_a_gan_has_weights_gradients_and_two_moments_and_averages_one_network() -> None:
-    model = build_algorithm("gan.dcgan", TINY["gan.dcgan"], shape=SHAPE, num_classes=3, seed=0)
+    model = build_algorithm(
+        "gan.dcgan", TINY["gan.dcgan"], shape=SHAPE, conditions=Conditions.of_classes(3), seed=0
+    )
 
-    needed = estimate("gan.dcgan", TINY["gan.dcgan"], shape=SHAPE, num_classes=3)
+    needed = estimate(
+        "gan.dcgan", TINY["gan.dcgan"], shape=SHAPE, conditions=Conditions.of_classes(3)
+    )
 
     bytes_of = {
         name: sum(t.nbytes for t in network.state_dict().values())
@@ -43,7 +50,7 @@ def test_a_gan_has_weights_gradients_and_two_moments_and_averages_one_network() 
 
 def test_a_training_that_cannot_fit_is_refused_with_what_may() -> None:
     config = dataclasses.replace(TINY["vae.conv"], batch_size=1000)
-    needed = estimate("vae.conv", config, shape=SHAPE, num_classes=0)
+    needed = estimate("vae.conv", config, shape=SHAPE, conditions=Conditions())
     half = needed.state + 500 * needed.activations_per_image
 
     def check(free: int | None, **changes: Any) -> None:
@@ -51,7 +58,7 @@ def test_a_training_that_cannot_fit_is_refused_with_what_may() -> None:
             "vae.conv",
             dataclasses.replace(config, **changes),
             shape=SHAPE,
-            num_classes=0,
+            conditions=Conditions(),
             device="cpu",
             free=lambda _: free,
         )
