@@ -25,7 +25,6 @@ LATENT: dict[str, Any] = {
     "base_channels": 8,
     "dropout": 0.1,
     "autoencoder_channels": 8,
-    "autoencoder_share": 0.5,
 }
 TINY: dict[str, TrainingConfig] = {
     "gan.dcgan": DCGANConfig(
@@ -75,10 +74,10 @@ TINY: dict[str, TrainingConfig] = {
     "diffusion.edm": EDMConfig(batch_size=16, base_channels=8, dropout=0.1),
     "diffusion.flow": FlowConfig(batch_size=16, base_channels=8, dropout=0.1),
     "diffusion.ect": ECTConfig(batch_size=16, base_channels=8, dropout=0.1, stages=2),
-    "latent.ddpm": LatentDDPMConfig(**LATENT, timesteps=40),
-    "latent.edm": LatentEDMConfig(**LATENT),
-    "latent.flow": LatentFlowConfig(**LATENT, adversarial_weight=0.1),
-    "latent.ect": LatentECTConfig(**LATENT, stages=2),
+    "latent.ddpm": LatentDDPMConfig(**LATENT, autoencoder_share=0.5, timesteps=40),
+    "latent.edm": LatentEDMConfig(**LATENT, autoencoder_share=0.75),
+    "latent.flow": LatentFlowConfig(**LATENT, autoencoder_share=0.5, adversarial_weight=0.1),
+    "latent.ect": LatentECTConfig(**LATENT, autoencoder_share=0.5, stages=2),
 }
 
 

@@ -632,7 +632,8 @@ main(sys.argv[1:])
 """
 
 
-NOW = ("gan.dcgan", "vae.vq", "diffusion.edm")  # one of each family; the others are slow
+# one of each family, and one each of two parts that is killed in either; the others are slow
+NOW = ("gan.dcgan", "vae.vq", "diffusion.edm", "latent.edm", "latent.flow")
 
 
 @pytest.mark.parametrize(

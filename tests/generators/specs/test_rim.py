@@ -32,8 +32,9 @@ from generators.specs.registry import (
 from generators.specs.vae import ConvVAEConfig
 from tests.generators.conftest import exactly
 
-# by their configuration's `problems`
-CHECKED_TEXTS = {"channel_multipliers", "stochastic_layers", "encoder_blocks"}
+# by their configuration's `problems`, and `autoencoder` when the training begins
+CHECKED_TEXTS = {"channel_multipliers", "stochastic_layers", "encoder_blocks", "autoencoder"}
+BEGINNINGS = {"diffusion": ("diffusion.", "latent.")}  # of names, where not the family's
 SAMPLERS = sorted({(a.name, s) for a in ALGORITHMS.values() for s in a.samplers})
 CONFIGS = sorted({a.config for a in ALGORITHMS.values()}, key=lambda config: config.__name__)
 
@@ -56,7 +57,7 @@ def test_every_algorithm_belongs_to_a_family_and_has_its_default_sampler() -> No
     for name, spec in ALGORITHMS.items():
         assert spec.name == name
         assert spec.family in FAMILIES
-        assert name.startswith(f"{spec.family}.")
+        assert name.startswith(BEGINNINGS.get(spec.family_name, f"{spec.family}."))
         assert spec.default_sampler in spec.samplers
         assert all(sampler.name == key for key, sampler in spec.samplers.items())
 

@@ -277,7 +277,7 @@ def test_a_training_killed_at_any_moment_goes_on_from_its_last_checkpoint(tmp_pa
             0,
             "expected uint8 images (N, C, H, W), got uint8 of shape (0, 1, 8, 8)",
         ),
-        (np.zeros((4, 4, 8, 8), np.uint8), None, 0, "expected 1 or 3 channels, got 4"),
+        (np.zeros((4, 65, 8, 8), np.uint8), None, 0, "expected 1 to 64 planes, got 65"),
         (np.zeros((4, 1, 8, 8), np.uint8), None, 3, "expected labels of 3 classes, got none"),
         (
             np.zeros((4, 1, 8, 8), np.uint8),
