@@ -20,7 +20,6 @@ import numpy.typing as npt
 from django.conf import settings
 
 from catalog.services import PreparedDataset
-from evaluation.imagesets.digits import DIGITS_TEST_SIZE, read_digits, split_digits
 from evaluation.imagesets.in_memory import (
     CHUNK,
     RESIZE_RULE,
@@ -31,6 +30,7 @@ from evaluation.imagesets.in_memory import (
     read_parts,
     write_npz,
 )
+from evaluation.imagesets.packaged import DIGITS_TEST_SIZE, read_digits, split_digits
 from evaluation.imagesets.splits import SPLIT_SEED, TEST_FRACTION, split_by_fraction
 
 __all__ = [
