@@ -15,7 +15,7 @@ from django.utils import timezone
 from PIL import Image
 
 from accounts.models import Role, User
-from catalog.models import Dataset, Protocol
+from catalog.models import Dataset, PromptSet, Protocol
 from evaluation.imagesets.atomic import sha256_of
 from evaluation.protocols import building as protocols
 from evaluation.protocols.extractor_specs import CLASSIFIER
@@ -118,6 +118,7 @@ def make_protocol(
     metrics: Sequence[str] | None = None,
     class_counts: Sequence[int] | None = None,  # of the train split; None = a protocol of before
     labels: Wanted | None = None,
+    prompts: PromptSet | None = None,  # what images are asked with
     **fields: Any,
 ) -> Protocol:
     """Return a protocol that measures the dataset; each call has other weights by default."""
@@ -144,6 +145,7 @@ def make_protocol(
         metrics=metrics,
         num_images=num_images,
         labels=labels,
+        prompts=None if prompts is None else prompts.parsed(),
     )
     return Protocol.objects.create(
         name=name or f"Protocol {number}",
@@ -152,6 +154,7 @@ def make_protocol(
         fingerprint=protocol.fingerprint(),
         extractor=extractor,
         num_images=protocol.num_images,
+        prompt_set=prompts,
         **fields,
     )
 

@@ -13,6 +13,7 @@ from evaluation.protocols.extractors import EXTRACTORS, get_extractor
 from evaluation.protocols.labels import Wanted, read_rule
 from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.presets import PRESETS
+from evaluation.protocols.prompts import PromptSet, read_prompts
 from evaluation.scenes.claims import SIDES
 
 Command = Callable[[argparse.Namespace], int]
@@ -263,6 +264,17 @@ def _add_choices(parser: argparse.ArgumentParser, *, else_scored: str) -> None:
         "reference's classes) or K,K,…, a whole number for each class; by default those of the "
         "reference, if it is labelled",
     )
+    parser.add_argument(
+        "--prompts",
+        type=_prompts,
+        metavar="FILE",
+        help="the prompts (JSON) that images are asked with, image i with prompt i mod P",
+    )
+    parser.add_argument(
+        "--images-per-prompt",
+        type=_positive,
+        help="images that each prompt is asked for; by default as many as are scored",
+    )
 
 
 def _extractor_help() -> str:
@@ -318,6 +330,15 @@ def _metrics(text: str) -> tuple[str, ...]:
         known = ", ".join(METRICS)
         raise argparse.ArgumentTypeError(f"expected metrics of {known}; got {unknown[0]!r}")
     return names
+
+
+def _prompts(text: str) -> PromptSet:
+    try:
+        return read_prompts(Path(text).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
 
 
 def _labels(text: str) -> Wanted:

@@ -52,7 +52,7 @@ def protocol(options: argparse.Namespace) -> int:
 def chosen_preset(options: argparse.Namespace) -> ProtocolPreset | None:
     """Return the preset that was asked for; what a protocol or a preset decides is refused."""
     if getattr(options, "protocol", None):
-        for name in ("preset", "metrics", "num_images", "labels"):
+        for name in ("preset", "metrics", "num_images", "labels", "prompts", "images_per_prompt"):
             _refuse_both(options, "protocol", name)
     if options.preset is None:
         return None
@@ -92,6 +92,8 @@ def described_protocol(
         num_images=count,
         reference_split=_reference_split(options),
         labels=options.labels,
+        prompts=options.prompts,
+        images_per_prompt=options.images_per_prompt,
         lossy=LOSSY_ACCEPTED if getattr(options, "allow_lossy", False) else LOSSLESS,
     )
 

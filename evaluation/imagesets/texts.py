@@ -5,6 +5,7 @@ Only the standard library is needed here.
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,26 +22,37 @@ MAX_CAPTION = 1_000  # characters
 class CaptionFacts:
     """What captions are, in numbers.
 
-    count: captions. distinct: of them. words: distinct words of all. longest: words of the longest.
+    count: captions. distinct: of them. words: distinct words of all. shortest, mean, longest: words
+    of a caption.
     """
 
     count: int
     distinct: int
     words: int
+    shortest: int
+    mean: float
     longest: int
 
     def __str__(self) -> str:
         return (
             f"{self.count:,} captions, {self.distinct:,} distinct, of {self.words:,} distinct "
-            f"words; the longest has {self.longest:,} words"
+            f"words; {self.shortest:,} to {self.longest:,} words each, {self.mean:.3g} on average"
         )
 
 
 def caption_facts(captions: Sequence[str]) -> CaptionFacts:
-    """Return what captions are, in numbers."""
-    distinct = set(captions)
-    longest = max((len(words(caption)) for caption in distinct), default=0)
-    return CaptionFacts(len(captions), len(distinct), len(vocabulary(distinct)), longest)
+    """Return what captions are, in numbers; there is at least one."""
+    times = Counter(captions)
+    lengths = {caption: len(words(caption)) for caption in times}
+    total = sum(lengths[caption] * number for caption, number in times.items())
+    return CaptionFacts(
+        count=len(captions),
+        distinct=len(times),
+        words=len(vocabulary(times)),
+        shortest=min(lengths.values()),
+        mean=total / len(captions),
+        longest=max(lengths.values()),
+    )
 
 
 def words(caption: str) -> list[str]:

@@ -16,6 +16,7 @@ from evaluation.protocols.metrics import (
     missing_needs,
 )
 from evaluation.protocols.presets import MAX_IMAGES
+from evaluation.protocols.prompts import PromptSet, asked
 from evaluation.protocols.record import (
     ALPHA,
     CONFIDENCE_LEVEL,
@@ -63,13 +64,16 @@ def build_protocol(
     reference_split: str = "train",
     lossy: str = LOSSLESS,
     labels: Wanted | None = None,  # None = as the reference, if it is labelled
+    prompts: PromptSet | None = None,  # what images are asked with, in turn
+    images_per_prompt: int | None = None,  # None = as many as make up num_images, 1 at least
 ) -> Protocol:
     """Return the protocol of these metrics at their default parameters.
 
     ``num_images`` is how many generated images are scored; by default the size of the test split,
     at most 10 000. A split called "test" beside the reference is held out. ``recipe`` says how the
     weights came about ({} = they were published). ``labels`` is the rule by which labels of
-    conditional samples are drawn: "reference", "uniform" or a share for each class.
+    conditional samples are drawn: "reference", "uniform" or a share for each class. With ``prompts``
+    each is asked for as many images, which together are those that are scored.
 
     Raises:
         ProtocolError: if a fact is wrong, or a metric needs what there is not.
@@ -81,6 +85,15 @@ def build_protocol(
     reference = dataset.splits[reference_split]
     held_out = _held_out(dataset, reference_split)
     count = _default_num_images(held_out, reference) if num_images is None else num_images
+    rule = None
+    if prompts is not None:
+        each = images_per_prompt or max(1, count // len(prompts.prompts))
+        if num_images is not None and each * len(prompts.prompts) != num_images:
+            raise ProtocolError(
+                "num_images",
+                f"expected {each} for each of {len(prompts.prompts)} prompts, got {num_images}",
+            )
+        rule, count = asked(prompts, each), each * len(prompts.prompts)
     names = _metric_names(metrics, extractor, reference.kind, held_out is not None)
     return Protocol(
         dataset=dataset.slug,
@@ -101,6 +114,7 @@ def build_protocol(
         ),
         images=_image_rules(dataset, spec, lossy, label_rule(labels, reference.class_counts)),
         num_images=count,
+        prompts=rule,
         metrics={name: _parameters(name, reference.count, count) for name in names},
         uncertainty={
             "level": CONFIDENCE_LEVEL,

@@ -8,7 +8,11 @@ from typing import Any
 
 HEX_64 = re.compile(r"[0-9a-f]{64}")
 FOR_PEOPLE: Mapping[str, Any] = {"dataset": "", "recipe": {}, "lossy": 0}
-OPTIONAL: Mapping[str, Any] = {**FOR_PEOPLE, "labels": None}  # what a record may leave out
+OPTIONAL: Mapping[str, Any] = {
+    **FOR_PEOPLE,
+    "labels": None,
+    "prompts": None,
+}  # what a record may leave out
 
 
 class ProtocolError(ValueError):

@@ -24,6 +24,7 @@ from evaluation.protocols.extractors import EXTRACTORS, get_extractor
 from evaluation.protocols.labels import check_rule, in_words
 from evaluation.protocols.metrics import METRICS, metric_label, recorded_metric
 from evaluation.protocols.plugins import is_package, is_signed, missing_package
+from evaluation.protocols.prompts import check_asked
 
 VERSION = 2
 CONFIDENCE_LEVEL = 0.95
@@ -106,6 +107,7 @@ class Protocol:
     num_images: int
     metrics: Mapping[str, Mapping[str, Any]]
     uncertainty: Mapping[str, Any]
+    prompts: Mapping[str, Any] | None = None  # what images are asked with; None = labels or nothing
     numerics: Mapping[str, Any] = field(default_factory=lambda: dict(NUMERICS))
     version: int = VERSION
 
@@ -118,6 +120,8 @@ class Protocol:
         record: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
         if self.images.labels is None:  # as records of before have it
             del record["images"]["labels"]
+        if self.prompts is None:
+            del record["prompts"]
         for part in ("reference", "held_out"):
             if record[part] is not None and not record[part]["lossy"]:
                 del record[part]["lossy"]
@@ -274,6 +278,7 @@ def _check(protocol: Protocol) -> None:
     ):
         expect(name, isinstance(text, str), "text", text)
     check_rule(images.labels)
+    check_asked(protocol.prompts)
     check_plain("numerics", protocol.numerics)
     _check_name(extractor)
     _check_metrics(protocol)

@@ -26,6 +26,7 @@ SUBMITTER_PERMISSIONS = frozenset(
         "experiments.view_entry",
         "experiments.view_metricvalue",
         "catalog.view_dataset",
+        "catalog.view_promptset",
         "catalog.view_protocol",
         "catalog.view_storedfile",
         "jobs.view_worker",

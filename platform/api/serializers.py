@@ -7,7 +7,6 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from catalog.models import Dataset, Protocol
-from evaluation.protocols.metrics import METRICS
 from experiments.models import (
     Checkpoint,
     Entry,
@@ -39,85 +38,6 @@ JOB_FIELDS = [
     "heartbeat_at",
     "finished_at",
 ]
-
-
-class DatasetSerializer(serializers.ModelSerializer[Dataset]):
-    url = serializers.HyperlinkedIdentityField(view_name="api:dataset-detail", lookup_field="slug")
-    classes = serializers.ListField(child=serializers.CharField())
-
-    class Meta:
-        model = Dataset
-        fields = [
-            "slug",
-            "url",
-            "name",
-            "resolution",
-            "channels",
-            "classes",
-            "train_size",
-            "test_size",
-            "digest",
-            "train_digest",
-            "test_digest",
-            "source",
-            "licence",
-            "preparation",
-            "created_at",
-        ]
-
-
-class MetricSerializer(serializers.Serializer[Any]):
-    """A metric of a protocol under the only name its values may be shown."""
-
-    name = serializers.ChoiceField(choices=list(METRICS))
-    label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
-    higher_is_better = serializers.BooleanField()
-    corner = serializers.ChoiceField(choices=["quality", "coverage", "memorisation"])
-    headline = serializers.BooleanField(help_text="whether boards show it at first")
-    parameters = serializers.DictField()
-
-
-class ProtocolSerializer(serializers.ModelSerializer[Protocol]):
-    url = serializers.HyperlinkedIdentityField(
-        view_name="api:protocol-detail", lookup_field="fingerprint"
-    )
-    leaderboard = serializers.HyperlinkedIdentityField(
-        view_name="api:leaderboard-detail", lookup_field="fingerprint"
-    )
-    dataset = serializers.SlugRelatedField[Dataset](slug_field="slug", read_only=True)
-    record = serializers.DictField()
-    facts = serializers.DictField()
-    metrics = serializers.SerializerMethodField()
-
-    class Meta:
-        model = Protocol
-        fields = [
-            "fingerprint",
-            "url",
-            "name",
-            "dataset",
-            "extractor",
-            "num_images",
-            "metrics",
-            "record",
-            "facts",
-            "leaderboard",
-            "created_at",
-        ]
-
-    @extend_schema_field(MetricSerializer(many=True))
-    def get_metrics(self, protocol: Protocol) -> list[dict[str, Any]]:
-        return [
-            {
-                "name": name,
-                "label": protocol.metric_label(name),
-                "higher_is_better": protocol.metric(name).higher_is_better,
-                "corner": protocol.metric(name).corner,
-                "headline": protocol.metric(name).headline,
-                "parameters": parameters,
-            }
-            for name, parameters in protocol.record["metrics"].items()
-        ]
 
 
 class EntrySerializer(serializers.ModelSerializer[Entry]):

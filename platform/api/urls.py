@@ -9,6 +9,7 @@ from api.views import (
     DatasetViewSet,
     EvaluationViewSet,
     ExperimentViewSet,
+    PromptSetViewSet,
     ProtocolViewSet,
     RunViewSet,
     SampleSetViewSet,
@@ -19,6 +20,7 @@ app_name = "api"
 router = DefaultRouter()
 router.include_format_suffixes = False  # `?format=csv` asks for another one
 router.register("datasets", DatasetViewSet, basename="dataset")
+router.register("promptsets", PromptSetViewSet, basename="promptset")
 router.register("protocols", ProtocolViewSet, basename="protocol")
 router.register("experiments", ExperimentViewSet, basename="experiment")
 router.register("runs", RunViewSet, basename="run")

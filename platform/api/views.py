@@ -22,11 +22,11 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet, ReadOnlyModelViewSet
 
 from accounts.models import User
-from api import bodies, filters, serializers
+from api import bodies, catalogue, filters, serializers
 from api.parsers import StrictJSONParser
 from api.schema import ApiSchema
 from catalog import stored
-from catalog.models import Dataset, Protocol
+from catalog.models import Dataset, PromptSet, Protocol
 from experiments import services
 from experiments.models import Evaluation, Experiment, LossPoint, MetricValue, Run, SampleSet
 from experiments.ownership import require_change
@@ -72,17 +72,26 @@ class DatasetViewSet(Resource, ReadOnlyModelViewSet[Dataset]):
     """Real images in two splits, known by their content."""
 
     queryset = Dataset.objects.order_by("slug")
-    serializer_class = serializers.DatasetSerializer
+    serializer_class = catalogue.DatasetSerializer
     lookup_field = "slug"
     lookup_value_regex = r"[-\w]+"
     filterset_fields: ClassVar = ["resolution", "channels"]
 
 
+class PromptSetViewSet(Resource, ReadOnlyModelViewSet[PromptSet]):
+    """What generated images are asked for in words, known by its content."""
+
+    queryset = PromptSet.objects.order_by("slug")
+    serializer_class = catalogue.PromptSetSerializer
+    lookup_field = "slug"
+    lookup_value_regex = r"[-\w]+"
+
+
 class ProtocolViewSet(Resource, ReadOnlyModelViewSet[Protocol]):
     """How generated images are scored; values of different fingerprints are never compared."""
 
-    queryset = Protocol.objects.select_related("dataset").order_by("pk")
-    serializer_class = serializers.ProtocolSerializer
+    queryset = Protocol.objects.select_related("dataset", "prompt_set").order_by("pk")
+    serializer_class = catalogue.ProtocolSerializer
     lookup_field = "fingerprint"
     lookup_value_regex = FINGERPRINT
     filterset_class = filters.ProtocolFilter

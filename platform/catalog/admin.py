@@ -3,10 +3,14 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from accounts.admin import AuditedAdmin, FrozenAdmin
 from catalog.admission import verdict_of
-from catalog.models import Dataset, Protocol, StoredFile
+from catalog.models import Dataset, PromptSet, Protocol, StoredFile
+
+MOST_PROMPTS = 1_000  # shown of a set
 
 
 @admin.register(Dataset)
@@ -16,15 +20,31 @@ class DatasetAdmin(AuditedAdmin):
     list_display: ClassVar = ["slug", "name", "size", "kind", "images", "digest_short", "licence"]
     list_filter: ClassVar = ["resolution", "channels"]
     search_fields: ClassVar = ["slug", "name", "digest"]
-    readonly_fields: ClassVar = [*Dataset.FROZEN, "train_lossy", "test_lossy"]
+    exclude: ClassVar = ["captions"]
+    readonly_fields: ClassVar = [
+        *(name for name in Dataset.FROZEN if name != "captions"),
+        "train_lossy",
+        "test_lossy",
+        "words",
+        "longest_caption",
+        "unknown",
+    ]
 
     @admin.display(description="size", ordering="resolution")
     def size(self, dataset: Dataset) -> str:
         return f"{dataset.resolution}×{dataset.resolution}×{dataset.channels}"
 
-    @admin.display(description="classes")
+    @admin.display(description="asked for by")
     def kind(self, dataset: Dataset) -> str:
-        return f"{dataset.num_classes} classes" if dataset.classes else "unlabelled"
+        return dataset.kind
+
+    @admin.display(description="words of train captions")
+    def words(self, dataset: Dataset) -> str:
+        return _listed(dataset, "words", dataset.distinct_words)
+
+    @admin.display(description="words of the test split alone")
+    def unknown(self, dataset: Dataset) -> str:
+        return _listed(dataset, "unknown_words", dataset.unknown_words)
 
     @admin.display(description="train + test", ordering="train_size")
     def images(self, dataset: Dataset) -> str:
@@ -42,6 +62,47 @@ class DatasetAdmin(AuditedAdmin):
     ) -> Any:
         how = "New datasets: manage.py register_dataset NAME --archive FILE.zip (see --help)"
         return super().changelist_view(request, {"subtitle": how, **(extra_context or {})})
+
+
+def _listed(dataset: Dataset, name: str, count: int | None) -> str:
+    """Return words of captions with how many there are; long lists are cut, which is said."""
+    if dataset.captions is None or count is None:
+        return "-"
+    kept = dataset.captions[name]
+    shown = f", {len(kept):,} of them shown" if len(kept) < count else ""
+    return f"{count:,}{shown}: {', '.join(kept)}" if count else "none"
+
+
+@admin.register(PromptSet)
+class PromptSetAdmin(FrozenAdmin):
+    """Prompts are registered by `manage.py register_prompts`; here they are read."""
+
+    list_display: ClassVar = ["slug", "name", "size", "digest_short", "created_at"]
+    search_fields: ClassVar = ["slug", "name", "digest"]
+    fields: ClassVar = ["slug", "name", "digest", "created_at", "prompts"]
+
+    @admin.display(description="prompts")
+    def size(self, prompts: PromptSet) -> str:
+        return f"{prompts.size:,}"
+
+    @admin.display(description="digest", ordering="digest")
+    def digest_short(self, prompts: PromptSet) -> str:
+        return prompts.digest[:12]
+
+    @admin.display(description="prompts")
+    def prompts(self, row: PromptSet) -> SafeString:
+        found = row.parsed().prompts
+        lines = format_html_join(
+            "",
+            "<li><code>{}</code> {} <small>{}{}</small></li>",
+            (
+                (each.id, each.text, each.group, ", with claims" if each.claims else "")
+                for each in found[:MOST_PROMPTS]
+            ),
+        )
+        return format_html(
+            "<p>{} of {}</p><ol>{}</ol>", min(len(found), MOST_PROMPTS), len(found), lines
+        )
 
 
 @admin.register(Protocol)

@@ -9,14 +9,14 @@ from django.db import models
 from django.db.models import Q
 
 from catalog.stored import BucketError, DamagedError, StoredFile, digest_of
-from evaluation.protocols import record as protocols
+from evaluation.protocols import prompts, record as protocols
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.labels import Rule, in_words
 from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import metric_label, recorded_metric
 from evaluation.protocols.notes import image_notes, lossy_note, resize_notes
 
-__all__ = ["Dataset", "Protocol", "StoredFile"]
+__all__ = ["Dataset", "PromptSet", "Protocol", "StoredFile"]
 
 LOSSY = "images known to come from lossy files; empty = registered before they were counted"
 EXTRACTORS = "extractors"  # the folder of their weights in the data folder
@@ -55,8 +55,8 @@ class FrozenModel(models.Model):
 class Dataset(FrozenModel):
     """Real images in two splits, prepared once and known by their content.
 
-    `digest` is the sha256 of what both splits hold (pixels, labels, classes), whatever the file
-    format; `train_digest` and `test_digest` are those of the two files.
+    `digest` is the sha256 of what both splits hold (pixels, labels, classes, captions), whatever the
+    file format; `train_digest` and `test_digest` are those of the two files.
     """
 
     FROZEN = (
@@ -64,6 +64,7 @@ class Dataset(FrozenModel):
         "resolution",
         "channels",
         "classes",
+        "captions",
         "train_size",
         "test_size",
         "digest",
@@ -79,6 +80,9 @@ class Dataset(FrozenModel):
     channels = models.PositiveSmallIntegerField(help_text="1 = grey, 3 = RGB")
     classes = models.JSONField(
         default=list, blank=True, help_text="names in label order; empty = unlabelled"
+    )
+    captions = models.JSONField(
+        null=True, editable=False, help_text="what they are in each split; empty = images without"
     )
     train_size = models.PositiveIntegerField(help_text="images")
     test_size = models.PositiveIntegerField(help_text="images")
@@ -114,6 +118,32 @@ class Dataset(FrozenModel):
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def has_captions(self) -> bool:
+        return self.captions is not None
+
+    @property
+    def distinct_words(self) -> int | None:
+        """Return how many words the captions of the train split are made of."""
+        return None if self.captions is None else int(self.captions["train"]["words"])
+
+    @property
+    def longest_caption(self) -> int | None:
+        """Return the words of the longest caption of the train split."""
+        return None if self.captions is None else int(self.captions["train"]["longest"])
+
+    @property
+    def unknown_words(self) -> int | None:
+        """Return how many words of the test split no caption of the train split has."""
+        return None if self.captions is None else int(self.captions["unknown"])
+
+    @property
+    def kind(self) -> str:
+        """Return what images are asked for by, in words: "10 classes", "captions of 25 words"."""
+        classes = f"{self.num_classes} classes" if self.classes else ""
+        captions = f"captions of {self.distinct_words:,} words" if self.captions else ""
+        return ", ".join(filter(None, [classes, captions])) or "unlabelled"
 
     @property
     def folder(self) -> Path:
@@ -166,11 +196,52 @@ class Dataset(FrozenModel):
                 )
 
 
+class PromptSet(FrozenModel):
+    """What generated images are asked for in words, addressed by the sha256 of its canonical JSON."""
+
+    FROZEN = ("slug", "record", "digest", "created_at")
+
+    slug = models.SlugField(max_length=100, db_index=False)
+    name = models.CharField(max_length=200)
+    record = models.JSONField(help_text="the prompts in their order")
+    digest = models.CharField(max_length=64, validators=[is_sha256])
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["slug"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["slug"], name="promptset_slug_unique"),
+            models.UniqueConstraint(fields=["digest"], name="promptset_content_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write the row.
+
+        Raises:
+            FrozenError: if the prompts would change.
+            ProtocolError: if the digest is not that of the prompts.
+        """
+        if self._state.adding and self.parsed().digest() != self.digest:
+            raise ProtocolError("digest", "expected that of the prompts")
+        super().save(*args, **kwargs)
+
+    @property
+    def size(self) -> int:
+        return len(self.record["prompts"])
+
+    def parsed(self) -> prompts.PromptSet:
+        return prompts.PromptSet.from_record(self.record)
+
+
 class Protocol(FrozenModel):
     """How generated images are scored, addressed by the sha256 of its canonical record."""
 
     FROZEN = (
         "dataset_id",
+        "prompt_set_id",
         "record",
         "fingerprint",
         "extractor",
@@ -181,6 +252,14 @@ class Protocol(FrozenModel):
 
     name = models.CharField(max_length=200)
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="protocols")
+    prompt_set = models.ForeignKey(
+        PromptSet,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="protocols",
+        help_text="what images are asked with; empty = labels, or nothing",
+    )
     record = models.JSONField(help_text="everything that decides a value")
     fingerprint = models.CharField(max_length=64, validators=[is_sha256])
     extractor = models.CharField(max_length=100)

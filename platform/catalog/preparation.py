@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +31,48 @@ from evaluation.imagesets.in_memory import (
     read_parts,
     write_npz,
 )
-from evaluation.imagesets.packaged import DIGITS_TEST_SIZE, read_digits, split_digits
+from evaluation.imagesets.packaged import DIGITS, DIGITS_TEST_SIZE, split_digits
 from evaluation.imagesets.splits import SPLIT_SEED, TEST_FRACTION, split_by_fraction
+from evaluation.imagesets.texts import caption_facts, vocabulary
 
 __all__ = [
     "CHUNK",
+    "DIGITS",
     "RESIZE_RULE",
     "TEST_FRACTION",
     "ImageError",
 ]  # what commands need of evaluation.imagesets
 
-# Where the packaged and downloaded sets come from, and under which terms.
-DIGITS_ORIGIN = (
-    "Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, 1998, UCI Machine "
-    "Learning Repository, as packaged by scikit-learn",
-    "CC BY 4.0",
-)
+MOST_WORDS = 4096  # of captions that are kept to be shown
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A set of images that comes with the installation.
+
+    read: the train and test part. made, split: how, in words. source, licence: where it comes from,
+    and under which terms.
+    """
+
+    read: Callable[[], dict[str, Images]]
+    made: str
+    split: str
+    source: str
+    licence: str
+
+
+PACKAGED = {
+    DIGITS: Packaged(
+        read=split_digits,
+        made="scikit-learn load_digits, 0..16 scaled to 0..255 and rounded",
+        split=f"split by seed {SPLIT_SEED}, {DIGITS_TEST_SIZE} images for the test split, "
+        "stratified",
+        source="Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, 1998, UCI "
+        "Machine Learning Repository, as packaged by scikit-learn",
+        licence="CC BY 4.0",
+    ),
+}
+# Where the downloaded sets come from, and under which terms.
 TORCHVISION_ORIGINS = {
     "MNIST": ("Y. LeCun, C. Cortes, C. Burges: The MNIST database", "CC BY-SA 3.0"),
     "FashionMNIST": ("H. Xiao, K. Rasul, R. Vollgraf, 2017: Fashion-MNIST", "MIT"),
@@ -104,17 +131,21 @@ def prepare_path(
 
 
 @contextmanager
-def prepare_digits(
-    *, resolution: int | None = None, channels: int | None = None
+def prepare_packaged(
+    name: str, *, resolution: int | None = None, channels: int | None = None
 ) -> Iterator[PreparedDataset]:
-    """Prepare scikit-learn's packaged handwritten digits: 1,297 train and 500 test images."""
-    images = convert_images(read_digits(), name="digits", resolution=resolution, channels=channels)
-    steps = [
-        "scikit-learn load_digits, 0..16 scaled to 0..255 and rounded",
-        *_conversion_steps(resolution, channels),
-        f"split by seed {SPLIT_SEED}, {DIGITS_TEST_SIZE} images for the test split, stratified",
-    ]
-    with _write(split_digits(images), steps) as prepared:
+    """Prepare a set that comes with the installation, one of PACKAGED.
+
+    Raises:
+        ImageError: if it cannot be converted so.
+    """
+    packaged = PACKAGED[name]
+    splits = {
+        part: convert_images(images, name=name, resolution=resolution, channels=channels)
+        for part, images in packaged.read().items()
+    }
+    steps = [packaged.made, *_conversion_steps(resolution, channels), packaged.split]
+    with _write(splits, steps) as prepared:
         yield prepared
 
 
@@ -179,6 +210,7 @@ def _write(
             f"test images are {_size(test)} where train images are {_size(train)}; expected all "
             "alike, or a resolution and a number of channels"
         )
+    captions = _captions(train, test)
     parent = settings.DATA_DIR / "datasets"
     parent.mkdir(parents=True, exist_ok=True)
     _sweep(parent)
@@ -198,10 +230,32 @@ def _write(
             train_digest=_write_part(folder / "train.npz", train),
             test_digest=_write_part(folder / "test.npz", test),
             preparation="; ".join(steps),
+            captions=captions,
             left_out=left_out,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # already renamed, if it was registered
+
+
+def _captions(train: Images, test: Images) -> dict[str, Any] | None:
+    """Return what the captions of both splits are; None of images without."""
+    if train.captions is None and test.captions is None:
+        return None
+    if train.captions is None or test.captions is None:
+        having, without = ("train", "test") if train.captions else ("test", "train")
+        raise PreparationError(
+            f"{having} images have captions where {without} images have none; expected captions in "
+            "both or in neither"
+        )
+    known = vocabulary(train.captions)
+    unknown = sorted({*vocabulary(test.captions)}.difference(known))
+    return {
+        "train": asdict(caption_facts(train.captions)),
+        "test": asdict(caption_facts(test.captions)),
+        "unknown": len(unknown),
+        "words": known[:MOST_WORDS],
+        "unknown_words": unknown[:MOST_WORDS],
+    }
 
 
 def _write_part(path: Path, images: Images) -> str:

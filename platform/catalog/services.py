@@ -1,22 +1,20 @@
 """Registers datasets and protocols; registering the same thing twice returns the first."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from catalog import stored
-from catalog.models import EXTRACTORS, Dataset, Protocol
+from catalog.engine import RegistrationError, Report, run_evaluation, silent, words
+from catalog.models import EXTRACTORS, Dataset, PromptSet, Protocol
 from catalog.stored import BucketError, DamagedError, StoredFile
 from evaluation.imagesets.atomic import move_folder
 from evaluation.protocols.extractor_specs import INCEPTION, STACKED
@@ -24,14 +22,9 @@ from evaluation.protocols.extractors import get_extractor
 from evaluation.protocols.labels import REFERENCE, read_rule
 from evaluation.protocols.presets import PRESETS, get_preset
 
-Report = Callable[[str], None]  # a line about progress, for people
+Row = TypeVar("Row", Dataset, PromptSet)
 DEFAULT_PRESET = "classifier-test"
 ADMISSION_IMAGES = 1_000  # real images that an extractor is tested on before it may score
-REFUSED = "error: "  # how the engine's command begins the line that says what is wrong
-
-
-class RegistrationError(ValueError):
-    """Something cannot be registered; the message says what and why."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +43,7 @@ class PreparedDataset:
     preparation: str
     train_lossy: int = 0  # images known to come from lossy files
     test_lossy: int = 0
+    captions: dict[str, Any] | None = None  # what they are; None = images without
     left_out: tuple[str, ...] = ()  # what of the source is not in the splits, in words
 
 
@@ -65,6 +59,8 @@ class Scoring:
     extractor: str = ""
     metrics: tuple[str, ...] = ()
     num_images: int | None = None
+    prompts: str = ""  # slug of the set that images are asked with; "" = without
+    images_per_prompt: int | None = None
     labels: str = ""  # the rule of conditional samples; "" = as the reference, if it is labelled
     weights: Path | None = None  # of the extractor; for Inception else settings.INCEPTION_WEIGHTS
     classifier_data: Path | None = None  # labelled images, for a stacked classifier
@@ -78,6 +74,7 @@ class Scoring:
         """Return what the protocol is called: "inception-test, 500 images"."""
         parts = [self.preset or self.extractor, ", ".join(self.metrics)]
         parts.append(f"{self.num_images} images" if self.num_images else "")
+        parts.append(f"prompts {self.prompts}" if self.prompts else "")
         parts.append(f"labels {self.labels}" if self.labels not in ("", REFERENCE) else "")
         return ", ".join(filter(None, parts))[:200]
 
@@ -95,12 +92,12 @@ def register_dataset(
         RegistrationError: if the slug or the content is taken, or no slug can be made.
         BucketError: if a bucket is to keep the files and does not take them.
     """
-    slug = dataset_slug(name)
+    slug = slug_of(name, "dataset")
     facts = asdict(prepared)
     del facts["folder"], facts["left_out"]
     try:
         with transaction.atomic():
-            if existing := _find_dataset(slug, prepared.digest):
+            if existing := find_registered(Dataset, slug, prepared.digest):
                 _restore_files(existing, prepared)
                 existing.count_lossy(prepared.train_lossy, prepared.test_lossy)
                 return existing, False
@@ -122,8 +119,8 @@ def _keep_or_remove(folder: Path) -> None:
         raise
 
 
-def dataset_slug(name: str) -> str:
-    """Return the slug of a dataset's name: its letters a to z and its digits.
+def slug_of(name: str, what: str) -> str:
+    """Return the slug of a name: its letters a to z and its digits; what: what errors call it.
 
     Raises:
         RegistrationError: if the name has none of these, or too many.
@@ -134,7 +131,7 @@ def dataset_slug(name: str) -> str:
     told = f"expected a name of 1 to 100 letters and digits, got {name!r}"
     if not slug and any(map(str.isalnum, name)):
         told += (
-            "; the dataset's address takes letters a to z and digits alone: add a word of them, as "
+            f"; the {what}'s address takes letters a to z and digits alone: add a word of them, as "
             f"in {name + ' (flowers)'!r}, and the name is shown whole"
         )
     raise RegistrationError(told)
@@ -159,10 +156,16 @@ def register_protocol(
     """
     scoring = scoring or Scoring(preset=DEFAULT_PRESET)
     _check(dataset, scoring)
+    prompt_set = _prompt_set(scoring)
     options = [*_options(dataset, scoring), "--admission-images", str(admission_images)]
-    answer = _run_evaluation(
-        ["protocol", *options], report or _silent, what=f"{dataset}, {scoring.name}"
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        if prompt_set is not None:
+            file = Path(folder) / "prompts.json"
+            file.write_text(json.dumps(prompt_set.record), encoding="utf-8")
+            options += ["--prompts", str(file)]
+        answer = run_evaluation(
+            ["protocol", *options], report or silent, what=f"{dataset}, {scoring.name}"
+        )
     return _keep_protocol(dataset, scoring, answer)
 
 
@@ -185,6 +188,16 @@ def _check(dataset: Dataset, scoring: Scoring) -> None:
         )
 
 
+def _prompt_set(scoring: Scoring) -> PromptSet | None:
+    """Return the registered prompts that a protocol is to ask with, None if with none."""
+    if not scoring.prompts:
+        return None
+    if found := PromptSet.objects.filter(slug=scoring.prompts).first():
+        return found
+    known = ", ".join(PromptSet.objects.values_list("slug", flat=True)) or "none yet"
+    raise RegistrationError(f"expected registered prompts ({known}), got {scoring.prompts!r}")
+
+
 def _options(dataset: Dataset, scoring: Scoring) -> list[str]:
     """Return the options of `python -m evaluation protocol`."""
     weights = scoring.weights
@@ -196,17 +209,14 @@ def _options(dataset: Dataset, scoring: Scoring) -> list[str]:
         "--metrics": ",".join(scoring.metrics),
         "--num-images": scoring.num_images,
         "--labels": scoring.labels,
+        "--images-per-prompt": scoring.images_per_prompt,
         "--weights": weights,
         "--classifier-data": scoring.classifier_data,
         "--reference": dataset.train_path,
         "--held-out": dataset.test_path,
         "--cache": settings.DATA_DIR / EXTRACTORS,
     }
-    return _words(given)
-
-
-def _words(given: Mapping[str, Any]) -> list[str]:
-    return [text for name, value in given.items() if value for text in (name, str(value))]
+    return words(given)
 
 
 def _keep_protocol(
@@ -224,6 +234,7 @@ def _keep_protocol(
         defaults={
             "name": scoring.name,
             "dataset": dataset,
+            "prompt_set": _registered_prompts(record),
             "record": record,
             "extractor": record["extractor"]["name"],
             "extractor_weights": "" if weights is None else stored.name_of(weights),
@@ -241,6 +252,15 @@ def _keep_protocol(
         found.facts = {**found.facts, **facts}
         found.save()
     return found, is_new
+
+
+def _registered_prompts(record: Mapping[str, Any]) -> PromptSet | None:
+    """Return the set that a record's prompts are; it must be registered."""
+    if (asked := record.get("prompts")) is None:
+        return None
+    if found := PromptSet.objects.filter(digest=asked["digest"]).first():
+        return found
+    raise RegistrationError(f"expected registered prompts, none are {asked['digest'][:12]}")
 
 
 def _says_more(admission: dict[str, Any], protocol: Protocol) -> bool:
@@ -291,9 +311,9 @@ def admit_protocol(
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "protocol.json"
         record.write_text(json.dumps(protocol.record), encoding="utf-8")
-        found = _run_evaluation(
-            ["admit", "--protocol", str(record), *_words(given)],
-            report or _silent,
+        found = run_evaluation(
+            ["admit", "--protocol", str(record), *words(given)],
+            report or silent,
             what=protocol.label,
         )
     protocol.facts = {**protocol.facts, "admission": found}
@@ -301,9 +321,14 @@ def admit_protocol(
     return found
 
 
-def _find_dataset(slug: str, digest: str) -> Dataset | None:
-    by_slug = Dataset.objects.filter(slug=slug).first()
-    by_content = Dataset.objects.filter(digest=digest).first()
+def find_registered(kind: type[Row], slug: str, digest: str) -> Row | None:
+    """Return what is registered under this slug with this content, None if there is neither.
+
+    Raises:
+        RegistrationError: if only one of them is there.
+    """
+    by_slug = kind._default_manager.filter(slug=slug).first()
+    by_content = kind._default_manager.filter(digest=digest).first()
     if by_slug and by_slug.digest != digest:
         raise RegistrationError(
             f"{slug}: registered on {by_slug.created_at:%Y-%m-%d} with other content "
@@ -332,54 +357,3 @@ def _move_into_place(folder: Path, target: Path) -> None:
         # Left behind by a process that was killed between the rename and the commit.
         shutil.rmtree(target)
     move_folder(folder, target)
-
-
-# --- The evaluation engine, in another process ---------------------------------------------------
-
-
-def _silent(line: str) -> None:
-    pass
-
-
-def _run_evaluation(arguments: list[str], report: Report, *, what: str) -> dict[str, Any]:
-    """Run `python -m evaluation` and return the JSON it writes; its log lines go to `report`.
-
-    In another process: this one never imports torch.
-
-    Raises:
-        RegistrationError: if it fails; the message begins with `what` and ends with its last words.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "answer.json"
-        lines: list[str] = []
-        with subprocess.Popen(  # noqa: S603  # our own module, arguments of our own making
-            [sys.executable, "-m", "evaluation", *arguments, "--json", str(out)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=_environment(),
-        ) as process:
-            assert process.stderr is not None, "it was asked for"
-            for line in map(str.rstrip, process.stderr):
-                lines.append(line)
-                if not line.startswith(REFUSED):  # told by the exception
-                    report(line)
-        if out.exists():  # of a test that failed too, whose status says so
-            answer: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-            return answer
-    raise RegistrationError(f"{what}: {_last_words(lines, process.returncode)}")
-
-
-def _last_words(lines: list[str], status: int) -> str:
-    """Return the refusal that the process wrote, or the end of what it wrote."""
-    if lines and lines[-1].startswith(REFUSED):
-        return lines[-1].removeprefix(REFUSED)
-    return f"python -m evaluation ended with {status}: " + ("\n".join(lines[-20:]) or "no message")
-
-
-def _environment() -> dict[str, str]:
-    paths = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    if settings.TORCH_THREADS:
-        environment["OMP_NUM_THREADS"] = str(settings.TORCH_THREADS)
-    return environment

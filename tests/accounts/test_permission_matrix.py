@@ -37,6 +37,7 @@ READ = {
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
     *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
     *("api:schema", "api:docs", "api:api-root"),
+    *("api:promptset-list", "api:promptset-detail"),
     *(f"api:{name}-list" for name in ("dataset", "protocol", "experiment", "leaderboard")),
     *(f"api:{name}-detail" for name in ("dataset", "protocol", "experiment", "leaderboard")),
     "api:protocol-compare",
@@ -60,7 +61,8 @@ IN_ADMIN = {
 }
 SHOWN_TO_SUBMITTERS = {
     *(f"experiments_{name}" for name in ("experiment", "run", "sampleset", "evaluation")),
-    *("catalog_dataset", "catalog_protocol", "catalog_storedfile", "jobs_worker"),
+    *("catalog_dataset", "catalog_promptset", "catalog_protocol", "catalog_storedfile"),
+    "jobs_worker",
 }
 
 

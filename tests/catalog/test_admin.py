@@ -9,7 +9,7 @@ from pytest_django.fixtures import Settings
 
 from accounts.models import User
 from catalog.models import Dataset
-from catalog.preparation import prepare_digits
+from catalog.preparation import DIGITS, prepare_packaged
 from catalog.services import register_dataset
 from evaluation.protocols.extractor_specs import INCEPTION
 from tests import factories
@@ -27,7 +27,7 @@ def client(settings: Settings, tmp_path: Path) -> Client:
 
 @pytest.fixture
 def digits() -> Dataset:
-    with prepare_digits() as prepared:
+    with prepare_packaged(DIGITS) as prepared:
         return register_dataset("Digits", prepared, licence="CC BY 4.0")[0]
 
 

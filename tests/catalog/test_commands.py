@@ -1,6 +1,7 @@
 """The commands: what they print, what they refuse."""
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,12 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
 
 
 def test_a_table_is_registered(tmp_path: Path) -> None:
-    rows = [{"image": png, "label": label, "text": ""} for label in "ab" for png in [PNG] * 5]
+    rows = [{"image": png, "label": label, "note": ""} for label in "ab" for png in [PNG] * 5]
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet")
 
     printed, _ = run("register_dataset", "Pets", f"--archive={tmp_path / 'x.parquet'}")
 
-    assert printed.startswith("left out 1 column (text)\nregistered pets: 8 train and 2 test")
+    assert printed.startswith("left out 1 column (note)\nregistered pets: 8 train and 2 test")
     assert Dataset.objects.get(slug="pets").classes == ["a", "b"]
 
 
@@ -141,8 +142,9 @@ def test_wrong_options_are_refused(tmp_path: Path, archive: Path) -> None:
     assert refusal("register_dataset", "?", "--digits") == (
         "expected a name of 1 to 100 letters and digits, got '?'"
     )
-    assert "one of the arguments --archive --folder --torchvision --digits is required" in refusal(
-        "register_dataset", "x"
+    assert (
+        "one of the arguments --archive --folder --torchvision --digits --packaged is required"
+        in refusal("register_dataset", "x")
     )
     assert refusal("register_dataset", "x", "--digits", "--resolution=0") == (
         "digits: expected a resolution of 1 to 8192 pixels, got 0"
@@ -307,3 +309,74 @@ def test_a_dataset_of_before_learns_of_its_lossy_files_when_it_is_registered_aga
 
     assert printed.startswith("registered already: photos")
     assert "note: 8 of 8 train images are from lossy files" in printed
+
+
+def captioned(folder: Path) -> Path:
+    """Return an archive of 2 train and 2 test images with captions, as imagefolder has them."""
+    files = {}
+    for part, captions in {
+        "train": ["a red circle", "Ein größerer Kreis, rot"],
+        "test": ["a blue circle", "a red square & 円"],
+    }.items():
+        rows = [f'{{"file_name": "{i}.png", "text": "{text}"}}' for i, text in enumerate(captions)]
+        files[f"{part}/metadata.jsonl"] = "\n".join(rows).encode()
+        files |= {f"{part}/{i}.png": PNG for i in range(len(captions))}
+    return make_zip(folder / "told.zip", files.items())
+
+
+def test_captions_are_kept_and_their_words_are_told_everywhere(
+    tmp_path: Path, client: Client, admin_client: Client
+) -> None:
+    printed, _ = run("register_dataset", "Told", f"--archive={captioned(tmp_path)}")
+
+    dataset = Dataset.objects.get()
+    assert "4x4x3, captions of 7 words, digest" in printed
+    assert read_images(dataset.train_path).captions == ("a red circle", "Ein größerer Kreis, rot")
+    assert dataset.captions is not None
+    assert dataset.captions["words"] == ["a", "circle", "ein", "größerer", "kreis", "red", "rot"]
+    assert dataset.captions["unknown_words"] == ["blue", "square", "円"]
+    told = client.get("/api/datasets/told/").json()
+    assert told["has_captions"] and (told["train_lossy"], told["test_lossy"]) == (0, 0)
+    assert (told["distinct_words"], told["longest_caption"], told["unknown_words"]) == (7, 4, 3)
+    page = client.get("/datasets/told/").content.decode()
+    assert "a, circle, ein, größerer, kreis, red, rot" in page
+    assert "3 of the test split that no train caption has: blue, square, 円" in page
+    assert "2 distinct of 2, 3 to 4 words, 3.5 on average" in page
+    assert ">7</td>" in client.get("/datasets/").content.decode()
+    admin = admin_client.get(f"/admin/catalog/dataset/{dataset.pk}/change/").content.decode()
+    assert "7: a, circle, ein, größerer" in admin and "3: blue, square, 円" in admin
+
+
+def test_a_dataset_of_before_has_no_captions(client: Client) -> None:
+    run("register_dataset", "Digits", "--packaged=digits")
+
+    told = client.get("/api/datasets/digits/").json()
+
+    assert Dataset.objects.get().captions is None
+    assert not told["has_captions"]
+    assert (told["distinct_words"], told["longest_caption"], told["unknown_words"]) == (None,) * 3
+
+
+def test_other_captions_make_another_dataset(tmp_path: Path) -> None:
+    archive = captioned(tmp_path)
+    run("register_dataset", "Told", f"--archive={archive}")
+    files = {name: data for name, data in members(archive).items() if name.endswith(".png")}
+    silent = make_zip(tmp_path / "silent.zip", files.items())
+    half = make_zip(
+        tmp_path / "half.zip", (files | {"train/0.txt": b"a", "train/1.txt": b"b"}).items()
+    )
+
+    run("register_dataset", "Silent", f"--archive={silent}")
+    refused = refusal("register_dataset", "Half", f"--archive={half}")
+
+    told, silent_one = Dataset.objects.get(slug="told"), Dataset.objects.get(slug="silent")
+    assert told.digest != silent_one.digest
+    assert refused == (
+        "half.zip: 2 of 4 images have no caption, the first is test/0.png; expected one for every "
+        "image or for none"
+    )
+
+
+def members(archive: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(archive) as file:
+        return {name: file.read(name) for name in file.namelist()}

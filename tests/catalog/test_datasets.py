@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
+from catalog.engine import RegistrationError
 from catalog.models import Dataset, FrozenError
 from catalog.preparation import prepare_path
-from catalog.services import RegistrationError, register_dataset
+from catalog.services import register_dataset
 from catalog.stored import DamagedError
 from tests.evaluation.pictures import GREY, PNG, make_zip
 

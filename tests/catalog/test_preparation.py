@@ -12,9 +12,10 @@ from sklearn.datasets import load_digits
 
 from catalog import preparation
 from catalog.preparation import (
+    DIGITS,
     PreparationError,
     content_digest,
-    prepare_digits,
+    prepare_packaged,
     prepare_path,
     prepare_torchvision,
 )
@@ -55,7 +56,7 @@ def test_the_digest_sees_pixels_labels_classes_and_captions() -> None:
 
 
 def test_the_digits_are_scaled_and_split_by_class(data_dir: Path) -> None:
-    with prepare_digits() as prepared:
+    with prepare_packaged(DIGITS) as prepared:
         train = read_images(prepared.folder / "train.npz")
         test = read_images(prepared.folder / "test.npz")
 
@@ -74,7 +75,7 @@ def test_the_digits_are_scaled_and_split_by_class(data_dir: Path) -> None:
 
 
 def test_the_digits_can_be_had_in_another_size() -> None:
-    with prepare_digits(resolution=16, channels=3) as prepared:
+    with prepare_packaged(DIGITS, resolution=16, channels=3) as prepared:
         assert (prepared.resolution, prepared.channels) == (16, 3)
         assert prepared.preparation == (
             "scikit-learn load_digits, 0..16 scaled to 0..255 and rounded; RGB, grey repeated; "
@@ -359,5 +360,5 @@ def test_images_from_lossy_files_are_counted_in_both_splits(tmp_path: Path) -> N
         assert (whole.train_lossy, whole.test_lossy) == (10, 10)
     with prepare_path(make_folder(tmp_path / "parted", parted)) as parts:
         assert (parts.train_lossy, parts.test_lossy) == (1, 1)
-    with prepare_digits() as digits:
+    with prepare_packaged(DIGITS) as digits:
         assert (digits.train_lossy, digits.test_lossy) == (0, 0)

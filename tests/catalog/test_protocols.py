@@ -9,11 +9,12 @@ from django.core.management import CommandError, call_command
 from django.db.models import ProtectedError
 from pytest_django.fixtures import Settings
 
-from catalog import services
+from catalog import engine, services
 from catalog.admission import RULES, verdict_of
+from catalog.engine import RegistrationError
 from catalog.models import Dataset, FrozenError, Protocol
-from catalog.preparation import prepare_digits, prepare_path
-from catalog.services import RegistrationError, Scoring, register_dataset, register_protocol
+from catalog.preparation import DIGITS, prepare_packaged, prepare_path
+from catalog.services import Scoring, register_dataset, register_protocol
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.extractor_specs import INCEPTION_2015_SHA256, PIXELS
 from evaluation.protocols.metrics import default_metrics
@@ -31,7 +32,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def digits() -> Dataset:
-    with prepare_digits() as prepared:
+    with prepare_packaged(DIGITS) as prepared:
         return register_dataset("Digits", prepared)[0]
 
 
@@ -175,10 +176,10 @@ def test_the_same_images_under_another_name_do_not_share_a_protocol(protocol: Pr
 def test_an_engine_that_breaks_shows_its_last_words() -> None:
     lines = ["Traceback (most recent call last):", "MemoryError"]
 
-    assert services._last_words(lines, 1) == (
+    assert engine.last_words(lines, 1) == (
         "python -m evaluation ended with 1: Traceback (most recent call last):\nMemoryError"
     )
-    assert services._last_words([], -9) == "python -m evaluation ended with -9: no message"
+    assert engine.last_words([], -9) == "python -m evaluation ended with -9: no message"
 
 
 def test_the_number_of_images_makes_another_protocol(protocol: Protocol) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from catalog.preparation import prepare_digits
+from catalog.preparation import DIGITS, prepare_packaged
 from evaluation.imagesets.in_memory import read_images
 from evaluation.imagesets.sources import ImageError
 from evaluation.imagesets.writing import write_npz
@@ -48,7 +48,7 @@ def test_digits_are_those_of_the_platform(
     settings.DATA_DIR = tmp_path  # type: ignore[attr-defined]  # pytest-django's wrapper
     found = (trained_on if part == "train" else measured_on)("digits")
 
-    with prepare_digits() as prepared:
+    with prepare_packaged(DIGITS) as prepared:
         expected = read_images(prepared.folder / f"{part}.npz")
 
     assert found.part == part and found.images.pixels.shape == (count, 1, 8, 8)

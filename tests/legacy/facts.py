@@ -21,7 +21,7 @@ from django.core.management import call_command, get_commands, load_command_clas
 from django.core.management.base import BaseCommand
 from PIL import Image
 
-from catalog.preparation import prepare_digits, prepare_path
+from catalog.preparation import DIGITS, prepare_packaged, prepare_path
 from catalog.services import PreparedDataset
 from evaluation.__main__ import main as evaluation_main
 from evaluation.imagesets.opening import open_images
@@ -182,9 +182,9 @@ def datasets() -> Facts:
     with tempfile.TemporaryDirectory() as temporary:
         parted, whole = _write_sets(Path(temporary))
         return {
-            "digits": _dataset(prepare_digits()),
+            "digits": _dataset(prepare_packaged(DIGITS)),
             "digits, 16 pixels, three channels": _dataset(
-                prepare_digits(resolution=16, channels=3)
+                prepare_packaged(DIGITS, resolution=16, channels=3)
             ),
             "folder with train and test": _dataset(prepare_path(parted)),
             "folder, 5 pixels, grey": _dataset(prepare_path(parted, resolution=5, channels=1)),
@@ -278,7 +278,15 @@ SUBCOMMANDS: Mapping[str, Sequence[str]] = {
     ),
 }
 MANAGE = (
-    *("api_token", "backup", "collect_garbage", "demo", "register_dataset", "register_protocol"),
+    *(
+        "admit_protocol",
+        "api_token",
+        "backup",
+        "collect_garbage",
+        "demo",
+        "register_dataset",
+        "register_protocol",
+    ),
     *("restore", "run_experiment", "store_files", "submit", "verify_files", "worker_alive"),
 )
 TRAIN = "train vae.conv --data digits --out {tmp}/new"

@@ -115,7 +115,8 @@ def test_the_captions_of_a_set_are_told(files: Path, digits: Digits, capsys: Out
     assert main([*command, "--num-images", "50"]) == 0
 
     assert capsys.readouterr().err == (
-        "reference: 100 captions, 2 distinct, of 6 distinct words; the longest has 4 words\n"
+        "reference: 100 captions, 2 distinct, of 6 distinct words; 2 to 4 words each, 3 on "
+        "average\n"
     )
 
 

@@ -155,12 +155,16 @@ def test_captions_are_told_in_numbers(place: Path) -> None:
 
     facts = caption_facts(captions)
 
-    assert facts == CaptionFacts(count=4, distinct=3, words=5, longest=4)
-    assert str(facts) == "4 captions, 3 distinct, of 5 distinct words; the longest has 4 words"
+    assert facts == CaptionFacts(count=4, distinct=3, words=5, shortest=0, mean=2.0, longest=4)
+    assert str(facts) == (
+        "4 captions, 3 distinct, of 5 distinct words; 0 to 4 words each, 2 on average"
+    )
     assert lint(open_images(place / "x.npz")).to_record()["captions"] == {
         "count": 4,
         "distinct": 3,
         "words": 5,
+        "shortest": 0,
+        "mean": 2.0,
         "longest": 4,
     }
 

@@ -6,8 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog.admission import told
+from catalog.engine import RegistrationError
 from catalog.models import Protocol
-from catalog.services import ADMISSION_IMAGES, RegistrationError, admit_protocol
+from catalog.services import ADMISSION_IMAGES, admit_protocol
 from catalog.stored import BucketError
 
 

@@ -1,4 +1,4 @@
-"""Register a dataset from a file, a folder, torchvision or the packaged digits."""
+"""Register a dataset from a file, a folder, torchvision or what is packaged."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog import preparation
+from catalog.engine import RegistrationError
 from catalog.models import Dataset
-from catalog.services import PreparedDataset, RegistrationError, dataset_slug, register_dataset
+from catalog.services import PreparedDataset, register_dataset, slug_of
 from catalog.stored import BucketError
 
 
@@ -17,8 +18,8 @@ class Command(BaseCommand):
         "Register a dataset: read its images, store them once as uint8 arrays under the data "
         "folder, and keep sizes, classes, digest, source and licence. Folders, .zip and .tar "
         "archives hold PNG, JPEG or WebP files as train/<class>/* and test/<class>/*, <class>/* or "
-        "images alone; labels may be in metadata.csv or metadata.jsonl beside them (file_name, "
-        "label). Read as well: parquet tables with a column of image files, one or a folder of "
+        "images alone; labels and captions may be in metadata.csv or metadata.jsonl beside them "
+        "(file_name, label, text), or in 1.cls and 1.txt beside 1.png. Read as well: parquet tables with a column of image files, one or a folder of "
         "them, and arrays in .npz and .npy. Hidden files, text and a validation part are left out, "
         "which is said. Whatever is damaged, mixed, hostile or of another kind is refused and "
         "leaves nothing behind."
@@ -47,6 +48,11 @@ class Command(BaseCommand):
         origin.add_argument(
             "--digits", action="store_true", help="1,797 digits of 8x8, packaged in scikit-learn"
         )
+        origin.add_argument(
+            "--packaged",
+            choices=preparation.PACKAGED,
+            help="images that come with the installation (--digits is short for one of them)",
+        )
         parser.add_argument(
             "--resolution", type=int, metavar="R", help=f"pixels a side: {preparation.RESIZE_RULE}"
         )
@@ -65,7 +71,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, name: str, **options: Any) -> None:
         try:
-            dataset_slug(name)  # before minutes of reading
+            slug_of(name, "dataset")  # before minutes of reading
             with self._prepare(options) as prepared:
                 source, licence = self._origin(options)
                 dataset, is_new = register_dataset(name, prepared, source=source, licence=licence)
@@ -89,8 +95,8 @@ class Command(BaseCommand):
         path = options["archive"] or options["folder"]
         if path is None and options["test_fraction"] is not None:
             raise CommandError("--test-fraction goes with --archive or --folder")
-        if options["digits"]:
-            return preparation.prepare_digits(**shape)
+        if packaged := _packaged(options):
+            return preparation.prepare_packaged(packaged, **shape)
         if options["torchvision"]:
             return preparation.prepare_torchvision(options["torchvision"], **shape)
         if path == options["folder"] and not path.is_dir():
@@ -106,8 +112,9 @@ class Command(BaseCommand):
 
     def _origin(self, options: dict[str, Any]) -> tuple[str, str]:
         source, licence = options["archive"].name if options["archive"] else "", ""
-        if options["digits"]:
-            source, licence = preparation.DIGITS_ORIGIN
+        if packaged := _packaged(options):
+            origin = preparation.PACKAGED[packaged]
+            source, licence = origin.source, origin.licence
         elif options["torchvision"]:
             source, licence = preparation.TORCHVISION_ORIGINS[options["torchvision"]]
         return options["source"] or source, options["licence"] or licence
@@ -118,9 +125,14 @@ class Command(BaseCommand):
             self.stderr.write(f"{what}: {done:,} of {total:,} images", style_func=str)
 
     def _describe(self, dataset: Dataset) -> str:
-        kind = f"{dataset.num_classes} classes" if dataset.classes else "unlabelled"
         size = f"{dataset.resolution}x{dataset.resolution}x{dataset.channels}"
         return (
             f"{dataset.slug}: {dataset.train_size:,} train and {dataset.test_size:,} test images, "
-            f"{size}, {kind}, digest {dataset.digest}"
+            f"{size}, {dataset.kind}, digest {dataset.digest}"
         )
+
+
+def _packaged(options: dict[str, Any]) -> str | None:
+    """Return which of the packaged sets is meant, if one is."""
+    named: str | None = options["packaged"]
+    return preparation.DIGITS if options["digits"] else named

@@ -6,14 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog.admission import told
+from catalog.engine import RegistrationError
 from catalog.models import Dataset, Protocol
-from catalog.services import (
-    ADMISSION_IMAGES,
-    DEFAULT_PRESET,
-    RegistrationError,
-    Scoring,
-    register_protocol,
-)
+from catalog.services import ADMISSION_IMAGES, DEFAULT_PRESET, Scoring, register_protocol
 from catalog.stored import BucketError
 from evaluation.protocols.presets import PRESETS
 
@@ -49,6 +44,18 @@ class Command(BaseCommand):
             default="",
             help="the shares in which conditional samples are drawn: reference, uniform (of the "
             "reference's classes) or K,K,…, a whole number for each class (default: reference)",
+        )
+        parser.add_argument(
+            "--prompts",
+            metavar="SLUG",
+            default="",
+            help="registered prompts that images are asked with, in turn (see register_prompts)",
+        )
+        parser.add_argument(
+            "--images-per-prompt",
+            type=int,
+            metavar="N",
+            help="images that each prompt is asked for",
         )
         parser.add_argument(
             "--weights",
@@ -105,6 +112,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"{fact.replace('_', ' ')}: {value}")
         if protocol.labels_in_words:
             self.stdout.write(f"labels of conditional samples: {protocol.labels_in_words}")
+        if protocol.prompt_set:
+            self.stdout.write(f"images are asked with the prompts {protocol.prompt_set}")
         for line in told(protocol):
             self.stdout.write(line)
         self.stdout.write(protocol.fingerprint)
@@ -118,6 +127,8 @@ def scoring(options: dict[str, Any]) -> Scoring:
         metrics=tuple(name.strip() for name in options["metrics"].split(",") if name.strip()),
         num_images=options["num_images"],
         labels=options["labels"],
+        prompts=options["prompts"],
+        images_per_prompt=options["images_per_prompt"],
         weights=options["weights"],
         classifier_data=options["classifier_data"],
     )
