@@ -21,7 +21,6 @@ import numpy.typing as npt
 from django.conf import settings
 
 from catalog.services import PreparedDataset
-from evaluation.imagesets.digits import DIGITS, DIGITS_TEST_SIZE, split_digits
 from evaluation.imagesets.in_memory import (
     CHUNK,
     RESIZE_RULE,
@@ -32,6 +31,7 @@ from evaluation.imagesets.in_memory import (
     read_parts,
     write_npz,
 )
+from evaluation.imagesets.packaged import DIGITS, DIGITS_TEST_SIZE, split_digits
 from evaluation.imagesets.splits import SPLIT_SEED, TEST_FRACTION, split_by_fraction
 from evaluation.imagesets.texts import caption_facts, vocabulary
 
