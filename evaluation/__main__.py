@@ -15,6 +15,7 @@ from evaluation.commands.inception import inception
 from evaluation.commands.inputs import CommandError
 from evaluation.commands.protocol import protocol
 from evaluation.commands.reference import reference
+from evaluation.commands.scenes import scenes
 from evaluation.commands.score import score
 from evaluation.commands.statuses import EXIT_ERROR
 from evaluation.features.base import ExtractorError
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "reference": reference,
     "classifier": classifier,
     "inception": inception,
+    "scenes": scenes,
 }
 
 

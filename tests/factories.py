@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 from accounts.models import Role, User
 from catalog.models import Dataset, PromptSet, Protocol
 from evaluation.imagesets.atomic import sha256_of
+from evaluation.imagesets.texts import caption_facts, vocabulary
 from evaluation.protocols import building as protocols
 from evaluation.protocols.extractor_specs import CLASSIFIER
 from evaluation.protocols.labels import Wanted
@@ -70,6 +72,7 @@ def make_dataset(
     train_size: int = 200,
     test_size: int = 100,
     files: bool = False,
+    texts: Sequence[str] = (),  # captions in turn; () = without
     **fields: Any,
 ) -> Dataset:
     """Return a registered dataset; with `files` its two splits of random images are on disk."""
@@ -83,15 +86,19 @@ def make_dataset(
         test_size=test_size,
         **{"name": slug.title(), "source": "made up", "licence": "CC0", **fields},
     )
+    if texts:
+        facts = asdict(caption_facts(texts))
+        told = {"words": vocabulary(texts), "unknown": 0, "unknown_words": []}
+        dataset.captions = {"train": facts, "test": facts, **told}
     dataset.digest = sha256(slug)
     dataset.train_digest, dataset.test_digest = sha256(f"{slug} train"), sha256(f"{slug} test")
     if files:
-        _write_splits(dataset)
+        _write_splits(dataset, texts)
     dataset.save()
     return dataset
 
 
-def _write_splits(dataset: Dataset) -> None:
+def _write_splits(dataset: Dataset, texts: Sequence[str]) -> None:
     rng = np.random.default_rng(0)
     dataset.folder.mkdir(parents=True)
     side, channels = dataset.resolution, dataset.channels
@@ -99,12 +106,14 @@ def _write_splits(dataset: Dataset) -> None:
         (dataset.train_path, dataset.train_size),
         (dataset.test_path, dataset.test_size),
     ):
-        pixels = rng.integers(0, 256, (size, side, side, channels), dtype=np.uint8)
-        labels = np.arange(size, dtype=np.int64) % max(1, dataset.num_classes)
+        arrays: dict[str, Any] = {
+            "arr_0": rng.integers(0, 256, (size, side, side, channels), dtype=np.uint8)
+        }
         if dataset.classes:
-            np.savez(path, arr_0=pixels, labels=labels)
-        else:
-            np.savez(path, arr_0=pixels)
+            arrays["labels"] = np.arange(size, dtype=np.int64) % dataset.num_classes
+        if texts:
+            arrays["captions"] = np.resize(np.array(texts), size)
+        np.savez(path, **arrays)
     dataset.train_digest = sha256_of(dataset.train_path)
     dataset.test_digest = sha256_of(dataset.test_path)
 

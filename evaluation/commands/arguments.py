@@ -14,6 +14,7 @@ from evaluation.protocols.labels import Wanted, read_rule
 from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.presets import PRESETS
 from evaluation.protocols.prompts import PromptSet, read_prompts
+from evaluation.scenes.claims import SIDES
 
 Command = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -41,6 +42,7 @@ def build_parser(commands_by_name: Mapping[str, Command]) -> argparse.ArgumentPa
     _add_reference(commands)
     _add_classifier(commands)
     _add_inception(commands)
+    _add_scenes(commands)
     for name, command in commands_by_name.items():
         commands.choices[name].set_defaults(command=command)
     return parser
@@ -173,6 +175,29 @@ def _add_inception(commands: Commands) -> None:
     inception.add_argument("--weights", type=Path, help="a local file; by default downloaded")
     inception.add_argument("--out", type=Path, required=True, help="folder of weights")
     inception.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _add_scenes(commands: Commands) -> None:
+    scenes = _command(
+        commands,
+        "scenes",
+        help="draw captioned scenes of colours and shapes that can be read back",
+        description="Write scenes of one to three objects with their captions: an .npz of one split, "
+        "or a folder with train.npz and test.npz. Four pairs of colour and shape are in the test "
+        "split alone.",
+    )
+    scenes.add_argument("--side", type=int, choices=SIDES, default=SIDES[0], help="pixels a side")
+    scenes.add_argument(
+        "--num", type=_positive, default=20_000, help="of the train split, or of --split"
+    )
+    scenes.add_argument(
+        "--num-test", type=_positive, default=4_000, help="of the test split, without --split"
+    )
+    scenes.add_argument("--split", choices=PARTS, help="write this split alone, as an .npz")
+    scenes.add_argument("--seed", type=_whole, default=0, help="they are drawn from")
+    scenes.add_argument(
+        "--out", type=Path, required=True, help="FILE.npz, or a folder without --split"
+    )
 
 
 def _add_compare(commands: Commands) -> None:

@@ -1,7 +1,6 @@
 """Splits and chooses from sets of images, the same forever and on every machine."""
 
 import hashlib
-from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +35,7 @@ def split_images(images: Images, test_size: int) -> dict[str, Images]:
     in_test = np.zeros(count, bool)
     for indices, share in zip(members, _shares([len(m) for m in members], test_size), strict=True):
         in_test[sorted(indices.tolist(), key=_shuffle_key)[:share]] = True
-    return {"train": _take(images, ~in_test), "test": _take(images, in_test)}
+    return {"train": take(images, ~in_test), "test": take(images, in_test)}
 
 
 def split_by_fraction(name: str, images: Images, fraction: float) -> dict[str, Images]:
@@ -82,10 +81,14 @@ def _shares(sizes: list[int], total: int) -> list[int]:
     return [min(max(share, 1), size - 1) for share, size in zip(shares, sizes, strict=True)]
 
 
-def _take(images: Images, chosen: npt.NDArray[np.bool_]) -> Images:
-    labels = None if images.labels is None else images.labels[chosen]
-    is_lossy = None if images.is_lossy is None else images.is_lossy[chosen]
-    captions = images.captions and tuple(compress(images.captions, chosen))
+def take(images: Images, chosen: npt.NDArray[np.bool_ | np.int64]) -> Images:
+    """Return some images with all that is known of each; chosen: a mask, or indices in their order."""
+    indices = np.arange(len(images.pixels))[chosen]
+    captions = images.captions
     return Images(
-        images.pixels[chosen], labels, images.classes, is_lossy=is_lossy, captions=captions
+        images.pixels[chosen],
+        None if images.labels is None else images.labels[chosen],
+        images.classes,
+        is_lossy=None if images.is_lossy is None else images.is_lossy[chosen],
+        captions=None if captions is None else tuple(captions[index] for index in indices),
     )

@@ -1,12 +1,12 @@
-"""What `--data` names: the packaged digits, or a set of images of any kind that the site reads."""
+"""What `--data` names: a packaged set, or a set of images of any kind that the site reads."""
 
 import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.imagesets.digits import DIGITS, split_digits
 from evaluation.imagesets.in_memory import Images, convert_images, read_images, read_parts
+from evaluation.imagesets.packaged import PACKAGED
 from evaluation.imagesets.sources import PARTS, ImageError, MixedImages
 from evaluation.imagesets.splits import TEST_FRACTION
 from evaluation.imagesets.texts import caption_facts
@@ -62,18 +62,18 @@ def measured_data(options: argparse.Namespace) -> Data:
 
 def parts_of(source: str) -> tuple[str, ...]:
     """Return the parts that a source has, () if it is not parted."""
-    return PARTS if source == DIGITS else read_parts(Path(source))
+    return PARTS if source in PACKAGED else read_parts(Path(source))
 
 
 def _read(options: argparse.Namespace, part: str | None) -> Data:
     """Read what the options name, fitted as they say.
 
-    A folder that is called like the packaged digits is reached by its path: `./digits`.
+    A folder that is called like a packaged set is reached by its path: `./digits`.
     """
     source, shape = options.data, {"resolution": options.resolution, "channels": options.channels}
-    if source == DIGITS:
-        assert part is not None, "the digits have parts"
-        images = convert_images(split_digits()[part], name=DIGITS, **shape)
+    if source in PACKAGED:
+        assert part is not None, "packaged sets have parts"
+        images = convert_images(PACKAGED[source](part), name=source, **shape)
         return Data(source, images, part)
     try:
         return Data(source, read_images(Path(source), part=part, **shape), part)

@@ -12,7 +12,8 @@ EXAMPLES = """examples:
 
 exit status: 0 done, 2 an error, 3 a training diverged, 130 stopped by Ctrl-C, 143 by SIGTERM"""
 DATA = (
-    "digits (packaged: 8x8, 1,297 to train on and 500 to test), or the path of a folder, zip or "
+    "digits (packaged: 8x8, 1,297 to train on and 500 to test), scenes32 or scenes64 (packaged, with "
+    "captions: 20,000 to train on and 4,000 to test), or the path of a folder, zip or "
     f"tar archive of images ({LAYOUTS}), of parquet tables, of an .npz or .npy array, or of a "
     "folder with train.npz and test.npz"
 )

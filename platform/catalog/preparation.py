@@ -21,7 +21,7 @@ import numpy.typing as npt
 from django.conf import settings
 
 from catalog.services import PreparedDataset
-from evaluation.imagesets.digits import DIGITS, DIGITS_TEST_SIZE, split_digits
+from evaluation.imagesets import packaged
 from evaluation.imagesets.in_memory import (
     CHUNK,
     RESIZE_RULE,
@@ -32,6 +32,8 @@ from evaluation.imagesets.in_memory import (
     read_parts,
     write_npz,
 )
+from evaluation.imagesets.packaged import DIGITS, DIGITS_TEST_SIZE
+from evaluation.imagesets.sources import PARTS
 from evaluation.imagesets.splits import SPLIT_SEED, TEST_FRACTION, split_by_fraction
 from evaluation.imagesets.texts import caption_facts, vocabulary
 
@@ -47,23 +49,30 @@ MOST_WORDS = 4096  # of captions that are kept to be shown
 
 
 @dataclass(frozen=True)
-class Packaged:
-    """A set of images that comes with the installation.
+class Origin:
+    """Where a set comes from that is packaged with the installation, and under which terms.
 
-    read: the train and test part. made, split: how, in words. source, licence: where it comes from,
-    and under which terms.
+    made, split: how its parts came about, in words.
     """
 
-    read: Callable[[], dict[str, Images]]
     made: str
     split: str
     source: str
     licence: str
 
 
+def _scenes(side: int) -> Origin:
+    return Origin(
+        made=f"captioned scenes of one to three objects, drawn at {side}x{side} from seed 0",
+        split="splits drawn from seeds of their own; the train split lacks four pairs of colour "
+        "and shape that the test split has",
+        source="drawn by Trilemma",
+        licence="none needed: made by this program",
+    )
+
+
 PACKAGED = {
-    DIGITS: Packaged(
-        read=split_digits,
+    DIGITS: Origin(
         made="scikit-learn load_digits, 0..16 scaled to 0..255 and rounded",
         split=f"split by seed {SPLIT_SEED}, {DIGITS_TEST_SIZE} images for the test split, "
         "stratified",
@@ -71,6 +80,8 @@ PACKAGED = {
         "Machine Learning Repository, as packaged by scikit-learn",
         licence="CC BY 4.0",
     ),
+    "scenes32": _scenes(32),
+    "scenes64": _scenes(64),
 }
 # Where the downloaded sets come from, and under which terms.
 TORCHVISION_ORIGINS = {
@@ -139,12 +150,12 @@ def prepare_packaged(
     Raises:
         ImageError: if it cannot be converted so.
     """
-    packaged = PACKAGED[name]
+    origin, read = PACKAGED[name], packaged.PACKAGED[name]
     splits = {
-        part: convert_images(images, name=name, resolution=resolution, channels=channels)
-        for part, images in packaged.read().items()
+        part: convert_images(read(part), name=name, resolution=resolution, channels=channels)
+        for part in PARTS
     }
-    steps = [packaged.made, *_conversion_steps(resolution, channels), packaged.split]
+    steps = [origin.made, *_conversion_steps(resolution, channels), origin.split]
     with _write(splits, steps) as prepared:
         yield prepared
 

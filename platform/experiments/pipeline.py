@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,11 +21,12 @@ from catalog.stored import name_of
 from evaluation.features.base import Extractor, ExtractorError
 from evaluation.features.cache import FeatureCache
 from evaluation.features.registry import build_extractor, pixels_wanted
-from evaluation.imagesets.in_memory import read_images, write_npz
+from evaluation.imagesets.in_memory import Images, read_images, write_npz
 from evaluation.imagesets.opening import ImageStream, open_images
+from evaluation.imagesets.splits import take
 from evaluation.imagesets.writing import grid_png
 from evaluation.scoring import controls, evaluate as scoring
-from experiments import services, work_files
+from experiments import asked, services, work_files
 from experiments.models import Evaluation, Experiment, Run, SampleSet
 from generators.algorithm.contract import NotFinite
 from generators.specs import registry
@@ -72,14 +73,13 @@ def environment() -> dict[str, Any]:
 # --- data ---------------------------------------------------------------------------------------
 
 
-def load_split(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return pixels (N, C, H, W) uint8 and labels (N,) int64, or None for unlabelled datasets.
+def load_split(dataset: Dataset, split: str) -> Images:
+    """Return a split's images with their labels and captions, whatever there is.
 
     Raises:
         JobError: if the file is missing or is not the one that was registered.
     """
-    found = read_images(work_files.split_file(dataset, split))
-    return found.pixels, found.labels
+    return read_images(work_files.split_file(dataset, split))
 
 
 # --- training -----------------------------------------------------------------------------------
@@ -111,22 +111,23 @@ def train(run: Run, heartbeat: Heartbeat) -> None:
     """Train a run from its last checkpoint to its budget."""
     experiment = run.entry.experiment
     services.begin_training(run, environment())
-    pixels, labels = load_split(experiment.dataset, "train")
+    images, images_wanted = load_split(experiment.dataset, "train"), experiment.budget_images
     if newest := run.checkpoints.last():
         work_files.fetched(settings.DATA_DIR / newest.path)
     with failing():
         result = training.train(
             run.entry.algorithm,
             registry.get_spec(run.entry.algorithm).config(**run.entry.config),
-            pixels,
-            labels,
+            images.pixels,
+            images.labels,
             num_classes=experiment.dataset.num_classes,
+            captions=images.captions if asked.learns_words(experiment.dataset) else None,
             seed=run.seed,
             budget=training.Budget(experiment.budget_images, experiment.budget_seconds),
             device=device(),
             directory=run.folder,
             checkpoint_every_seconds=settings.CHECKPOINT_SECONDS,
-            checkpoint_every_images=_images_between_previews(experiment.budget_images),
+            checkpoint_every_images=images_wanted and max(1, images_wanted // PREVIEWS),
             classes=experiment.dataset.classes,
             on_progress=_reporter(run, heartbeat),
             on_checkpoint=lambda saved: _keep_checkpoint(run, saved),
@@ -172,15 +173,11 @@ def _reporter(run: Run, heartbeat: Heartbeat) -> Callable[[training.TrainingProg
     return report
 
 
-def _images_between_previews(budget_images: int | None) -> int | None:
-    return None if budget_images is None else max(1, budget_images // PREVIEWS)
-
-
 def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> None:
     """Draw a preview of a saved checkpoint, keep both, write its row, forget older ones."""
     preview = run.folder / f"preview-{saved.images_seen:012d}.png"
     if not preview.exists():
-        _draw_preview(saved.path, preview, _shares(run.entry.experiment))
+        _draw_preview(saved.path, preview, run.entry.experiment)
     lifecycle.beat(run)  # a stale attempt writes over nothing
     work_files.keep_checkpoint(run, saved.path, preview)
     services.record_checkpoint(
@@ -194,15 +191,15 @@ def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> None:
     work_files.forget_pruned_checkpoints(run)
 
 
-def _draw_preview(checkpoint: Path, path: Path, shares: Sequence[int] | None) -> None:
+def _draw_preview(checkpoint: Path, path: Path, experiment: Experiment) -> None:
     """Draw the same few seeds at every checkpoint, with a fast sampler."""
     generator = sampling.load_generator(checkpoint, device=device())
     drawn = sampling.draw(
         generator,
         registry.preview_sampler(generator.algorithm, generator.config),
         seeds=range(PREVIEW_IMAGES),
-        labels=_labels(generator, shares, PREVIEW_IMAGES),
         batch_size=PREVIEW_IMAGES,
+        **_asked_by(generator, experiment, PREVIEW_IMAGES),
     )
     grid_png(np.concatenate(list(drawn)), GRID_COLUMNS, path)
 
@@ -213,33 +210,43 @@ def _draw_preview(checkpoint: Path, path: Path, shares: Sequence[int] | None) ->
 def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
     """Draw a sample set's images from its checkpoint, or make those of a control."""
     if sample_set.entry.control is not None:
-        pixels, labels = _control_images(sample_set)
-        facts = {}
+        images, facts = _control_images(sample_set), {}
     else:
         samples = _draw(sample_set, heartbeat)
-        pixels, labels, facts = samples.pixels, samples.labels, asdict(samples.stats)
-    sha256 = _write(sample_set, pixels, labels)
+        captions = None if samples.captions is None else tuple(samples.captions)
+        images = Images(
+            samples.pixels,
+            samples.labels,
+            (),
+            captions=captions,
+        )
+        facts = asdict(samples.stats)
+    sha256 = _write(sample_set, images)
     heartbeat.end()
     services.finish_sampling(sample_set, sha256=sha256, **facts)
 
 
-def _control_images(sample_set: SampleSet) -> tuple[np.ndarray, np.ndarray | None]:
+def _control_images(sample_set: SampleSet) -> Images:
     control, dataset = sample_set.entry.control, sample_set.entry.experiment.dataset
     assert control is not None, "only controls have no checkpoint"
     if not control.split:
         shape = (dataset.channels, dataset.resolution, dataset.resolution)
-        return controls.uniform_noise(shape, sample_set.count, seed=CONTROL_SEED), None
-    pixels, labels = _some_images(dataset, control.split, sample_set.count)
-    return (controls.blurred(pixels) if control.kind == "blur" else pixels), labels
+        pixels = controls.uniform_noise(shape, sample_set.count, seed=CONTROL_SEED)
+        return Images(pixels, None, ())
+    images = _some_images(dataset, control.split, sample_set.count)
+    if control.kind == "blur":
+        return replace(images, pixels=controls.blurred(images.pixels))
+    return images
 
 
-def _some_images(dataset: Dataset, split: str, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+def _some_images(dataset: Dataset, split: str, count: int) -> Images:
     """Return a seeded choice of a split's images, in mixed order: sheets show the first ones."""
-    pixels, labels = load_split(dataset, split)
-    chosen = np.random.default_rng(CONTROL_SEED).permutation(len(pixels))[:count]
+    images = load_split(dataset, split)
+    chosen = np.random.default_rng(CONTROL_SEED).permutation(len(images.pixels))[:count]
     if len(chosen) < count:
-        raise JobError(f"expected {count} images of the {split} split, it has {len(pixels)}")
-    return pixels[chosen], None if labels is None else labels[chosen]
+        found = len(images.pixels)
+        raise JobError(f"expected {count} images of the {split} split, it has {found}")
+    return take(images, chosen)
 
 
 def _draw(sample_set: SampleSet, heartbeat: Heartbeat) -> sampling.Samples:
@@ -252,22 +259,28 @@ def _draw(sample_set: SampleSet, heartbeat: Heartbeat) -> sampling.Samples:
             generator,
             registry.parse_sampler(sample_set.entry.algorithm, sample_set.sampler),
             seeds=range(sample_set.first_seed, sample_set.first_seed + sample_set.count),
-            labels=_labels(generator, _shares(sample_set.entry.experiment), sample_set.count),
             on_batch=lambda drawn: heartbeat.report(drawn=drawn),
             should_stop=heartbeat.should_stop,
+            **_asked_by(generator, sample_set.entry.experiment, sample_set.count),
         )
 
 
-def _shares(experiment: Experiment) -> Sequence[int] | None:
-    """Return the classes' shares by the one rule of all protocols, None for all in turn.
+def _asked_by(
+    generator: sampling.LoadedGenerator, experiment: Experiment, count: int
+) -> dict[str, Any]:
+    """Return the labels or the captions of so many images; {} for an unconditional generator."""
+    if generator.conditions.kind == "words":
+        captions = asked.prompts_of(experiment, count)
+        return {"captions": captions or _train_captions(experiment.dataset, count)}
+    return {"labels": _labels(generator, asked.shares_of(experiment), count)}
 
-    Raises:
-        JobError: if the protocols have several rules, which no submission allows.
-    """
-    first, *others = [protocol.label_rule for protocol in experiment.protocols.all()]
-    if any(rule != first for rule in others):
-        raise JobError("expected protocols that draw labels by one rule")
-    return None if first is None else first["shares"]
+
+def _train_captions(dataset: Dataset, count: int) -> list[str]:
+    """Return captions of the train split in a seeded order: as it is told, where no prompts are."""
+    captions = _open_split(dataset, "train").captions
+    assert captions is not None, "a generator of words was trained on some"
+    order = np.random.default_rng(CONTROL_SEED).permutation(len(captions))
+    return [captions[index] for index in np.resize(order, count)]
 
 
 def _labels(
@@ -289,11 +302,16 @@ def _labels(
     return labels_by_share(count, shares)
 
 
-def _write(sample_set: SampleSet, pixels: np.ndarray, labels: np.ndarray | None) -> str:
-    """Write a sample set's file and contact sheet; return the file's sha256."""
+def _write(sample_set: SampleSet, images: Images) -> str:
+    """Write a sample set's file and contact sheet; return the file's sha256.
+
+    Images that come with no captions, of noise or of who is deaf to words, have those of the prompts.
+    """
+    pixels = images.pixels
+    captions = images.captions or asked.prompts_of(sample_set.entry.experiment, len(pixels))
     sample_set.path.parent.mkdir(parents=True, exist_ok=True)
     grid_png(pixels[:GRID_IMAGES], GRID_COLUMNS, sample_set.grid_path)
-    digest = write_npz(sample_set.path, pixels, labels)
+    digest = write_npz(sample_set.path, pixels, images.labels, captions=captions)
     work_files.keep_samples(sample_set)
     return digest
 

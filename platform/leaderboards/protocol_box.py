@@ -10,6 +10,7 @@ from leaderboards.admission_box import admission_of
 
 Pairs = list[tuple[str, str]]
 RULES = ("quantisation", "selection", "lossy", "alpha")  # of images; others have lines of their own
+MOST_PROMPTS = 200  # that are shown of a set
 MANY = 4  # differences; of more, the most telling are shown and the rest folded away
 TELLING = ("version", "extractor name", "num images", "reference", "extractor weights", "images")
 
@@ -68,6 +69,9 @@ def describe(protocol: Protocol) -> dict[str, Any]:
             *((rule, text) for rule, text in pairs(protocol.record["images"]) if rule in RULES),
             *pairs(protocol.record.get("numerics", {})),  # version 1 had none
         ],
+        "prompts": protocol.prompt_set.record["prompts"][:MOST_PROMPTS]
+        if protocol.prompt_set
+        else [],
         "recipe": pairs(protocol.record["extractor"]["recipe"]),
     }
 

@@ -12,10 +12,13 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pyarrow import parquet
 
+from catalog import preparation
 from catalog.admission import told
 from catalog.models import Dataset, Protocol
+from evaluation.imagesets import packaged
 from evaluation.imagesets.in_memory import read_images
 from evaluation.protocols.presets import PRESETS
+from evaluation.scenes import packaged as scenes
 from tests.evaluation.pictures import PNG, encode, make_folder, make_zip
 
 pytestmark = pytest.mark.django_db
@@ -355,6 +358,25 @@ def test_a_dataset_of_before_has_no_captions(client: Client) -> None:
     assert Dataset.objects.get().captions is None
     assert not told["has_captions"]
     assert (told["distinct_words"], told["longest_caption"], told["unknown_words"]) == (None,) * 3
+
+
+def test_packaged_scenes_are_registered_with_their_captions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scenes, "SIZES", {"train": 60, "test": 40})
+
+    printed, _ = run("register_dataset", "Scenes32", "--packaged=scenes32")
+
+    dataset = Dataset.objects.get()
+    assert printed.startswith("registered scenes32: 60 train and 40 test images, 32x32x3, captions")
+    images = read_images(dataset.test_path)
+    assert np.array_equal(images.pixels, scenes.packaged_scenes(32, "test").pixels)
+    assert images.captions == scenes.packaged_scenes(32, "test").captions
+    assert dataset.source == "drawn by Trilemma"
+
+
+def test_every_packaged_set_can_be_registered() -> None:
+    assert preparation.PACKAGED.keys() == packaged.PACKAGED.keys()
 
 
 def test_other_captions_make_another_dataset(tmp_path: Path) -> None:

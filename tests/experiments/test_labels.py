@@ -46,11 +46,11 @@ def truth(labels: np.ndarray, noise: np.ndarray) -> np.ndarray:
 def draw_the_truth(
     self: ConvVAE,
     networks: Mapping[str, nn.Module],
-    labels: Tensor,
+    labels: Tensor,  # (N, 1), rows of one class
     noise: NoiseSource,
     *_: Any,
 ) -> Tensor:
-    return torch.from_numpy(truth(labels.numpy(), noise.normal(1, 8, 8).numpy()))
+    return torch.from_numpy(truth(labels[:, 0].numpy(), noise.normal(1, 8, 8).numpy()))
 
 
 @pytest.fixture

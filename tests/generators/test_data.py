@@ -12,6 +12,7 @@ from catalog.preparation import DIGITS, prepare_packaged
 from evaluation.imagesets.in_memory import read_images
 from evaluation.imagesets.sources import ImageError
 from evaluation.imagesets.writing import write_npz
+from evaluation.scenes.drawing import draw_scenes
 from generators.commands.arguments import build_parser
 from generators.commands.data import Data, measured_data, training_data
 from generators.training.batches import BatchStream
@@ -55,6 +56,16 @@ def test_digits_are_those_of_the_platform(
     assert expected.labels is not None and found.images.labels is not None
     assert np.array_equal(found.images.labels, expected.labels)
     assert found.images.classes == tuple("0123456789")
+
+
+def test_the_packaged_scenes_come_with_their_captions() -> None:
+    found = measured_on("scenes32")
+
+    drawn = draw_scenes(50, 32, 0, "test")
+    assert found.part == "test" and found.images.captions is not None
+    assert found.images.pixels.shape == (4_000, 3, 32, 32)
+    assert found.images.captions[:50] == drawn.captions
+    assert np.array_equal(found.images.pixels[:50], drawn.pixels)
 
 
 def test_a_prepared_folder_is_read_part_by_part(prepared: Path) -> None:

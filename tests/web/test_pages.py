@@ -257,6 +257,21 @@ def test_a_protocols_page_says_how_labels_are_drawn(client: Client) -> None:
     assert "of conditional samples" not in page(bare)
 
 
+def test_a_protocols_page_shows_its_prompts(client: Client) -> None:
+    few = factories.make_protocol(prompts=factories.make_prompts("a red circle", "a <dog>"))
+    many = factories.make_protocol(
+        dataset=factories.make_dataset(test_size=500),
+        prompts=factories.make_prompts(*(f"{i} dogs" for i in range(250))),
+    )
+
+    page = html.get(client, f"/protocols/{few.fingerprint}/").text
+    long = html.get(client, f"/protocols/{many.fingerprint}/").text
+
+    assert "image i is asked with prompt i mod 2: 50 images each" in page
+    assert "All 2 prompts a red circle all a <dog> all" in page
+    assert "200 of 250 prompts" in long and "199 dogs" in long and "200 dogs" not in long
+
+
 def test_a_protocols_page_says_why_the_other_boards_of_its_dataset_stand_apart(
     client: Client,
 ) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.models import Dataset, Protocol
-from evaluation.protocols.labels import in_words
-from experiments import controls
+from experiments import asked, controls
 from experiments.submission.plain import read_number
 from generators.specs import registry
+from generators.specs.conditions import ConditionError
 from generators.specs.options import (
     LARGEST_SIDE,
     SMALLEST_SIDE,
@@ -125,6 +125,11 @@ def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> N
             f"expected images of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels a side, "
             f"{dataset} has {dataset.resolution}",
         )
+    try:
+        is_told = asked.conditions_of(dataset).given
+    except ConditionError as error:
+        reader.wrong("dataset", f"captions of {dataset}: {error}")
+        is_told = True
     for index, entry in enumerate(entries):
         config = parse(registry.get_spec(entry.algorithm).config, entry.config)
         shape = (dataset.channels, dataset.resolution, dataset.resolution)
@@ -135,7 +140,7 @@ def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> N
                 f"entries.{index}.config.autoencoder",
                 "expected none: on the platform every training has an autoencoder of its own",
             )
-        trained = replace(config, conditional=config.conditional and bool(dataset.classes))
+        trained = replace(config, conditional=config.conditional and is_told)
         for number, sampler in enumerate(entry.samplers):
             try:
                 registry.parse_sampler(entry.algorithm, sampler, trained)
@@ -180,25 +185,11 @@ def _read_protocols(
             reader.wrong(f"protocols.{index}", message)
         elif protocol.refusal:
             reader.wrong(f"protocols.{index}", f"{protocol.label}: {protocol.refusal}")
-        elif problem := _label_problem(protocol, found):
+        elif problem := asked.problem(protocol, found):
             reader.wrong(f"protocols.{index}", problem)
         elif protocol not in found:
             found.append(protocol)
     return found
-
-
-def _label_problem(protocol: Protocol, before: list[Protocol]) -> str:
-    """Return why samples cannot have the labels that a protocol wants, "" if they can."""
-    rule, classes = protocol.label_rule, protocol.dataset.num_classes
-    if rule and any(rule["shares"][classes:]):
-        return f"{protocol.label}: draws labels of more classes than the dataset's {classes}"
-    if before and before[0].label_rule != rule:
-        return (
-            f"{protocol.label} draws labels {in_words(rule)}, {before[0].label} "
-            f"{in_words(before[0].label_rule)}; expected one rule, as all protocols score the same "
-            "samples"
-        )
-    return ""
 
 
 def _find_protocols(text: object, dataset: Dataset | None) -> list[Protocol]:

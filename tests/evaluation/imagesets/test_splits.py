@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from evaluation.imagesets.digits import read_digits, split_digits
 from evaluation.imagesets.in_memory import ImageError, Images
+from evaluation.imagesets.packaged import read_digits, split_digits
 from evaluation.imagesets.splits import split_images
 
 # sha256 of pixels and labels, taken before there was one module of digits

@@ -1,0 +1,102 @@
+"""What the samples of an experiment are asked for by: labels by one rule, or prompts in turn."""
+
+from collections.abc import Sequence
+
+from catalog.models import Dataset, Protocol
+from evaluation.protocols.labels import in_words
+from experiments.models import Experiment
+from generators.specs.conditions import ConditionError, Conditions
+from jobs.lifecycle import JobError
+
+
+def learns_words(dataset: Dataset) -> bool:
+    """Return whether models of a dataset learn its captions; where there are classes, it is these."""
+    return dataset.has_captions and not dataset.classes
+
+
+def conditions_of(dataset: Dataset) -> Conditions:
+    """Return what models of a dataset are told.
+
+    Raises:
+        ConditionError: if captions have too many words to be learned.
+    """
+    if dataset.captions is None or not learns_words(dataset):
+        return Conditions.of_classes(dataset.num_classes)
+    told = dataset.captions["train"]
+    if told["words"] > len(dataset.captions["words"]):
+        raise ConditionError(
+            f"expected at most {len(dataset.captions['words']):,} different words, got "
+            f"{told['words']:,}"
+        )
+    if told["shortest"] < 1:
+        raise ConditionError("expected words in every caption, one has none")
+    return Conditions(words=tuple(dataset.captions["words"]), length=told["longest"])
+
+
+def problem(protocol: Protocol, before: Sequence[Protocol]) -> str:
+    """Return why samples cannot be asked for as a protocol wants, "" if they can.
+
+    All protocols of an experiment score the same samples, so they ask for them in one way.
+    """
+    return _label_problem(protocol, before) or _prompt_problem(protocol, before)
+
+
+def _label_problem(protocol: Protocol, before: Sequence[Protocol]) -> str:
+    rule, classes = protocol.label_rule, protocol.dataset.num_classes
+    if rule and any(rule["shares"][classes:]):
+        return f"{protocol.label}: draws labels of more classes than the dataset's {classes}"
+    if before and before[0].label_rule != rule:
+        return (
+            f"{protocol.label} draws labels {in_words(rule)}, {before[0].label} "
+            f"{in_words(before[0].label_rule)}; expected one rule, as all protocols score the same "
+            "samples"
+        )
+    return ""
+
+
+def _prompt_problem(protocol: Protocol, before: Sequence[Protocol]) -> str:
+    prompts, dataset = protocol.prompt_set, protocol.dataset
+    if before and before[0].prompt_set_id != protocol.prompt_set_id:
+        return (
+            f"{protocol.label} asks with {_named(protocol)}, {before[0].label} with "
+            f"{_named(before[0])}; expected one set, as all protocols score the same samples"
+        )
+    if prompts is None:
+        return ""
+    if not learns_words(dataset):
+        return f"{protocol.label}: asks with prompts, but models of {dataset} learn no words"
+    try:
+        conditions_of(dataset).rows(prompts.parsed().texts)
+    except ConditionError as error:
+        return f"{protocol.label}: {prompts}: {error}"
+    return ""
+
+
+def _named(protocol: Protocol) -> str:
+    return f"the prompts {protocol.prompt_set}" if protocol.prompt_set else "no prompts"
+
+
+def shares_of(experiment: Experiment) -> Sequence[int] | None:
+    """Return the classes' shares by the one rule of all protocols, None for all in turn.
+
+    Raises:
+        JobError: if the protocols have several rules, which no submission allows.
+    """
+    first, *others = [protocol.label_rule for protocol in experiment.protocols.all()]
+    if any(rule != first for rule in others):
+        raise JobError("expected protocols that draw labels by one rule")
+    return None if first is None else first["shares"]
+
+
+def prompts_of(experiment: Experiment, count: int) -> list[str] | None:
+    """Return the prompt of each image, image i prompt i mod P; None where no protocol has prompts.
+
+    Raises:
+        JobError: if the protocols have several sets, which no submission allows.
+    """
+    protocols = experiment.protocols.select_related("prompt_set")
+    sets = {protocol.prompt_set for protocol in protocols}
+    if len(sets) > 1:
+        raise JobError("expected protocols that ask with one set of prompts")
+    prompts = sets.pop()
+    return None if prompts is None else prompts.parsed().texts_of(count)

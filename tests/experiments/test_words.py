@@ -1,0 +1,195 @@
+"""Experiments on captions: models learn words, samples are asked with prompts in turn."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pytest_django.fixtures import Settings
+
+from catalog.models import Dataset, Protocol
+from catalog.services import Scoring, register_protocol
+from evaluation.imagesets.in_memory import Images, read_images
+from experiments import tasks
+from experiments.models import Evaluation, Experiment, MetricValue, Run, SampleSet
+from experiments.services import submit_data
+from experiments.submission.specification import SpecificationError
+from generators.trained.sampling import load_generator
+from jobs.models import Status
+from tests import factories
+from tests.experiments.test_pipeline import TINY, work_off
+
+# Heartbeats write from a thread of their own, which must see what the test wrote.
+pytestmark = pytest.mark.django_db(transaction=True)
+TEXTS = ("a red circle", "a blue circle", "a small red square")
+PROMPTS = ("a blue square", "a small circle", "red")  # of known words, in other combinations
+
+
+@pytest.fixture(autouse=True)
+def _no_beats(settings: Settings) -> None:
+    settings.BEAT_SECONDS = 600  # nothing here takes so long
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    return factories.make_dataset(files=True, classes=(), texts=TEXTS, train_size=40, test_size=21)
+
+
+def entry(algorithm: str = "vae.conv", **config: Any) -> dict[str, Any]:
+    return {"algorithm": algorithm, "config": {**TINY[algorithm], "batch_size": 20, **config}}
+
+
+def trained(*protocols: Protocol, **config: Any) -> Experiment:
+    experiment = factories.make_experiment(
+        protocols=protocols, entries=[entry(**config)], budget={"images": 20}
+    )
+    Evaluation.objects.all().delete()
+    for kind, task in ((Run, tasks.train_run), (SampleSet, tasks.draw_samples)):
+        while job := kind._default_manager.filter(status=Status.QUEUED).first():
+            task(job.pk)
+        for job in kind._default_manager.all():
+            assert job.status == Status.COMPLETED, job.error
+    return experiment
+
+
+def samples(experiment: Experiment, control: str = "") -> Images:
+    sets = SampleSet.objects.filter(entry__experiment=experiment)
+    found = sets.get(entry__config__control=control) if control else sets.get(run__isnull=False)
+    return read_images(found.path)
+
+
+def test_a_model_learns_the_words_of_captions_and_each_image_has_its_prompt(
+    dataset: Dataset,
+) -> None:
+    prompts = factories.make_prompts(*PROMPTS)
+
+    experiment = trained(factories.make_protocol(dataset=dataset, prompts=prompts))
+
+    words = load_generator_of(experiment).conditions.words
+    assert words == ("a", "blue", "circle", "red", "small", "square")
+    drawn = samples(experiment)
+    assert drawn.captions == PROMPTS * 7 and drawn.labels is None
+    assert drawn.left_out == ()
+    real, noise = samples(experiment, "test"), samples(experiment, "noise")
+    assert real.captions is not None and set(real.captions) == set(TEXTS)
+    assert noise.captions == PROMPTS * 7
+    images = read_images(dataset.test_path)
+    told = {
+        image.tobytes(): text
+        for image, text in zip(images.pixels, images.captions or (), strict=True)
+    }
+    assert [told[image.tobytes()] for image in real.pixels] == list(real.captions)
+
+
+def test_without_prompts_samples_are_asked_with_captions_of_the_train_split(
+    dataset: Dataset,
+) -> None:
+    experiment = trained(factories.make_protocol(dataset=dataset, num_images=60))
+
+    found = samples(experiment).captions
+    assert found is not None and len(found) == 60
+    assert sorted(found[:40]) == sorted(read_images(dataset.train_path).captions or ())
+    assert found[:40] != tuple(read_images(dataset.train_path).captions or ())
+
+
+def test_a_model_that_is_deaf_to_words_was_shown_the_same_prompts(dataset: Dataset) -> None:
+    protocol = factories.make_protocol(dataset=dataset, prompts=factories.make_prompts(*PROMPTS))
+
+    experiment = trained(protocol, conditional=False)
+
+    assert samples(experiment).captions == PROMPTS * 7
+    assert load_generator_of(experiment).conditions.kind == "none"
+
+
+def load_generator_of(experiment: Experiment) -> Any:
+    run = Run.objects.get(entry__experiment=experiment)
+    checkpoint = run.checkpoints.last()
+    assert checkpoint is not None
+    return load_generator(run.folder / Path(checkpoint.path).name)
+
+
+def test_samples_with_prompts_are_scored(dataset: Dataset) -> None:
+    prompts = factories.make_prompts(*PROMPTS)
+    scoring = Scoring(
+        extractor="pixels-pca64", metrics=("fd",), prompts=prompts.slug, images_per_prompt=7
+    )
+    protocol, _ = register_protocol(dataset, scoring, admission_images=0)
+    factories.make_experiment(protocols=[protocol], entries=[entry()], budget={"images": 20})
+
+    work_off()
+
+    assert (protocol.prompt_set, protocol.num_images) == (prompts, 21)
+    assert MetricValue.objects.filter(value__isnull=False).count() >= 2
+
+
+def refused(*protocols: Protocol) -> dict[str, str]:
+    data = factories.experiment_data(
+        protocol=protocols[0], protocols=[protocol.fingerprint for protocol in protocols]
+    )
+    with pytest.raises(SpecificationError) as caught:
+        submit_data(data, user=None)
+    assert not Experiment.objects.exists()
+    return caught.value.errors
+
+
+def test_protocols_of_several_sets_of_prompts_are_refused_at_their_field(dataset: Dataset) -> None:
+    one, two = (factories.make_prompts(text) for text in ("red", "blue"))
+    first, second = (factories.make_protocol(dataset=dataset, prompts=each) for each in (one, two))
+    none = factories.make_protocol(dataset=dataset)
+
+    assert refused(first, second) == {
+        "protocols.1": f"{second.label} asks with the prompts {two}, {first.label} with the prompts "
+        f"{one}; expected one set, as all protocols score the same samples"
+    }
+    assert refused(first, none)["protocols.1"].startswith(f"{none.label} asks with no prompts, ")
+
+
+def test_prompts_that_no_model_could_be_asked_are_refused(dataset: Dataset) -> None:
+    strange = factories.make_prompts("a red circle", "a purple circle, striped")
+    long = factories.make_prompts("a small red square and a circle".replace(" and", ""))
+    silent = factories.make_protocol(prompts=factories.make_prompts("red"))
+
+    for prompts, expected in (
+        (
+            strange,
+            f"{strange}: caption 1: expected words that the model was trained on, it does not know "
+            "'purple', 'striped'",
+        ),
+        (
+            long,
+            f"{long}: caption 0: expected at most 4 words, as the longest caption that the model "
+            "was trained on, got 6",
+        ),
+    ):
+        protocol = factories.make_protocol(dataset=dataset, prompts=prompts)
+        assert refused(protocol) == {"protocols.0": f"{protocol.label}: {expected}"}
+    assert refused(silent) == {
+        "protocols.0": f"{silent.label}: asks with prompts, but models of {silent.dataset} learn no "
+        "words"
+    }
+
+
+def test_captions_that_no_model_can_learn_are_refused_before_training() -> None:
+    long = factories.make_dataset(classes=(), texts=("a " * 65,))
+    many = factories.make_dataset(classes=(), texts=(" ".join(map(str, range(50))),))
+    assert many.captions is not None
+    Dataset.objects.filter(pk=many.pk).update(
+        captions=many.captions | {"train": many.captions["train"] | {"words": 5000}}
+    )
+
+    assert refused(factories.make_protocol(dataset=long))["dataset"].endswith(
+        "expected rows of 1..64 words, got 65"
+    )
+    assert refused(factories.make_protocol(dataset=Dataset.objects.get(pk=many.pk)))[
+        "dataset"
+    ].endswith("expected at most 50 different words, got 5,000")
+
+
+def test_captions_beside_classes_leave_models_to_the_classes() -> None:
+    dataset = factories.make_dataset(files=True, texts=TEXTS, train_size=40, test_size=20)
+
+    experiment = trained(factories.make_protocol(dataset=dataset, num_images=20))
+
+    drawn = samples(experiment)
+    assert drawn.captions is None
+    assert drawn.labels is not None and np.bincount(drawn.labels).min() >= 1
