@@ -35,7 +35,9 @@ pytestmark = [
 
 TRIALS = int(os.environ.get("FAULT_TRIALS", "4"))
 ALGORITHMS = ["gan.dcgan", "vae.conv", "diffusion.ddpm"]
-IMAGES = 3_000
+if TRIALS == 1:  # strikes one training
+    ALGORITHMS = ALGORITHMS[2:]
+IMAGES = 1_500  # so that a moment is as often in a training as in what comes after
 LEASE_SECONDS = 6
 Tell = Callable[[Outcome], None]
 
