@@ -38,6 +38,10 @@ LONGEST = (  # files of tests, minutes to tens of seconds
     "generators/test_conformance.py",
     "experiments/test_plugins.py",
     "experiments/test_plugged_scoring.py",
+    "web/test_browser.py",
+    "catalog/test_protocols.py",
+    "evaluation/features/test_inception.py",
+    "evaluation/scoring/test_evaluate.py",
 )
 
 
@@ -63,6 +67,16 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(folder)
             folder.rename(whole)
     return whole
+
+
+@pytest.fixture(scope="session")
+def migrated_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with a database without rows; tests only read it."""
+
+    def fill(data: Path) -> None:
+        Site(data).manage("migrate", "-v0")
+
+    return made_once(tmp_path_factory, "migrated", fill)
 
 
 @pytest.fixture(scope="session")
