@@ -40,6 +40,12 @@ class LatentOptions(TrainingConfig):
         minimum=0,
         maximum=512,
     )
+    autoencoder_patch: int = option(
+        1,
+        "side of the patches, in pixels, that the autoencoder begins and ends with: 1, 2 or 4",
+        minimum=1,
+        maximum=4,
+    )
     autoencoder_blocks: int = option(
         1, "residual blocks of the encoder per resolution", minimum=1, maximum=8
     )
@@ -61,6 +67,8 @@ class LatentOptions(TrainingConfig):
         found = super().problems()
         if self.downsampling not in (0, *FACTORS):
             found["downsampling"] = f"expected 2, 4 or 8, or 0, got {self.downsampling}"
+        if self.autoencoder_patch not in (1, *FACTORS):
+            found["autoencoder_patch"] = f"expected 1, 2 or 4, got {self.autoencoder_patch}"
         return found
 
     def shape_problems(self, shape: Shape) -> dict[str, str]:
@@ -71,6 +79,8 @@ class LatentOptions(TrainingConfig):
             found["downsampling"] = (
                 f"expected images with sides that {divisor} divides, got {height}x{width}"
             )
+        elif self.autoencoder_patch > (factor := self.factor(shape)):
+            found["autoencoder_patch"] = f"expected at most the downsampling, {factor}"
         return found
 
     def factor(self, shape: Shape) -> int:
