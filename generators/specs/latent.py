@@ -131,11 +131,14 @@ class LatentECTConfig(ECTConfig, LatentOptions):
     )
 
 
+# on MNIST 30 s of one thread give the autoencoder 20.2 dB this way, 18.7 dB with 8 channels of pixels
 TINY: dict[str, Value] = {
     "batch_size": 32,
     "base_channels": 32,
     "channel_multipliers": "1,2",
     "autoencoder_channels": 16,
+    "autoencoder_patch": 2,
+    "autoencoder_learning_rate": 2e-3,
 }
 ECT_TINY: dict[str, Value] = {**TINY, "tuning_learning_rate": 1e-3, "stages": 4, "q": 4.0}
 SMALL: dict[str, Value] = {"batch_size": 256, "autoencoder_channels": 64}
