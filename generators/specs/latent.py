@@ -142,11 +142,12 @@ TINY: dict[str, Value] = {
 }
 ECT_TINY: dict[str, Value] = {**TINY, "tuning_learning_rate": 1e-3, "stages": 4, "q": 4.0}
 SMALL: dict[str, Value] = {"batch_size": 256, "autoencoder_channels": 64}
-# LDM-8 of LSUN churches, table 12: an autoencoder of table 8's kind, then half a million steps
+# LDM-8 of LSUN churches: its U-Net, latents, batch and half a million steps. It has a schedule of its
+# own (linear in the root of beta), the absolute error and an autoencoder of photographs
 LDM_PAPER: dict[str, Value] = {
     "batch_size": 96,
     "learning_rate": 5e-5,
-    "warmup": 0,
+    "warmup": 0.02,  # 10,000 steps
     "decay": "constant",
     "ema_halflife": 1,
     "ema_halflife_kimg": 665,  # 0.9999 in each step
