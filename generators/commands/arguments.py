@@ -276,7 +276,8 @@ def _add_export(commands: Any) -> None:
         help="write a checkpoint for other programs",
         description="Write a checkpoint's averaged weights to a new folder for other programs: as "
         "one safetensors file with a config.json, or as a pipeline that diffusers loads and that "
-        "gives the same image from the same noise.",
+        "gives the same image from the same noise; where it has no pipeline for the model, as its "
+        "parts, with a README.md that says how to draw with them.",
     )
     _add_checkpoint(command)
     command.add_argument(
@@ -291,7 +292,7 @@ def _add_export(commands: Any) -> None:
         "--steps",
         type=positive,
         metavar="K",
-        help="for diffusers and flow matching, the steps its pipeline walks (none: 50)",
+        help="for diffusers, the steps of a folder that fixes them: flow matching, parts (none: 50)",
     )
     command.add_argument("--json", action="store_true", help="print the result as JSON")
 

@@ -27,20 +27,21 @@ LEAST_DEVIATION = 1e-6  # of a channel that says nothing
 
 
 def make_autoencoder(config: LatentOptions, shape: Shape) -> AutoencoderKL:
-    """Return diffusers' autoencoder for images of this shape."""
+    """Return diffusers' autoencoder for the patches of images of this shape."""
     planes, *sides = shape
-    levels = int(math.log2(config.factor(shape))) + 1
+    patch = config.autoencoder_patch
+    levels = int(math.log2(config.factor(shape) // patch)) + 1
     narrowest = config.autoencoder_channels or (16 if max(sides) <= 16 else 32)
     model: AutoencoderKL = AutoencoderKL(
-        in_channels=planes,
-        out_channels=planes,
+        in_channels=planes * patch**2,
+        out_channels=planes * patch**2,
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
         block_out_channels=tuple(narrowest * multiple for multiple in MULTIPLES[:levels]),
         layers_per_block=config.autoencoder_blocks,
         latent_channels=config.latent_channels,
         norm_num_groups=math.gcd(narrowest, 32),
-        sample_size=max(sides),
+        sample_size=max(sides) // patch,
         scaling_factor=1.0,
     )
     return model
@@ -49,29 +50,32 @@ def make_autoencoder(config: LatentOptions, shape: Shape) -> AutoencoderKL:
 class Encoder(nn.Module):
     """Images to the posterior of their latents."""
 
-    def __init__(self, whole: AutoencoderKL) -> None:
+    def __init__(self, whole: AutoencoderKL, patch: int) -> None:
         super().__init__()
+        self.patch = patch
         self.encoder, self.quant_conv = whole.encoder, whole.quant_conv
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the latents' means and log variances, (N, D, h, w) float32 each."""
         assert self.quant_conv is not None, "make_autoencoder asked for it"
-        mean, log_variance = self.quant_conv(self.encoder(images)).float().chunk(2, dim=1)
+        moments = self.quant_conv(self.encoder(F.pixel_unshuffle(images, self.patch)))
+        mean, log_variance = moments.float().chunk(2, dim=1)
         return mean, log_variance.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
 
 
 class Decoder(nn.Module):
     """Latents to images."""
 
-    def __init__(self, whole: AutoencoderKL) -> None:
+    def __init__(self, whole: AutoencoderKL, patch: int) -> None:
         super().__init__()
+        self.patch = patch
         self.post_quant_conv, self.decoder = whole.post_quant_conv, whole.decoder
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return images, (N, C, H, W) float32, about [-1, 1]; latents: (N, D, h, w)."""
         assert self.post_quant_conv is not None, "make_autoencoder asked for it"
-        images: Tensor = self.decoder(self.post_quant_conv(latents)).float()
-        return images
+        places: Tensor = self.decoder(self.post_quant_conv(latents)).float()
+        return F.pixel_shuffle(places, self.patch)
 
 
 class Scale(nn.Module):

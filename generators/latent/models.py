@@ -51,7 +51,7 @@ from generators.specs.options import SamplerConfig
 FROZEN = ("encoder", "decoder")  # while the diffusion model is trained
 ADVERSARIAL_BEGIN = 0.5  # of the autoencoder's part of the budget
 LEAST_ACTIVE = 0.01  # variance of a latent above which it is active
-SIZES = ("latent_channels", "autoencoder_channels", "autoencoder_blocks")
+SIZES = ("latent_channels", "autoencoder_channels", "autoencoder_patch", "autoencoder_blocks")
 
 
 class Latent(Algorithm):
@@ -74,8 +74,8 @@ class Latent(Algorithm):
         self.networks = {
             **self.prior.networks,
             "scale": Scale(self.config.latent_channels),
-            "decoder": Decoder(whole),
-            "encoder": Encoder(whole),
+            "decoder": Decoder(whole, self.config.autoencoder_patch),
+            "encoder": Encoder(whole, self.config.autoencoder_patch),
         }
         if self._turn and self.config.adversarial_weight:
             channels = whole.config["block_out_channels"][0]

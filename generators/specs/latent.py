@@ -40,6 +40,12 @@ class LatentOptions(TrainingConfig):
         minimum=0,
         maximum=512,
     )
+    autoencoder_patch: int = option(
+        1,
+        "side of the patches, in pixels, that the autoencoder begins and ends with: 1, 2 or 4",
+        minimum=1,
+        maximum=4,
+    )
     autoencoder_blocks: int = option(
         1, "residual blocks of the encoder per resolution", minimum=1, maximum=8
     )
@@ -61,6 +67,8 @@ class LatentOptions(TrainingConfig):
         found = super().problems()
         if self.downsampling not in (0, *FACTORS):
             found["downsampling"] = f"expected 2, 4 or 8, or 0, got {self.downsampling}"
+        if self.autoencoder_patch not in (1, *FACTORS):
+            found["autoencoder_patch"] = f"expected 1, 2 or 4, got {self.autoencoder_patch}"
         return found
 
     def shape_problems(self, shape: Shape) -> dict[str, str]:
@@ -71,6 +79,8 @@ class LatentOptions(TrainingConfig):
             found["downsampling"] = (
                 f"expected images with sides that {divisor} divides, got {height}x{width}"
             )
+        elif self.autoencoder_patch > (factor := self.factor(shape)):
+            found["autoencoder_patch"] = f"expected at most the downsampling, {factor}"
         return found
 
     def factor(self, shape: Shape) -> int:
@@ -121,19 +131,23 @@ class LatentECTConfig(ECTConfig, LatentOptions):
     )
 
 
+# on MNIST 30 s of one thread give the autoencoder 20.2 dB this way, 18.7 dB with 8 channels of pixels
 TINY: dict[str, Value] = {
     "batch_size": 32,
     "base_channels": 32,
     "channel_multipliers": "1,2",
     "autoencoder_channels": 16,
+    "autoencoder_patch": 2,
+    "autoencoder_learning_rate": 2e-3,
 }
 ECT_TINY: dict[str, Value] = {**TINY, "tuning_learning_rate": 1e-3, "stages": 4, "q": 4.0}
 SMALL: dict[str, Value] = {"batch_size": 256, "autoencoder_channels": 64}
-# LDM-8 of LSUN churches, table 12: an autoencoder of table 8's kind, then half a million steps
+# LDM-8 of LSUN churches: its U-Net, latents, batch and half a million steps. It has a schedule of its
+# own (linear in the root of beta), the absolute error and an autoencoder of photographs
 LDM_PAPER: dict[str, Value] = {
     "batch_size": 96,
     "learning_rate": 5e-5,
-    "warmup": 0,
+    "warmup": 0.02,  # 10,000 steps
     "decay": "constant",
     "ema_halflife": 1,
     "ema_halflife_kimg": 665,  # 0.9999 in each step

@@ -122,7 +122,8 @@ def _pipeline_kind(generator: LoadedGenerator) -> str | None:
     if denoiser.patch > 1 or any(denoiser.margins):
         return None
     if generator.algorithm == "latent.ddpm":
-        return "ldm" if height == width else None
+        decoder: Any = generator.averages["decoder"]
+        return "ldm" if height == width and decoder.patch == 1 else None
     if generator.algorithm == "diffusion.flow":
         return "flow" if generator.config.prediction == "v" else None  # type: ignore[attr-defined]  # it has one
     return "ddim" if generator.algorithm == "diffusion.ddpm" else None

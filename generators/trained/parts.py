@@ -213,6 +213,13 @@ def _readme(generator: LoadedGenerator, walk: Walk, parts: dict[str, Any]) -> st
     )
 
 
+def _images(generator: LoadedGenerator) -> str:
+    """Return the words that make images of latents."""
+    decoder: Any = generator.averages["decoder"]
+    decoded = "vae.decode(x).sample"
+    return decoded if decoder.patch == 1 else f"pixel_shuffle({decoded}, {decoder.patch})"
+
+
 def _patches(denoiser: Any) -> str:
     side, (below, right) = denoiser.patch, denoiser.margins
     found = ""
@@ -247,5 +254,5 @@ def _code(generator: LoadedGenerator, walk: Walk, parts: dict[str, Any]) -> str:
         planes=generator.shape[0],
         shape=f"{planes}, {height}, {width}",
         walk=walk.code,
-        images="vae.decode(x).sample" if "vae" in parts else "x",
+        images=_images(generator) if "vae" in parts else "x",
     )

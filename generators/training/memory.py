@@ -10,6 +10,7 @@ from torch import Tensor
 from generators.algorithm.contract import Algorithm, Batch, Context, Phase, build_algorithm
 from generators.specs.conditions import Conditions
 from generators.specs.options import Shape, TrainingConfig
+from generators.training.parallel import Team
 
 FEW, MORE = 2, 3  # images whose activations are counted; batch normalisation wants two
 GIGABYTE = 1e9
@@ -68,7 +69,8 @@ def check_memory(
     if room is None:
         return
     needed = estimate(algorithm, config, shape=shape, conditions=conditions)
-    images = config.microbatch or config.batch_size
+    part = -(-config.batch_size // Team.current().size)  # of a batch, for each process
+    images = min(config.microbatch or part, part)
     if needed.total(images) <= room:
         return
     left = room - needed.state - needed.activations_fixed

@@ -320,8 +320,31 @@ def test_sides_must_be_whole_numbers_of_places(
 
 
 def test_three_pixels_are_no_place() -> None:
-    with pytest.raises(ConfigError, match=exactly("downsampling: expected 2, 4 or 8, or 0, got 3")):
-        parse(LatentFlowConfig, {"downsampling": 3})
+    with pytest.raises(ConfigError) as caught:
+        parse(LatentFlowConfig, {"downsampling": 3, "autoencoder_patch": 3})
+
+    assert caught.value.errors == {
+        "downsampling": "expected 2, 4 or 8, or 0, got 3",
+        "autoencoder_patch": "expected 1, 2 or 4, got 3",
+    }
+    assert LatentFlowConfig(autoencoder_patch=4).shape_problems((1, 8, 8)) == {
+        "autoencoder_patch": "expected at most the downsampling, 2"
+    }
+
+
+@pytest.mark.parametrize(("downsampling", "patch"), [(2, 1), (2, 2), (4, 2), (8, 1), (8, 4)])
+def test_an_autoencoder_may_begin_with_patches(downsampling: int, patch: int) -> None:
+    config = LatentFlowConfig(
+        downsampling=downsampling, autoencoder_patch=patch, autoencoder_channels=8, base_channels=8
+    )
+    model = build_algorithm("latent.flow", config, shape=(3, 16, 24), num_classes=0, seed=0)
+    images = torch.rand(2, 3, 16, 24)
+
+    codes = model.encode(model.networks, images, None)
+    left = model.reconstruct(model.networks, images, None)
+
+    assert codes.shape == (2, 4 * (16 // downsampling) * (24 // downsampling))
+    assert left.shape == images.shape
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,12 @@ CASES: dict[str, tuple[str, tuple[int, int, int], dict[str, Any], dict[str, Any]
     "latent-ddpm": ("latent.ddpm", COLOURS, {"timesteps": 40}, {"name": "ddim", "steps": 8}),
     "latent-edm": ("latent.edm", PIXELS, {}, {"name": "euler", "steps": 6}),
     "latent-flow": ("latent.flow", COLOURS, {}, {"name": "euler", "steps": 6}),
+    "latent-patches": (
+        "latent.ddpm",
+        (1, 16, 16),
+        {"autoencoder_patch": 2, "timesteps": 40},
+        {"name": "ddim", "steps": 8},
+    ),
     "latent-ect": ("latent.ect", PIXELS, {}, {"steps": 2}),
 }
 PIPELINE = ("latent.ddpm", PIXELS, {"timesteps": 40}, {"name": "ddim", "steps": 8})

@@ -93,6 +93,16 @@ def test_each_epoch_shows_every_image_once_in_a_new_order() -> None:
     assert labels_of(make_stream(seed=1), 0, 10) != first
 
 
+def test_a_look_at_some_images_is_evenly_spaced_over_all() -> None:
+    stream = make_stream(20)
+
+    some, everything = list(stream.epoch(2, most=5)), list(stream.epoch(8, most=100))
+
+    found = [batch.labels.tolist() for batch in some if batch.labels is not None]
+    assert found == [[0, 4], [8, 12], [16]]
+    assert [len(batch.images) for batch in everything] == [8, 8, 4]
+
+
 @given(start=st.integers(0, 100), count=st.integers(1, 40))
 def test_the_stream_does_not_depend_on_how_it_is_cut(start: int, count: int) -> None:
     stream = make_stream()
