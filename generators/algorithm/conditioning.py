@@ -18,6 +18,7 @@ from generators.specs.conditions import Conditions
 
 WIDTH = 64  # of encoded words
 HEADS = 4
+PLACES = 0.2  # standard deviation of the positions' first embeddings; of the words' it is 1
 
 
 class Encoded(NamedTuple):
@@ -63,8 +64,8 @@ class WordEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(WIDTH)
         self.norm_pooled = nn.LayerNorm(WIDTH)
-        for embeddings in (self.tokens.weight, self.positions):
-            nn.init.normal_(embeddings)  # smaller ones would be changed too much by each step
+        # of size 1, as each step would change smaller ones too much; words say more than their places
+        nn.init.normal_(self.positions, std=PLACES)
 
     def forward(self, rows: Tensor) -> Encoded:
         """Return the words one by one, and all together; rows: (N, L) int64."""

@@ -66,16 +66,22 @@ def captions_of(count: int = 50) -> list[str]:
 def train_words(
     name: str, directory: Path, *, captions: Any = None, images: int = 64, **options: Any
 ) -> TrainingResult:
-    return train(
-        MODELS[name][0],
-        config_of(name),
-        make_data().images,
-        None,
-        num_classes=0,
-        captions=captions_of() if captions is None else captions,
-        directory=directory,
-        **{"seed": 0, "budget": Budget(images=images), "device": "cpu", **options},
-    )
+    data = _data(directory, images)
+    data |= {} if captions is None else {"captions": captions}
+    return train(MODELS[name][0], config_of(name), **data, **options)
+
+
+def _data(directory: Path, images: int) -> dict[str, Any]:
+    return {
+        "images": make_data().images,
+        "labels": None,
+        "num_classes": 0,
+        "captions": captions_of(),
+        "directory": directory,
+        "budget": Budget(images=images),
+        "device": "cpu",
+        "seed": 0,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -302,19 +308,10 @@ def test_captions_that_do_not_fit_are_refused_and_nothing_is_written(
 
 
 def test_classes_and_captions_together_are_refused(tmp_path: Path) -> None:
+    both = {**_data(tmp_path, 16), "labels": make_data().labels, "num_classes": 3}
+
     with pytest.raises(ValueError, match=exactly("expected 3 classes or captions, got both")):
-        train(
-            "vae.conv",
-            TINY["vae.conv"],
-            make_data().images,
-            make_data().labels,
-            num_classes=3,
-            captions=captions_of(),
-            seed=0,
-            budget=Budget(images=16),
-            device="cpu",
-            directory=tmp_path,
-        )
+        train("vae.conv", TINY["vae.conv"], **both)
 
 
 def test_a_training_does_not_go_on_with_other_captions_or_words(tmp_path: Path) -> None:
@@ -331,21 +328,28 @@ def test_a_training_does_not_go_on_with_other_captions_or_words(tmp_path: Path) 
         train_words("conv", tmp_path / "other", captions=others, images=16, initial=initial)
 
 
+def test_an_option_that_came_later_is_the_same_at_its_default_whether_or_not_it_is_spelt_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "POLL_SECONDS", 0.0)
+    polls = itertools.count()
+    stopped = train_words("U-Net", tmp_path, images=48, should_stop=lambda: next(polls) >= 1)
+    file = stopped.checkpoint.path / "manifest.json"
+    manifest = json.loads(file.read_text("utf-8"))
+
+    assert "cross_attention" not in manifest["config"]
+    manifest["config"]["cross_attention"] = False
+    file.write_text(json.dumps(manifest), "utf-8")
+    message = r"expected config \{'cross_attention': True\}, found \{'cross_attention': False\}"
+    with pytest.raises(ValueError, match=message):
+        train("diffusion.flow", config_of("U-Net that attends"), **_data(tmp_path, 48))
+    assert train_words("U-Net", tmp_path, images=48).resume == "exact"
+
+
 def test_a_model_may_be_told_nothing_of_captions(tmp_path: Path) -> None:
     config = replace(TINY["vae.conv"], conditional=False)
 
-    result = train(
-        "vae.conv",
-        config,
-        make_data().images,
-        None,
-        num_classes=0,
-        captions=captions_of(),
-        seed=0,
-        budget=Budget(images=16),
-        device="cpu",
-        directory=tmp_path,
-    )
+    result = train("vae.conv", config, **_data(tmp_path, 16))
 
     assert "conditions" not in read_manifest(result.checkpoint.path)
     assert load_generator(result.checkpoint.path).conditions == Conditions()
