@@ -17,7 +17,7 @@ from evaluation.scenes.rendering import BACKGROUND, PALETTE, Pixels, extent, mas
 
 LEAST_PIXELS = 6  # of an object at a side of 32; fewer are grain
 LEAST_COSINE = 0.9  # between a pixel's difference to the background and a colour's
-LEAST_OVERLAP = 0.8  # intersection over union of an object and the shape it is taken for
+LEAST_OVERLAP = 0.77  # intersection over union with the shape it is taken for; halves have 0.755
 FAR_OFF = 64  # of 255: a pixel that differs more in a plane is not explained
 MOST_UNEXPLAINED = 0.9  # pixels for each around the boxes of objects: a blur of 1 has 0.87 at most
 CHUNK = 256  # images at a time
