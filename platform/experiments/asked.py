@@ -56,7 +56,7 @@ def _label_problem(protocol: Protocol, before: Sequence[Protocol]) -> str:
 
 def _prompt_problem(protocol: Protocol, before: Sequence[Protocol]) -> str:
     prompts, dataset = protocol.prompt_set, protocol.dataset
-    if before and before[0].prompt_set_id != protocol.prompt_set_id:
+    if before and before[0].record.get("prompts") != protocol.record.get("prompts"):
         return (
             f"{protocol.label} asks with {_named(protocol)}, {before[0].label} with "
             f"{_named(before[0])}; expected one set, as all protocols score the same samples"
@@ -73,7 +73,10 @@ def _prompt_problem(protocol: Protocol, before: Sequence[Protocol]) -> str:
 
 
 def _named(protocol: Protocol) -> str:
-    return f"the prompts {protocol.prompt_set}" if protocol.prompt_set else "no prompts"
+    if protocol.prompt_set is None:
+        return "no prompts"
+    each = protocol.record["prompts"]["images_per_prompt"]
+    return f"the prompts {protocol.prompt_set} for {each:,} images each"
 
 
 def shares_of(experiment: Experiment) -> Sequence[int] | None:

@@ -213,12 +213,7 @@ def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
     else:
         samples = _draw(sample_set, heartbeat)
         captions = None if samples.captions is None else tuple(samples.captions)
-        images = Images(
-            samples.pixels,
-            samples.labels,
-            (),
-            captions=captions,
-        )
+        images = Images(samples.pixels, samples.labels, (), captions=captions)
         facts = asdict(samples.stats)
     sha256 = _write(sample_set, images)
     heartbeat.end()
@@ -304,10 +299,11 @@ def _labels(
 def _write(sample_set: SampleSet, images: Images) -> str:
     """Write a sample set's file and contact sheet; return the file's sha256.
 
-    Images that come with no captions, of noise or of who is deaf to words, have those of the prompts.
+    Where protocols have prompts, each image has the one that it was asked with, whoever was deaf to
+    it; else the caption that it was drawn by, or that a real image has.
     """
     pixels = images.pixels
-    captions = images.captions or asked.prompts_of(sample_set.entry.experiment, len(pixels))
+    captions = asked.prompts_of(sample_set.entry.experiment, len(pixels)) or images.captions
     sample_set.path.parent.mkdir(parents=True, exist_ok=True)
     grid_png(pixels[:GRID_IMAGES], GRID_COLUMNS, sample_set.grid_path)
     digest = write_npz(sample_set.path, pixels, images.labels, captions=captions)
