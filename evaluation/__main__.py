@@ -15,7 +15,7 @@ from evaluation.commands.inception import inception
 from evaluation.commands.inputs import CommandError
 from evaluation.commands.protocol import protocol
 from evaluation.commands.reference import reference
-from evaluation.commands.scenes import scenes
+from evaluation.commands.scenes import prompts, scenes
 from evaluation.commands.score import score
 from evaluation.commands.statuses import EXIT_ERROR
 from evaluation.features.base import ExtractorError
@@ -35,6 +35,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "classifier": classifier,
     "inception": inception,
     "scenes": scenes,
+    "prompts": prompts,
 }
 
 

@@ -13,8 +13,9 @@ from evaluation.protocols.extractors import EXTRACTORS, get_extractor
 from evaluation.protocols.labels import Wanted, read_rule
 from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.presets import PRESETS
-from evaluation.protocols.prompts import PromptSet, read_prompts
+from evaluation.protocols.prompts import PromptSet, packaged_prompts, read_prompts
 from evaluation.scenes.claims import SIDES
+from evaluation.scenes.prompt_set import IMAGES_PER_PROMPT, SCENES
 
 Command = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -25,6 +26,10 @@ CACHE_BYTES = 20 * 2**30
 IMAGES = (
     "Images are a folder, a .zip or .tar archive, an .npz or .npy array (uint8 NHWC or NCHW), or "
     ".parquet files with an image column."
+)
+_PROMPTS_HELP = (
+    "the prompts (JSON) that images are asked with, image i with prompt i mod P; "
+    f"{SCENES} = the packaged ones"
 )
 
 
@@ -43,6 +48,7 @@ def build_parser(commands_by_name: Mapping[str, Command]) -> argparse.ArgumentPa
     _add_classifier(commands)
     _add_inception(commands)
     _add_scenes(commands)
+    _add_prompts(commands)
     for name, command in commands_by_name.items():
         commands.choices[name].set_defaults(command=command)
     return parser
@@ -184,20 +190,28 @@ def _add_scenes(commands: Commands) -> None:
         help="draw captioned scenes of colours and shapes that can be read back",
         description="Write scenes of one to three objects with their captions: an .npz of one split, "
         "or a folder with train.npz and test.npz. Four pairs of colour and shape are in the test "
-        "split alone.",
+        "split alone. With --prompts, write real scenes that follow the prompts: the ceiling of "
+        "following, or with --shuffled its floor.",
     )
     scenes.add_argument("--side", type=int, choices=SIDES, default=SIDES[0], help="pixels a side")
+    scenes.add_argument("--num", type=_positive, default=20_000, help="of train, or of --split")
+    scenes.add_argument("--num-test", type=_positive, default=4_000, help="of test in a folder")
+    only = scenes.add_mutually_exclusive_group()
+    only.add_argument("--split", choices=PARTS, help="write this split alone, as an .npz")
+    only.add_argument("--prompts", type=_prompts, metavar="FILE", help=_PROMPTS_HELP)
+    scenes.add_argument("--images-per-prompt", type=_positive, default=IMAGES_PER_PROMPT)
     scenes.add_argument(
-        "--num", type=_positive, default=20_000, help="of the train split, or of --split"
+        "--shuffled", action="store_true", help="draw each scene for the prompt of another image"
     )
-    scenes.add_argument(
-        "--num-test", type=_positive, default=4_000, help="of the test split, without --split"
-    )
-    scenes.add_argument("--split", choices=PARTS, help="write this split alone, as an .npz")
     scenes.add_argument("--seed", type=_whole, default=0, help="they are drawn from")
     scenes.add_argument(
-        "--out", type=Path, required=True, help="FILE.npz, or a folder without --split"
+        "--out", type=Path, required=True, help="FILE.npz with --split or --prompts, else a folder"
     )
+
+
+def _add_prompts(commands: Commands) -> None:
+    prompts = _command(commands, "prompts", help="write the packaged prompts of scenes as JSON")
+    prompts.add_argument("--out", type=Path, required=True, metavar="FILE", help="a JSON file")
 
 
 def _add_compare(commands: Commands) -> None:
@@ -268,7 +282,7 @@ def _add_choices(parser: argparse.ArgumentParser, *, else_scored: str) -> None:
         "--prompts",
         type=_prompts,
         metavar="FILE",
-        help="the prompts (JSON) that images are asked with, image i with prompt i mod P",
+        help=_PROMPTS_HELP,
     )
     parser.add_argument(
         "--images-per-prompt",
@@ -333,6 +347,9 @@ def _metrics(text: str) -> tuple[str, ...]:
 
 
 def _prompts(text: str) -> PromptSet:
+    """Return packaged prompts, or those in a file; one called so is reached by ./scenes."""
+    if text == SCENES:
+        return packaged_prompts(text)
     try:
         return read_prompts(Path(text).read_text(encoding="utf-8"))
     except OSError as error:

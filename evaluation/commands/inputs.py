@@ -32,6 +32,7 @@ from evaluation.imagesets.texts import caption_facts
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.extractor_specs import INCEPTION, ExtractorSpec
 from evaluation.protocols.extractors import EXTRACTORS, get_extractor, has_known_weights
+from evaluation.protocols.prompts import PromptSet
 from evaluation.protocols.record import Protocol
 from evaluation.scoring.published import has_images_too
 from evaluation.scoring.references import (
@@ -287,13 +288,28 @@ def keep_weights(weights: Path, folder: Path, name: str, digest: str) -> Path:
 
 def read_protocol(path: Path) -> Protocol:
     """Return the protocol in a file: alone, or as part of a result."""
-    try:
-        record: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CommandError(f"{path} is not JSON: {error}") from error
+    record = _read_json(path)
     if isinstance(record, Mapping) and "protocol" in record:
         record = record["protocol"]
     try:
         return Protocol.from_record(record)
     except ProtocolError as error:
         raise CommandError(f"{path} holds no protocol: {error}") from error
+
+
+def prompts_beside(path: Path) -> PromptSet | None:
+    """Return the prompts that lie beside a protocol in its file, None if there are none."""
+    record = _read_json(path)
+    if not isinstance(record, Mapping) or "protocol" not in record or "prompts" not in record:
+        return None
+    try:
+        return PromptSet.from_record(record["prompts"])
+    except ProtocolError as error:
+        raise CommandError(f"{path} holds no prompts: {error}") from error
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CommandError(f"{path} is not JSON: {error}") from error

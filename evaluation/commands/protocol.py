@@ -10,6 +10,7 @@ from evaluation.commands.inputs import (
     open_held_out,
     open_reference,
     prepare_extractor,
+    prompts_beside,
 )
 from evaluation.commands.report import print_record, progress, tell_lossy, write_json
 from evaluation.features.base import Extractor
@@ -17,6 +18,7 @@ from evaluation.imagesets.opening import ImageStream
 from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
 from evaluation.protocols.extractor_specs import INCEPTION
 from evaluation.protocols.presets import ProtocolPreset, get_preset
+from evaluation.protocols.prompts import PromptSet, packaged_prompts
 from evaluation.protocols.record import LOSSLESS, LOSSY_ACCEPTED, Protocol
 from evaluation.scoring.references import SavedReference
 
@@ -36,9 +38,11 @@ def protocol(options: argparse.Namespace) -> int:
             ).to_record()
     tell_lossy(reference, "reference")
     tell_lossy(held_out, "held-out")
+    prompts = chosen_prompts(options, preset)
     record = {
         "fingerprint": protocol.fingerprint(),
         "protocol": protocol.to_record(),
+        **({} if prompts is None else {"prompts": prompts.to_record()}),
         "weights": None if prepared.weights is None else str(prepared.weights),
         "facts": facts,
     }
@@ -52,12 +56,22 @@ def protocol(options: argparse.Namespace) -> int:
 def chosen_preset(options: argparse.Namespace) -> ProtocolPreset | None:
     """Return the preset that was asked for; what a protocol or a preset decides is refused."""
     if getattr(options, "protocol", None):
-        for name in ("preset", "metrics", "num_images", "labels", "prompts", "images_per_prompt"):
+        for name in ("preset", "metrics", "num_images", "labels", "images_per_prompt"):
             _refuse_both(options, "protocol", name)
     if options.preset is None:
         return None
     _refuse_both(options, "preset", "extractor")
     return get_preset(options.preset)
+
+
+def chosen_prompts(options: argparse.Namespace, preset: ProtocolPreset | None) -> PromptSet | None:
+    """Return the prompts that were named; else those of the preset, or in the protocol's file."""
+    if options.prompts is not None:
+        named: PromptSet = options.prompts
+        return named
+    if getattr(options, "protocol", None):
+        return prompts_beside(options.protocol)
+    return packaged_prompts(preset.prompts) if preset and preset.prompts else None
 
 
 def _refuse_both(options: argparse.Namespace, one: str, other: str) -> None:
@@ -79,6 +93,9 @@ def described_protocol(
     generated: ImageStream | None = None,
 ) -> Protocol:
     """Return the protocol that the options describe."""
+    prompts = chosen_prompts(options, preset)
+    if options.images_per_prompt and prompts is None:
+        raise CommandError("--images-per-prompt: expected --prompts too")
     count = options.num_images or (preset.num_images if preset else None)
     if count is None and preset is None and generated is not None:
         count = generated.count
@@ -92,8 +109,9 @@ def described_protocol(
         num_images=count,
         reference_split=_reference_split(options),
         labels=options.labels,
-        prompts=options.prompts,
-        images_per_prompt=options.images_per_prompt,
+        prompts=prompts,
+        images_per_prompt=options.images_per_prompt
+        or (preset.images_per_prompt if preset else None),
         lossy=LOSSY_ACCEPTED if getattr(options, "allow_lossy", False) else LOSSLESS,
     )
 

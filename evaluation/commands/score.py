@@ -15,7 +15,12 @@ from evaluation.commands.inputs import (
     prepare_extractor,
     read_protocol,
 )
-from evaluation.commands.protocol import chosen_extractor, chosen_preset, described_protocol
+from evaluation.commands.protocol import (
+    chosen_extractor,
+    chosen_preset,
+    chosen_prompts,
+    described_protocol,
+)
 from evaluation.commands.report import (
     print_result,
     progress,
@@ -43,6 +48,7 @@ def score(options: argparse.Namespace) -> int:
     given = read_protocol(options.protocol) if options.protocol else None
     if given:
         given.check_packages()
+    prompts = chosen_prompts(options, preset)
     name = given.extractor.name if given else chosen_extractor(options, preset)
     if options.extractor not in (None, name):
         raise CommandError(f"--extractor: the protocol's is {name}, got {options.extractor}")
@@ -50,7 +56,8 @@ def score(options: argparse.Namespace) -> int:
         options.generated,
         "generated images",
         part=options.part,
-        labelled=_needs_labels(given.metrics if given else options.metrics or ()),
+        labelled=prompts is not None
+        or _needs_labels(given.metrics if given else options.metrics or ()),
         lossy="accept" if _lossy_allowed(options, given) else "refuse",
     )
     reference = open_reference(
@@ -72,6 +79,7 @@ def score(options: argparse.Namespace) -> int:
             reference,
             extractor=prepared.extractor,
             held_out=held_out,
+            prompts=prompts,
             published=published_beside(reference, Path(options.reference), prepared.extractor),
             batch_size=options.batch_size,
             on_progress=lambda stage, share: bars.update(

@@ -94,7 +94,12 @@ def build_protocol(
                 f"expected {each} for each of {len(prompts.prompts)} prompts, got {num_images}",
             )
         rule, count = asked(prompts, each), each * len(prompts.prompts)
-    names = _metric_names(metrics, extractor, reference.kind, held_out is not None)
+    given = {
+        "held_out": held_out is not None,
+        "prompts": rule is not None,
+        "claims": rule is not None and rule["judge"] is not None,
+    }
+    names = _metric_names(metrics, extractor, reference.kind, given)
     return Protocol(
         dataset=dataset.slug,
         reference=Reference(
@@ -135,20 +140,20 @@ def _default_num_images(held_out: Split | None, reference: SplitFacts) -> int:
 
 
 def _metric_names(
-    wanted: Iterable[str] | None, extractor: str, kind: str, held_out: bool
+    wanted: Iterable[str] | None, extractor: str, kind: str, given: Mapping[str, bool]
 ) -> tuple[str, ...]:
     """Return the wanted metrics in the order of boards, each once."""
     if wanted is None:
         if kind == "statistics":
             return OF_STATISTICS[:1]
-        return default_metrics(extractor, held_out=held_out)
+        return default_metrics(extractor, **given)
     chosen = set(wanted)
     for name in chosen:
         try:
             get_metric(name)
         except ValueError as error:
             raise ProtocolError("metrics", str(error)) from error
-        if missing := missing_needs(name, extractor, held_out=held_out):
+        if missing := missing_needs(name, extractor, **given):
             raise ProtocolError(f"metrics.{name}", f"needs {' and '.join(missing)}")
         if kind == "statistics" and name not in OF_STATISTICS:
             raise ProtocolError(f"metrics.{name}", "needs reference images, not their statistics")

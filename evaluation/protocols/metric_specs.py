@@ -14,6 +14,8 @@ Need = Literal[
     "held-out",  # real images that were not trained on
     "labels",  # labels of the generated and of the held-out images
     "pairs",  # generated image i is a reconstruction of reference image i
+    "prompts",  # what generated images were asked with
+    "claims",  # what can be checked of an image that follows its prompt
 ]
 
 

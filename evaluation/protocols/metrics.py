@@ -13,10 +13,11 @@ from evaluation.protocols.extractors import EXTRACTORS, get_extractor, has_known
 from evaluation.protocols.memorisation_specs import MEMORISATION
 from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.plugins import check_metric, with_installed
+from evaluation.protocols.prompt_specs import PROMPTS
 from evaluation.protocols.quality_specs import QUALITY
 
 METRICS, LEFT_OUT = with_installed(
-    (*QUALITY, *COVERAGE, *MEMORISATION), "trilemma.metrics", check_metric
+    (*QUALITY, *COVERAGE, *MEMORISATION, *PROMPTS), "trilemma.metrics", check_metric
 )
 
 OF_STATISTICS = ("fd", "fd_infinity")  # need no more of the reference than mean and covariance
@@ -33,27 +34,41 @@ def get_metric(name: str) -> MetricSpec:
     return METRICS[name]
 
 
-def default_metrics(extractor: str, *, held_out: bool) -> tuple[str, ...]:
+def default_metrics(
+    extractor: str, *, held_out: bool, prompts: bool = False, claims: bool = False
+) -> tuple[str, ...]:
     """Return the metrics that presets measure on these features, in the order of boards."""
     return tuple(
         spec.name
         for spec in METRICS.values()
-        if spec.by_default and not missing_needs(spec.name, extractor, held_out=held_out)
+        if spec.by_default
+        and not missing_needs(
+            spec.name, extractor, held_out=held_out, prompts=prompts, claims=claims
+        )
     )
 
 
-def missing_needs(metric: str, extractor: str, *, held_out: bool) -> tuple[str, ...]:
-    """Return in words what a metric needs and the extractor and the dataset do not give."""
+def missing_needs(
+    metric: str, extractor: str, *, held_out: bool, prompts: bool = False, claims: bool = False
+) -> tuple[str, ...]:
+    """Return in words what a metric needs and extractor, dataset and prompts do not give.
+
+    prompts: images are asked with some. claims: of those something can be checked.
+    """
     predicts = get_extractor(extractor).predicts
     given = {
         "logits": bool(predicts),
         "classes": predicts == "dataset classes",
         "held-out": held_out,
+        "prompts": prompts,
+        "claims": claims,
     }
     words = {
         "logits": "an extractor that predicts classes",
         "classes": "a classifier of the dataset",
         "held-out": "held-out real images",
+        "prompts": "prompts",
+        "claims": "prompts with claims",
     }
     return tuple(words[need] for need in get_metric(metric).needs if not given.get(need, True))
 

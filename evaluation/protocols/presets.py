@@ -12,6 +12,8 @@ from evaluation.protocols.extractor_specs import (
     RANDOM_CONVOLUTION,
     STACKED,
 )
+from evaluation.protocols.prompt_specs import OF_PROMPTS
+from evaluation.scenes.prompt_set import IMAGES_PER_PROMPT, SCENES
 
 MAX_IMAGES = 10_000  # default size of the compared sets: keeps neighbour searches affordable
 
@@ -22,13 +24,15 @@ class ProtocolPreset:
 
     The reference is the train split: the test split stays free for the real-vs-real control, which
     would otherwise be compared with itself. ``num_images`` None = as many as the test split has,
-    at most ``MAX_IMAGES``. ``metrics`` None = all that are measured by default on such features.
+    at most ``MAX_IMAGES``; with ``prompts``, ``images_per_prompt`` of each. ``metrics`` None = all that are measured by default on such features.
     """
 
     extractor: str
     num_images: int | None
     help: str
     metrics: tuple[str, ...] | None = None
+    prompts: str = ""  # the name of packaged ones, "" = none
+    images_per_prompt: int | None = None
 
 
 _AS_TEST = "as many images as the test split has, at most 10,000"
@@ -63,6 +67,15 @@ PRESETS: Mapping[str, ProtocolPreset] = MappingProxyType(
             None,
             f"modes of a stacked dataset, whose channels are images of one grey dataset, {_AS_TEST}",
             metrics=("modes", "class_kl", "missing_classes", "fd", "recall", "coverage"),
+        ),
+        "scenes-prompts": ProtocolPreset(
+            RANDOM_CONVOLUTION,
+            None,
+            f"whether images follow the packaged prompts of scenes, {IMAGES_PER_PROMPT} images each, "
+            "and untrained networks made from seeds",
+            metrics=("fd", "kd", "precision", "recall", *OF_PROMPTS),
+            prompts=SCENES,
+            images_per_prompt=IMAGES_PER_PROMPT,
         ),
     }
 )

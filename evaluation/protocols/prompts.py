@@ -20,9 +20,10 @@ from evaluation.protocols.checking import (
     expect_digest,
     is_count,
 )
+from evaluation.scenes.claims import JUDGE, ClaimError, read_claims
+from evaluation.scenes.prompt_set import SCENES, scenes_prompts
 
 VERSION = 1
-JUDGE = "scenes-1"  # who reads back what claims are about
 MAX_PROMPTS = 10_000
 MAX_NAME = 100  # characters of an id or a group
 _NAME = re.compile(r"[\w.,+ -]+")
@@ -130,6 +131,17 @@ def read_prompts(text: str) -> PromptSet:
     return PromptSet.from_record(record)
 
 
+def packaged_prompts(name: str) -> PromptSet:
+    """Return the prompts that come with the installation under a name: "scenes".
+
+    Raises:
+        ValueError: if there are none of this name.
+    """
+    if name != SCENES:
+        raise ValueError(f"expected the packaged prompts {SCENES}, got {name!r}")
+    return PromptSet.from_record(scenes_prompts())
+
+
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number")
 
@@ -147,9 +159,11 @@ def _prompt(where: str, record: Any) -> Prompt:
         field, _, fault = str(error).partition(": ")
         raise ProtocolError(field, fault) from error
     if "claims" in record:
-        expect(
-            f"{where}.claims", isinstance(record["claims"], Mapping), "an object", record["claims"]
-        )
+        try:
+            read_claims(record["claims"])
+        except ClaimError as error:
+            field, _, fault = str(error).partition(": ")
+            raise ProtocolError(f"{where}.{field}", fault) from error
     return Prompt(record["id"], text, record["group"], record.get("claims"))
 
 

@@ -24,6 +24,7 @@ from evaluation.protocols.extractors import EXTRACTORS, get_extractor
 from evaluation.protocols.labels import check_rule, in_words
 from evaluation.protocols.metrics import METRICS, metric_label, recorded_metric
 from evaluation.protocols.plugins import is_package, is_signed, missing_package
+from evaluation.protocols.prompt_specs import OF_PROMPTS
 from evaluation.protocols.prompts import check_asked
 
 VERSION = 2
@@ -316,6 +317,16 @@ def _check_metrics(protocol: Protocol) -> None:
         expect(f"metrics.{name}", is_known, f"a metric of {', '.join(METRICS)}", name)
         expect(f"metrics.{name}", is_signed(parameters), "package and board", parameters)
         check_plain(f"uncertainty.{name}", uncertainty.get(name))
+        if name in OF_PROMPTS and "package" not in parameters:
+            _check_need(name, protocol.prompts)
     level = uncertainty.get("level")
     is_level = isinstance(level, float) and 0 < level < 1
     expect("uncertainty.level", is_level, "a number in 0..1", level)
+
+
+def _check_need(metric: str, prompts: Mapping[str, Any] | None) -> None:
+    """Check that the protocol has the prompts that one of their metrics needs."""
+    judged = "claims" in OF_PROMPTS[metric].needs
+    if prompts is None or (judged and prompts["judge"] is None):
+        need = "prompts with claims" if judged else "prompts"
+        raise ProtocolError(f"metrics.{metric}", f"needs {need}")

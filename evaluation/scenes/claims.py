@@ -15,6 +15,8 @@ SIDES = (32, 64)  # pixels
 VALUES: Mapping[str, tuple[str, ...]] = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
 ATTRIBUTES = ("colour", "shape", "size", "count", "relation")
 ALL = "all"
+JUDGE = "scenes-1"  # the version of parser and rules, part of a protocol's fingerprint
+UNSEEN = "held-out"  # the group of prompts whose pairs no training scene holds
 
 # Pairs of colour and shape that no training scene holds: composition is told from memory by them.
 # Every shape and four of the colours lose one, and keep the others.
@@ -138,7 +140,7 @@ def follows(claims: Claims, scene: Scene) -> dict[str, bool]:
         for name in VALUES
         if _claimed(claims, name)
     }
-    if any(claim.count for claim in claims.objects):
+    if "count" in claimed(claims):
         found["count"] = _is_exact(claims, scene)
     assigned = any(_assignments(claims, scene))
     if claims.relation is not None:
@@ -174,7 +176,15 @@ def _is_as(claim: Claim, thing: Thing) -> bool:
     return all(getattr(claim, name) in (None, getattr(thing, name)) for name in VALUES)
 
 
-def left_open(claims: Claims, scene: Scene) -> tuple[tuple[str, ...], ...]:
-    """Return what a scene has of the attributes that no claim names, the same in whatever order."""
-    names = [name for name in VALUES if all(getattr(each, name) is None for each in claims.objects)]
-    return tuple(sorted(tuple(getattr(t, name) for name in names) for t in scene.things))
+def claimed(claims: Claims) -> frozenset[str]:
+    """Return what ``follows`` says of such claims."""
+    objects = claims.objects
+    names = {
+        name for name in (*VALUES, "count") for each in objects if getattr(each, name) is not None
+    }
+    return frozenset(names | {ALL} | ({"relation"} if claims.relation else set()))
+
+
+def left_open(claims: Claims) -> tuple[str, ...]:
+    """Return colour, shape and size as far as no claim names them."""
+    return tuple(name for name in VALUES if name not in claimed(claims))

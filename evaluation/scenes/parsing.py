@@ -15,7 +15,6 @@ import numpy.typing as npt
 from evaluation.scenes.claims import COLOURS, MOST_OBJECTS, SHAPES, SIZES, Scene, Thing
 from evaluation.scenes.rendering import BACKGROUND, PALETTE, Pixels, extent, mask, render, scale
 
-JUDGE = "scenes-1"  # the version of this parser, part of a protocol's fingerprint
 LEAST_PIXELS = 6  # of an object at a side of 32; fewer are grain
 LEAST_COSINE = 0.9  # between a pixel's difference to the background and a colour's
 LEAST_OVERLAP = 0.8  # intersection over union of an object and the shape it is taken for
@@ -191,8 +190,7 @@ def _bank(side: int) -> Floats:
 @cache
 def _corner(shape: str, size: str, side: int) -> Numbers:
     """Return where the upper left corner of an object lies from its centre, (2,)."""
-    centre: Numbers = _rounded(np.argwhere(mask(shape, size, side)).mean(0))
-    return -centre
+    return np.asarray(-_rounded(np.argwhere(mask(shape, size, side)).mean(0)), np.int64)
 
 
 def _thing(template: int, colour: int, centre: Numbers, side: int) -> Thing | None:
@@ -206,4 +204,4 @@ def _thing(template: int, colour: int, centre: Numbers, side: int) -> Thing | No
 
 
 def _rounded(values: npt.NDArray[np.floating]) -> Numbers:
-    return np.floor(values + 0.5).astype(np.int64)
+    return np.asarray(np.floor(values + 0.5), np.int64)

@@ -1,11 +1,17 @@
-"""Makes control images, whose scores are known beforehand; numpy and scipy alone, no torch.
+"""Makes control images, whose scores are known beforehand; no torch.
 
 Images are uint8 (N, C, H, W), 0..255, C is 1 or 3.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
+
+from evaluation.scenes.claims import HELD_OUT, Claims
+from evaluation.scenes.drawing import scene_of
+from evaluation.scenes.rendering import render
 
 BLUR_SHARE = 1 / 16  # default sigma of the blur as a share of the shorter side of an image
 _CHUNK = 256  # images blurred at a time, in float64
@@ -83,6 +89,31 @@ def disjoint_halves(count: int, *, seed: int) -> tuple[Indices, Indices]:
     order = np.random.default_rng(seed).permutation(count)
     half = count // 2
     return np.sort(order[:half]), np.sort(order[half : 2 * half])
+
+
+def asked_scenes(
+    claims: Sequence[Claims], count: int, side: int, *, seed: int, shuffled: bool = False
+) -> Pixels:
+    """Return real scenes for prompts of these claims, (count, 3, side, side), image i of i mod P.
+
+    Each follows its prompt: as good as it gets. What a prompt leaves open is drawn evenly, of pairs
+    that training shows where the prompt allows. ``shuffled`` = each is drawn for the prompt of
+    another image, which a seeded permutation of all images names: what following is worth by chance
+    to a perfect model that does not hear what it is asked.
+
+    Raises:
+        ValueError: if there are no prompts, or no such side.
+    """
+    if not claims:
+        raise ValueError("expected the claims of at least 1 prompt, got none")
+    order = np.arange(count)
+    if shuffled:
+        order = np.random.default_rng(seed).permutation(count)
+    scenes = [
+        scene_of(claims[of % len(claims)], side, np.random.default_rng((seed, index)), HELD_OUT)
+        for index, of in enumerate(order.tolist())
+    ]
+    return render(scenes, side)
 
 
 def _check(images: Pixels) -> None:

@@ -15,6 +15,7 @@ from evaluation.imagesets.splits import choose
 from evaluation.metrics.frechet import ReferenceGaussian, reference_gaussian
 from evaluation.metrics.uncertainty import MetricResult
 from evaluation.protocols.metrics import METRICS
+from evaluation.protocols.prompts import PromptSet
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
 from evaluation.scoring.averaging import averaged
 from evaluation.scoring.checks import (
@@ -29,6 +30,7 @@ from evaluation.scoring.checks import (
 )
 from evaluation.scoring.measures import Scored, all_finite, measure
 from evaluation.scoring.of_images import OF_IMAGES, SELECTION_SEED, Work
+from evaluation.scoring.of_prompts import JUDGED, check_prompts, measure_judged
 from evaluation.scoring.published import StatisticsCheck, check_statistics
 from evaluation.scoring.references import SavedReference, gaussian_of, gaussian_tensors
 
@@ -71,6 +73,7 @@ def evaluate_images(
     *,
     extractor: Extractor,
     held_out: ImageSet | None = None,
+    prompts: PromptSet | None = None,  # the protocol's, where it has some
     published: SavedReference | None = None,  # statistics to check the reference images with
     batch_size: int | None = None,  # None = the extractor's own
     on_progress: Callable[[str, float], None] | None = None,
@@ -81,7 +84,8 @@ def evaluate_images(
 
     Exactly ``protocol.num_images`` generated images are scored: all, or a seeded choice of them.
     ``held_out`` are the protocol's held-out real images, where it has some; metrics that need them
-    are absent without them. ``on_progress`` receives a stage (see ``stages``) and its done share in
+    are absent without them. Where the protocol has prompts, exactly as many images are expected, each
+    with the prompt that it was asked with as its caption. ``on_progress`` receives a stage (see ``stages``) and its done share in
     0..1. In the folder ``cache`` the features of reference and held-out images are kept.
 
     Raises:
@@ -105,6 +109,7 @@ def evaluate_images(
         if isinstance(reference, SavedReference)
         else _as_stream(reference, "reference"),
         held_out=None if held_out is None else _as_stream(held_out, "held-out images"),
+        prompts=prompts,
     )
     _check_sets(work)
 
@@ -141,6 +146,7 @@ def _check_sets(work: Work) -> None:
     check_shape(protocol, "generated images", work.fake)
     if work.fake.count is not None:
         check_enough(protocol, work.fake.count)
+    check_prompts(protocol, work.prompts, work.fake)
     if isinstance(work.real, ImageStream):
         check_shape(protocol, "reference images", work.real)
         check_split("reference", protocol.reference, work.real)
@@ -153,7 +159,7 @@ def _check_sets(work: Work) -> None:
 
 def _uses_held_out_features(protocol: Protocol) -> bool:
     """Return whether a metric of features needs those of the held-out images."""
-    of_features = (METRICS[name] for name in protocol.metrics if name not in OF_IMAGES)
+    of_features = (METRICS[name] for name in protocol.metrics if name not in (*OF_IMAGES, *JUDGED))
     return protocol.held_out is not None and any("held-out" in spec.needs for spec in of_features)
 
 
@@ -276,6 +282,8 @@ def _gaussian(work: Work, real: FeatureSet | None, at: int, networks: int) -> Re
 
 def _measure(work: Work, views: list[Scored], name: str) -> dict[str, MetricResult]:
     """Return a metric with those that come with it."""
+    if name in JUDGED:
+        return measure_judged(work)
     if name in OF_IMAGES:
         return {name: OF_IMAGES[name](work)}
     found = [measure(name, view) for view in views]

@@ -23,6 +23,7 @@ from evaluation.metrics.memorisation import ct_score
 from evaluation.metrics.mind import mind
 from evaluation.metrics.ndb import ndb
 from evaluation.metrics.pairwise import Kernel, Neighbours, measure_pairs
+from evaluation.metrics.prompts.variety import vendi_within_prompts
 from evaluation.metrics.sliced_wasserstein import sliced_wasserstein
 from evaluation.metrics.uncertainty import MetricResult, undefined, within
 from evaluation.metrics.vendi import vendi_score
@@ -318,6 +319,17 @@ def _ct(inputs: _Inputs) -> MetricResult:
     )
 
 
+def _prompt_vendi(inputs: _Inputs) -> MetricResult:
+    protocol = inputs.scored.protocol
+    assert protocol.prompts is not None, "the metric needs prompts"
+    return vendi_within_prompts(
+        inputs.fake,
+        protocol.num_images // protocol.prompts["images_per_prompt"],
+        level=inputs.scored.level,
+        keep_going=inputs.scored.keep_going,
+    )
+
+
 def _settings(inputs: _Inputs) -> dict[str, Any]:
     """Return the parameters that are numbers: those that the function takes by these names."""
     return {
@@ -351,6 +363,7 @@ _MEASURES: dict[str, Callable[[_Inputs], MetricResult]] = {
     "modes": _modes,
     "ndb": _ndb,
     "ct": _ct,
+    "prompt_vendi": _prompt_vendi,
     "vendi": lambda inputs: vendi_score(inputs.fake, **_resampling(inputs)),
 }
 

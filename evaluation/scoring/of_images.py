@@ -22,6 +22,7 @@ from evaluation.metrics.pairs.thumbnails import (
 )
 from evaluation.metrics.reconstruction import psnr, ssim
 from evaluation.metrics.uncertainty import MetricResult, undefined
+from evaluation.protocols.prompts import PromptSet
 from evaluation.protocols.record import Protocol
 from evaluation.scoring.checks import check_digest
 from evaluation.scoring.references import SavedReference
@@ -44,6 +45,7 @@ class Work:
     fake: ImageStream
     real: Real
     held_out: ImageStream | None
+    prompts: PromptSet | None = None  # what the generated images were asked with, in turn
 
     @property
     def level(self) -> float:

@@ -31,6 +31,8 @@ from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA25
 from evaluation.protocols.extractors import EXTRACTORS
 from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.presets import PRESETS
+from evaluation.protocols.prompt_specs import OF_PROMPTS
+from evaluation.protocols.prompts import packaged_prompts
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
 from generators.__main__ import main as generators_main
 
@@ -102,7 +104,11 @@ def _examples() -> dict[str, Callable[[], Protocol]]:
     found: dict[str, Callable[[], Protocol]] = {}
     for name, preset in PRESETS.items():
         found[f"preset {name}"] = lambda preset=preset: _build(  # type: ignore[misc]  # bound now
-            preset.extractor, metrics=preset.metrics, num_images=preset.num_images
+            preset.extractor,
+            metrics=preset.metrics,
+            num_images=preset.num_images,
+            prompts=packaged_prompts(preset.prompts) if preset.prompts else None,
+            images_per_prompt=preset.images_per_prompt,
         )
     for name in EXTRACTORS:
         found[f"extractor {name}"] = lambda name=name: _build(  # type: ignore[misc]  # bound now
@@ -113,7 +119,9 @@ def _examples() -> dict[str, Callable[[], Protocol]]:
         "pixels of an untested dataset": lambda: _build("pixels-pca64", dataset=UNTESTED, dim=37),
         "weights of nobody": lambda: _build(INCEPTION, weights_sha256="9" * 64),
         "recipe": lambda: _build("dataset-classifier", recipe={"epochs": 3, "rate": 1e-3}),
-        "every metric": lambda: _build("dataset-classifier", metrics=list(METRICS)),
+        "every metric": lambda: _build(
+            "dataset-classifier", metrics=METRICS.keys() - OF_PROMPTS.keys()
+        ),
         "two metrics": lambda: _build(INCEPTION, metrics=["kd", "fd"], num_images=77),
         "lossy images": lambda: _build(INCEPTION, lossy=LOSSY_ACCEPTED),
         "labels as the reference": lambda: _build("dataset-classifier", dataset=LABELLED),

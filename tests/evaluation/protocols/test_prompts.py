@@ -12,7 +12,12 @@ from evaluation.protocols.prompts import PromptSet, read_prompts
 from evaluation.protocols.record import Protocol, differences
 from tests.evaluation.factories import make_dataset
 
-RED = {"id": "1", "text": "a red circle", "group": "colour", "claims": {"objects": []}}
+RED = {
+    "id": "1",
+    "text": "a red circle",
+    "group": "colour",
+    "claims": {"objects": [{"colour": "red"}]},
+}
 CAT = {"id": "2", "text": "\u732b", "group": "other"}
 
 
@@ -26,10 +31,10 @@ def test_a_set_is_known_by_its_content_however_it_is_written() -> None:
 
     assert one == other == PromptSet.from_record(one.to_record())
     assert one.canonical_json() == (
-        '{"prompts":[{"claims":{"objects":[]},"group":"colour","id":"1","text":"a red circle"},'
+        '{"prompts":[{"claims":{"objects":[{"colour":"red"}]},"group":"colour","id":"1","text":"a red circle"},'
         '{"group":"other","id":"2","text":"\\u732b"}],"version":1}'
     )
-    assert one.digest() == "543d3c1789670008531d012307c7d30443bee003fd3d045a1eecd6f83a6cd6bd"
+    assert one.digest() == "4b1a176651f85f9b382c422662c4dc29fb37a2d9333523c0cc1fcbd27d1efb9e"
     assert len({one.digest(), read_prompts(text_of(CAT, RED)).digest()}) == 2
 
 

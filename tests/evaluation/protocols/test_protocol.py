@@ -175,7 +175,7 @@ def test_only_known_inception_weights_make_a_protocol_measure_fid() -> None:
         (
             lambda r: r.update(steps=3),
             "steps: unknown; expected dataset, reference, held_out, extractor, images, "
-            "num_images, metrics, uncertainty, numerics, version",
+            "num_images, metrics, uncertainty, prompts, numerics, version",
         ),
         (lambda r: r.update(version=3), "version: expected 2, got 3"),
         (

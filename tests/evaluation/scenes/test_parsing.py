@@ -36,7 +36,7 @@ def grained(images: np.ndarray, deviation: float) -> np.ndarray:
 
 def blurred(images: np.ndarray, sigma: float) -> np.ndarray:
     smooth: np.ndarray = gaussian_filter(images.astype(float), (0, 0, sigma, sigma))
-    return np.rint(smooth).astype(np.uint8)
+    return np.asarray(np.rint(smooth), np.uint8)
 
 
 @by_side
