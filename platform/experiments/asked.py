@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from catalog.models import Dataset, Protocol
 from evaluation.protocols.labels import in_words
+from evaluation.protocols.prompts import PromptSet
 from experiments.models import Experiment
 from generators.specs.conditions import ConditionError, Conditions
 from jobs.lifecycle import JobError
@@ -92,7 +93,13 @@ def shares_of(experiment: Experiment) -> Sequence[int] | None:
 
 
 def prompts_of(experiment: Experiment, count: int) -> list[str] | None:
-    """Return the prompt of each image, image i prompt i mod P; None where no protocol has prompts.
+    """Return the prompt of each image, image i prompt i mod P; None where no protocol has prompts."""
+    prompts = prompt_set_of(experiment)
+    return None if prompts is None else prompts.texts_of(count)
+
+
+def prompt_set_of(experiment: Experiment) -> PromptSet | None:
+    """Return the prompts of all protocols, None where they have none.
 
     Raises:
         JobError: if the protocols have several sets, which no submission allows.
@@ -101,5 +108,5 @@ def prompts_of(experiment: Experiment, count: int) -> list[str] | None:
     sets = {protocol.prompt_set for protocol in protocols}
     if len(sets) > 1:
         raise JobError("expected protocols that ask with one set of prompts")
-    prompts = sets.pop()
-    return None if prompts is None else prompts.parsed().texts_of(count)
+    found = sets.pop()
+    return None if found is None else found.parsed()

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.core.management import call_command
 from pytest_django.fixtures import Settings
 
 from catalog.models import Dataset, Protocol
 from catalog.services import Scoring, register_protocol
 from evaluation.imagesets.in_memory import Images, read_images
+from evaluation.scenes import packaged as scenes
 from experiments import tasks
 from experiments.models import Evaluation, Experiment, MetricValue, Run, SampleSet
 from experiments.services import submit_data
@@ -117,6 +119,28 @@ def test_samples_with_prompts_are_scored(dataset: Dataset) -> None:
 
     assert (protocol.prompt_set, protocol.num_images) == (prompts, 21)
     assert MetricValue.objects.filter(value__isnull=False).count() >= 2
+
+
+def test_scenes_are_asked_for_and_judged_with_a_ceiling_and_a_floor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scenes, "SIZES", {"train": 1500, "test": 400})
+    call_command("register_dataset", "scenes32", packaged="scenes32")
+    scoring = Scoring(
+        preset="scenes-prompts", metrics=("fd", "following", "unparsed"), images_per_prompt=4
+    )
+    protocol, _ = register_protocol(Dataset.objects.get(), scoring, admission_images=0)
+    factories.make_experiment(protocols=[protocol], entries=[entry()], budget={"images": 20})
+
+    work_off()
+
+    found: dict[str, Any] = {
+        value.evaluation.sample_set.entry.config.get("control", "model"): value.value
+        for value in MetricValue.objects.filter(metric="following")
+    }
+    assert found["asked"] == 1.0
+    assert 0 < found["shuffled"] < 0.3 and 0 < found["test"] < 0.3
+    assert found.keys() == {"model", "test", "copy", "noise", "blur", "asked", "shuffled"}
 
 
 def refused(*protocols: Protocol) -> dict[str, str]:
