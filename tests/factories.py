@@ -404,6 +404,10 @@ def make_scores(
     ]
 
 
+# Those of an experiment without prompts.
+CONTROLS_OF_ALL = tuple(kind for kind, each in controls.CONTROLS.items() if not each.is_asked)
+
+
 def control_of(experiment: Experiment, kind: str = controls.TEST) -> Entry:
     """Return a control of an experiment, by default its real test images."""
     return experiment.entries.get(kind=Entry.Kind.CONTROL, config__control=kind)
@@ -411,7 +415,7 @@ def control_of(experiment: Experiment, kind: str = controls.TEST) -> Entry:
 
 def controls_of(experiment: Experiment) -> list[Entry]:
     """Return all controls of an experiment, real test images first."""
-    return [control_of(experiment, kind) for kind in controls.KINDS]
+    return [control_of(experiment, kind) for kind in CONTROLS_OF_ALL]
 
 
 def contenders_of(experiment: Experiment) -> list[Entry]:

@@ -20,10 +20,11 @@ from evaluation.protocols.checking import (
     expect_digest,
     is_count,
 )
-from evaluation.scenes.claims import JUDGE, ClaimError, read_claims
+from evaluation.scenes.claims import JUDGE, SIDES, ClaimError, read_claims
 from evaluation.scenes.prompt_set import SCENES, scenes_prompts
 
 VERSION = 1
+PACKAGED = (SCENES,)  # names of sets that come with the installation
 MAX_PROMPTS = 10_000
 MAX_NAME = 100  # characters of an id or a group
 _NAME = re.compile(r"[\w.,+ -]+")
@@ -81,6 +82,11 @@ class PromptSet:
     def texts_of(self, count: int) -> list[str]:
         """Return what each of so many images is asked with."""
         return [self.prompts[index % len(self.prompts)].text for index in range(count)]
+
+    def can_be_drawn(self, channels: int, side: int) -> bool:
+        """Return whether real images that follow every prompt can be drawn in this size."""
+        has_claims = all(prompt.claims is not None for prompt in self.prompts)
+        return has_claims and channels == 3 and side in SIDES
 
     def to_record(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -1,10 +1,8 @@
-"""Registers sets of prompts; registering the same set twice returns the first."""
-
-from django.db import IntegrityError, transaction
+"""Registers sets of prompts from their JSON; registering the same set twice returns the first."""
 
 from catalog.engine import RegistrationError
 from catalog.models import PromptSet
-from catalog.services import find_registered, slug_of
+from catalog.services import keep_prompts
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.prompts import read_prompts
 
@@ -16,16 +14,7 @@ def register_prompts(name: str, text: str) -> tuple[PromptSet, bool]:
         RegistrationError: if the text holds no prompts, the slug or the content is taken, or no slug
             can be made.
     """
-    slug = slug_of(name, "prompt set")
     try:
-        prompts = read_prompts(text)
-        with transaction.atomic():
-            if existing := find_registered(PromptSet, slug, prompts.digest()):
-                return existing, False
-            return PromptSet.objects.create(
-                slug=slug, name=name, record=prompts.to_record(), digest=prompts.digest()
-            ), True
+        return keep_prompts(name, read_prompts(text))
     except ProtocolError as error:
         raise RegistrationError(str(error)) from error
-    except IntegrityError as error:
-        raise RegistrationError(f"{slug}: cannot be registered ({error})") from error

@@ -21,6 +21,7 @@ from evaluation.protocols.extractor_specs import INCEPTION, STACKED
 from evaluation.protocols.extractors import get_extractor
 from evaluation.protocols.labels import REFERENCE, read_rule
 from evaluation.protocols.presets import PRESETS, get_preset
+from evaluation.protocols.prompts import PromptSet as Prompts, packaged_prompts
 
 Row = TypeVar("Row", Dataset, PromptSet)
 DEFAULT_PRESET = "classifier-test"
@@ -190,12 +191,20 @@ def _check(dataset: Dataset, scoring: Scoring) -> None:
 
 def _prompt_set(scoring: Scoring) -> PromptSet | None:
     """Return the registered prompts that a protocol is to ask with, None if with none."""
+    preset = PRESETS[scoring.preset].prompts if scoring.preset else ""
     if not scoring.prompts:
-        return None
+        return _packaged_prompts(preset) if preset else None
     if found := PromptSet.objects.filter(slug=scoring.prompts).first():
         return found
     known = ", ".join(PromptSet.objects.values_list("slug", flat=True)) or "none yet"
     raise RegistrationError(f"expected registered prompts ({known}), got {scoring.prompts!r}")
+
+
+def _packaged_prompts(name: str) -> PromptSet:
+    """Return the row of packaged prompts, which is made if nobody has registered them yet."""
+    prompts = packaged_prompts(name)
+    found = PromptSet.objects.filter(digest=prompts.digest()).first()
+    return found or keep_prompts(name, prompts)[0]
 
 
 def _options(dataset: Dataset, scoring: Scoring) -> list[str]:
@@ -260,7 +269,9 @@ def _registered_prompts(record: Mapping[str, Any]) -> PromptSet | None:
         return None
     if found := PromptSet.objects.filter(digest=asked["digest"]).first():
         return found
-    raise RegistrationError(f"expected registered prompts, none are {asked['digest'][:12]}")
+    raise RegistrationError(
+        f"expected registered prompts, none are {asked['digest'][:12]}: register_prompts registers some"
+    )
 
 
 def _says_more(admission: dict[str, Any], protocol: Protocol) -> bool:
@@ -319,6 +330,25 @@ def admit_protocol(
     protocol.facts = {**protocol.facts, "admission": found}
     protocol.save(update_fields=["facts"])
     return found
+
+
+@transaction.atomic
+def keep_prompts(name: str, prompts: Prompts) -> tuple[PromptSet, bool]:
+    """Register prompts under the slug of `name`; return the row, and whether it is new.
+
+    Raises:
+        RegistrationError: if the slug or the content is taken, or no slug can be made.
+    """
+    slug, digest = slug_of(name, "prompt set"), prompts.digest()
+    if existing := find_registered(PromptSet, slug, digest):
+        return existing, False
+    try:
+        with transaction.atomic():
+            record = prompts.to_record()
+            row = PromptSet.objects.create(slug=slug, name=name, record=record, digest=digest)
+    except IntegrityError as error:
+        raise RegistrationError(f"{slug}: cannot be registered ({error})") from error
+    return row, True
 
 
 def find_registered(kind: type[Row], slug: str, digest: str) -> Row | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from catalog.models import Dataset, Protocol
 from evaluation.protocols.labels import in_words
+from evaluation.protocols.prompts import PromptSet
 from experiments.models import Experiment
 from generators.specs.conditions import ConditionError, Conditions
 from jobs.lifecycle import JobError
@@ -56,7 +57,7 @@ def _label_problem(protocol: Protocol, before: Sequence[Protocol]) -> str:
 
 def _prompt_problem(protocol: Protocol, before: Sequence[Protocol]) -> str:
     prompts, dataset = protocol.prompt_set, protocol.dataset
-    if before and before[0].prompt_set_id != protocol.prompt_set_id:
+    if before and before[0].record.get("prompts") != protocol.record.get("prompts"):
         return (
             f"{protocol.label} asks with {_named(protocol)}, {before[0].label} with "
             f"{_named(before[0])}; expected one set, as all protocols score the same samples"
@@ -73,7 +74,10 @@ def _prompt_problem(protocol: Protocol, before: Sequence[Protocol]) -> str:
 
 
 def _named(protocol: Protocol) -> str:
-    return f"the prompts {protocol.prompt_set}" if protocol.prompt_set else "no prompts"
+    if protocol.prompt_set is None:
+        return "no prompts"
+    each = protocol.record["prompts"]["images_per_prompt"]
+    return f"the prompts {protocol.prompt_set} for {each:,} images each"
 
 
 def shares_of(experiment: Experiment) -> Sequence[int] | None:
@@ -89,7 +93,13 @@ def shares_of(experiment: Experiment) -> Sequence[int] | None:
 
 
 def prompts_of(experiment: Experiment, count: int) -> list[str] | None:
-    """Return the prompt of each image, image i prompt i mod P; None where no protocol has prompts.
+    """Return the prompt of each image, image i prompt i mod P; None where no protocol has prompts."""
+    prompts = prompt_set_of(experiment)
+    return None if prompts is None else prompts.texts_of(count)
+
+
+def prompt_set_of(experiment: Experiment) -> PromptSet | None:
+    """Return the prompts of all protocols, None where they have none.
 
     Raises:
         JobError: if the protocols have several sets, which no submission allows.
@@ -98,5 +108,5 @@ def prompts_of(experiment: Experiment, count: int) -> list[str] | None:
     sets = {protocol.prompt_set for protocol in protocols}
     if len(sets) > 1:
         raise JobError("expected protocols that ask with one set of prompts")
-    prompts = sets.pop()
-    return None if prompts is None else prompts.parsed().texts_of(count)
+    found = sets.pop()
+    return None if found is None else found.parsed()

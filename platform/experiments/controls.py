@@ -1,12 +1,13 @@
 """Controls: images that no model made, scored like a model's, so that a board explains itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from catalog.models import Dataset
+from catalog.models import Dataset, Protocol
 
 TEST = "test"
+SHUFFLED = "shuffled"
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Control:
     split: str
     source: str  # where the images come from, as the label of their sampler
     help: str
+    is_asked: bool = False  # drawn for prompts, where it is known what follows them
 
     def available(self, dataset: Dataset, wanted: int) -> int:
         """Return how many images there can be of the `wanted` ones: a split ends, noise does not."""
@@ -58,8 +60,33 @@ CONTROLS: Mapping[str, Control] = MappingProxyType(
                 source="test split",
                 help="Real test images after a Gaussian blur: every class is there, no detail is.",
             ),
+            Control(
+                kind="asked",
+                label="Real scenes for the prompts",
+                split="",
+                source="drawn for each prompt",
+                help="Scenes drawn to follow their prompts: as well as prompts can be followed.",
+                is_asked=True,
+            ),
+            Control(
+                kind=SHUFFLED,
+                label="Real scenes for other prompts",
+                split="",
+                source="drawn for shuffled prompts",
+                help="The same for the prompts of other images: what following is worth by chance.",
+                is_asked=True,
+            ),
         )
     }
 )
+
+
+def controls_of(dataset: Dataset, protocols: Iterable[Protocol]) -> list[Control]:
+    """Return the controls of an experiment in the order of boards."""
+    asked = [each.prompt_set.parsed() for each in protocols if each.prompt_set is not None]
+    drawn = [each.can_be_drawn(dataset.channels, dataset.resolution) for each in asked]
+    return [each for each in CONTROLS.values() if not each.is_asked or any(drawn)]
+
+
 KINDS = tuple(CONTROLS)  # in the order of boards
 LABELS = frozenset(control.label for control in CONTROLS.values())  # no entry may be called so

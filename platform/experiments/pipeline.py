@@ -25,8 +25,10 @@ from evaluation.imagesets.in_memory import Images, read_images, write_npz
 from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.splits import take
 from evaluation.imagesets.writing import grid_png
+from evaluation.scenes.claims import read_claims
 from evaluation.scoring import controls, evaluate as scoring
 from experiments import asked, services, work_files
+from experiments.controls import SHUFFLED
 from experiments.models import Evaluation, Experiment, Run, SampleSet
 from generators.algorithm.contract import NotFinite
 from generators.specs import registry
@@ -214,12 +216,7 @@ def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
     else:
         samples = _draw(sample_set, heartbeat)
         captions = None if samples.captions is None else tuple(samples.captions)
-        images = Images(
-            samples.pixels,
-            samples.labels,
-            (),
-            captions=captions,
-        )
+        images = Images(samples.pixels, samples.labels, (), captions=captions)
         facts = asdict(samples.stats)
     sha256 = _write(sample_set, images)
     heartbeat.end()
@@ -229,6 +226,8 @@ def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
 def _control_images(sample_set: SampleSet) -> Images:
     control, dataset = sample_set.entry.control, sample_set.entry.experiment.dataset
     assert control is not None, "only controls have no checkpoint"
+    if control.is_asked:
+        return Images(_asked_scenes(sample_set, is_shuffled=control.kind == SHUFFLED), None, ())
     if not control.split:
         shape = (dataset.channels, dataset.resolution, dataset.resolution)
         pixels = controls.uniform_noise(shape, sample_set.count, seed=CONTROL_SEED)
@@ -237,6 +236,21 @@ def _control_images(sample_set: SampleSet) -> Images:
     if control.kind == "blur":
         return replace(images, pixels=controls.blurred(images.pixels))
     return images
+
+
+def _asked_scenes(sample_set: SampleSet, *, is_shuffled: bool) -> np.ndarray:
+    """Return drawn scenes that follow their prompts, or those of other images."""
+    experiment = sample_set.entry.experiment
+    prompts = asked.prompt_set_of(experiment)
+    assert prompts is not None, "these controls are of experiments with prompts"
+    claims = [read_claims(each.claims) for each in prompts.prompts]
+    return controls.asked_scenes(
+        claims,
+        sample_set.count,
+        experiment.dataset.resolution,
+        seed=CONTROL_SEED,
+        shuffled=is_shuffled,
+    )
 
 
 def _some_images(dataset: Dataset, split: str, count: int) -> Images:
@@ -305,10 +319,11 @@ def _labels(
 def _write(sample_set: SampleSet, images: Images) -> str:
     """Write a sample set's file and contact sheet; return the file's sha256.
 
-    Images that come with no captions, of noise or of who is deaf to words, have those of the prompts.
+    Where protocols have prompts, each image has the one that it was asked with, whoever was deaf to
+    it; else the caption that it was drawn by, or that a real image has.
     """
     pixels = images.pixels
-    captions = images.captions or asked.prompts_of(sample_set.entry.experiment, len(pixels))
+    captions = asked.prompts_of(sample_set.entry.experiment, len(pixels)) or images.captions
     sample_set.path.parent.mkdir(parents=True, exist_ok=True)
     grid_png(pixels[:GRID_IMAGES], GRID_COLUMNS, sample_set.grid_path)
     digest = write_npz(sample_set.path, pixels, images.labels, captions=captions)
@@ -343,37 +358,15 @@ def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
             reference,
             extractor=_extractor(row, reference),
             held_out=None if held_out is None else _open_split(row.dataset, held_out.split),
+            prompts=None if row.prompt_set is None else row.prompt_set.parsed(),
             on_progress=on_progress,
             should_stop=heartbeat.should_stop,
             cache=FeatureCache(settings.DATA_DIR / "features", max_bytes=FEATURE_BYTES),
         )
     heartbeat.end()
     services.finish_evaluation(
-        evaluation, {name: _columns(value) for name, value in result.values.items()}
+        evaluation, {name: services.columns(value) for name, value in result.values.items()}
     )
-
-
-def _columns(found: scoring.MetricResult) -> dict[str, Any]:
-    """Return the columns of a MetricValue."""
-    low, high = found.interval or (None, None)
-    return {
-        "value": found.value,
-        "bias_corrected": found.corrected,
-        "standard_error": found.standard_error,
-        "low": low,
-        "high": high,
-        "reason": found.reason,
-        "details": _storable(dict(found.details)),
-    }
-
-
-def _storable(value: Any) -> Any:
-    """Return JSON values as a database keeps them: what is not finite becomes None."""
-    if isinstance(value, dict):
-        return {name: _storable(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_storable(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _open_split(dataset: Dataset, split: str) -> ImageStream:

@@ -1,5 +1,6 @@
 """All writing of experiments: submitting, finishing each kind of job, cancelling, retrying."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -76,7 +77,7 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
         created_by=user,
     )
     experiment.protocols.set(spec.protocols)
-    real, *others = controls.CONTROLS.values()
+    real, *others = controls.controls_of(spec.dataset, spec.protocols)
     _add_control(experiment, real, position=0)
     for position, entry_spec in enumerate(spec.entries, start=1):
         entry = Entry.objects.create(
@@ -250,6 +251,29 @@ def finish_evaluation(evaluation: Evaluation, values: Mapping[str, Mapping[str, 
         MetricValue(evaluation=evaluation, metric=metric, **fields)
         for metric, fields in values.items()
     )
+
+
+def columns(found: Any) -> dict[str, Any]:
+    """Return the columns of a MetricValue; found: a MetricResult of the engine."""
+    low, high = found.interval or (None, None)
+    return {
+        "value": found.value,
+        "bias_corrected": found.corrected,
+        "standard_error": found.standard_error,
+        "low": low,
+        "high": high,
+        "reason": found.reason,
+        "details": _storable(dict(found.details)),
+    }
+
+
+def _storable(value: Any) -> Any:
+    """Return JSON values as a database keeps them: what is not finite becomes None."""
+    if isinstance(value, dict):
+        return {name: _storable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def shortage(evaluation: Evaluation) -> str:

@@ -16,6 +16,7 @@ from catalog.models import FrozenError, PromptSet, Protocol
 from catalog.prompts import register_prompts
 from catalog.services import Scoring
 from evaluation.protocols.checking import ProtocolError
+from evaluation.protocols.prompts import packaged_prompts
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +77,33 @@ def test_what_is_no_set_of_prompts_is_refused_and_leaves_nothing(tmp_path: Path)
     assert PromptSet.objects.count() == 1
 
 
+def test_packaged_prompts_are_registered_by_name() -> None:
+    assert run("register_prompts", "Scenes", "--packaged=scenes").startswith(
+        "registered scenes: 80"
+    )
+    assert PromptSet.objects.get().parsed() == packaged_prompts("scenes")
+    with pytest.raises(CommandError):
+        run("register_prompts", "Nothing")
+
+
+def test_a_preset_registers_the_prompts_that_it_asks_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def engine(arguments: list[str], *_: Any, **__: Any) -> dict[str, Any]:
+        asked.append(arguments)
+        raise RegistrationError("no further")
+
+    monkeypatch.setattr(services, "run_evaluation", engine)
+    dataset = factories.make_dataset(files=True, resolution=32, channels=3, classes=())
+
+    for _ in range(2):
+        with pytest.raises(RegistrationError, match="no further"):
+            services.register_protocol(dataset, Scoring(preset="scenes-prompts"))
+
+    assert PromptSet.objects.get().slug == "scenes"
+    assert "--prompts" in asked[0]
+
+
 def test_prompts_never_change_and_are_what_their_digest_says() -> None:
     row, _ = register_prompts("two", text_of())
     row.record = {"version": 1, "prompts": PROMPTS[:1]}
@@ -134,7 +162,9 @@ def test_a_protocol_without_its_prompts_is_not_registered() -> None:
     with pytest.raises(RegistrationError) as caught:
         services._keep_protocol(factories.make_dataset(), Scoring(), said)
 
-    assert str(caught.value) == f"expected registered prompts, none are {row.digest[:12]}"
+    assert str(caught.value) == (
+        f"expected registered prompts, none are {row.digest[:12]}: register_prompts registers some"
+    )
     assert not Protocol.objects.exists()
 
 

@@ -5,12 +5,13 @@ from django.db import transaction
 
 from catalog.models import Protocol
 from experiments import services
-from experiments.controls import KINDS, LABELS
+from experiments.controls import LABELS
 from experiments.models import Evaluation, Experiment, LossPoint, MetricValue, Run, SampleSet
 from experiments.submission.specification import SpecificationError
 from jobs import lifecycle
 from jobs.models import Job, Status
 from tests.factories import (
+    CONTROLS_OF_ALL,
     control_of,
     experiment_data,
     make_checkpoint,
@@ -54,7 +55,7 @@ def test_a_submission_writes_entries_runs_and_controls() -> None:
     ]
     assert Run.objects.count() == 4
     assert set(Run.objects.values_list("seed", flat=True)) == {3, 5}
-    drawn = [control_of(experiment, kind).sample_sets.get() for kind in KINDS]
+    drawn = [control_of(experiment, kind).sample_sets.get() for kind in CONTROLS_OF_ALL]
     assert {(s.count, s.queue, s.run) for s in drawn} == {(protocol.num_images, "default", None)}
     assert SampleSet.objects.count() == 4
     assert experiment.status == Status.QUEUED
@@ -64,7 +65,9 @@ def test_a_control_holds_as_many_images_as_there_are_and_noise_always_fits() -> 
     dataset = make_dataset(train_size=80, test_size=30)
     experiment = make_experiment(protocols=[make_protocol(dataset=dataset, num_images=100)])
 
-    counts = {kind: control_of(experiment, kind).sample_sets.get().count for kind in KINDS}
+    counts = {
+        kind: control_of(experiment, kind).sample_sets.get().count for kind in CONTROLS_OF_ALL
+    }
 
     assert counts == {"test": 30, "copy": 80, "noise": 100, "blur": 30}
 
@@ -79,7 +82,7 @@ def test_a_control_that_is_too_small_for_the_protocol_has_no_value_and_says_why(
         return services.shortage(Evaluation(sample_set=sample_set, protocol=protocol))
 
     small, large = protocols
-    assert {reason(kind, small) for kind in KINDS} == {""}
+    assert {reason(kind, small) for kind in CONTROLS_OF_ALL} == {""}
     assert reason("noise", large) == ""
     assert reason("copy", large) == "the train split holds 80 images, the protocol scores 1,000"
     assert reason("blur", large) == reason("test", large)
@@ -106,7 +109,7 @@ def test_no_entry_may_be_called_like_a_control() -> None:
     with pytest.raises(SpecificationError) as caught:
         services.submit_data(data, user=None)
 
-    assert len(caught.value.errors) == 4
+    assert len(caught.value.errors) == 6
     assert caught.value.errors["entries.0.label"] == (
         "'Blurred test images' is taken, expected another"
     )

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.core.management import call_command
 from pytest_django.fixtures import Settings
 
 from catalog.models import Dataset, Protocol
 from catalog.services import Scoring, register_protocol
 from evaluation.imagesets.in_memory import Images, read_images
+from evaluation.scenes import packaged as scenes
 from experiments import tasks
 from experiments.models import Evaluation, Experiment, MetricValue, Run, SampleSet
 from experiments.services import submit_data
@@ -70,15 +72,8 @@ def test_a_model_learns_the_words_of_captions_and_each_image_has_its_prompt(
     drawn = samples(experiment)
     assert drawn.captions == PROMPTS * 7 and drawn.labels is None
     assert drawn.left_out == ()
-    real, noise = samples(experiment, "test"), samples(experiment, "noise")
-    assert real.captions is not None and set(real.captions) == set(TEXTS)
-    assert noise.captions == PROMPTS * 7
-    images = read_images(dataset.test_path)
-    told = {
-        image.tobytes(): text
-        for image, text in zip(images.pixels, images.captions or (), strict=True)
-    }
-    assert [told[image.tobytes()] for image in real.pixels] == list(real.captions)
+    assert samples(experiment, "test").captions == PROMPTS * 7
+    assert samples(experiment, "noise").captions == PROMPTS * 7
 
 
 def test_without_prompts_samples_are_asked_with_captions_of_the_train_split(
@@ -90,6 +85,10 @@ def test_without_prompts_samples_are_asked_with_captions_of_the_train_split(
     assert found is not None and len(found) == 60
     assert sorted(found[:40]) == sorted(read_images(dataset.train_path).captions or ())
     assert found[:40] != tuple(read_images(dataset.train_path).captions or ())
+    images, real = read_images(dataset.test_path), samples(experiment, "test")
+    told = dict(zip(map(np.ndarray.tobytes, images.pixels), images.captions or (), strict=True))
+    assert real.captions == tuple(told[image.tobytes()] for image in real.pixels)
+    assert samples(experiment, "noise").captions is None
 
 
 def test_a_model_that_is_deaf_to_words_was_shown_the_same_prompts(dataset: Dataset) -> None:
@@ -122,6 +121,28 @@ def test_samples_with_prompts_are_scored(dataset: Dataset) -> None:
     assert MetricValue.objects.filter(value__isnull=False).count() >= 2
 
 
+def test_scenes_are_asked_for_and_judged_with_a_ceiling_and_a_floor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scenes, "SIZES", {"train": 1500, "test": 400})
+    call_command("register_dataset", "scenes32", packaged="scenes32")
+    scoring = Scoring(
+        preset="scenes-prompts", metrics=("fd", "following", "unparsed"), images_per_prompt=4
+    )
+    protocol, _ = register_protocol(Dataset.objects.get(), scoring, admission_images=0)
+    factories.make_experiment(protocols=[protocol], entries=[entry()], budget={"images": 20})
+
+    work_off()
+
+    found: dict[str, Any] = {
+        value.evaluation.sample_set.entry.config.get("control", "model"): value.value
+        for value in MetricValue.objects.filter(metric="following")
+    }
+    assert found["asked"] == 1.0
+    assert 0 < found["shuffled"] < 0.3 and 0 < found["test"] < 0.3
+    assert found.keys() == {"model", "test", "copy", "noise", "blur", "asked", "shuffled"}
+
+
 def refused(*protocols: Protocol) -> dict[str, str]:
     data = factories.experiment_data(
         protocol=protocols[0], protocols=[protocol.fingerprint for protocol in protocols]
@@ -136,11 +157,14 @@ def test_protocols_of_several_sets_of_prompts_are_refused_at_their_field(dataset
     one, two = (factories.make_prompts(text) for text in ("red", "blue"))
     first, second = (factories.make_protocol(dataset=dataset, prompts=each) for each in (one, two))
     none = factories.make_protocol(dataset=dataset)
+    less = factories.make_protocol(dataset=dataset, prompts=one, num_images=5)
 
     assert refused(first, second) == {
-        "protocols.1": f"{second.label} asks with the prompts {two}, {first.label} with the prompts "
-        f"{one}; expected one set, as all protocols score the same samples"
+        "protocols.1": f"{second.label} asks with the prompts {two} for 21 images each, "
+        f"{first.label} with the prompts {one} for 21 images each; expected one set, as all "
+        "protocols score the same samples"
     }
+    assert " for 5 images each, " in refused(first, less)["protocols.1"]
     assert refused(first, none)["protocols.1"].startswith(f"{none.label} asks with no prompts, ")
 
 

@@ -293,6 +293,7 @@ MANAGE = (
         "collect_garbage",
         "demo",
         "register_dataset",
+        "register_prompts",
         "register_protocol",
     ),
     *("restore", "run_experiment", "store_files", "submit", "verify_files", "worker_alive"),
