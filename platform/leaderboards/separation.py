@@ -43,7 +43,7 @@ def rank_ranges(rows: Sequence[Estimate]) -> list[Ranks]:
     Time grows with n log n in the number of rows.
     """
     pairs = len(rows) * (len(rows) - 1) // 2
-    left, ranks = pairs, [Ranks(1, len(rows)) for _ in rows]
+    left, ranks = pairs, [Ranks(1, len(rows))] * len(rows)
     for _ in range(ROUNDS if len(rows) <= FEW else 1):
         if left == 0:
             break
@@ -71,18 +71,20 @@ def _apart(rows: Sequence[Estimate], bounds: Sequence[float]) -> list[tuple[int,
     for place, bound in enumerate(bounds):
         groups[bound if len(rows) <= FEW else _rounded_up(bound)].append(place)
     means = {bound: sorted(rows[place].mean for place in at) for bound, at in groups.items()}
-    better, worse = [0] * len(rows), [0] * len(rows)
+    found = [(0, 0)] * len(rows)
     for bound, places in groups.items():
-        ours = [rows[place].mean for place in places]
-        for other, others in means.items():
-            if math.isinf(both := math.hypot(bound, other)):
-                continue
-            ahead = [bisect_left(others, mean - both) for mean in ours]
-            not_behind = [bisect_right(others, mean + both) for mean in ours]
-            for place, before, until in zip(places, ahead, not_behind, strict=True):
-                better[place] += before
-                worse[place] += len(others) - until
-    return list(zip(better, worse, strict=True))
+        lowest, highest = _ends(means, bound)
+        for place in places:
+            mean = rows[place].mean
+            found[place] = bisect_left(highest, mean), len(rows) - bisect_right(lowest, mean)
+    return found
+
+
+def _ends(means: dict[float, list[float]], bound: float) -> tuple[list[float], list[float]]:
+    """Return between which ends, in order, each mean is not apart from one with that bound."""
+    apart = [(math.hypot(bound, other), others) for other, others in means.items()]
+    lowest = [mean - both for both, others in apart for mean in others]
+    return sorted(lowest), sorted(mean + both for both, others in apart for mean in others)
 
 
 def _rounded_up(bound: float) -> float:

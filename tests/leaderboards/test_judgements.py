@@ -1,7 +1,10 @@
 """What a board says of its numbers, on boards whose truth is known."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
 
@@ -9,9 +12,9 @@ from catalog.models import Protocol
 from experiments.models import Run
 from jobs.models import Status
 from leaderboards import highlights
-from leaderboards.board import Board
+from leaderboards.board import Board, Cell
 from leaderboards.ranking import BEYOND, rank
-from leaderboards.separation import OUTSIDE, Ranks, rank_ranges
+from leaderboards.separation import FEW, OUTSIDE, Ranks, _apart, _rounded_up, rank_ranges
 from leaderboards.spread import Estimate, Seed, estimates, scale_of
 from tests import factories
 from tests.leaderboards import simulation
@@ -106,6 +109,36 @@ def test_ranges_of_many_rows_hold_those_of_few() -> None:
     for place, ranks in enumerate(rank_ranges(rows), start=1):
         assert ranks.low <= place <= ranks.high
         assert ranks.high - ranks.low <= 8
+
+
+@pytest.mark.parametrize("count", [20, 150])
+def test_rows_are_apart_where_their_difference_is_beyond_both_bounds(count: int) -> None:
+    rng = np.random.default_rng(0)
+    drawn = zip(rng.normal(size=count), rng.choice([0.0, 0.1, 0.3, math.inf], count), strict=True)
+    rows = [Estimate(float(mean), float(bound)) for mean, bound in drawn]
+    bounds = [row.error if count <= FEW else _rounded_up(row.error) for row in rows]
+
+    found = _apart(rows, [row.error for row in rows])
+
+    for (better, worse), row, bound in zip(found, rows, bounds, strict=True):
+        beyond = [
+            (row.mean - other.mean) / math.hypot(bound, other_bound)
+            for other, other_bound in zip(rows, bounds, strict=True)
+            if bound or other_bound  # of two exact rows every difference tells
+        ]
+        exact = [row.mean - o.mean for o, b in zip(rows, bounds, strict=True) if bound == b == 0]
+        assert better == sum(x > 1 for x in beyond) + sum(x > 0 for x in exact)
+        assert worse == sum(x < -1 for x in beyond) + sum(x < 0 for x in exact)
+
+
+def test_a_cell_with_a_rank_is_the_same_but_for_it() -> None:
+    cell = Cell(
+        1.0, 0.5, 2.0, "seeds", 1.1, None, None, None, False, True, "none", True, True, "why",
+        ({"a": 1},), (Seed(1.0),), 1,
+    )  # fmt: skip
+
+    ranked = {"rank": 2, "rank_low": 1, "rank_high": 3, "leads": True}
+    assert cell.placed(2, 1, 3, leads=True) == replace(cell, **ranked)  # type: ignore[arg-type]
 
 
 # --- survivors, and whoever cancels what goes badly -------------------------------------------
