@@ -2,12 +2,12 @@
 
 Few seeds tell little of their own variance (two seeds: a t quantile of 12.7), but a board has many
 rows. So the variance of a row's seeds is moderated by those of all rows: pooled, unless the rows'
-variances differ by more than chance; and never less than the row's own, nor than that which its
-images alone explain.
+variances differ by more than chance; and never less than half the row's own, nor than that which
+its images alone explain.
 
 Source: Smyth, 2004, "Linear models and empirical Bayes methods for assessing differential
 expression", sections 6 and 7. Deviations: a finite prior only where the variances' spread is two
-standard errors above chance; the row's own variance as a lower bound, which keeps one row that
+standard errors above chance; half the row's own variance as a lower bound, which keeps one row that
 varies much more than the others from being judged by their variance.
 """
 
@@ -21,6 +21,7 @@ from leaderboards.quantiles import MANY, digamma, polygamma, t_quantile, trigamm
 
 DEGREES_OF_IMAGES = 19  # of an error from images: most are of twenty groups
 SIGNIFICANT = 2.0  # standard errors by which variances must differ to be taken for unequal
+OWN = 0.5  # of a row's own variance, its least: of few seeds it is often large by chance alone
 LEAST = 1e-12  # a variance, relative to the squared mean, that is none but rounding
 
 
@@ -94,7 +95,7 @@ def estimates(rows: Rows, scale: Scale) -> list[Estimate]:
             found.append(Estimate(mean, math.sqrt(known), DEGREES_OF_IMAGES))
             continue
         moderated, total = prior.moderate(s2, len(row) - 1)
-        most = max(moderated, s2, images or 0.0)
+        most = max(moderated, OWN * s2, images or 0.0)
         found.append(Estimate(mean, math.sqrt(most / len(row)), total))
     return found
 
