@@ -27,7 +27,7 @@ from leaderboards.spread import Estimate
 # Probability that any statement about a column is wrong, if seeds of all rows vary alike: the rest
 # of 5 % is left for rows whose seeds vary up to three times as much as others', which two or three
 # seeds do not show.
-OUTSIDE = 0.018
+OUTSIDE = 0.0165
 FEW = 100  # rows up to which every two are compared, by Tukey's range
 LEAST_DEGREES = 4  # of freedom, for the range
 STEP = 1.5  # factor between the bounds of many rows: each is taken for the next larger one
