@@ -3,7 +3,7 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -38,6 +38,10 @@ LONGEST = (  # files of tests, minutes to tens of seconds
     "generators/test_conformance.py",
     "experiments/test_plugins.py",
     "experiments/test_plugged_scoring.py",
+    "web/test_browser.py",
+    "catalog/test_protocols.py",
+    "evaluation/features/test_inception.py",
+    "evaluation/scoring/test_evaluate.py",
 )
 
 
@@ -49,26 +53,41 @@ def data_dir(settings: Settings, tmp_path: Path) -> Path:
     return tmp_path / "var"
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that `make` has filled: once, for all processes of tests."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        folder = factory.mktemp(name)
+        make(folder)
+        return folder
+    whole = factory.getbasetemp().parent / name
+    with Path(f"{whole}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not whole.exists():
+            folder = factory.mktemp(name)
+            make(folder)
+            folder.rename(whole)
+    return whole
+
+
+@pytest.fixture(scope="session")
+def migrated_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with a database without rows; tests only read it."""
+
+    def fill(data: Path) -> None:
+        Site(data).manage("migrate", "-v0")
+
+    return made_once(tmp_path_factory, "migrated", fill)
+
+
 @pytest.fixture(scope="session")
 def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data folder with a database, the digits and their protocol.
+    """Return a data folder with a database, the digits and their protocol; tests only read it."""
 
-    Of several processes of tests the first makes it for all.
-    """
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return _prepared(tmp_path_factory.mktemp("prepared"))
-    data = tmp_path_factory.getbasetemp().parent / "prepared"
-    with Path(f"{data}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not data.exists():
-            _prepared(tmp_path_factory.mktemp("prepared")).rename(data)
-    return data
+    def fill(data: Path) -> None:
+        with closing(Site(data)) as site:
+            prepare(site)
 
-
-def _prepared(data: Path) -> Path:
-    with closing(Site(data)) as site:
-        prepare(site)
-    return data
+    return made_once(tmp_path_factory, "prepared", fill)
 
 
 def prepare(site: Site) -> None:
@@ -84,6 +103,14 @@ def site(prepared_data: Path, tmp_path: Path) -> Iterator[Site]:
     shutil.copytree(prepared_data, data)
     with closing(Site(data)) as site:
         yield site
+
+
+@pytest.fixture
+def engine_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the site ask the engine in this process; what it asks and is told are the same."""
+    from tests import engine  # noqa: PLC0415  # loads torch
+
+    monkeypatch.setattr("catalog.services.subprocess", engine)
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly

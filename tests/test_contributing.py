@@ -6,6 +6,7 @@ That it comes onto a board is seen in `tests/experiments/test_plugins.py`.
 import json
 import os
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing
@@ -91,8 +92,10 @@ def test_the_pages_algorithm_is_listed_trained_and_sampled(site: Site, tmp_path:
     assert edges < 30 < images[:, :, 3:5].mean()
 
 
-def test_the_pages_algorithm_is_in_the_form_and_its_family_has_a_colour(site: Site) -> None:
-    site.manage("migrate", "-v0")
+def test_the_pages_algorithm_is_in_the_form_and_its_family_has_a_colour(
+    site: Site, migrated_data: Path
+) -> None:
+    shutil.copytree(migrated_data, site.data, dirs_exist_ok=True)
     site.env["DJANGO_SETTINGS_MODULE"] = "config.settings"
 
     form, colours, loaded_torch = json.loads(site.run("-c", WHAT_THE_SITE_SAYS).stdout)

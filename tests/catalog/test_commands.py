@@ -173,6 +173,7 @@ def test_a_protocol_is_registered_and_its_fingerprint_printed() -> None:
     ]
 
 
+@pytest.mark.usefixtures("engine_here")
 def test_the_rule_of_labels_is_chosen_and_part_of_the_name_and_the_fingerprint() -> None:
     run("register_dataset", "Digits", "--digits")
     words = ("--extractor=pixels-pca64", "--metrics=fd", "--admission-images=0")
@@ -265,6 +266,7 @@ def test_cifar_is_read_from_jpeg() -> None:
     assert images.labels is not None and set(np.bincount(images.labels)) == {1000}
 
 
+@pytest.mark.usefixtures("engine_here")
 def test_lossy_and_resized_images_are_noted_wherever_they_are_scored_against(
     tmp_path: Path, client: Client
 ) -> None:

@@ -40,6 +40,7 @@ def protocol() -> Protocol:
     return factories.make_protocol(num_images=100)
 
 
+@pytest.mark.usefixtures("engine_here")
 def test_the_classifier_preset_trains_one_and_finds_it_again(
     digits: Dataset, data_dir: Path
 ) -> None:
@@ -65,6 +66,7 @@ def test_the_classifier_preset_trains_one_and_finds_it_again(
     assert record["dataset"] == "digits"
 
 
+@pytest.mark.usefixtures("engine_here")
 def test_an_extractor_some_metrics_and_a_number_make_a_protocol_of_their_own(
     digits: Dataset,
 ) -> None:
@@ -92,6 +94,7 @@ def test_unknown_presets_and_extractors_are_refused(digits: Dataset) -> None:
     assert refusal(digits, Scoring(extractor="vgg")).endswith("got 'vgg'")
 
 
+@pytest.mark.usefixtures("engine_here")
 def test_inception_without_weights_says_which_file_and_where_to_put_it(
     digits: Dataset, settings: Settings, data_dir: Path
 ) -> None:
@@ -104,6 +107,7 @@ def test_inception_without_weights_says_which_file_and_where_to_put_it(
     assert f"(sha256 {INCEPTION_2015_SHA256})" in message
 
 
+@pytest.mark.usefixtures("engine_here")
 def test_the_weights_of_the_settings_are_used_and_named_when_they_are_none(
     digits: Dataset, settings: Settings, tmp_path: Path
 ) -> None:
@@ -116,6 +120,7 @@ def test_the_weights_of_the_settings_are_used_and_named_when_they_are_none(
     assert f"{garbage} holds no weights of inception-v3-compat" in message
 
 
+@pytest.mark.usefixtures("engine_here")
 def test_a_metric_that_needs_what_there_is_not_is_refused(digits: Dataset) -> None:
     scoring = Scoring(extractor=PIXELS, metrics=("fd", "class_kl"))
 
@@ -279,6 +284,7 @@ def test_a_protocol_that_failed_has_no_ranks_and_one_that_lacks_images_none_of_s
     assert verdict_of(protocol).words == "failed by the rules of before"
 
 
+@pytest.mark.usefixtures("engine_here")
 def test_a_registered_protocol_is_tested_again_by_the_rules_of_today(digits: Dataset) -> None:
     scoring = Scoring(extractor="random-convolution", metrics=("fd", "kd"), num_images=100)
     protocol, _ = register_protocol(digits, scoring, admission_images=0)

@@ -70,15 +70,16 @@ def configured() -> str:
 
 
 @contextmanager
-def behind_nginx(folder: Path, location: str, **variables: str) -> Iterator[tuple[Site, Browser]]:
+def behind_nginx(
+    folder: Path, migrated: Path, location: str, **variables: str
+) -> Iterator[tuple[Site, Browser]]:
     """Yield a site run as its image runs it, and a browser that reaches it through nginx."""
     assert NGINX is not None, "skipped otherwise"
-    (folder / "data").mkdir()
+    data = shutil.copytree(migrated, folder / "data")
     names = {"DJANGO_SETTINGS_MODULE": "config.settings", "PUBLIC_READ": "False", **variables}
     port = free_port()
-    with closing(Site(folder / "data", **names)) as site:
+    with closing(Site(data, **names)) as site:
         site.env |= names
-        site.manage("migrate", "-v0")
         parts = [part.replace("8000", str(site.port)) for part in command("web")]
         site.start(*with_our_python(parts))
         conf = folder / "nginx.conf"
@@ -106,9 +107,9 @@ def behind_nginx(folder: Path, location: str, **variables: str) -> Iterator[tupl
     ids=["the README's", "named with each request"],
 )
 def test_a_closed_site_behind_nginx_is_read_after_signing_in_and_every_link_stays_there(
-    tmp_path: Path, location: str, variables: dict[str, str]
+    migrated_data: Path, tmp_path: Path, location: str, variables: dict[str, str]
 ) -> None:
-    with behind_nginx(tmp_path, location, **variables) as (site, browser):
+    with behind_nginx(tmp_path, migrated_data, location, **variables) as (site, browser):
         printed = site.run("-c", SCENE).stdout.split()
         *pages, board = (address.removeprefix(PREFIX) for address in printed)
 

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from evaluation.features.classifier import LabelledImages, TrainedClassifier, prepare_classifier
 from evaluation.imagesets.in_memory import write_npz
+from tests.conftest import made_once
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,8 +36,10 @@ def digits() -> tuple[LabelledImages, LabelledImages]:
 def trained(
     tmp_path_factory: pytest.TempPathFactory, digits: tuple[LabelledImages, LabelledImages]
 ) -> TrainedClassifier:
-    cache: Path = tmp_path_factory.mktemp("classifiers")
-    return prepare_classifier(cache, digits[0], test=digits[1])
+    def train(cache: Path) -> TrainedClassifier:
+        return prepare_classifier(cache, digits[0], test=digits[1])
+
+    return train(made_once(tmp_path_factory, "classifiers", train))  # found there the second time
 
 
 @pytest.fixture

@@ -72,6 +72,7 @@ def entry(**config: Any) -> dict[str, Any]:
     return {"algorithm": "vae.conv", "config": {**TINY["vae.conv"], "batch_size": 20, **config}}
 
 
+@pytest.mark.usefixtures("engine_here")
 def test_a_sampler_from_the_truth_scores_what_real_images_score(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

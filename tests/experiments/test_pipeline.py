@@ -268,6 +268,7 @@ def test_inception_scores_are_named_by_their_weights(tmp_path: Path, data_dir: P
     assert all("images" in value.reason for value in values)  # too few for an interval
 
 
+@pytest.mark.usefixtures("engine_here")
 @pytest.mark.parametrize(
     ("extractor", "metrics"),
     [

@@ -1,8 +1,12 @@
 """Real workers, killed and cancelled: each job runs once, nothing is lost, nothing doubled."""
 
 import json
+import shutil
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,10 +59,19 @@ def wait_for_status(site: Site, experiment: int, status: str, *, seconds: float 
         raise AssertionError(f"{jobs(site, experiment)}\n{site.log()}") from None
 
 
-def test_two_workers_do_every_job_exactly_once(site: Site) -> None:
-    site.start_web()
-    site.start_worker("one")
-    site.start_worker("two")
+@pytest.fixture(scope="module")
+def two_at_work(prepared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Yield a served site with two workers, for the tests that leave them alive and idle."""
+    data = shutil.copytree(prepared_data, tmp_path_factory.mktemp("two") / "site")
+    with closing(Site(data)) as site:
+        site.start_web()
+        site.start_worker("one")
+        site.start_worker("two")
+        yield site
+
+
+def test_two_workers_do_every_job_exactly_once(two_at_work: Site) -> None:
+    site = two_at_work
 
     experiment = submit(site, images=600, algorithms=["gan.sngan", "vae.conv"], seeds=3)
     wait_for_status(site, experiment, "completed")
@@ -155,9 +168,8 @@ def test_work_that_hangs_ends_its_process_and_is_queued_again(site: Site) -> Non
     assert "no progress for 10 s, its process was ended" in events
 
 
-def test_a_cancelled_training_stops_within_seconds_and_can_be_retried(site: Site) -> None:
-    site.start_web()
-    site.start_worker()
+def test_a_cancelled_training_stops_within_seconds_and_can_be_retried(two_at_work: Site) -> None:
+    site = two_at_work
     token = site.make_token()
     experiment = submit(site, images=30_000_000, algorithms=["vae.conv"])
     run = f"/api/runs/{run_of(site, experiment)['id']}/"
@@ -172,13 +184,21 @@ def test_a_cancelled_training_stops_within_seconds_and_can_be_retried(site: Site
 
     wait_until(lambda: site.get(run)["images_seen"] > seen, seconds=60, what="training again")
     assert site.get(run)["attempt"] == 2
+    site.post(f"{run}cancel/", token=token)
 
 
-def test_a_damaged_dataset_fails_the_run_with_the_file_and_the_reason(site: Site) -> None:
-    (train,) = (site.data / "datasets").glob("*/train.npz")
-    train.write_bytes(train.read_bytes()[:-1] + b"?")
-    site.start_web()
-    site.start_worker()
+@pytest.fixture
+def damaged(two_at_work: Site) -> Iterator[Site]:
+    """Yield a site whose train split is damaged as long as the test goes on."""
+    (train,) = (two_at_work.data / "datasets").glob("*/train.npz")
+    whole = train.read_bytes()
+    train.write_bytes(whole[:-1] + b"?")
+    yield two_at_work
+    train.write_bytes(whole)
+
+
+def test_a_damaged_dataset_fails_the_run_with_the_file_and_the_reason(damaged: Site) -> None:
+    site = damaged
 
     experiment = submit(site, images=1000, algorithms=["vae.conv"])
     wait_until(

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -76,7 +77,7 @@ class Fault:
 
 
 @pytest.fixture(scope="session")
-def the_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def the_place(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path) -> Iterator[Place]:
     """Yield a prepared site whose jobs may be lost a thousand times."""
     with ExitStack() as stack:
         redis = stack.enter_context(closing(Redis())) if HAVE_SERVERS else None
@@ -85,6 +86,7 @@ def the_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         if redis and postgres:
             addresses |= {"BROKER_URL": redis.address, "DATABASE_URL": postgres.address}
         site = stack.enter_context(closing(Site(tmp_path_factory.mktemp("site"), **addresses)))
+        shutil.copytree(prepared_data / "extractors", site.data / "extractors")  # trained once
         prepare(site)
         site.start_web()
         yield Place(site, redis, postgres)

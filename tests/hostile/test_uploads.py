@@ -26,8 +26,9 @@ from rest_framework.test import APIClient
 from evaluation.__main__ import main as evaluation
 from tests import factories
 from tests.api.conftest import user, writer
-from tests.evaluation.imagesets.test_archives import REFUSED, chunk
+from tests.evaluation.imagesets.test_archives import REFUSED
 from tests.evaluation.imagesets.test_images import NPZ_REFUSED
+from tests.evaluation.imagesets.test_refused_pictures import chunk
 from tests.evaluation.pictures import GREY, PNG, encode, make_folder, make_zip
 
 __all__ = ["user", "writer"]

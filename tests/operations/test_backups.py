@@ -75,10 +75,9 @@ factories.make_worker(last_seen=timezone.now() + timedelta(minutes=5))
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def original(migrated_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Return a site with an experiment of four runs that are trained, sampled and scored."""
-    site = Site(tmp_path_factory.mktemp("original"))
-    site.manage("migrate", "-v", "0")
+    site = Site(shutil.copytree(migrated_data, tmp_path_factory.mktemp("original") / "data"))
     ask(site, MAKE)
     return site
 
@@ -94,6 +93,19 @@ def backup(original: Site) -> Path:
 def other(tmp_path: Path) -> Site:
     (tmp_path / "other").mkdir()
     return Site(tmp_path / "other")
+
+
+@pytest.fixture(scope="module")
+def restored_data(backup: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the data folder of a site that was restored; tests only read it."""
+    site = Site(tmp_path_factory.mktemp("restored"))
+    site.manage("restore", str(backup))
+    return site.data
+
+
+@pytest.fixture
+def restored(restored_data: Path, tmp_path: Path) -> Site:
+    return Site(shutil.copytree(restored_data, tmp_path / "restored"))
 
 
 def ask(site: Site, code: str) -> str:
@@ -161,14 +173,13 @@ def test_a_backup_is_never_written_over(original: Site, backup: Path) -> None:
 
 
 def test_what_is_missing_is_named_and_the_rest_is_written(
-    original: Site, backup: Path, tmp_path: Path, other: Site
+    original: Site, backup: Path, tmp_path: Path, restored: Site
 ) -> None:
-    other.manage("restore", str(backup))
-    lost = next((other.data / "samples").glob("*.npz"))
+    lost = next((restored.data / "samples").glob("*.npz"))
     lost.unlink()
-    shutil.rmtree(next((other.data / "runs").rglob("ckpt-1000")))
+    shutil.rmtree(next((restored.data / "runs").rglob("ckpt-1000")))
 
-    done = other.manage("backup", str(tmp_path / "second.tar"))
+    done = restored.manage("backup", str(tmp_path / "second.tar"))
 
     assert f"missing: data/samples/{lost.name}\n" in done.stderr
     assert "ckpt-1000" in done.stderr
@@ -196,21 +207,20 @@ def test_a_backup_does_not_wait_for_readers_and_sees_one_moment(
 
 
 def test_a_site_with_rows_is_replaced_only_by_force(
-    original: Site, backup: Path, other: Site
+    original: Site, backup: Path, restored: Site
 ) -> None:
-    other.manage("restore", str(backup))
-    (other.data / "samples" / "stray.npz").write_bytes(b"of nobody")
-    before = contents(other.data)
+    (restored.data / "samples" / "stray.npz").write_bytes(b"of nobody")
+    before = contents(restored.data)
 
-    refused = other.manage("restore", str(backup), check=False)
+    refused = restored.manage("restore", str(backup), check=False)
     assert refused.returncode == 1
     assert "nothing was restored: the database has users already" in refused.stderr
-    assert contents(other.data) == before
+    assert contents(restored.data) == before
 
-    other.manage("restore", str(backup), "--force")
-    assert not (other.data / "samples" / "stray.npz").exists()
-    assert ask(other, BOARD) == ask(original, BOARD)
-    assert list(other.data.glob(".restore-*")) == []
+    restored.manage("restore", str(backup), "--force")
+    assert not (restored.data / "samples" / "stray.npz").exists()
+    assert ask(restored, BOARD) == ask(original, BOARD)
+    assert list(restored.data.glob(".restore-*")) == []
 
 
 def test_a_folder_with_files_is_replaced_only_by_force(backup: Path, other: Site) -> None:
@@ -224,11 +234,10 @@ def test_a_folder_with_files_is_replaced_only_by_force(backup: Path, other: Site
     assert not (other.data / "datasets").exists()
 
 
-def test_a_site_at_work_is_not_replaced(backup: Path, other: Site) -> None:
-    other.manage("restore", str(backup))
-    ask(other, WORK)
+def test_a_site_at_work_is_not_replaced(backup: Path, restored: Site) -> None:
+    ask(restored, WORK)
 
-    refused = other.manage("restore", str(backup), "--force", check=False)
+    refused = restored.manage("restore", str(backup), "--force", check=False)
 
     assert "a worker is at work here" in refused.stderr
 
@@ -247,25 +256,23 @@ def test_one_wrong_byte_anywhere_restores_nothing(
 
 
 def test_a_damaged_backup_leaves_the_site_as_it_was(
-    backup: Path, tmp_path: Path, other: Site
+    backup: Path, tmp_path: Path, restored: Site
 ) -> None:
-    other.manage("restore", str(backup))
-    before = contents(other.data)
+    before = contents(restored.data)
     path = tmp_path / "cut.tar"
     path.write_bytes(backup.read_bytes()[:-20_000])
 
-    refused = other.manage("restore", str(path), "--force", check=False)
+    refused = restored.manage("restore", str(path), "--force", check=False)
 
     assert refused.returncode == 1
     assert "no backup, or not a whole one" in refused.stderr
-    assert contents(other.data) == before
+    assert contents(restored.data) == before
 
 
 def test_a_database_that_is_none_takes_the_files_back_as_well(
-    backup: Path, tmp_path: Path, other: Site
+    backup: Path, tmp_path: Path, restored: Site
 ) -> None:
-    other.manage("restore", str(backup))
-    before = contents(other.data)
+    before = contents(restored.data)
     nonsense = b"SQLite format 3\0" + bytes(5000)
 
     def change(name: str, data: bytes) -> bytes:
@@ -278,11 +285,11 @@ def test_a_database_that_is_none_takes_the_files_back_as_well(
         return json.dumps(record).encode()
 
     path = rewritten(backup, tmp_path / "nonsense.tar", change)
-    refused = other.manage("restore", str(path), "--force", check=False)
+    refused = restored.manage("restore", str(path), "--force", check=False)
 
     assert refused.returncode == 1
     assert "nothing was restored: the database" in refused.stderr
-    assert contents(other.data) == before
+    assert contents(restored.data) == before
 
 
 def test_a_backup_of_another_kind_of_database_is_refused(

@@ -31,10 +31,14 @@ NOT_READ = {  # exit status and what is said
 }
 TERMINALS = dict.fromkeys(ENCODINGS, (0, b"")) | NOT_READ
 SLOW = ("cp1252", "a C locale", "no output")  # whose like is among the others
-on_each_terminal = pytest.mark.parametrize(
-    "terminal",
-    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in TERMINALS],
-)
+
+
+def on_each_terminal(*slow: str) -> pytest.MarkDecorator:
+    """Return the mark that runs a test on each terminal, on some of them only where it may be slow."""
+    marks = {name: pytest.mark.slow if name in (*SLOW, *slow) else () for name in TERMINALS}
+    return pytest.mark.parametrize(
+        "terminal", [pytest.param(name, marks=mark) for name, mark in marks.items()]
+    )
 
 
 def run(terminal: str, command: list[str], env: Mapping[str, str] = os.environ) -> Done:
@@ -78,7 +82,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@on_each_terminal
+@on_each_terminal("no reader")  # as the admission test below has none
 def test_scores_are_written_whatever_the_terminal_is(
     images: Path, tmp_path: Path, terminal: str
 ) -> None:
@@ -107,7 +111,7 @@ def test_an_admission_test_is_written_though_nobody_reads_it(images: Path, tmp_p
     assert json.loads((tmp_path / "out.json").read_text())["passed"] is True
 
 
-@on_each_terminal
+@on_each_terminal()
 @pytest.mark.parametrize(
     "command",
     [

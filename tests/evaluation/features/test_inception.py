@@ -67,7 +67,7 @@ def test_features_and_logits_are_those_of_torch_fidelity(
 def test_metrics_of_our_features_are_those_of_torch_fidelity_s_features(
     weights: Path, extractor: InceptionExtractor
 ) -> None:
-    sets = [make_textures(12, seed=1), make_textures(12, seed=2) // 2]
+    sets = [make_textures(6, seed=1), make_textures(6, seed=2) // 2]
     theirs = load_theirs(weights)
 
     ours = [extract(extractor, images) for images in sets]

@@ -12,6 +12,7 @@ from PIL import Image
 
 from evaluation.imagesets.in_memory import read_images, read_parts
 from evaluation.imagesets.opening import open_images
+from tests.evaluation.imagesets.test_tars import tar_of
 from tests.evaluation.pictures import (
     GREY,
     PNG,
@@ -23,13 +24,6 @@ from tests.evaluation.pictures import (
 )
 
 Files = dict[str, bytes]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """Return an empty folder; tmp_path itself holds the site's data folder."""
-    (tmp_path / "place").mkdir()
-    return tmp_path / "place"
 
 
 def picture(value: int) -> bytes:
@@ -168,8 +162,6 @@ def stored(kind: str, place: Path, files: Files) -> Path:
         return make_folder(place / "set", files)
     if kind == "zip":
         return make_zip(place / "set.zip", files.items())
-    from tests.evaluation.imagesets.test_archives import tar_of  # noqa: PLC0415
-
     return tar_of(place / "set.tar", list(files.items()))
 
 

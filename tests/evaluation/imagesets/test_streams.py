@@ -53,13 +53,6 @@ def refused_whole(images: Any) -> Pixels:
     return whole(open_images(images))
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """Return an empty folder; tmp_path itself holds the site's data folder."""
-    (tmp_path / "place").mkdir()
-    return tmp_path / "place"
-
-
 # --- Every kind yields the same ---------------------------------------------------------------
 
 KINDS = ["array", "tensor", "folder", "zip", "npz", "packed npz", "npy", "chunks", "iterator"]

@@ -21,13 +21,6 @@ pq: Any = pytest.importorskip("pyarrow.parquet")
 Pixels = npt.NDArray[np.uint8]
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """Return an empty folder; tmp_path itself holds the site's data folder."""
-    (tmp_path / "place").mkdir()
-    return tmp_path / "place"
-
-
 def pictures(count: int, *, seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (count, 3, 5, 7), np.uint8)
 

@@ -21,6 +21,7 @@ from evaluation.imagesets.in_memory import write_npz
 from evaluation.metrics.uncertainty import MetricResult
 from evaluation.scoring.checks import EvaluationError
 from evaluation.scoring.plugged import MetricInputs, measure_plugged
+from tests.evaluation.factories import make_protocol
 from tests.plugins import install
 from tests.site import ROOT
 from tests.toy_packages import install_scoring, written
@@ -105,12 +106,13 @@ def run(packages: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 def score(folder: Path, packages: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """Score under the toy's extractor and metrics beside one that is built in."""
-    return run(
-        packages,
-        *("-m", "evaluation", "score", str(folder / "generated.npz")),
-        *("--reference", str(folder / "train.npz"), "--held-out", str(folder / "test.npz")),
-        *("--cache", str(folder / "cache"), "--device", "cpu", *more),
-    )
+    return run(packages, "-m", "evaluation", *score_words(folder, *more))
+
+
+def score_words(folder: Path, *more: str) -> list[str]:
+    sets = ["--reference", str(folder / "train.npz"), "--held-out", str(folder / "test.npz")]
+    places = ["--cache", str(folder / "cache"), "--device", "cpu"]
+    return ["score", str(folder / "generated.npz"), *sets, *places, *more]
 
 
 @pytest.fixture
@@ -171,21 +173,40 @@ def test_each_fault_is_named_with_its_package_and_entry_point_and_left_out(fault
     assert done.stderr == "bye\n"  # what a package prints is no part of a command's result
 
 
+IN_TURN = """
+import json, sys
+from evaluation.__main__ import main
+for command in json.loads(sys.argv[1]):
+    try:
+        status = main(command)
+    except SystemExit as end:
+        status = end.code
+    for stream in (sys.stdout, sys.stderr):
+        print(f"\\n-- {status}", file=stream)
+"""
+
+
 def test_commands_name_what_is_left_out_once_and_work(faulty: Path, images: Path) -> None:
     names = ("--extractor", "toy-brightness", "--metrics")
-    scored = score(images, faulty, *names, "toy_gap")
-    refused = score(images, faulty, *names, "faulty")
-    helped = run(faulty, "-m", "evaluation", "admit", "--help")
+    commands = [
+        score_words(images, *names, "toy_gap"),
+        score_words(images, *names, "faulty"),
+        ["admit", "--help"],
+    ]
 
-    assert (scored.returncode, refused.returncode, helped.returncode) == (0, 2, 0)
-    assert "TG[toy-brightness]" in scored.stdout
-    assert "usage: " in helped.stdout
-    for done in (scored, refused, helped):
-        lines = done.stderr.splitlines()
+    done = run(faulty, "-c", IN_TURN, json.dumps(commands))
+
+    scored, *statuses, helped, last = re.split(r"^-- (\d)\n", done.stdout, flags=re.M)[:-1]
+    assert [*statuses[::2], last] == ["0", "2", "0"]
+    assert "TG[toy-brightness]" in scored
+    assert "usage: " in helped
+    errors = re.split(r"^-- \d\n", done.stderr, flags=re.M)[:3]
+    for error in errors:
+        lines = error.splitlines()
         check_faults([line[len("left out: ") :] for line in lines if line.startswith("left out: ")])
-        assert "ERROR" not in done.stderr
-    assert "left out: " not in scored.stdout
-    assert "expected metrics of fd, " in refused.stderr
+        assert "ERROR" not in error
+    assert "left out: " not in scored
+    assert "expected metrics of fd, " in errors[1]
 
 
 def test_built_in_names_and_records_are_the_same_beside_a_plugin(tmp_path: Path) -> None:
@@ -194,9 +215,10 @@ def test_built_in_names_and_records_are_the_same_beside_a_plugin(tmp_path: Path)
         "print(p.fingerprint(), list(p.metrics))"
     )
 
-    without, beside = run(tmp_path, "-c", code), run(install_scoring(tmp_path), "-c", code)
+    beside = run(install_scoring(tmp_path), "-c", code)
 
-    assert without.stdout == beside.stdout != ""
+    without = make_protocol()  # no plugin is installed here
+    assert beside.stdout == f"{without.fingerprint()} {list(without.metrics)}\n"
 
 
 def test_a_metric_and_an_extractor_of_a_package_are_scored_and_fingerprinted(images: Path) -> None:
