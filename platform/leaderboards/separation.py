@@ -17,9 +17,9 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from typing import NamedTuple
 
 from leaderboards.quantiles import SQRT_2, range_quantile, t_quantile
 from leaderboards.spread import Estimate
@@ -34,8 +34,7 @@ STEP = 1.5  # factor between the bounds of many rows: each is taken for the next
 EXACT = 10  # rows up to which a set has a bound of its own; larger ones have that of the board
 
 
-@dataclass(frozen=True)
-class Ranks:
+class Ranks(NamedTuple):
     """The least and the largest rank that a row may have, from 1 on."""
 
     low: int

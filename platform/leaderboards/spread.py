@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
+from typing import NamedTuple
 
 from leaderboards.quantiles import MANY, digamma, polygamma, t_quantile, trigamma_inverse
 
@@ -33,8 +34,7 @@ class Seed:
     error: float | None = None
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """The mean of one row's seeds; an infinite error says that nothing is known of it."""
 
     mean: float
@@ -72,9 +72,9 @@ def scale_of(rows: Rows) -> Scale:
 
 def _moments(values: Sequence[float]) -> tuple[float, float]:
     """Return the mean and the variance of values; that of one value is 0."""
-    centre = fmean(values)
     if len(values) == 1:
-        return centre, 0.0
+        return values[0], 0.0
+    centre = math.fsum(values) / len(values)
     found = sum([(value - centre) ** 2 for value in values]) / (len(values) - 1)
     return centre, 0.0 if found <= LEAST * centre**2 else found
 
