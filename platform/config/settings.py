@@ -296,9 +296,7 @@ JOB_SECONDS = envint("JOB_SECONDS", 0)  # a job may take so long, 0 = as long as
 STALL_SECONDS = envint("STALL_SECONDS", 3600, at_least=10)  # work without progress hangs
 CHECKPOINT_SECONDS = envint("CHECKPOINT_SECONDS", 60, at_least=1)  # at most this much is lost
 DEVICE = os.environ.get("DEVICE", "auto")  # auto = cuda where there is one, else cpu
-TORCH_THREADS = envint(
-    "TORCH_THREADS", 0
-)  # CPU threads of one job, 0 = a worker's processes share them
+TORCH_THREADS = envint("TORCH_THREADS", 0)  # of one job; 0 = a worker's share
 INCEPTION_WEIGHTS = os.environ.get("INCEPTION_WEIGHTS", "")  # file; empty = download or refuse
 
 BROKER_URL = envaddress("BROKER_URL", "filesystem://localhost")

@@ -24,18 +24,19 @@ its metrics ranks by the others.
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import compress
 
 from catalog.models import Protocol
 from experiments import controls
 from experiments.models import Experiment
 from leaderboards.admission_box import admission_of
 from leaderboards.board import Board, Cell, Column, Row, columns_of
-from leaderboards.marks import marked
+from leaderboards.marks import Place, marked
 from leaderboards.rows import rows_of
 from leaderboards.separation import Ranks, rank_ranges
-from leaderboards.spread import Estimate, estimates, scale_of
+from leaderboards.spread import Estimate, Rows, estimates, scale_of
 
 SHARPNESS = ("precision", "density", "is", "is_splits")  # of single images: one good one will do
 COVERAGE = ("recall", "coverage")
@@ -78,65 +79,55 @@ def judged(
     rows: list[Row], columns: tuple[Column, ...], ranked: Iterable[Column] | None = None
 ) -> list[Row]:
     """Return the rows with marks, and with ranks and leads in every column, or those to rank."""
-    rows = _without_merit(marked(rows, columns), columns)
-    found: list[dict[str, Cell]] = [dict(row.cells) for row in rows]
+    rows = marked(rows, columns)
+    found = [dict(row.cells) for row in rows]
+    for (at, key), why in _without_merit(rows, columns).items():
+        found[at][key] = replace(found[at][key], no_merit=why)
+    contenders = [cells for row, cells in zip(rows, found, strict=True) if not row.is_control]
     for column in columns if ranked is None else ranked:
-        for at, cell in _ranked(rows, column).items():
-            found[at][column.key] = cell
+        present = [cells for cells in contenders if cells[column.key].value is not None]
+        placed = _ranked([cells[column.key] for cells in present], column)
+        for cells, cell in zip(present, placed, strict=True):
+            cells[column.key] = cell
     return [replace(row, cells=cells) for row, cells in zip(rows, found, strict=True)]
 
 
-def _ranked(rows: list[Row], column: Column) -> dict[int, Cell]:
-    """Return the contenders' cells of one column with rank and lead, by the places of the rows."""
-    cells = {
-        at: row.cells[column.key]
-        for at, row in enumerate(rows)
-        if not row.is_control and row.cells[column.key].value is not None
-    }
-    lost = {at: cell for at, cell in cells.items() if of_survivors(rows[at], column)}
-    complete = {at: c for at, c in cells.items() if not c.provisional and at not in lost}
-    able = {at: cell for at, cell in complete.items() if not cell.no_merit}
-    order = sorted(_badness(cell, column) for cell in able.values())
-    survivors = sorted(_badness(cell, column) for cell in lost.values())
-    ranges = _ranges(able, column)
-    behind = Ranks(len(complete) + 1, len(complete) + len(lost))
-    for at, cell in cells.items():
-        badness = _badness(cell, column)
-        if at in lost:
-            cells[at] = _placed(cell, bisect_left(survivors, badness) + behind.low, behind)
-            continue
-        ranks = ranges.get(at)
-        leads = ranks is not None and ranks.low == 1 and has_leader(column)
-        cells[at] = _placed(cell, bisect_left(order, badness) + 1, ranks, leads=leads)
-    return cells
+def _ranked(cells: Sequence[Cell], column: Column) -> Iterator[Cell]:
+    """Yield the contenders' cells of one column, which have values, with rank and lead."""
+    badness = [_badness(cell, column) for cell in cells]
+    lost = [of_survivors(cell, column) for cell in cells]
+    complete = [not (cell.provisional or gone) for cell, gone in zip(cells, lost, strict=True)]
+    able = [at for at, cell in enumerate(cells) if complete[at] and not cell.no_merit]
+    order = sorted(badness[at] for at in able)
+    survivors = sorted(compress(badness, lost))
+    ranges = dict(zip(able, _ranges([cells[at].seeds for at in able], column), strict=True))
+    behind = Ranks(sum(complete) + 1, sum(complete) + len(survivors))
+    for at, cell in enumerate(cells):
+        if lost[at]:
+            rank = bisect_left(survivors, badness[at]) + behind.low
+            yield cell.placed(rank, behind.low, behind.high)
+        elif ranks := ranges.get(at):
+            leads = ranks.low == 1 and has_leader(column)
+            rank = bisect_left(order, badness[at]) + 1
+            yield cell.placed(rank, ranks.low, ranks.high, leads=leads)
+        else:
+            yield cell.placed(bisect_left(order, badness[at]) + 1)
 
 
-def _placed(cell: Cell, rank: int, ranks: Ranks | None, *, leads: bool = False) -> Cell:
-    if ranks is None:
-        return replace(cell, rank=rank)
-    return replace(cell, rank=rank, rank_low=ranks.low, rank_high=ranks.high, leads=leads)
-
-
-def _ranges(cells: dict[int, Cell], column: Column) -> dict[int, Ranks]:
-    """Return the range of ranks of each cell whose error is known, by its place."""
-    if not cells:
-        return {}
-    rows = [cell.seeds for cell in cells.values()]
+def _ranges(rows: Rows, column: Column) -> list[Ranks | None]:
+    """Return the range of each row's ranks, None where its error is not known."""
+    if not rows:
+        return []
     scale = scale_of(rows) if column.ideal is None else float
-    found = [_as_badness(one, column) for one in estimates(rows, scale)]
-    ranges = zip(cells, found, rank_ranges(found), strict=True)
-    return {at: ranks for at, one, ranks in ranges if math.isfinite(one.error)}
+    found = estimates(rows, scale)
+    if column.higher_is_better or column.ideal is not None:
+        found = [_as_badness(one, column) for one in found]
+    ranges = rank_ranges(found)
+    return [r if math.isfinite(one.error) else None for one, r in zip(found, ranges, strict=True)]
 
 
 def _as_badness(found: Estimate, column: Column) -> Estimate:
-    if column.ideal is not None:
-        return replace(found, mean=abs(found.mean - column.ideal))
-    return replace(found, mean=-found.mean) if column.higher_is_better else found
-
-
-def _place(row: Row, column: Column) -> tuple[bool, float]:
-    """Return what orders present values, best first: rows without lost seeds, then the others."""
-    return of_survivors(row, column), _badness(row.cells[column.key], column)
+    return Estimate(_badness_of(found.mean, column), found.error, found.degrees)
 
 
 def has_leader(column: Column) -> bool:
@@ -144,9 +135,9 @@ def has_leader(column: Column) -> bool:
     return column.corner != "memorisation"
 
 
-def of_survivors(row: Row, column: Column) -> bool:
+def of_survivors(cell: Cell, column: Column) -> bool:
     """Return whether the cell is a metric's mean over what was left when other seeds were lost."""
-    return column.corner != "cost" and row.cells[column.key].seeds_lost > 0
+    return column.corner != "cost" and cell.seeds_lost > 0
 
 
 def _badness(cell: Cell, column: Column) -> float:
@@ -169,24 +160,24 @@ def _bound(rows: Iterable[Row], column: Column) -> float:
     return -math.inf if end is None else _badness_of(end, column)
 
 
-def _without_merit(rows: list[Row], columns: tuple[Column, ...]) -> list[Row]:
-    """Return the rows with what is no merit named: beyond real images, or without coverage."""
+def _without_merit(rows: list[Row], columns: tuple[Column, ...]) -> dict[Place, str]:
+    """Return the places of what is no merit, with the reason: beyond real, or without coverage."""
     bounds = {column.key: _bound(rows, column) for column in columns}
     coverage = next((c for key in COVERAGE for c in columns if c.key == key), None)
     control = next((row for row in rows if row.is_real), None)
-    found = []
-    for row in rows:
-        uncovered = "" if row.is_control else _why_uncovered(row, control, coverage)
-        cells = {}
+    found = {}
+    for at, row in enumerate(rows):
+        if row.is_control:
+            continue
+        uncovered = _why_uncovered(row, control, coverage)
         for column in columns:
             cell = row.cells[column.key]
-            if row.is_control or cell.value is None:
+            if cell.value is None:
                 continue
             if uncovered and column.key in SHARPNESS:
-                cells[column.key] = replace(cell, no_merit=uncovered)
+                found[at, column.key] = uncovered
             elif _badness(cell, column) < bounds[column.key]:
-                cells[column.key] = replace(cell, no_merit=BEYOND)
-        found.append(replace(row, cells={**row.cells, **cells}))
+                found[at, column.key] = BEYOND
     return found
 
 
@@ -215,7 +206,6 @@ def _sorted(rows: list[Row], columns: tuple[Column, ...], sort: str) -> tuple[Ro
             return (4 * (not row.is_real), controls.KINDS.index(row.control), *name)
         if cell.value is None:
             return (3, 0.0, *name)
-        survivors, badness = _place(row, column)
-        return (2 if survivors else 1, sign * badness, *name)
+        return (2 if of_survivors(cell, column) else 1, sign * _badness(cell, column), *name)
 
     return tuple(sorted(rows, key=place))

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from statistics import fmean
 from typing import Literal, TypeVar
 
 from catalog.models import Protocol
@@ -16,6 +17,7 @@ from leaderboards.spread import Seed, mean_interval
 T = TypeVar("T", Run, SampleSet)
 Values = dict[int, dict[str, MetricValue]]
 LOST = (Status.FAILED, Status.CANCELLED)
+SAME = "no interval: all seeds have one value, so their spread is unknown"
 LACK_IMAGES = ("fd_population",)  # an absent value says that images are too few, not that it is bad
 
 
@@ -155,30 +157,40 @@ def _metric_cell(column: Column, scored: list[dict[str, MetricValue]], failed: i
     if not known:
         return Cell(None, reason=absent or "not scored yet", seeds_lost=lost)
     seeds = tuple(Seed(estimate(v), v.standard_error) for v in known)
-    mean, low, high = _with_interval(column, known, seeds)
-    interval: Literal["seeds", "images", ""] = "seeds" if len(known) > 1 else "images"
+    low, high, interval = _interval(known, seeds)
+    mean, low, high = in_range(column, fmean(seed.value for seed in seeds), low, high)
     return Cell(
         value=mean,
         low=low,
         high=high,
-        interval_of=interval if low is not None else "",
+        interval_of="" if low is None else interval,
         plug_in=sum(v.value or 0.0 for v in known) / len(known),
-        reason=absent or (known[0].reason if len(known) == 1 else ""),
+        reason=absent or _why_no_interval(known, low),
         details=tuple(v.details for v in known),
         seeds=seeds,
         seeds_lost=lost,
     )
 
 
-def _with_interval(
-    column: Column, known: list[MetricValue], seeds: tuple[Seed, ...]
-) -> tuple[float, float | None, float | None]:
-    """Return the mean and its interval, all within the quantity's range and the mean in it."""
+def _interval(
+    known: list[MetricValue], seeds: tuple[Seed, ...]
+) -> tuple[float | None, float | None, Literal["seeds", "images"]]:
+    """Return the interval of the mean over seeds; of images, the widest, where seeds tell none."""
+    if len(seeds) > 1:
+        _, low, high = mean_interval([seed.value for seed in seeds])
+        if low < high:
+            return low, high, "seeds"
+    lows = [v.low for v in known if v.low is not None]
+    highs = [v.high for v in known if v.high is not None]
+    if len(lows) < len(known) or len(highs) < len(known):
+        return None, None, "images"
+    return min(lows), max(highs), "images"
+
+
+def _why_no_interval(known: list[MetricValue], low: float | None) -> str:
     if len(known) == 1:
-        mean, low, high = seeds[0].value, known[0].low, known[0].high
-    else:
-        mean, low, high = mean_interval([seed.value for seed in seeds])
-    return in_range(column, mean, low, high)
+        return known[0].reason
+    return "" if low is not None else SAME
 
 
 def in_range(

@@ -2,12 +2,12 @@
 
 Few seeds tell little of their own variance (two seeds: a t quantile of 12.7), but a board has many
 rows. So the variance of a row's seeds is moderated by those of all rows: pooled, unless the rows'
-variances differ by more than chance; and never less than the row's own, nor than that which its
-images alone explain.
+variances differ by more than chance; and never less than half the row's own, nor than that which
+its images alone explain.
 
 Source: Smyth, 2004, "Linear models and empirical Bayes methods for assessing differential
 expression", sections 6 and 7. Deviations: a finite prior only where the variances' spread is two
-standard errors above chance; the row's own variance as a lower bound, which keeps one row that
+standard errors above chance; half the row's own variance as a lower bound, which keeps one row that
 varies much more than the others from being judged by their variance.
 """
 
@@ -16,11 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
+from typing import NamedTuple
 
 from leaderboards.quantiles import MANY, digamma, polygamma, t_quantile, trigamma_inverse
 
 DEGREES_OF_IMAGES = 19  # of an error from images: most are of twenty groups
 SIGNIFICANT = 2.0  # standard errors by which variances must differ to be taken for unequal
+OWN = 0.5  # of a row's own variance, its least: of few seeds it is often large by chance alone
 LEAST = 1e-12  # a variance, relative to the squared mean, that is none but rounding
 
 
@@ -32,8 +34,7 @@ class Seed:
     error: float | None = None
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """The mean of one row's seeds; an infinite error says that nothing is known of it."""
 
     mean: float
@@ -43,8 +44,8 @@ class Estimate:
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Return the mean of at least two values and its 95 % interval by Student's t, of them alone."""
-    centre = fmean(values)
-    half = t_quantile(len(values) - 1) * math.sqrt(_variance(values) / len(values))
+    centre, variance = _moments(values)
+    half = t_quantile(len(values) - 1) * math.sqrt(variance / len(values))
     return centre, centre - half, centre + half
 
 
@@ -59,20 +60,23 @@ def scale_of(rows: Rows) -> Scale:
     scale and 2 on the other (Box and Cox, 1964); where nothing tells it, positive numbers are
     compared by their ratios.
     """
-    several = [[seed.value for seed in row] for row in rows if len(row) > 1]
+    several = [_moments([seed.value for seed in row]) for row in rows if len(row) > 1]
     if not several or any(seed.value <= 0 for row in rows for seed in row):
         return lambda value: value
-    points = [(math.log(fmean(v)), math.log(s)) for v in several if (s := _variance(v)) > 0]
+    points = [(math.log(mean), math.log(s2)) for mean, s2 in several if s2 > 0]
     centre = fmean(x for x, _ in points) if points else 0.0
     across = sum((x - centre) ** 2 for x, _ in points)
     slope = sum((x - centre) * y for x, y in points) / across if across > 0.01 else 2.0
     return math.log if slope > 1 else lambda value: value
 
 
-def _variance(values: Sequence[float]) -> float:
-    centre = fmean(values)
-    found = sum((value - centre) ** 2 for value in values) / (len(values) - 1)
-    return 0.0 if found <= LEAST * centre**2 else found
+def _moments(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the variance of values; that of one value is 0."""
+    if len(values) == 1:
+        return values[0], 0.0
+    centre = math.fsum(values) / len(values)
+    found = sum([(value - centre) ** 2 for value in values]) / (len(values) - 1)
+    return centre, 0.0 if found <= LEAST * centre**2 else found
 
 
 def estimates(rows: Rows, scale: Scale) -> list[Estimate]:
@@ -81,34 +85,29 @@ def estimates(rows: Rows, scale: Scale) -> list[Estimate]:
     Rows of one seed have the variance of the board's other rows, and at least that of their own
     images; where no row has more seeds, that of their images alone.
     """
-    scaled = [[scale(seed.value) for seed in row] for row in rows]
-    own = [_variance(values) if len(values) > 1 else 0.0 for values in scaled]
-    degrees = [len(values) - 1 for values in scaled]
-    prior = _prior(own, degrees)
+    moments = [_moments([scale(seed.value) for seed in row]) for row in rows]
+    prior = _prior([s2 for _, s2 in moments], [len(row) - 1 for row in rows])
     found = []
-    for row, values, s2, d in zip(rows, scaled, own, degrees, strict=True):
+    for row, (mean, s2) in zip(rows, moments, strict=True):
         images = _of_images(row, scale)
         if prior is None:
             known = images if images is not None else math.inf
-            found.append(Estimate(values[0], math.sqrt(known), DEGREES_OF_IMAGES))
+            found.append(Estimate(mean, math.sqrt(known), DEGREES_OF_IMAGES))
             continue
-        moderated, total = prior.moderate(s2, d)
-        most = max(moderated, s2, images or 0.0)
-        found.append(Estimate(fmean(values), math.sqrt(most / len(values)), total))
+        moderated, total = prior.moderate(s2, len(row) - 1)
+        most = max(moderated, OWN * s2, images or 0.0)
+        found.append(Estimate(mean, math.sqrt(most / len(row)), total))
     return found
 
 
 def _of_images(row: Sequence[Seed], scale: Scale) -> float | None:
     """Return the mean variance that a row's images explain, on the scale; None if not known."""
-    errors = [seed.error for seed in row]
-    if any(error is None for error in errors):
-        return None
-    parts = []
+    total = 0.0
     for seed in row:
-        assert seed.error is not None, "looked at above"
-        slope = 1 / seed.value if scale is math.log else 1.0
-        parts.append((seed.error * slope) ** 2)
-    return fmean(parts)
+        if seed.error is None:
+            return None
+        total += (seed.error / seed.value if scale is math.log else seed.error) ** 2
+    return total / len(row)
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,7 @@ def _rank_note(row: Row, column: Column) -> str:
         return ""
     if cell.provisional:
         return f"rank {cell.rank} for now: {row.seeds_pending} seeds are still to come"
-    if of_survivors(row, column):
+    if of_survivors(cell, column):
         return f"rank {cell.range}, behind all without lost seeds"
     if cell.rank_low is None:
         return f"rank {cell.rank} by value" + ("" if cell.no_merit else "; its error is not known")

@@ -18,6 +18,7 @@ BEHIND = np.array([2.0, 4, 4, 4, 4, 4, 4, 4])
 BESIDE = np.array([2.0, 4, 2, 2, 2, 2, 2, 2])
 EQUAL = (1.0,) * 8
 UNEQUAL = (1.0, 2.0) * 4  # standard deviations of rows, as multiples
+THREEFOLD = (1.0, 3.0) * 4
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,11 @@
 """What a board says of its numbers, on boards whose truth is known."""
 
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
 
@@ -9,9 +13,9 @@ from catalog.models import Protocol
 from experiments.models import Run
 from jobs.models import Status
 from leaderboards import highlights
-from leaderboards.board import Board
+from leaderboards.board import Board, Cell
 from leaderboards.ranking import BEYOND, rank
-from leaderboards.separation import OUTSIDE, Ranks, rank_ranges
+from leaderboards.separation import OUTSIDE, Ranks, _apart, _factor, _rounded_up, rank_ranges
 from leaderboards.spread import Estimate, Seed, estimates, scale_of
 from tests import factories
 from tests.leaderboards import simulation
@@ -19,6 +23,7 @@ from tests.leaderboards.simulation import (
     BEHIND,
     BESIDE,
     EQUAL,
+    THREEFOLD,
     TIED,
     TWICE,
     UNEQUAL,
@@ -52,7 +57,9 @@ def test_equal_rows_are_seldom_told_apart(seeds: int, kind: str, sd: float) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
 @pytest.mark.parametrize(("kind", "sd"), [("normal", 0.2), ("log-normal", 0.07)])
-@pytest.mark.parametrize("multiples", [EQUAL, UNEQUAL], ids=["equal", "unequal"])
+@pytest.mark.parametrize(
+    "multiples", [EQUAL, UNEQUAL, THREEFOLD], ids=["equal", "unequal", "threefold"]
+)
 @pytest.mark.parametrize(
     "means", [TIED, TWICE, BEHIND, BESIDE], ids=["tied", "twice", "behind", "beside"]
 )
@@ -106,6 +113,69 @@ def test_ranges_of_many_rows_hold_those_of_few() -> None:
     for place, ranks in enumerate(rank_ranges(rows), start=1):
         assert ranks.low <= place <= ranks.high
         assert ranks.high - ranks.low <= 8
+
+
+def test_many_rows_are_apart_where_their_difference_is_beyond_both_bounds() -> None:
+    rng = np.random.default_rng(0)
+    drawn = zip(rng.normal(size=150), rng.choice([0.0, 0.1, 0.3, math.inf], 150), strict=True)
+    rows = [Estimate(float(mean), float(bound)) for mean, bound in drawn]
+    bounds = [_rounded_up(row.error) for row in rows]
+
+    found = _apart(rows, [row.error for row in rows])
+
+    for (better, worse), row, bound in zip(found, rows, bounds, strict=True):
+        beyond = [
+            (row.mean - other.mean) / math.hypot(bound, other_bound)
+            for other, other_bound in zip(rows, bounds, strict=True)
+            if bound or other_bound  # of two exact rows every difference tells
+        ]
+        exact = [row.mean - o.mean for o, b in zip(rows, bounds, strict=True) if bound == b == 0]
+        assert better == sum(x > 1 for x in beyond) + sum(x > 0 for x in exact)
+        assert worse == sum(x < -1 for x in beyond) + sum(x < 0 for x in exact)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_few_rows_are_apart_only_where_no_way_of_being_tied_is_left(seed: int) -> None:
+    """Against all 52 ways in which five rows may be tied, each tried at the whole level."""
+    rng = np.random.default_rng(seed)
+    rows = [Estimate(float(mean), 1.0, 8) for mean in rng.normal(scale=6, size=5)]
+    left = [ties for ties in partitions(range(5)) if not is_refuted(ties, rows)]
+
+    for place, ranks in enumerate(rank_ranges(rows)):
+        tied = {other for ties in left for block in ties if place in block for other in block}
+        better = {other for other in range(5) if rows[other].mean < rows[place].mean}
+        assert ranks.low <= 1 + len(better - tied)
+        assert ranks.high >= 1 + len(better | (tied - {place}))
+
+
+def partitions(rows: Iterable[int]) -> Iterator[list[list[int]]]:
+    """Yield the ways in which rows may be tied."""
+    first, *rest = rows
+    for ties in partitions(rest) if rest else [[]]:
+        yield [[first], *ties]
+        for at, block in enumerate(ties):
+            yield [*ties[:at], [first, *block], *ties[at + 1 :]]
+
+
+def is_refuted(ties: list[list[int]], rows: list[Estimate]) -> bool:
+    """Return whether some of the rows said to be tied differ by more than chance."""
+    blocks = [[rows[place] for place in block] for block in ties if len(block) > 1]
+    tied = sum(map(len, blocks))
+    ends = [sorted(row.mean for row in block) for block in blocks]
+    return any(
+        high - low > math.sqrt(2) * _factor(8, 2 + len(between), tied)
+        for low, *between, high in ends
+    )
+
+
+def test_a_cell_with_a_rank_is_the_same_but_for_it() -> None:
+    cell = Cell(
+        1.0, 0.5, 2.0, "seeds", 1.1, None, None, None, False, True, "none", True, True, "why",
+        ({"a": 1},), (Seed(1.0),), 1,
+    )  # fmt: skip
+
+    ranked = {"rank": 2, "rank_low": 1, "rank_high": 3, "leads": True}
+    assert cell.placed(2, 1, 3, leads=True) == replace(cell, **ranked)  # type: ignore[arg-type]
 
 
 # --- survivors, and whoever cancels what goes badly -------------------------------------------
@@ -220,6 +290,19 @@ def test_values_and_intervals_stay_within_the_range_of_the_quantity() -> None:
         found = cell(board, label)
         assert found.value is not None and found.low is not None and found.high is not None
         assert 0 <= found.low <= found.value <= found.high
+
+
+@pytest.mark.django_db
+def test_seeds_of_one_value_have_the_interval_of_their_images() -> None:
+    wide, narrow = known(0.5, 0.1), known(0.5, 0.01)
+    board = make_board({"same": [narrow, wide], "unknown": [narrow, 0.5], "apart": [0.5, 0.6]})
+
+    same, unknown, apart = (cell(board, label) for label in ("same", "unknown", "apart"))
+
+    assert (same.low, same.high, same.interval_of) == (wide["low"], wide["high"], "images")
+    assert (unknown.value, unknown.low, unknown.interval_of) == (0.5, None, "")
+    assert unknown.reason == "no interval: all seeds have one value, so their spread is unknown"
+    assert apart.interval_of == "seeds"
 
 
 # --- a protocol that failed its admission test --------------------------------------------------

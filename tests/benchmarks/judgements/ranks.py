@@ -1,6 +1,6 @@
 """Measures how often boards are wrong about ranks, and writes what the page "How we judge" shows.
 
-`python -m tests.benchmarks.judgements.ranks` takes about five minutes of one core.
+`python -m tests.benchmarks.judgements.ranks` takes about two minutes of one core.
 """
 
 import json
@@ -12,6 +12,7 @@ from tests.leaderboards.simulation import (
     BEHIND,
     BESIDE,
     EQUAL,
+    THREEFOLD,
     TIED,
     TWICE,
     UNEQUAL,
@@ -24,8 +25,10 @@ SEEDS = (1, 2, 3, 5, 10)
 SPREADS = {
     "normal, equal": Spread("normal", 0.3, EQUAL),
     "normal, 1 : 2": Spread("normal", 0.2, UNEQUAL),
+    "normal, 1 : 3": Spread("normal", 0.14, THREEFOLD),
     "log-normal, equal": Spread("log-normal", 0.1, EQUAL),
     "log-normal, 1 : 2": Spread("log-normal", 0.07, UNEQUAL),
+    "log-normal, 1 : 3": Spread("log-normal", 0.05, THREEFOLD),
 }
 BOARDS = 4000
 
