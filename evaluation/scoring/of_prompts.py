@@ -1,6 +1,7 @@
 """The metrics of prompts: what images were asked with, what the judge reads, what follows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from evaluation.imagesets.stream import ImageStream
@@ -9,8 +10,9 @@ from evaluation.metrics.uncertainty import MetricResult, undefined
 from evaluation.protocols.prompt_specs import PROMPTS, following_claim
 from evaluation.protocols.prompts import PromptSet
 from evaluation.protocols.record import Protocol
-from evaluation.scenes.claims import JUDGE, SIDES, UNSEEN, Scene, read_claims
+from evaluation.scenes.claims import ALL, JUDGE, SIDES, UNSEEN, Scene, read_claims
 from evaluation.scenes.parsing import parse_all
+from evaluation.scenes.wording import in_words
 from evaluation.scoring.checks import EvaluationError
 from evaluation.scoring.of_images import Work
 
@@ -61,9 +63,27 @@ def measure_judged(work: Work) -> dict[str, MetricResult]:
         reason = f"images of {width}x{height}x{shape[0]}: scenes are 32x32x3 or 64x64x3"
         return {name: undefined(reason) for name in names}
     images = _asked(work)
-    return {
+    found = {
         name: _measured(name, work.protocol.metrics[name], images, work.level) for name in names
     }
+    if "unparsed" in found:
+        found["unparsed"] = replace(found["unparsed"], details={"first": _first_of_each(images)})
+    return found
+
+
+def _first_of_each(images: list[Asked]) -> list[dict[str, Any]]:
+    """Return what is read in the first image of each prompt, for people to look at."""
+    firsts: dict[int, Asked] = {}
+    for image in images:
+        firsts.setdefault(image.prompt, image)
+    return [
+        {
+            "prompt": number,
+            "read": None if image.scene is None else in_words(image.scene),
+            "follows": image.found[ALL],
+        }
+        for number, image in firsts.items()
+    ]
 
 
 def _measured(name: str, parameters: Any, images: list[Asked], level: float) -> MetricResult:

@@ -38,7 +38,7 @@ class Page:
             experiment=experiment,
             protocols=protocols,
             jobs=comparison.ExperimentJobs.of(experiment),
-            seed=_chosen_seed(request.GET.get("seed", ""), experiment.seeds),
+            seed=chosen_seed(request.GET.get("seed", ""), experiment.seeds),
             sort=_chosen_sort(request.GET.get("sort", ""), protocols),
             columns=request.GET.get("columns", ""),
         )
@@ -104,7 +104,7 @@ class Page:
         return {"work": [overview.describe(run) for run in self.jobs.runs]}
 
 
-def _chosen_seed(text: str, seeds: list[int]) -> int:
+def chosen_seed(text: str, seeds: list[int]) -> int:
     """Return the training seed whose samples are shown, the first by default."""
     if not text:
         return seeds[0]
@@ -126,6 +126,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "page": page,
         "experiment": page.experiment,
+        "prompt_set": any(protocol.prompt_set_id for protocol in page.protocols),
         "trained": [entry for entry in page.jobs.entries if entry.algorithm],
         "configs": comparison.config_tables(page.jobs.entries),
         **{name: region.render(request) for name, region in page.regions().items()},

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, path
 
-from web import experiment, families, home, pausing, views
+from web import experiment, families, home, pausing, prompt_grid, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         experiment.experiment_region,
         name="experiment-region",
     ),
+    path("experiments/<int:pk>/prompts/", prompt_grid.prompts, name="experiment-prompts"),
     path("datasets/", views.datasets, name="datasets"),
     path("datasets/<slug:slug>/", views.dataset, name="dataset"),
     path("protocols/<slug:fingerprint>/", views.protocol, name="protocol"),

@@ -1,0 +1,141 @@
+"""The page of an experiment's prompts: a row for each, a column for each entry."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+
+from experiments import comparison
+from experiments.models import Experiment, MetricValue, SampleSet
+from jobs.models import Status
+from web.experiment import chosen_seed
+
+SHEET_COLUMNS, SHEET_IMAGES, SHEET_SIDE = 10, 100, 64  # of a sample set's contact sheet, see below
+VERDICTS = {True: "follows", False: "does not follow", None: "unparsed"}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Where the images lie on a contact sheet, as `evaluation.imagesets.writing.grid_png` draws it."""
+
+    side: int  # of an image, in pixels of its own
+    images: int
+
+    @property
+    def scale(self) -> int:
+        return max(1, SHEET_SIDE // self.side)
+
+    @property
+    def gap(self) -> int:
+        return max(1, self.scale // 2)
+
+    @property
+    def cell(self) -> int:
+        return self.side * self.scale + self.gap
+
+    @property
+    def width(self) -> int:
+        return SHEET_COLUMNS * self.cell + self.gap
+
+    @property
+    def height(self) -> int:
+        return math.ceil(self.images / SHEET_COLUMNS) * self.cell + self.gap
+
+    def box(self, index: int) -> str:
+        """Return left, top, width and height of an image, as an SVG's viewBox has them."""
+        row, column = divmod(index, SHEET_COLUMNS)
+        side = self.side * self.scale
+        return f"{self.gap + column * self.cell} {self.gap + row * self.cell} {side} {side}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one entry drew for a prompt, and what the judge read in it."""
+
+    sample_set: SampleSet | None
+    sheet: Sheet | None
+    box: str
+    verdict: str  # "" = not judged
+    read: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt and the entries' answers, in the order of the columns."""
+
+    text: str
+    group: str
+    answers: list[Answer]
+
+
+def prompts(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show what each entry drew for each prompt; those beyond the contact sheet are counted."""
+    experiments = Experiment.objects.select_related("dataset")
+    experiment = get_object_or_404(experiments, pk=pk)
+    asking = experiment.protocols.filter(prompt_set__isnull=False).select_related("prompt_set")
+    protocol = asking.first()
+    if protocol is None or protocol.prompt_set is None:
+        raise Http404("the experiment's protocols ask with no prompts")
+    seed = chosen_seed(request.GET.get("seed", ""), experiment.seeds)
+    jobs = comparison.ExperimentJobs.of(experiment)
+    contenders = comparison.contenders(experiment, seed, jobs)
+    asked = protocol.prompt_set.record["prompts"]
+    context = {
+        "experiment": experiment,
+        "seed": seed,
+        "protocol": protocol,
+        "prompt_set": protocol.prompt_set,
+        "contenders": contenders,
+        "rows": _rows(asked[:SHEET_IMAGES], contenders, experiment),
+        "left_out": max(0, len(asked) - SHEET_IMAGES),
+    }
+    return render(request, "web/prompts.html", context)
+
+
+def _rows(
+    asked: list[dict[str, Any]], contenders: list[comparison.Contender], experiment: Experiment
+) -> list[Row]:
+    read = _readings([item.sample_set for item in contenders if item.sample_set is not None])
+    sets = [item.sample_set for item in contenders]
+    side = experiment.dataset.resolution
+    return [
+        Row(
+            prompt["text"],
+            prompt["group"],
+            [_answer(each, number, side, read) for each in sets],
+        )
+        for number, prompt in enumerate(asked)
+    ]
+
+
+def _readings(sets: list[SampleSet]) -> dict[tuple[int, int], Mapping[str, Any]]:
+    """Return what the judge read, by the sample set and the number of the prompt."""
+    values = MetricValue.objects.filter(
+        metric="unparsed",
+        evaluation__sample_set__in=sets,
+        evaluation__status=Status.COMPLETED,
+    ).select_related("evaluation")
+    return {
+        (value.evaluation.sample_set_id, first["prompt"]): first
+        for value in values
+        for first in value.details.get("first", [])
+    }
+
+
+def _answer(
+    sample_set: SampleSet | None,
+    number: int,
+    side: int,
+    read: Mapping[tuple[int, int], Mapping[str, Any]],
+) -> Answer:
+    if sample_set is None:
+        return Answer(None, None, "", "", "")
+    sheet = Sheet(side, min(sample_set.count, SHEET_IMAGES))
+    found = read.get((sample_set.pk, number))
+    if found is None:
+        return Answer(sample_set, sheet, sheet.box(number), "", "")
+    verdict = VERDICTS[None if found["read"] is None else found["follows"]]
+    return Answer(sample_set, sheet, sheet.box(number), verdict, found["read"] or "")
