@@ -18,13 +18,13 @@ from generators.specs.conditions import Conditions
 
 WIDTH = 64  # of encoded words
 HEADS = 4
-INITIAL_SCALE = 0.02  # standard deviation of the words' and positions' first embeddings
+PLACES = 0.2  # standard deviation of the positions' first embeddings; of the words' it is 1
 
 
 class Encoded(NamedTuple):
     """What the places of a network are told."""
 
-    pooled: Tensor  # (N,) int64 classes, or (N, WIDTH) of all words together
+    pooled: Tensor  # (N,) int64 classes, or (N, WIDTH) of all words together, of length 1
     sequence: Tensor | None = None  # (N, L, WIDTH), of words alone
     mask: Tensor | None = None  # (N, L) bool, which of them there are
 
@@ -64,8 +64,8 @@ class WordEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(WIDTH)
         self.norm_pooled = nn.LayerNorm(WIDTH)
-        for embeddings in (self.tokens.weight, self.positions):
-            nn.init.normal_(embeddings, std=INITIAL_SCALE)
+        # of size 1, as each step would change smaller ones too much; words say more than their places
+        nn.init.normal_(self.positions, std=PLACES)
 
     def forward(self, rows: Tensor) -> Encoded:
         """Return the words one by one, and all together; rows: (N, L) int64."""
@@ -76,7 +76,8 @@ class WordEncoder(nn.Module):
         x = x + self.attention(seen, seen, mask)
         x = self.norm(x + self.mlp(self.norm_2(x)))
         weights = mask[:, :, None] / mask.sum(1)[:, None, None]
-        return Encoded(self.norm_pooled((weights * x).sum(1)), x, mask)
+        pooled = self.norm_pooled((weights * x).sum(1)) / math.sqrt(WIDTH)
+        return Encoded(pooled, x, mask)
 
 
 class Attention(nn.Module):
@@ -111,7 +112,7 @@ class Attention(nn.Module):
 
 
 class WordLayer(nn.Linear):
-    """What words do at one place; at first as large as what a class's embedding does."""
+    """What words do at one place; as large, and as quick to learn, as what a class's embedding does."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__(WIDTH, outputs)
@@ -137,7 +138,7 @@ def spread(layer: nn.Embedding | nn.Linear, *, mean: float = 0.0, std: float = 1
     """Let what a `condition_layer` gives begin normally distributed; a std of 0 draws nothing."""
     if isinstance(layer, nn.Linear):
         nn.init.constant_(layer.bias, mean)
-        mean, std = 0.0, std / math.sqrt(layer.in_features)
+        mean = 0.0
     if std:
         nn.init.normal_(layer.weight, mean, std)
     else:

@@ -5,6 +5,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from generators.specs.options import to_dict
+from generators.specs.registry import get_spec
 from generators.training.checkpoints import (
     CheckpointError,
     SavedCheckpoint,
@@ -126,12 +128,18 @@ class CheckpointSaver:
         for name in ("steps", "judged", "begun", "numerics", "resume"):
             if name not in manifest:
                 raise ValueError(f"{path} belongs to no training: its manifest has no {name!r}")
-        for name, expected in self._identity.items():
-            if manifest.get(name) != expected:
-                wanted, found = _differing(expected, manifest.get(name))
+        known, wanted_of_it = self._completed(manifest), self._completed(self._identity)
+        for name, expected in wanted_of_it.items():
+            if known.get(name) != expected:
+                wanted, found = _differing(expected, known.get(name))
                 raise ValueError(
                     f"{path} belongs to another training: expected {name} {wanted}, found {found}"
                 )
+
+    def _completed(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Return a manifest with the options that it does not spell out, at their defaults."""
+        defaults = to_dict(get_spec(self._identity["algorithm"]).config())
+        return {**manifest, "config": {**defaults, **manifest["config"]}}
 
 
 def _differing(expected: Any, found: Any) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from generators.algorithm.conditioning import ConditionEncoder, WordLayer
+from generators.algorithm.conditioning import ConditionEncoder, WordLayer, spread
 from generators.specs.conditions import Conditions
 
 INITIAL_SCALE = 0.02  # standard deviation of initial weights, GPT-2's
@@ -50,8 +50,6 @@ class CausalTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.codes, self.tokens = codes, tokens
-        self.condition = ConditionEncoder(conditions)
-        self.told = WordLayer(width) if conditions.words else None
         classes = 0 if conditions.words else max(conditions.classes, 1)
         self.embed = nn.Embedding(codes + classes, width)
         self.positions = nn.Embedding(tokens, width)
@@ -60,6 +58,10 @@ class CausalTransformer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, codes)
         self.apply(_initialise)
+        self.condition = ConditionEncoder(conditions)
+        self.told = WordLayer(width) if conditions.words else None
+        if self.told is not None:
+            spread(self.told, std=INITIAL_SCALE)
 
     def beginning(self, labels: Tensor) -> Tensor:
         """Return the first token's vector, (N, width); labels: (N, L) int64."""
