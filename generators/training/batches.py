@@ -89,7 +89,7 @@ def check_data(images: np.ndarray, labels: np.ndarray | None, num_classes: int) 
             f"expected uint8 images (N, C, H, W), got {images.dtype} of shape {images.shape}"
         )
     check_shape((images.shape[1], images.shape[2], images.shape[3]))
-    if num_classes == 0:
+    if not Conditions.of_classes(num_classes).given:
         return
     if labels is None:
         raise ValueError(f"expected labels of {num_classes} classes, got none")

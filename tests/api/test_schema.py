@@ -48,6 +48,7 @@ def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> N
 
     assert {path.split("/")[2] for path in paths} == {
         "datasets",
+        "promptsets",
         "protocols",
         "experiments",
         "runs",
