@@ -337,7 +337,9 @@ def test_an_autoencoder_may_begin_with_patches(downsampling: int, patch: int) ->
     config = LatentFlowConfig(
         downsampling=downsampling, autoencoder_patch=patch, autoencoder_channels=8, base_channels=8
     )
-    model = build_algorithm("latent.flow", config, shape=(3, 16, 24), conditions=Conditions(), seed=0)
+    model = build_algorithm(
+        "latent.flow", config, shape=(3, 16, 24), conditions=Conditions(), seed=0
+    )
     images = torch.rand(2, 3, 16, 24)
 
     codes = model.encode(model.networks, images, None)
