@@ -20,9 +20,7 @@ from evaluation.metrics.uncertainty import (
 from evaluation.scenes.claims import ALL, Claims, Scene, claimed, follows, left_open
 
 LEAST_FOLLOWING = 2  # images of a prompt whose variety can be told
-FOR_INTERVAL = (
-    16  # images that follow a prompt, on average: with fewer the bias outweighs the spread
-)
+FOR_INTERVAL = 24  # images that follow a prompt, on average: with fewer, bias outweighs spread
 
 
 @dataclass(frozen=True)
