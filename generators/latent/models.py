@@ -61,6 +61,7 @@ class Latent(Algorithm):
     counted_networks = ("denoiser",)
     other_networks = ("encoder",)
     compilable = ("denoiser", "decoder", "encoder")
+    obeys_words = True
     prior_class: ClassVar[type[DiffusionModel]]
 
     def __init__(self, config: Any, *, shape: Shape, conditions: Conditions) -> None:
