@@ -121,6 +121,7 @@ def make_unet(
         block_out_channels=widths,
         layers_per_block=config.residual_blocks or (1 if side < 32 else 2),
         norm_num_groups=head,
+        resnet_time_scale_shift="scale_shift" if config.adaptive_norm else "default",
         attention_head_dim=heads,
         dropout=config.dropout,
         time_embedding_type="positional",  # fourier divides the output by t

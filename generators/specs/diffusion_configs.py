@@ -51,6 +51,13 @@ class DenoiserConfig(TrainingConfig):
         maximum=0.9,
     )
 
+    adaptive_norm: bool = option(
+        False,
+        "let time and condition scale and shift the U-Net's normalised features, as in ADM; "
+        "otherwise they are added before the normalisation, which takes back what a group of few "
+        "channels has in common",
+        later=True,
+    )
     cross_attention: bool = option(
         False,
         "let places of the image attend to a caption's words: everywhere in a transformer, at the "

@@ -223,3 +223,19 @@ def test_labels_are_hidden_one_by_one() -> None:
     assert torch.equal(once[once != 10], labels[once != 10])
     assert not torch.equal(once, hidden(1))
     assert hide_some(labels, none=none, share=0, generator=torch.Generator()) is labels
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_time_and_condition_are_heard_where_each_channel_is_normalised_alone(
+    adaptive: bool,
+) -> None:
+    config = DenoiserConfig(base_channels=32, channel_multipliers="1", adaptive_norm=adaptive)
+    denoiser = Denoiser(config, (1, 8, 8), Conditions.of_classes(3)).eval()
+    wake(denoiser)
+    x, times = torch.randn(1, 1, 8, 8).expand(3, -1, -1, -1), torch.tensor([10.0, 10.0, 900.0])
+
+    with torch.inference_mode():
+        first, other_class, other_time = denoiser(x, times, torch.tensor([[0], [1], [0]]))
+
+    for other in (other_class, other_time):
+        assert torch.allclose(first, other, atol=1e-4) is not adaptive  # what is added is undone
