@@ -402,3 +402,14 @@ def test_each_attempt_of_a_sample_set_has_a_file_of_its_own() -> None:
 
     assert sample_set.path != first
     assert sample_set.grid_path.parent == sample_set.path.parent
+
+
+def test_attention_to_words_is_refused_where_models_learn_none() -> None:
+    attending = {"algorithm": "diffusion.flow", "config": {"cross_attention": True}}
+    data = experiment_data(protocol=make_protocol(), entries=[attending])
+
+    with pytest.raises(SpecificationError) as caught:
+        services.submit_data(data, user=None)
+
+    assert list(caught.value.errors) == ["entries.0.config.cross_attention"]
+    assert "learn no words" in str(caught.value)
