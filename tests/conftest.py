@@ -110,7 +110,7 @@ def engine_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the site ask the engine in this process; what it asks and is told are the same."""
     from tests import engine  # noqa: PLC0415  # loads torch
 
-    monkeypatch.setattr("catalog.services.subprocess", engine)
+    monkeypatch.setattr("catalog.engine.subprocess", engine)
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly

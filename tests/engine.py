@@ -1,6 +1,6 @@
 """`python -m evaluation` without a process of its own, which would load torch once more.
 
-This module stands in for `subprocess`, as far as catalog.services uses that.
+This module stands in for `subprocess`, as far as catalog.engine uses that.
 """
 
 import io

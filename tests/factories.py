@@ -404,6 +404,14 @@ def make_scores(
     ]
 
 
+def make_asked_experiment(*texts: str) -> Experiment:
+    """Return an experiment on captions, whose protocol asks with prompts of these texts."""
+    texts = texts or ("a red circle", f"a blue circle of number {next(_numbers)}")
+    dataset = make_dataset(classes=(), texts=texts, train_size=40, test_size=21)
+    protocol = make_protocol(dataset=dataset, prompts=make_prompts(*texts))
+    return make_experiment(protocols=[protocol])
+
+
 # Those of an experiment without prompts.
 CONTROLS_OF_ALL = tuple(kind for kind, each in controls.CONTROLS.items() if not each.is_asked)
 

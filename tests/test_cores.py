@@ -18,7 +18,13 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "evaluation" else ())
+        for name in COMMANDS
+    ],
+)
 def test_threads_do_not_spin_while_they_wait(command: str) -> None:
     env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     path = os.pathsep.join([str(ROOT / "platform"), str(ROOT)])
@@ -34,6 +40,7 @@ def test_threads_do_not_spin_while_they_wait(command: str) -> None:
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr
 
 
+@pytest.mark.slow
 def test_whoever_says_how_threads_wait_is_obeyed() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "evaluation", "--help"],

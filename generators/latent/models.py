@@ -195,6 +195,8 @@ class Latent(Algorithm):
 
     def add_noise(self, images: Tensor, time: float, noise: NoiseSource) -> Tensor:
         """Return images whose latents have the noise that the forward process has added."""
+        if time == 0:
+            return images
         latents = self._encoded(self.networks, images)
         return self._decoded(self.networks, self.prior.add_noise(latents, time, noise))
 

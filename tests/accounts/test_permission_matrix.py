@@ -34,6 +34,7 @@ NOBODY: frozenset[str] = frozenset()
 
 READ = {
     *("home", "activity", "experiments", "experiment", "experiment-region", "run", "run-region"),
+    "experiment-prompts",
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
     *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
     *("api:schema", "api:docs", "api:api-root"),
@@ -125,6 +126,7 @@ class Scene:
         self.protocol = self.experiment.protocols.get()
         self.dataset = self.experiment.dataset
         self.prompts = factories.make_prompts()
+        self.asked = factories.make_asked_experiment()
         stored.keep(self.sample_set.path, StoredFile.Kind.SAMPLES)
         self.file = StoredFile.objects.get()
         self.worker = factories.make_worker()
@@ -159,6 +161,7 @@ class Scene:
             "retry-job": {"kind": "run", "pk": self.run.pk},
             "experiment-region": {"pk": self.experiment.pk, "name": "standing"},
             "run-region": {"pk": self.run.pk, "name": "status"},
+            "experiment-prompts": {"pk": self.asked.pk},
             "dataset": {"slug": self.dataset.slug},
             "api:dataset-detail": {"slug": self.dataset.slug},
             "api:promptset-detail": {"slug": self.prompts.slug},

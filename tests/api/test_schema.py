@@ -74,7 +74,7 @@ def test_the_description_holds_every_algorithms_options_and_presets(anyone: APIC
     for name, spec in registry.ALGORITHMS.items():
         fields = configs[name]["properties"]
         assert list(fields) == [field.name for field in describe(spec.config)]
-        assert all(preset in configs[name]["description"] for preset in PRESETS)
+        assert all(preset in configs[name]["description"] for preset in spec.presets)
     assert configs["vae.conv"]["properties"]["variant"]["enum"] == ["beta", "sigma"]
     samplers = {sampler["title"]: sampler for sampler in entry["samplers"]["items"]["anyOf"]}
     steps = samplers["ddim"]["properties"]["steps"]

@@ -46,6 +46,7 @@ ROUTES = list(routes())
 @pytest.fixture
 def keys() -> Keys:
     """Return the keys of rows that exist."""
+    asked = factories.make_asked_experiment()
     done, live = scenes.finished_comparison(seeds=1, failing=True), scenes.running_comparison()
     AuthToken.objects.create(factories.make_user())
     checkpoint = scenes.add_preview(live.run, images_seen=500)
@@ -63,6 +64,8 @@ def keys() -> Keys:
         "samples": str(SampleSet.objects.latest("pk").pk),
         "evaluations": str(Evaluation.objects.latest("pk").pk),
         "checkpoints": str(checkpoint.pk),
+        "asked": str(asked.pk),
+        "promptsets": str(asked.protocols.get().prompt_set),
     }
 
 
@@ -80,6 +83,10 @@ def filled(route: str, keys: Keys) -> str:
     if "<object_id>" in route:
         return PARAMETER.sub(admin_key(route), route)
     real = {**dict.fromkeys(["pk", "content_type_id"], keys.get(subject, "1")), **keys}
+    if subject == "promptsets":
+        real["slug"] = keys["promptsets"]
+    if route.endswith("/prompts/"):
+        real["pk"] = keys["asked"]
     real["name"] = "results" if subject == "runs" else "standing"
     return PARAMETER.sub(lambda found: real.get(found[1], "x"), route)
 

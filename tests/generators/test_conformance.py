@@ -67,8 +67,16 @@ NFE = {
 }
 DRAWS = [(name, sampler) for name, spec in ALGORITHMS.items() for sampler in spec.samplers]
 
-every_algorithm = pytest.mark.parametrize("algorithm", list(ALGORITHMS))
-every_sampler = pytest.mark.parametrize(("algorithm", "sampler"), DRAWS)
+# One class makes latent models of all diffusion models: two of them are tried among the fast tests.
+SLOW = ("latent.ddpm", "latent.ect")
+every_algorithm = pytest.mark.parametrize(
+    "algorithm",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in ALGORITHMS],
+)
+every_sampler = pytest.mark.parametrize(
+    ("algorithm", "sampler"),
+    [pytest.param(*draw, marks=pytest.mark.slow if draw[0] in SLOW else ()) for draw in DRAWS],
+)
 
 
 def fast_sampler(algorithm: str, name: str) -> SamplerConfig:

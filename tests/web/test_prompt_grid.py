@@ -23,10 +23,7 @@ READ = [
 
 @pytest.fixture
 def experiment() -> Experiment:
-    dataset = factories.make_dataset(classes=(), texts=TEXTS, train_size=40, test_size=21)
-    prompts = factories.make_prompts(*TEXTS)
-    protocol = factories.make_protocol(dataset=dataset, prompts=prompts)
-    return factories.make_experiment(protocols=[protocol])
+    return factories.make_asked_experiment(*TEXTS)
 
 
 def judged(experiment: Experiment) -> SampleSet:

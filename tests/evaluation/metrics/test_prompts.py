@@ -145,6 +145,7 @@ def test_an_interval_needs_two_images_of_each_prompt() -> None:
         vendi_within_prompts(np.ones((4, 2), np.float32), 3)
 
 
+@pytest.mark.slow
 def test_intervals_of_the_score_cover_other_images_of_the_prompts() -> None:
     """Of 200 draws of 16 images of each of 10 prompts; seed 2."""
     rng = np.random.default_rng(2)
