@@ -107,6 +107,7 @@ def load_generator_of(experiment: Experiment) -> Any:
     return load_generator(run.folder / Path(checkpoint.path).name)
 
 
+@pytest.mark.usefixtures("engine_here")
 def test_samples_with_prompts_are_scored(dataset: Dataset) -> None:
     prompts = factories.make_prompts(*PROMPTS)
     scoring = Scoring(
@@ -121,6 +122,7 @@ def test_samples_with_prompts_are_scored(dataset: Dataset) -> None:
     assert MetricValue.objects.filter(value__isnull=False).count() >= 2
 
 
+@pytest.mark.usefixtures("engine_here")
 def test_scenes_are_asked_for_and_judged_with_a_ceiling_and_a_floor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

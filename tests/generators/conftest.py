@@ -1,12 +1,10 @@
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from generators.specs.diffusion_configs import DDPMConfig, ECTConfig, EDMConfig, FlowConfig
 from generators.specs.gan import DCGANConfig, R3GANConfig, SNGANConfig, WGANGPConfig
@@ -18,6 +16,7 @@ from generators.specs.latent import (
 )
 from generators.specs.options import TrainingConfig
 from generators.specs.vae import ConvVAEConfig, HierarchicalVAEConfig, VQVAEConfig
+from generators.trained import sampling
 from generators.training.loop import Budget, TrainingResult, train
 
 LATENT: dict[str, Any] = {
@@ -126,12 +125,10 @@ def train_tiny(
     )
 
 
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(autouse=True)
+def brief_latencies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw an image alone no oftener than these tests need."""
+    monkeypatch.setattr(sampling, "LATENCY_SECONDS", 0.05)
 
 
 @pytest.fixture(scope="session")
