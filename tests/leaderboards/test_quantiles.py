@@ -60,7 +60,8 @@ def test_the_inverse_of_the_trigamma_function_is_one(y: float) -> None:
 def test_the_probability_is_scipys(t: float, degrees: int) -> None:
     expected = 2 * stats.t.cdf(t, degrees) - 1
 
-    assert t_probability(t, degrees) == pytest.approx(expected, abs=1e-12)
+    # scipy's is 0 up to t = 1e-9, where it should be 6e-10
+    assert t_probability(t, degrees) == pytest.approx(expected, abs=1e-8)
 
 
 def test_three_seeds_need_the_multiplier_of_two_degrees_of_freedom_not_1_96() -> None:
