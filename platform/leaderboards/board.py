@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple
 
 from catalog.models import Protocol
 from evaluation.protocols.metric_specs import MetricSpec
@@ -45,9 +45,11 @@ class Column:
         return "Higher is better." if self.higher_is_better else "Lower is better."
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One number: mean over the scored seeds with a 95 % interval; or absent with a reason."""
+class Cell(NamedTuple):
+    """One number: mean over the scored seeds with a 95 % interval; or absent with a reason.
+
+    A tuple, as boards have many, and each is made again with its rank.
+    """
 
     value: float | None  # within the quantity's range, and within its interval
     low: float | None = None
@@ -64,33 +66,8 @@ class Cell:
     near_training: bool = False  # nearer to single training images than unseen real images are
     reason: str = ""  # why the value or the interval is absent
     details: tuple[dict[str, Any], ...] = ()  # what else is known, for each seed with a value
-    seeds: tuple[Seed, ...] = field(default=(), repr=False)  # those with a value
+    seeds: tuple[Seed, ...] = ()  # those with a value
     seeds_lost: int = 0  # failed, cancelled, or without a finite value
-
-    def placed(
-        self, rank: int, low: int | None = None, high: int | None = None, *, leads: bool = False
-    ) -> Self:
-        """Return the cell with a rank."""
-        # Not by replace(): boards have many cells, and it takes twice as long.
-        return type(self)(
-            value=self.value,
-            low=self.low,
-            high=self.high,
-            interval_of=self.interval_of,
-            plug_in=self.plug_in,
-            rank=rank,
-            rank_low=low,
-            rank_high=high,
-            leads=leads,
-            provisional=self.provisional,
-            no_merit=self.no_merit,
-            beats_control=self.beats_control,
-            near_training=self.near_training,
-            reason=self.reason,
-            details=self.details,
-            seeds=self.seeds,
-            seeds_lost=self.seeds_lost,
-        )
 
     @property
     def marks(self) -> str:

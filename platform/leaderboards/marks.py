@@ -63,8 +63,8 @@ def _with_marks(row: Row, keys: set[str]) -> Row:
     if not keys:
         return row
     cells = {
-        key: replace(
-            row.cells[key], beats_control=key in DISTANCES, near_training=key not in DISTANCES
+        key: row.cells[key]._replace(
+            beats_control=key in DISTANCES, near_training=key not in DISTANCES
         )
         for key in keys
     }

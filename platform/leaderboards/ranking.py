@@ -36,7 +36,7 @@ from leaderboards.board import Board, Cell, Column, Row, columns_of
 from leaderboards.marks import Place, marked
 from leaderboards.rows import rows_of
 from leaderboards.separation import Ranks, rank_ranges
-from leaderboards.spread import Estimate, Rows, estimates, scale_of
+from leaderboards.spread import Rows, estimates, scale_of
 
 SHARPNESS = ("precision", "density", "is", "is_splits")  # of single images: one good one will do
 COVERAGE = ("recall", "coverage")
@@ -82,7 +82,7 @@ def judged(
     rows = marked(rows, columns)
     found = [dict(row.cells) for row in rows]
     for (at, key), why in _without_merit(rows, columns).items():
-        found[at][key] = replace(found[at][key], no_merit=why)
+        found[at][key] = found[at][key]._replace(no_merit=why)
     contenders = [cells for row, cells in zip(rows, found, strict=True) if not row.is_control]
     for column in columns if ranked is None else ranked:
         present = [cells for cells in contenders if cells[column.key].value is not None]
@@ -105,13 +105,13 @@ def _ranked(cells: Sequence[Cell], column: Column) -> Iterator[Cell]:
     for at, cell in enumerate(cells):
         if lost[at]:
             rank = bisect_left(survivors, badness[at]) + behind.low
-            yield cell.placed(rank, behind.low, behind.high)
+            yield cell._replace(rank=rank, rank_low=behind.low, rank_high=behind.high)
         elif ranks := ranges.get(at):
             leads = ranks.low == 1 and has_leader(column)
             rank = bisect_left(order, badness[at]) + 1
-            yield cell.placed(rank, ranks.low, ranks.high, leads=leads)
+            yield cell._replace(rank=rank, rank_low=ranks.low, rank_high=ranks.high, leads=leads)
         else:
-            yield cell.placed(bisect_left(order, badness[at]) + 1)
+            yield cell._replace(rank=bisect_left(order, badness[at]) + 1)
 
 
 def _ranges(rows: Rows, column: Column) -> list[Ranks | None]:
@@ -120,14 +120,10 @@ def _ranges(rows: Rows, column: Column) -> list[Ranks | None]:
         return []
     scale = scale_of(rows) if column.ideal is None else float
     found = estimates(rows, scale)
-    if column.higher_is_better or column.ideal is not None:
-        found = [_as_badness(one, column) for one in found]
-    ranges = rank_ranges(found)
+    if column.ideal is not None:
+        found = [one._replace(mean=abs(one.mean - column.ideal)) for one in found]
+    ranges = rank_ranges(found, higher_is_better=column.ideal is None and column.higher_is_better)
     return [r if math.isfinite(one.error) else None for one, r in zip(found, ranges, strict=True)]
-
-
-def _as_badness(found: Estimate, column: Column) -> Estimate:
-    return Estimate(_badness_of(found.mean, column), found.error, found.degrees)
 
 
 def has_leader(column: Column) -> bool:

@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from statistics import fmean
 from typing import Literal, TypeVar
 
@@ -134,7 +133,7 @@ def _row(
             cell = _cost_cell(column.key, runs, sets)
         else:
             cell = _metric_cell(column, [values[s.pk] for s in scored], seeds_failed)
-        row.cells[column.key] = replace(cell, provisional=row.seeds_pending > 0)
+        row.cells[column.key] = cell._replace(provisional=row.seeds_pending > 0)
     return row
 
 

@@ -41,17 +41,19 @@ class Ranks(NamedTuple):
     high: int
 
 
-def rank_ranges(rows: Sequence[Estimate]) -> list[Ranks]:
-    """Return the range of each row's rank; the smaller a mean, the better.
+def rank_ranges(rows: Sequence[Estimate], *, higher_is_better: bool = False) -> list[Ranks]:
+    """Return the range of each row's rank.
 
     Time grows with n log n in the number of rows.
     """
     apart = _apart_of_few(rows) if len(rows) <= FEW else _apart(rows, _bounds(rows))
-    return [Ranks(1 + better, len(rows) - worse) for better, worse in apart]
+    if higher_is_better:
+        return [Ranks(1 + above, len(rows) - below) for below, above in apart]
+    return [Ranks(1 + below, len(rows) - above) for below, above in apart]
 
 
 def _apart_of_few(rows: Sequence[Estimate]) -> list[tuple[int, int]]:
-    """Return for each row how many others are surely better, and how many surely worse.
+    """Return for each row how many others are surely below it, and how many surely above.
 
     Two rows are apart if in every way in which rows may be tied, they with others and the rest
     among themselves, those tied differ by more than chance. Rows that are apart are not tied: so
@@ -73,8 +75,8 @@ def _apart_of_few(rows: Sequence[Estimate]) -> list[tuple[int, int]]:
     found = []
     for mean, others in zip([row.mean for row in rows], near, strict=True):
         apart = [other.mean for place, other in enumerate(rows) if not others >> place & 1]
-        better = sum(other < mean for other in apart)
-        found.append((better, len(apart) - better))
+        below = sum(other < mean for other in apart)
+        found.append((below, len(apart) - below))
     return found
 
 
@@ -104,7 +106,7 @@ def _bounds(rows: Sequence[Estimate]) -> list[float]:
 
 
 def _apart(rows: Sequence[Estimate], bounds: Sequence[float]) -> list[tuple[int, int]]:
-    """Return for each row how many others are surely better, and how many surely worse."""
+    """Return for each row how many others are surely below it, and how many surely above."""
     groups: dict[float, list[int]] = defaultdict(list)
     for place, bound in enumerate(bounds):
         groups[_rounded_up(bound)].append(place)
@@ -122,7 +124,8 @@ def _ends(means: dict[float, list[float]], bound: float) -> tuple[list[float], l
     """Return between which ends, in order, each mean is not apart from one with that bound."""
     apart = [(math.hypot(bound, other), others) for other, others in means.items()]
     lowest = [mean - both for both, others in apart for mean in others]
-    return sorted(lowest), sorted(mean + both for both, others in apart for mean in others)
+    highest = [mean + both for both, others in apart for mean in others]
+    return sorted(lowest), sorted(highest)
 
 
 def _rounded_up(bound: float) -> float:

@@ -26,8 +26,7 @@ OWN = 0.5  # of a row's own variance, its least: of few seeds it is often large 
 LEAST = 1e-12  # a variance, relative to the squared mean, that is none but rounding
 
 
-@dataclass(frozen=True)
-class Seed:
+class Seed(NamedTuple):
     """One seed's number and its standard error from the images, where that is known."""
 
     value: float
@@ -60,8 +59,8 @@ def scale_of(rows: Rows) -> Scale:
     scale and 2 on the other (Box and Cox, 1964); where nothing tells it, positive numbers are
     compared by their ratios.
     """
-    several = [_moments([seed.value for seed in row]) for row in rows if len(row) > 1]
-    if not several or any(seed.value <= 0 for row in rows for seed in row):
+    several = [_moments([value for value, _ in row]) for row in rows if len(row) > 1]
+    if not several or any(value <= 0 for row in rows for value, _ in row):
         return lambda value: value
     points = [(math.log(mean), math.log(s2)) for mean, s2 in several if s2 > 0]
     centre = fmean(x for x, _ in points) if points else 0.0
@@ -85,7 +84,7 @@ def estimates(rows: Rows, scale: Scale) -> list[Estimate]:
     Rows of one seed have the variance of the board's other rows, and at least that of their own
     images; where no row has more seeds, that of their images alone.
     """
-    moments = [_moments([scale(seed.value) for seed in row]) for row in rows]
+    moments = [_moments([scale(value) for value, _ in row]) for row in rows]
     prior = _prior([s2 for _, s2 in moments], [len(row) - 1 for row in rows])
     found = []
     for row, (mean, s2) in zip(rows, moments, strict=True):
@@ -103,10 +102,10 @@ def estimates(rows: Rows, scale: Scale) -> list[Estimate]:
 def _of_images(row: Sequence[Seed], scale: Scale) -> float | None:
     """Return the mean variance that a row's images explain, on the scale; None if not known."""
     total = 0.0
-    for seed in row:
-        if seed.error is None:
+    for value, error in row:
+        if error is None:
             return None
-        total += (seed.error / seed.value if scale is math.log else seed.error) ** 2
+        total += (error / value if scale is math.log else error) ** 2
     return total / len(row)
 
 

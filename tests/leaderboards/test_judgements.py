@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from catalog.models import Protocol
 from experiments.models import Run
 from jobs.models import Status
 from leaderboards import highlights
-from leaderboards.board import Board, Cell
+from leaderboards.board import Board
 from leaderboards.ranking import BEYOND, rank
 from leaderboards.separation import OUTSIDE, Ranks, _apart, _factor, _rounded_up, rank_ranges
 from leaderboards.spread import Estimate, Seed, estimates, scale_of
@@ -166,16 +165,6 @@ def is_refuted(ties: list[list[int]], rows: list[Estimate]) -> bool:
         high - low > math.sqrt(2) * _factor(8, 2 + len(between), tied)
         for low, *between, high in ends
     )
-
-
-def test_a_cell_with_a_rank_is_the_same_but_for_it() -> None:
-    cell = Cell(
-        1.0, 0.5, 2.0, "seeds", 1.1, None, None, None, False, True, "none", True, True, "why",
-        ({"a": 1},), (Seed(1.0),), 1,
-    )  # fmt: skip
-
-    ranked = {"rank": 2, "rank_low": 1, "rank_high": 3, "leads": True}
-    assert cell.placed(2, 1, 3, leads=True) == replace(cell, **ranked)  # type: ignore[arg-type]
 
 
 # --- survivors, and whoever cancels what goes badly -------------------------------------------
