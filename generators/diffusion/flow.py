@@ -3,8 +3,8 @@
 Lipman et al., 2023, "Flow matching for generative modeling", with the conditional paths of Liu et
 al., 2023, "Flow straight and fast: learning to generate and transfer data with rectified flow":
 x_t = (1 - t) x_0 + t epsilon, whose velocity is epsilon - x_0. Times: Esser et al., 2024, "Scaling
-rectified flow transformers for high-resolution image synthesis", eq. 19 (logit-normal), and Karras
-et al., 2022, as noise levels t / (1 - t) (edm). With `prediction` x0 the network predicts x_0, and
+rectified flow transformers for high-resolution image synthesis", eq. 19 (logit-normal) and eq. 23
+(shifted), and Karras et al., 2022, as noise levels t / (1 - t) (edm). With `prediction` x0 the network predicts x_0, and
 what is trained and walked along is the velocity that follows, (x_t - x_0) / t: Li and He, 2025, "Back
 to basics: let denoising generative models denoise", table 1 (x-prediction, v-loss). A clean patch
 lies on a surface of few dimensions; a velocity, full of noise, does not.
@@ -17,6 +17,7 @@ last step ends at the clean image.
 """
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ from generators.specs.options import SamplerConfig
 
 TIME_SCALE = 1000.0
 EARLIEST, LATEST = 0.002, 0.999  # of the bound on the likelihood: log SNR is infinite at the ends
+TimeT = TypeVar("TimeT", float, Tensor)
 LEAST_DIVISOR = 0.05  # of an error of x_0, to be one of the velocity
 LOGITS = {"logit-normal": (0.0, 1.0), "edm": (-1.2, 1.2)}  # mean and deviation of t's logit
 
@@ -54,7 +56,7 @@ class Flow(DiffusionModel):
         x_0, generator = batch.images, context.generator
         labels = self.training_labels(batch.labels, x_0, generator)
         z = torch.randn(len(x_0), generator=generator, device=x_0.device)
-        t = draw_times(z, self.config.time_sampling)
+        t = shifted(draw_times(z, self.config.time_sampling), self.config.time_shift)
         epsilon = torch.randn(x_0.shape, generator=generator, device=x_0.device)
         x = x_0.lerp(epsilon, per_image(t))
         prediction = self.networks["denoiser"](x, TIME_SCALE * t, labels).float()
@@ -82,7 +84,8 @@ class Flow(DiffusionModel):
 
         walk = walk_heun if isinstance(sampler, HeunSampler) else walk_euler
         x = noise.normal(*self.shape)
-        return self.within_range(walk(slope, x, even_levels(sampler.steps), on_step))
+        levels = [shifted(t, self.config.time_shift) for t in even_levels(sampler.steps)]
+        return self.within_range(walk(slope, x, levels, on_step))
 
     def velocity(
         self, denoiser: nn.Module, x: Tensor, t: float, labels: Tensor | None, guidance: float
@@ -141,3 +144,8 @@ def draw_times(z: Tensor, time_sampling: str) -> Tensor:
         return uniform
     mean, deviation = LOGITS[time_sampling]
     return torch.sigmoid(mean + deviation * z)
+
+
+def shifted(t: TimeT, shift: float) -> TimeT:
+    """Return times in 0..1 with noise levels t / (1 - t) that are ``shift`` times as high."""
+    return shift * t / (1 + (shift - 1) * t)

@@ -177,6 +177,13 @@ class FlowConfig(DenoiserConfig):
         choices=("v", "x0"),
         later=True,
     )
+    time_shift: float = option(
+        1.0,
+        "moves times to more noise (above 1) in training and in walks: t becomes s t / (1 + (s - 1) t)",
+        minimum=0.1,
+        maximum=100,
+        later=True,
+    )
 
 
 @dataclass(frozen=True)

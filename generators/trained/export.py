@@ -125,7 +125,8 @@ def _pipeline_kind(generator: LoadedGenerator) -> str | None:
         decoder: Any = generator.averages["decoder"]
         return "ldm" if height == width and decoder.patch == 1 else None
     if generator.algorithm == "diffusion.flow":
-        return "flow" if generator.config.prediction == "v" else None  # type: ignore[attr-defined]  # it has one
+        config: Any = generator.config
+        return "flow" if config.prediction == "v" and config.time_shift == 1 else None
     return "ddim" if generator.algorithm == "diffusion.ddpm" else None
 
 

@@ -145,7 +145,7 @@ def _ddim(model: Any, steps: int | None) -> Walk:
 def _flow(model: Any, steps: int | None) -> Walk:
     by_image = model.config.prediction == "x0"
     velocity = "(x - predict(x, t)) / (t / 1000)" if by_image else "predict(x, t)"
-    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=model.config.time_shift)
     return Walk("euler", scheduler, FLOW_WALK.format(velocity=velocity), steps or DEFAULT_STEPS)
 
 

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from generators.algorithm.contract import Batch, Context, Step
 from generators.algorithm.noise import NoiseSource
-from generators.diffusion.flow import TIME_SCALE, Flow, draw_times
+from generators.diffusion.flow import TIME_SCALE, Flow, draw_times, shifted
 from generators.diffusion.walks import even_levels, walk_euler, walk_heun
 from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import FlowConfig
@@ -25,6 +26,17 @@ from tests.generators.gaussian import (
     expected_x_0,
     orders,
 )
+
+
+class Told(nn.Module):
+    """A network that is a function."""
+
+    def __init__(self, answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        return self._answer(x, t, labels)
 
 
 def make_flow(num_classes: int = 0, **values: Any) -> Flow:
@@ -56,6 +68,44 @@ def test_times_have_the_distribution_that_is_named(
         assert float(t.std()) == pytest.approx(math.sqrt(1 / 12), rel=0.02)
     else:
         assert float(torch.logit(t.double()).std()) == pytest.approx(rate, rel=0.02)
+
+
+def test_a_shift_multiplies_the_noise_levels() -> None:
+    t = torch.linspace(0, 0.99, 50, dtype=torch.float64)
+
+    assert torch.allclose(shifted(t, 3) / (1 - shifted(t, 3)), 3 * t / (1 - t))
+    assert shifted(1.0, 3) == 1
+    assert torch.equal(shifted(t, 1.0), t)  # as models of before were trained
+
+
+def test_a_model_is_shown_shifted_times() -> None:
+    shown: list[float] = []
+    images = torch.zeros(2000, 1, 8, 8)
+    for shift in (1, 3):
+        model = make_flow(time_sampling="logit-normal", time_shift=shift)
+
+        def note(_x: Tensor, t: Tensor, _labels: Tensor) -> Tensor:
+            shown.append(float(torch.logit(t / TIME_SCALE).median()))
+            return torch.zeros_like(images)
+
+        model.networks["denoiser"] = Told(note)
+        model.loss("denoising", Batch(images, None), Context(torch.Generator().manual_seed(1)))
+
+    assert shown[1] - shown[0] == pytest.approx(math.log(3), abs=1e-3)
+
+
+def test_a_shifted_walk_has_shifted_times() -> None:
+    shown: list[float] = []
+
+    def note(x: Tensor, t: Tensor, _labels: Tensor) -> Tensor:
+        shown.append(float(t[0]) / TIME_SCALE)
+        return torch.zeros_like(x)
+
+    make_flow(time_shift=3).sample(
+        {"denoiser": Told(note)}, None, NoiseSource([1]), EulerSampler(4)
+    )
+
+    assert shown == pytest.approx([1, 0.9, 0.75, 0.5])
 
 
 def test_the_loss_is_that_of_the_velocity_and_zero_for_the_true_one() -> None:

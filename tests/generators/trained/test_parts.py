@@ -30,6 +30,7 @@ CASES: dict[str, tuple[str, tuple[int, int, int], dict[str, Any], dict[str, Any]
     "padded": ("diffusion.ddpm", (1, 9, 11), {"prediction": "x0"}, {"name": "ddim", "steps": 8}),
     "flow": ("diffusion.flow", PIXELS, {"patch": 2}, {"name": "euler", "steps": 6}),
     "clean": ("diffusion.flow", PIXELS, {"prediction": "x0"}, {"name": "euler", "steps": 6}),
+    "shifted": ("diffusion.flow", PIXELS, {"time_shift": 3.0}, {"name": "euler", "steps": 6}),
     "edm": ("diffusion.edm", PIXELS, {"patch": 2}, {"name": "euler", "steps": 6}),
     "ect": ("diffusion.ect", PIXELS, {}, {"steps": 3}),
     "latent-ddpm": ("latent.ddpm", COLOURS, {"timesteps": 40}, {"name": "ddim", "steps": 8}),
