@@ -13,7 +13,7 @@ from generators.algorithm.contract import Shape
 from generators.algorithm.layers import halvings
 from generators.diffusion.dit import DiT
 from generators.specs.conditions import Conditions
-from generators.specs.diffusion_configs import DenoiserConfig, multipliers
+from generators.specs.diffusion_configs import DenoiserConfig, multipliers, norm_groups
 from generators.specs.options import ConfigError
 
 LARGEST_DEPTH = 4  # resolutions of the U-Net by default
@@ -120,7 +120,7 @@ def make_unet(
         up_block_types=tuple(f"{kind}UpBlock2D" if a else "UpBlock2D" for a in attends[::-1]),
         block_out_channels=widths,
         layers_per_block=config.residual_blocks or (1 if side < 32 else 2),
-        norm_num_groups=head,
+        norm_num_groups=norm_groups(narrowest, config.norm_channels),
         resnet_time_scale_shift="scale_shift" if config.adaptive_norm else "default",
         attention_head_dim=heads,
         dropout=config.dropout,

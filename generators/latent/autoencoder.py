@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from generators.algorithm.contract import Shape
+from generators.specs.diffusion_configs import norm_groups
 from generators.specs.latent import LatentOptions
 
 MULTIPLES = (1, 2, 4, 4)  # channels at each resolution
@@ -40,7 +41,7 @@ def make_autoencoder(config: LatentOptions, shape: Shape) -> AutoencoderKL:
         block_out_channels=tuple(narrowest * multiple for multiple in MULTIPLES[:levels]),
         layers_per_block=config.autoencoder_blocks,
         latent_channels=config.latent_channels,
-        norm_num_groups=math.gcd(narrowest, 32),
+        norm_num_groups=norm_groups(narrowest, config.autoencoder_norm_channels),
         sample_size=max(sides) // patch,
         scaling_factor=1.0,
     )

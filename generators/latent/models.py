@@ -51,7 +51,13 @@ from generators.specs.options import SamplerConfig
 FROZEN = ("encoder", "decoder")  # while the diffusion model is trained
 ADVERSARIAL_BEGIN = 0.5  # of the autoencoder's part of the budget
 LEAST_ACTIVE = 0.01  # variance of a latent above which it is active
-SIZES = ("latent_channels", "autoencoder_channels", "autoencoder_patch", "autoencoder_blocks")
+SIZES = (
+    "latent_channels",
+    "autoencoder_channels",
+    "autoencoder_patch",
+    "autoencoder_blocks",
+    "autoencoder_norm_channels",
+)
 
 
 class Latent(Algorithm):
@@ -228,10 +234,12 @@ class Latent(Algorithm):
         if shape != self.shape:
             raise ValueError(f"expected images of {_by(self.shape)}, it is for {_by(shape)}")
         for name in SIZES:
-            if config[name] != getattr(self.config, name):
-                raise ValueError(
-                    f"expected the {name} {getattr(self.config, name)}, it has {config[name]}"
-                )
+            wanted, found = (
+                getattr(self.config, name),
+                config.get(name, getattr(LatentOptions, name)),
+            )
+            if found != wanted:
+                raise ValueError(f"expected the {name} {wanted}, it has {found}")
         factor = replace(self.config, downsampling=config["downsampling"]).factor(self.shape)
         if factor != self.config.factor(self.shape):
             raise ValueError(

@@ -1,5 +1,6 @@
 """Options of diffusion models and of their network."""
 
+import math
 from dataclasses import dataclass
 
 from generators.specs.options import TrainingConfig, option
@@ -56,6 +57,14 @@ class DenoiserConfig(TrainingConfig):
         "let time and condition scale and shift the U-Net's normalised features, as in ADM; "
         "otherwise they are added before the normalisation, which takes back what a group of few "
         "channels has in common",
+        later=True,
+    )
+    norm_channels: int = option(
+        1,
+        "least channels that the U-Net normalises together, in at most 32 groups; a channel alone "
+        "forgets how much of it an image has",
+        minimum=1,
+        maximum=64,
         later=True,
     )
     cross_attention: bool = option(
@@ -221,3 +230,14 @@ class ECTConfig(EDMConfig):
         8.0, "how much further apart low noise levels are than high ones", minimum=0, maximum=100
     )
     b: float = option(1.0, "how fast that falls with the noise level", minimum=0, maximum=100)
+
+
+def norm_groups(narrowest: int, norm_channels: int) -> int:
+    """Return in how many groups of at least so many channels a network normalises, 32 at most.
+
+    `narrowest` divides the channels of every resolution.
+    """
+    groups = math.gcd(narrowest, 32)
+    while groups > 1 and groups * norm_channels > narrowest:
+        groups //= 2
+    return groups

@@ -49,6 +49,14 @@ class LatentOptions(TrainingConfig):
     autoencoder_blocks: int = option(
         1, "residual blocks of the encoder per resolution", minimum=1, maximum=8
     )
+    autoencoder_norm_channels: int = option(
+        1,
+        "least channels that the autoencoder normalises together, in at most 32 groups; a channel "
+        "alone forgets how much of it an image has",
+        minimum=1,
+        maximum=64,
+        later=True,
+    )
     kl_weight: float = option(
         1e-6,
         "weight of the latents' divergence from standard normal, in nats per pixel value",

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from generators.algorithm.conditioning import Encoded
 from generators.algorithm.contract import Shape
 from generators.diffusion.base import hide_some
-from generators.diffusion.denoiser import Denoiser
+from generators.diffusion.denoiser import Denoiser, make_unet
 from generators.diffusion.dit import DiT, grid_positions, time_waves
 from generators.specs.conditions import Conditions
-from generators.specs.diffusion_configs import DDPMConfig, DenoiserConfig
+from generators.specs.diffusion_configs import DDPMConfig, DenoiserConfig, norm_groups
 from generators.specs.options import ConfigError, parse
 from generators.specs.registry import parse_config
 
@@ -223,6 +223,38 @@ def test_labels_are_hidden_one_by_one() -> None:
     assert torch.equal(once[once != 10], labels[once != 10])
     assert not torch.equal(once, hidden(1))
     assert hide_some(labels, none=none, share=0, generator=torch.Generator()) is labels
+
+
+@pytest.mark.parametrize(
+    ("narrowest", "least", "groups"),
+    [
+        (32, 1, 32),
+        (48, 1, 16),
+        (128, 1, 32),
+        (8, 1, 8),
+        (32, 4, 8),
+        (16, 4, 4),
+        (24, 4, 4),
+        (8, 64, 1),
+    ],
+)
+def test_channels_are_normalised_in_groups_of_at_least_so_many(
+    narrowest: int, least: int, groups: int
+) -> None:
+    assert norm_groups(narrowest, least) == groups
+
+
+@pytest.mark.parametrize("norm_channels", [1, 4])
+def test_a_channel_that_is_normalised_alone_forgets_how_much_of_it_there_is(
+    norm_channels: int,
+) -> None:
+    config = DenoiserConfig(base_channels=32, channel_multipliers="1", norm_channels=norm_channels)
+    unet = make_unet(config, (1, 8, 8), Conditions())
+    norm = unet.down_blocks[0].resnets[0].norm1
+    x = torch.randn(1, 32, 8, 8)
+    louder = x * torch.linspace(0.5, 2, 32)[None, :, None, None]
+
+    assert torch.allclose(norm(x), norm(louder), atol=1e-4) is (norm_channels == 1)
 
 
 @pytest.mark.parametrize("adaptive", [False, True])

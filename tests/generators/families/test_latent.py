@@ -268,6 +268,11 @@ def test_a_shared_autoencoder_is_taken_as_it_is_and_named(
         ({"latent_channels": 2}, {}, "expected the latent_channels 2, it has 4"),
         ({"autoencoder_channels": 16}, {}, "expected the autoencoder_channels 16, it has 8"),
         ({"downsampling": 4}, {}, "expected the downsampling 4, it has 2"),
+        (
+            {"autoencoder_norm_channels": 4},
+            {},
+            "expected the autoencoder_norm_channels 4, it has 1",
+        ),
     ],
 )
 def test_an_autoencoder_that_does_not_fit_is_refused(
