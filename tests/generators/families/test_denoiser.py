@@ -250,7 +250,7 @@ def test_a_channel_that_is_normalised_alone_forgets_how_much_of_it_there_is(
 ) -> None:
     config = DenoiserConfig(base_channels=32, channel_multipliers="1", norm_channels=norm_channels)
     unet = make_unet(config, (1, 8, 8), Conditions())
-    norm = unet.down_blocks[0].resnets[0].norm1
+    norm = next(each for each in unet.modules() if isinstance(each, nn.GroupNorm))
     x = torch.randn(1, 32, 8, 8)
     louder = x * torch.linspace(0.5, 2, 32)[None, :, None, None]
 
