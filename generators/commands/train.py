@@ -24,7 +24,6 @@ from generators.commands.shared import (
     stop_on_signal,
 )
 from generators.specs.algorithms import AlgorithmSpec
-from generators.specs.conditions import Conditions
 from generators.specs.options import ConfigError, TrainingConfig
 from generators.specs.registry import get_spec, parse_config
 from generators.training.batches import told
@@ -83,12 +82,12 @@ def _run(
     images = data.images
     _check_size(images, config)
     captions = None if images.classes else images.captions
-    conditions, _ = told(len(images.pixels), images.labels, captions, len(images.classes))
+    conditions, _ = told(len(images.pixels), images.labels, captions, len(images.classes), config)
     check_memory(
         options.algorithm,
         config,
         shape=images.pixels.shape[1:],
-        conditions=conditions if config.conditional else Conditions(),
+        conditions=conditions,
         device=device,
     )
     log = LossLog(options.out) if first else None

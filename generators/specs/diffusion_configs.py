@@ -89,6 +89,8 @@ def _network_problems(config: DenoiserConfig) -> dict[str, str]:
     except ValueError:
         got = config.channel_multipliers[:50]
         found["channel_multipliers"] = f"expected numbers in 1..16 such as 1,2,2,2, got {got!r}"
+    if config.cross_attention and config.captions_as == "classes":
+        found["cross_attention"] = "expected false: a caption that is one class has no words"
     if config.backbone == "dit":
         if config.channel_multipliers:
             found["channel_multipliers"] = "expected none: a transformer has one width"

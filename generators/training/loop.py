@@ -94,7 +94,8 @@ def train(
         images: (N, C, H, W) uint8.
         labels: (N,) whole numbers in 0..num_classes - 1, or None.
         num_classes: 0 trains without labels, as does `config.conditional = False`.
-        captions: a text for each image, of which the model learns the words; None = without.
+        captions: a text for each image, of which the model learns what `config.captions_as` says;
+            None = without.
         seed: all randomness follows from it.
         budget: when to end; the learning rate's schedule is a function of the part spent.
         device: a torch device, `cpu` or `cuda`.
@@ -122,7 +123,7 @@ def train(
     if not num_classes:
         labels = None
     check_data(images, labels, num_classes)
-    conditions, rows = told(len(images), labels, captions, num_classes)
+    conditions, rows = told(len(images), labels, captions, num_classes, config)
     identity = {
         "algorithm": algorithm,
         "config": to_record(config),
@@ -157,7 +158,7 @@ def train(
         saver = CheckpointSaver(
             directory,
             identity,
-            remarks={"classes": classes, "class_counts": class_counts(labels, num_classes)},
+            remarks={"classes": classes, "class_counts": class_counts(conditions, rows)},
             numerics={**_numbers(place), "compiled": compiled},
             every_seconds=checkpoint_every_seconds or math.inf,
             every_images=checkpoint_every_images or math.inf,
@@ -268,16 +269,16 @@ def load_initial(model: Algorithm, path: Path) -> None:
             words.
     """
     manifest, tensors = load_checkpoint(path)
-    words = Conditions.from_record(manifest).words
-    if words != model.conditions.words:
-        other = sorted(set(words) ^ set(model.conditions.words))
-        raise ValueError(
-            f"{path}: expected the same words, of which differ {', '.join(other)}"[:300]
-        )
-    found = {name: with_prefix(tensors, f"ema/{name}/") for name in model.networks}
-    if not any(found.values()):
+    found = Conditions.from_record(manifest)
+    for name in ("words", "captions"):
+        theirs, ours = getattr(found, name), getattr(model.conditions, name)
+        if theirs != ours:
+            other = ", ".join(sorted(set(theirs) ^ set(ours)))
+            raise ValueError(f"{path}: expected the same {name}, of which differ {other}"[:300])
+    averaged = {name: with_prefix(tensors, f"ema/{name}/") for name in model.networks}
+    if not any(averaged.values()):
         raise ValueError(f"{path}: expected averaged weights of {', '.join(model.networks)}")
-    for name, weights in found.items():
+    for name, weights in averaged.items():
         try:
             if weights:
                 model.networks[name].load_state_dict(weights)

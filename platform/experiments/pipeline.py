@@ -217,7 +217,7 @@ def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
         samples = _draw(sample_set, heartbeat)
         captions = None if samples.captions is None else tuple(samples.captions)
         images = Images(samples.pixels, samples.labels, (), captions=captions)
-        facts = asdict(samples.stats)
+        facts = {**asdict(samples.stats), "stand_ins": samples.stand_ins}
     sha256 = _write(sample_set, images)
     heartbeat.end()
     services.finish_sampling(sample_set, sha256=sha256, **facts)
@@ -283,7 +283,7 @@ def _asked_by(
     generator: sampling.LoadedGenerator, experiment: Experiment, count: int
 ) -> dict[str, Any]:
     """Return the labels or the captions of so many images; {} for an unconditional generator."""
-    if generator.conditions.kind == "words":
+    if generator.conditions.by_text:
         captions = asked.prompts_of(experiment, count)
         return {"captions": captions or _train_captions(experiment.dataset, count)}
     return {"labels": _labels(generator, asked.shares_of(experiment), count)}
@@ -292,7 +292,7 @@ def _asked_by(
 def _train_captions(dataset: Dataset, count: int) -> list[str]:
     """Return captions of the train split in a seeded order: as it is told, where no prompts are."""
     captions = _open_split(dataset, "train").captions
-    assert captions is not None, "a generator of words was trained on some"
+    assert captions is not None, "a generator of captions was trained on some"
     order = np.random.default_rng(CONTROL_SEED).permutation(len(captions))
     return [captions[index] for index in np.resize(order, count)]
 
