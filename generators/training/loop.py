@@ -31,6 +31,7 @@ from generators.training.batches import BatchStream, check_data, class_counts, d
 from generators.training.budgets import Budget
 from generators.training.checkpoints import SavedCheckpoint, describe_checkpoint, load_checkpoint
 from generators.training.clock import Timer
+from generators.training.memory import check_memory
 from generators.training.parallel import Team
 from generators.training.saving import CheckpointSaver
 from generators.training.state import with_prefix
@@ -82,6 +83,7 @@ def train(
     checkpoints_at: Collection[int] = (),
     initial: Path | None = None,
     compiled: bool = False,
+    memory_checked: bool = False,
     on_progress: Callable[[TrainingProgress], None] = lambda _: None,
     on_checkpoint: Callable[[SavedCheckpoint], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -106,6 +108,7 @@ def train(
         checkpoints_at: after the step that reaches each of these; they are kept.
         initial: a checkpoint whose averaged weights the networks begin with.
         compiled: compile the networks that no double backward goes through; faster on GPUs.
+        memory_checked: refuse what cannot fit, before anything is begun.
         on_progress: called about once a second, and at the end.
         on_checkpoint: called after each checkpoint, the last included, and for the one a resumed
             training begins from: whoever was killed between saving and being told hears of it.
@@ -113,6 +116,7 @@ def train(
             checkpoint and returns with `stopped` set.
 
     Raises:
+        TooLittleMemory: if it cannot fit.
         Diverged: if a loss or a weight stops being finite; a checkpoint never holds such weights.
         ValueError: if images, labels, num_classes and captions do not fit together, the directory's
             checkpoints belong to another training, the initial weights do not fit, or several
@@ -124,11 +128,14 @@ def train(
         labels = None
     check_data(images, labels, num_classes)
     conditions, rows = told(len(images), labels, captions, num_classes, config)
+    shape = (images.shape[1], images.shape[2], images.shape[3])
+    if memory_checked:
+        check_memory(algorithm, config, shape=shape, conditions=conditions, device=device)
     identity = {
         "algorithm": algorithm,
         "config": to_record(config),
         "seed": seed,
-        "shape": list(images.shape[1:]),
+        "shape": list(shape),
         **conditions.as_record(),
         "budget": {"images": budget.images, "device_seconds": budget.device_seconds},
         "data_sha256": digest(images, labels, captions),
@@ -140,7 +147,7 @@ def train(
         model = build_algorithm(
             algorithm,
             config,
-            shape=(images.shape[1], images.shape[2], images.shape[3]),
+            shape=shape,
             conditions=conditions,
             seed=derive_seed(seed, "weights"),
         )

@@ -35,6 +35,7 @@ from generators.specs import registry
 from generators.trained import sampling
 from generators.trained.labels import balanced_labels, check_seen, labels_by_share
 from generators.training import loop as training
+from generators.training.memory import TooLittleMemory
 from jobs import lifecycle
 from jobs.execution import Heartbeat, JobStopped
 from jobs.lifecycle import JobError
@@ -103,6 +104,8 @@ def failing() -> Iterator[None]:
         yield
     except (training.Diverged, NotFinite) as error:
         raise JobError(f"diverged: {error}", Cause.DIVERGED) from error
+    except TooLittleMemory as error:
+        raise JobError(f"out of memory: {error}", Cause.MEMORY) from error
     except torch.OutOfMemoryError as error:
         sentence = str(error).partition(". ")[0]
         torch.cuda.empty_cache()  # the worker goes on
@@ -131,6 +134,7 @@ def train(run: Run, heartbeat: Heartbeat) -> None:
             checkpoint_every_seconds=settings.CHECKPOINT_SECONDS,
             checkpoint_every_images=images_wanted and max(1, images_wanted // PREVIEWS),
             classes=experiment.dataset.classes,
+            memory_checked=True,
             on_progress=_reporter(run, heartbeat),
             on_checkpoint=lambda saved: _keep_checkpoint(run, saved),
             should_stop=heartbeat.should_stop,
