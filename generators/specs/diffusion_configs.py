@@ -135,7 +135,7 @@ class DDPMConfig(DenoiserConfig):
 
 
 @dataclass(frozen=True)
-class EDMConfig(DenoiserConfig):
+class LevelsConfig(DenoiserConfig):
     """Denoising at noise levels sigma of any size."""
 
     sigma_data: float = option(
@@ -164,6 +164,19 @@ class EDMConfig(DenoiserConfig):
 
 
 @dataclass(frozen=True)
+class EDMConfig(LevelsConfig):
+    """Denoising at noise levels, by EDM's mixture or by the clean image itself."""
+
+    prediction: str = option(
+        "edm",
+        "what the network predicts: noise at low levels and the image at high ones, as EDM mixes "
+        "them, or the clean image (with patches); the loss is the same",
+        choices=("edm", "x0"),
+        later=True,
+    )
+
+
+@dataclass(frozen=True)
 class FlowConfig(DenoiserConfig):
     """Velocities of straight lines between noise and images."""
 
@@ -182,7 +195,7 @@ class FlowConfig(DenoiserConfig):
 
 
 @dataclass(frozen=True)
-class ECTConfig(EDMConfig):
+class ECTConfig(LevelsConfig):
     """EDM, then consistency between noise levels that come closer and closer."""
 
     label_dropout: float = option(
