@@ -8,7 +8,8 @@ from pathlib import Path
 from generators.specs.conditions import ConditionError
 from generators.trained.inspection import repeated
 from generators.trained.labels import balanced_labels, check_seen, labels_by_share
-from generators.trained.sampling import LoadedGenerator, Wanted
+from generators.trained.sampling import LoadedGenerator
+from generators.trained.wanted import Wanted
 
 MAX_PROMPTS = 16 * 2**20  # bytes of a file
 NEEDS_WORDS = "the generator draws what words ask for: expected "
@@ -22,12 +23,13 @@ def chosen_label(options: argparse.Namespace, generator: LoadedGenerator) -> int
     """
     prompt: str | None = options.prompt
     if prompt is not None:
-        return _checked_prompt(prompt, generator, "--prompt")
+        _check_prompt(prompt, generator, "--prompt")
+        return prompt
     label: int | None = options.label
     if label is None:
         return None
-    if generator.conditions.words:
-        raise ValueError("--label: the generator obeys words, expected --prompt")
+    if generator.conditions.by_text:
+        raise ValueError(f"--label: the generator obeys {_texts(generator)}, expected --prompt")
     if not generator.num_classes:
         raise ValueError("--label: the generator is unconditional")
     if label >= generator.num_classes:
@@ -42,7 +44,7 @@ def one_label(options: argparse.Namespace, generator: LoadedGenerator) -> int | 
     label = chosen_label(options, generator)
     if label is not None or not generator.conditions.given:
         return label
-    if generator.conditions.words:
+    if generator.conditions.by_text:
         raise ValueError(f"{NEEDS_WORDS}--prompt")
     return next((k for k, count in enumerate(generator.class_counts or ()) if count), 0)
 
@@ -54,12 +56,16 @@ def wanted_labels(options: argparse.Namespace, generator: LoadedGenerator, count
         ValueError: if the generator does not have the classes that the command line asks for, or
             does not know the words.
     """
+    if options.prompt is not None:
+        return _in_turn([options.prompt], ["--prompt"], generator, count)
+    if options.prompts is not None:
+        found = read_prompts(options.prompts)
+        named = f"--prompts: {options.prompts}: prompt"
+        return _in_turn(found, [f"{named} {k + 1}" for k in range(len(found))], generator, count)
     label = chosen_label(options, generator)
     if label is not None:
         return repeated(label, count)
-    if options.prompts is not None:
-        return _prompts_in_turn(options.prompts, generator, count)
-    if generator.conditions.words and options.labels is None:
+    if generator.conditions.by_text and options.labels is None:
         raise ValueError(f"{NEEDS_WORDS}--prompt or --prompts")
     if not generator.num_classes and options.labels is None:
         return None
@@ -69,10 +75,11 @@ def wanted_labels(options: argparse.Namespace, generator: LoadedGenerator, count
     return labels_by_share(count, shares)
 
 
-def _prompts_in_turn(file: Path, generator: LoadedGenerator, count: int) -> list[str]:
-    prompts = read_prompts(file)
-    for place, prompt in enumerate(prompts):
-        _checked_prompt(prompt, generator, f"--prompts: {file}: prompt {place + 1}")
+def _in_turn(
+    prompts: list[str], options: list[str], generator: LoadedGenerator, count: int
+) -> list[str]:
+    for prompt, option in zip(prompts, options, strict=True):
+        _check_prompt(prompt, generator, option, is_drawn=True)
     return [prompts[index % len(prompts)] for index in range(count)]
 
 
@@ -102,21 +109,29 @@ def read_prompts(file: Path) -> list[str]:
     return prompts
 
 
-def _checked_prompt(prompt: str, generator: LoadedGenerator, option: str) -> str:
-    if not generator.conditions.words:
+def _check_prompt(
+    prompt: str, generator: LoadedGenerator, option: str, *, is_drawn: bool = False
+) -> None:
+    """Refuse a prompt that cannot be asked for; is_drawn: where a caption may stand in."""
+    if not generator.conditions.by_text:
         raise ValueError(f"{option.partition(':')[0]}: the generator obeys no words")
     try:
-        generator.conditions.row(prompt)
+        if generator.conditions.knows(prompt) or not is_drawn:
+            generator.conditions.row(prompt)
     except ConditionError as error:
         raise ValueError(f"{option}: {error}") from error
-    return prompt
+
+
+def _texts(generator: LoadedGenerator) -> str:
+    return "whole captions" if generator.conditions.captions else "words"
 
 
 def _shares(rule: str | list[int] | None, generator: LoadedGenerator) -> Sequence[int] | None:
     """Return the classes' shares, None for all in turn: nothing was asked for, or is known."""
     counts = generator.class_counts
     if not generator.num_classes:
-        kind = "obeys words" if generator.conditions.words else "is unconditional"
+        obeys = f"obeys {_texts(generator)}"
+        kind = obeys if generator.conditions.by_text else "is unconditional"
         raise ValueError(f"--labels: the generator {kind}")
     if isinstance(rule, list):
         _check_shares(rule, generator)

@@ -12,6 +12,7 @@ import torch
 
 from evaluation.imagesets.atomic import replacing_folder
 from evaluation.imagesets.writing import grid_png, to_pil, write_npz
+from generators.commands.data import notice
 from generators.commands.labels import wanted_labels
 from generators.commands.shared import (
     check_file,
@@ -57,6 +58,12 @@ def sample(options: argparse.Namespace) -> int:
         **asdict(samples.stats),
         **_write(options, samples),
     }
+    if samples.stand_ins:
+        notice(
+            f"{samples.stand_ins:,} of {options.num:,} images were asked for by a prompt that was no "
+            "caption of the training; the generator knows captions as wholes alone, so they show "
+            "what any of them asks for, by the image's seed"
+        )
     say(options, record, f"{options.out}: {options.num:,} images; {_cost(samples.stats)}")
     return 0
 

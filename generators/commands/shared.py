@@ -18,7 +18,8 @@ from evaluation.imagesets.in_memory import Images
 from generators.commands.data import measured_data, notice
 from generators.specs.options import ConfigError, SamplerConfig
 from generators.specs.registry import parse_sampler
-from generators.trained.sampling import LoadedGenerator, Wanted, load_generator
+from generators.trained.sampling import LoadedGenerator, load_generator
+from generators.trained.wanted import Wanted
 from generators.training.checkpoints import (
     MANIFEST,
     CheckpointError,
@@ -101,13 +102,13 @@ def real_images(options: argparse.Namespace, generator: LoadedGenerator, *, most
         raise ValueError(f"--num: expected at most the data's {count:,} images")
     if generator.num_classes and images.labels is None:
         raise ValueError(f"--data: {options.data} has no labels, and the generator needs them")
-    if generator.conditions.words and images.captions is None:
+    if generator.conditions.by_text and images.captions is None:
         raise ValueError(f"--data: {options.data} has no captions, and the generator needs them")
     if data.part is None:
         notice(f"{data.name}: it has no parts, so images that were trained on may be among these")
     chosen = np.arange(number) * count // number
     wanted = images.labels[chosen] if generator.num_classes and images.labels is not None else None
-    words = images.captions if generator.conditions.words else None
+    words = images.captions if generator.conditions.by_text else None
     captions = None if words is None else tuple(words[index] for index in chosen)
     return Images(images.pixels[chosen], wanted, images.classes, captions=captions)
 

@@ -18,7 +18,7 @@ from generators.commands.shared import (
 )
 from generators.specs.registry import sampler_to_dict
 from generators.trained import inspection as hooks
-from generators.trained.sampling import apart
+from generators.trained.wanted import apart
 
 GRID_PAIRS = 50
 PAIRS_IN_A_ROW = 5

@@ -24,14 +24,11 @@ from generators.commands.shared import (
     stop_on_signal,
 )
 from generators.specs.algorithms import AlgorithmSpec
-from generators.specs.conditions import Conditions
 from generators.specs.options import ConfigError, TrainingConfig
 from generators.specs.registry import get_spec, parse_config
-from generators.training.batches import told
 from generators.training.checkpoints import list_checkpoints
 from generators.training.loop import Budget, Diverged, TrainingResult, train as run_training
 from generators.training.loss_log import LossLog
-from generators.training.memory import check_memory
 from generators.training.parallel import Team, joined
 from generators.training.steps import TrainingProgress
 
@@ -83,14 +80,6 @@ def _run(
     images = data.images
     _check_size(images, config)
     captions = None if images.classes else images.captions
-    conditions, _ = told(len(images.pixels), images.labels, captions, len(images.classes))
-    check_memory(
-        options.algorithm,
-        config,
-        shape=images.pixels.shape[1:],
-        conditions=conditions if config.conditional else Conditions(),
-        device=device,
-    )
     log = LossLog(options.out) if first else None
     with ExitStack() as stack:
         show = stack.enter_context(progress_bar(options.algorithm, shown=first))
@@ -110,6 +99,7 @@ def _run(
             checkpoints_at=options.checkpoint_at,
             initial=None if options.initial is None else newest_checkpoint(options.initial),
             compiled=options.compile,
+            memory_checked=True,
             on_progress=_report(log, show),
             on_checkpoint=(lambda _: None) if log is None else log.cut,
             should_stop=request.made,

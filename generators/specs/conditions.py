@@ -1,5 +1,6 @@
 """What images are asked for by: nothing, one of several classes, or words (torch-free rim)."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar
@@ -10,6 +11,7 @@ LARGEST_NUM_CLASSES = 10_000
 MOST_WORDS = 4096  # of a vocabulary
 LONGEST_WORD = 64  # characters
 LONGEST_ROW = 64  # words of a caption
+MOST_CAPTION_BYTES = 2 * 2**20  # of all that are classes, as a manifest has them
 
 Kind = Literal["none", "classes", "words"]
 RowT = TypeVar("RowT")
@@ -24,7 +26,7 @@ class Conditions:
     """What a model is told of an image, as a row of whole numbers.
 
     A class is a row of one number. A caption is a row of `length` words: word k of the vocabulary
-    is k + 1, and what is left is 0.
+    is k + 1, and what is left is 0. Or each distinct caption is a class, whose words say nothing.
 
     Raises:
         ConditionError: if there are too many classes or words, or both.
@@ -33,11 +35,14 @@ class Conditions:
     classes: int = 0
     words: tuple[str, ...] = ()  # the vocabulary, sorted
     length: int = 0  # numbers of a caption's row
+    captions: tuple[str, ...] = ()  # that are the classes, sorted, as `plain` has them
     _ids: Mapping[str, int] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
         _check(self)
-        object.__setattr__(self, "_ids", {word: k + 1 for k, word in enumerate(self.words)})
+        ids = {word: k + 1 for k, word in enumerate(self.words)}
+        ids |= {caption: k for k, caption in enumerate(self.captions)}
+        object.__setattr__(self, "_ids", ids)
 
     @classmethod
     def of_classes(cls, count: int) -> Self:
@@ -55,9 +60,19 @@ class Conditions:
         words = {word for row in found for word in row}
         return cls(words=tuple(sorted(words)), length=max(map(len, found), default=0))
 
+    @classmethod
+    def of_distinct_captions(cls, captions: Iterable[str]) -> Self:
+        """Return the conditions of a model to which each distinct caption is a class of its own.
+
+        Raises:
+            ConditionError: as `of_captions` has it, or if there are too many.
+        """
+        found = tuple(sorted(set(_by_caption(captions, plain).values())))
+        return cls(classes=len(found), captions=found)
+
     @property
     def kind(self) -> Kind:
-        """Return what images are asked for by."""
+        """Return what a network is told of images."""
         if self.words:
             return "words"
         return "classes" if self.classes else "none"
@@ -68,17 +83,28 @@ class Conditions:
         return self.kind != "none"
 
     @property
+    def by_text(self) -> bool:
+        """Return whether images are asked for by captions, whatever a network is told of these."""
+        return bool(self.words or self.captions)
+
+    @property
     def none(self) -> list[int]:
         """Return the row that says nothing, which guided models learn besides."""
         return [0] * self.length if self.words else [self.classes]
+
+    def knows(self, caption: str) -> bool:
+        """Return whether a model can be told a text; one of whole captions alone seldom can."""
+        return not self.captions or plain(caption) in self._ids
 
     def row(self, caption: str) -> list[int]:
         """Return a caption's row.
 
         Raises:
             ConditionError: if it holds no words, more than rows have, or some that the vocabulary
-                lacks; they are named.
+                lacks; they are named. If captions are classes: if it is none of them.
         """
+        if self.captions:
+            return [self._class(caption)]
         found = checked_tokens(caption)
         unknown = list(dict.fromkeys(word for word in found if word not in self._ids))
         if unknown:
@@ -94,6 +120,14 @@ class Conditions:
             )
         return [self._ids[word] for word in found] + [0] * (self.length - len(found))
 
+    def _class(self, caption: str) -> int:
+        if not self.knows(caption):
+            raise ConditionError(
+                f"expected one of the {self.classes:,} captions that the model was trained on, as it "
+                f"learned no words, got {caption!r}"[:300]
+            )
+        return self._ids[plain(caption)]
+
     def rows(self, captions: Sequence[str]) -> list[list[int]]:
         """Return the row of each caption.
 
@@ -108,6 +142,8 @@ class Conditions:
         record: dict[str, Any] = {"num_classes": self.classes}
         if self.words:
             record["conditions"] = {"words": list(self.words), "length": self.length}
+        if self.captions:
+            record["conditions"] = {"captions": list(self.captions)}
         return record
 
     @classmethod
@@ -120,6 +156,8 @@ class Conditions:
         given = record.get("conditions")
         if given is None:
             return cls(classes=record["num_classes"])
+        if isinstance(given, dict) and isinstance(given.get("captions"), list):
+            return cls(classes=record["num_classes"], captions=tuple(given["captions"]))
         words = given.get("words") if isinstance(given, dict) else None
         length = given.get("length") if isinstance(given, dict) else None
         if not isinstance(words, list) or type(length) is not int or not words:
@@ -149,6 +187,15 @@ def checked_tokens(caption: str) -> list[str]:
     return found
 
 
+def plain(caption: str) -> str:
+    """Return a caption's words, parted by single spaces: what tells one caption from another.
+
+    Raises:
+        ConditionError: as `checked_tokens` has it.
+    """
+    return " ".join(checked_tokens(caption))
+
+
 def _by_caption(captions: Iterable[str], function: Callable[[str], RowT]) -> dict[str, RowT]:
     """Return what a function makes of each different caption; an error says the caption's place."""
     found: dict[str, RowT] = {}
@@ -164,7 +211,8 @@ def _by_caption(captions: Iterable[str], function: Callable[[str], RowT]) -> dic
 def _check(conditions: Conditions) -> None:
     classes, words = conditions.classes, conditions.words
     if not 0 <= classes <= LARGEST_NUM_CLASSES:
-        raise ConditionError(f"expected 0..{LARGEST_NUM_CLASSES} classes, got {classes}")
+        kind = "distinct captions, to be classes" if conditions.captions else "classes"
+        raise ConditionError(f"expected 0..{LARGEST_NUM_CLASSES} {kind}, got {classes}")
     if classes and words:
         raise ConditionError(f"expected classes or words, got {classes} and {len(words):,}")
     if len(words) > MOST_WORDS:
@@ -173,3 +221,20 @@ def _check(conditions: Conditions) -> None:
         raise ConditionError(f"expected rows of 1..{LONGEST_ROW} words, got {conditions.length}")
     if not all(isinstance(word, str) for word in words) or list(words) != sorted(set(words)):
         raise ConditionError("expected a vocabulary of different words in their order")
+    if conditions.captions:
+        _check_captions(conditions)
+
+
+def _check_captions(conditions: Conditions) -> None:
+    captions = conditions.captions
+    if not all(isinstance(c, str) for c in captions) or list(captions) != sorted(set(captions)):
+        raise ConditionError("expected different captions in their order")
+    if conditions.words or len(captions) != conditions.classes:
+        raise ConditionError(
+            f"expected {len(captions):,} classes, as there are captions, and no words"
+        )
+    if len(json.dumps(captions)) > MOST_CAPTION_BYTES:
+        raise ConditionError(
+            f"expected captions of at most {MOST_CAPTION_BYTES:,} bytes in all to be classes, got "
+            f"{len(json.dumps(captions)):,}"
+        )

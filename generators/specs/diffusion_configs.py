@@ -98,6 +98,8 @@ def _network_problems(config: DenoiserConfig) -> dict[str, str]:
     except ValueError:
         got = config.channel_multipliers[:50]
         found["channel_multipliers"] = f"expected numbers in 1..16 such as 1,2,2,2, got {got!r}"
+    if config.cross_attention and config.captions_as == "classes":
+        found["cross_attention"] = "expected false: a caption that is one class has no words"
     if config.backbone == "dit":
         if config.channel_multipliers:
             found["channel_multipliers"] = "expected none: a transformer has one width"
@@ -142,7 +144,7 @@ class DDPMConfig(DenoiserConfig):
 
 
 @dataclass(frozen=True)
-class EDMConfig(DenoiserConfig):
+class LevelsConfig(DenoiserConfig):
     """Denoising at noise levels sigma of any size."""
 
     sigma_data: float = option(
@@ -171,6 +173,19 @@ class EDMConfig(DenoiserConfig):
 
 
 @dataclass(frozen=True)
+class EDMConfig(LevelsConfig):
+    """Denoising at noise levels, by EDM's mixture or by the clean image itself."""
+
+    prediction: str = option(
+        "edm",
+        "what the network predicts: noise at low levels and the image at high ones, as EDM mixes "
+        "them, or the clean image (with patches); the loss is the same",
+        choices=("edm", "x0"),
+        later=True,
+    )
+
+
+@dataclass(frozen=True)
 class FlowConfig(DenoiserConfig):
     """Velocities of straight lines between noise and images."""
 
@@ -196,7 +211,7 @@ class FlowConfig(DenoiserConfig):
 
 
 @dataclass(frozen=True)
-class ECTConfig(EDMConfig):
+class ECTConfig(LevelsConfig):
     """EDM, then consistency between noise levels that come closer and closer."""
 
     label_dropout: float = option(

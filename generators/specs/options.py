@@ -113,6 +113,13 @@ class TrainingConfig:
     )
     horizontal_flip: bool = option(False, "mirror half of the training images at random")
     conditional: bool = option(True, "use the labels where the dataset has them")
+    captions_as: str = option(
+        "words",
+        "what is learned of captions: their words, or each distinct one as a class that shares "
+        "nothing with others (a control: it cannot be asked for new combinations)",
+        choices=("words", "classes"),
+        later=True,
+    )
 
     def problems(self) -> dict[str, str]:
         """Return what is wrong with the fields together: field to what was expected of it."""

@@ -15,7 +15,8 @@ from generators.algorithm.noise import InterpolatedNoise, NoiseSource
 from generators.algorithm.numerics import flushing_denormals
 from generators.algorithm.pixels import to_float, to_uint8
 from generators.specs.options import SamplerConfig
-from generators.trained.sampling import LoadedGenerator, Wanted, as_rows, draw, draw_from
+from generators.trained.sampling import LoadedGenerator, draw, draw_from
+from generators.trained.wanted import Wanted, as_rows
 
 BATCH = 100  # images at once
 
@@ -135,7 +136,7 @@ def interpolate(
     if count < 2:
         raise ValueError(f"expected at least 2 images, got {count}")
     weights = np.linspace(0, 1, count).tolist()
-    wanted = as_rows(generator, repeated(label, count), count)
+    wanted = _rows(generator, repeated(label, count), count)
     batches = []
     for part in _parts(count):
         noise = InterpolatedNoise(first, second, weights[part], generator.device)
@@ -201,7 +202,7 @@ def batches(
         ValueError: if images or labels do not fit the generator.
     """
     check_images(generator, pixels)
-    wanted = as_rows(generator, labels, len(pixels))
+    wanted = _rows(generator, labels, len(pixels))
     for part in _parts(len(pixels), size):
         images = to_float(torch.from_numpy(pixels[part]).to(generator.device))
         yield images, None if wanted is None else wanted[part]
@@ -225,6 +226,11 @@ def _mapped(
         for images, wanted in batches(generator, pixels, labels):
             found.append(function(generator.averages, images, wanted).cpu())
     return torch.cat(found).numpy()
+
+
+def _rows(generator: LoadedGenerator, wanted: Wanted, count: int) -> Tensor | None:
+    rows = as_rows(generator.conditions, wanted, count)
+    return None if rows is None else rows.to(generator.device)
 
 
 def _parts(count: int, size: int = BATCH) -> list[slice]:

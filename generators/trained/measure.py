@@ -19,7 +19,8 @@ from generators.algorithm.noise import generator_for
 from generators.algorithm.numerics import flushing_denormals
 from generators.algorithm.pixels import to_float
 from generators.trained.inspection import BATCH, batches, reconstruct
-from generators.trained.sampling import LoadedGenerator, Wanted
+from generators.trained.sampling import LoadedGenerator
+from generators.trained.wanted import Wanted
 
 DIAGNOSED = 1000  # images whose codes are looked at together, at most
 

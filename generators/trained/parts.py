@@ -90,6 +90,12 @@ EDM_WALK = """\
     for t in scheduler.timesteps:
         found = predict(scheduler.scale_model_input(x, t), {scale} * t)
         x = scheduler.step(found, t, x).prev_sample"""
+CLEAN_EDM_WALK = """\
+    scheduler.set_timesteps(steps)
+    x, sigmas = {sigma_max} * noise(), scheduler.sigmas
+    for t, sigma, lower in zip(scheduler.timesteps, sigmas, sigmas[1:]):
+        clean = predict(scheduler.precondition_inputs(x, sigma), {scale} * t)
+        x = clean + lower / sigma * (x - clean)"""
 ECT_WALK = """\
     x = torch.zeros(())
     for sigma in ({levels})[:steps]:
@@ -154,7 +160,8 @@ def _edm(model: Any, steps: int | None) -> Walk:
     scheduler = EDMEulerScheduler(
         sigma_min=config.sigma_min, sigma_max=config.sigma_max, sigma_data=config.sigma_data
     )
-    code = EDM_WALK.format(sigma_max=config.sigma_max, scale=edm.TIME_SCALE)
+    walk = CLEAN_EDM_WALK if config.prediction == "x0" else EDM_WALK
+    code = walk.format(sigma_max=config.sigma_max, scale=edm.TIME_SCALE)
     return Walk("euler", scheduler, code, steps or DEFAULT_STEPS)
 
 

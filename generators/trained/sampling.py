@@ -24,6 +24,7 @@ from generators.algorithm.pixels import to_uint8
 from generators.specs.conditions import Conditions
 from generators.specs.options import ConfigError, SamplerConfig, TrainingConfig, parse
 from generators.specs.registry import check_sampler, get_spec
+from generators.trained.wanted import Wanted, apart, as_rows, one_of, stand_ins, unknown_count
 from generators.training.checkpoints import CheckpointError, load_checkpoint
 from generators.training.state import with_prefix
 
@@ -50,8 +51,8 @@ class LoadedGenerator:
 
     @property
     def num_classes(self) -> int:
-        """Return the number of classes; 0 where images are asked for by words, or by nothing."""
-        return self.conditions.classes
+        """Return the number of classes; 0 where images are asked for by text, or by nothing."""
+        return 0 if self.conditions.by_text else self.conditions.classes
 
     @property
     def averages(self) -> dict[str, nn.Module]:
@@ -79,9 +80,7 @@ class Samples:
     labels: np.ndarray | None  # (N,) int64
     stats: SamplingStats
     captions: list[str] | None = None  # what each image was asked with
-
-
-Wanted = np.ndarray | Sequence[str] | None  # labels (N,), captions, or nothing
+    stand_ins: int = 0  # images that show another caption, as theirs was none of the training's
 
 
 class SamplingStopped(Exception):  # not an error
@@ -184,7 +183,8 @@ def draw(
         sampler: one of its algorithm's samplers.
         seeds: one for each image.
         labels: (N,) whole numbers for a generator of classes, None for another.
-        captions: N texts for a generator that obeys words, None for another.
+        captions: N texts for a generator of captions, None for another. To one of whole captions,
+            of which this is none, a `stand_ins` is told.
         batch_size: images per batch.
         on_batch: told the number of images drawn so far.
         should_stop: asked before each batch.
@@ -196,15 +196,15 @@ def draw(
         SamplingStopped: if should_stop says so.
     """
     check_sampler(sampler, generator.config)
-    wanted = as_rows(generator, _one_of(labels, captions), len(seeds))
+    asked = stand_ins(generator.conditions, one_of(labels, captions), seeds, generator.class_counts)
+    wanted = as_rows(generator.conditions, asked, len(seeds))
     for start in range(0, len(seeds), batch_size):
         if should_stop is not None and should_stop():
             raise SamplingStopped(f"stopped after {start} of {len(seeds)} images")
         part = slice(start, start + batch_size)
         noise = NoiseSource(seeds[part], generator.device)
-        yield draw_from(
-            generator, sampler, noise, None if wanted is None else wanted[part], on_step=on_step
-        )
+        rows = None if wanted is None else wanted[part].to(generator.device)
+        yield draw_from(generator, sampler, noise, rows, on_step=on_step)
         if on_batch is not None:
             on_batch(min(start + batch_size, len(seeds)))
 
@@ -230,57 +230,6 @@ def draw_from(
     return pixels
 
 
-def as_rows(generator: LoadedGenerator, wanted: Wanted, count: int) -> Tensor | None:
-    """Return what is wanted as the generator takes it: rows (count, L) on its device, or None.
-
-    Raises:
-        ValueError: if it does not fit the generator; unknown words are named.
-    """
-    kind = generator.conditions.kind
-    if kind == "none":
-        if wanted is not None:
-            what = "labels" if isinstance(wanted, np.ndarray) else "captions"
-            raise ValueError(f"expected no {what}: the generator is unconditional")
-        return None
-    if kind == "words":
-        return _rows_of_captions(generator, wanted, count)
-    return _rows_of_labels(generator, wanted, count)
-
-
-def _rows_of_captions(generator: LoadedGenerator, wanted: Wanted, count: int) -> Tensor:
-    if wanted is None or isinstance(wanted, np.ndarray) or len(wanted) != count:
-        got = "none" if wanted is None else str(len(wanted))
-        got = f"{got} labels" if isinstance(wanted, np.ndarray) else got
-        raise ValueError(f"expected {count} captions, got {got}")
-    return torch.tensor(generator.conditions.rows(wanted), device=generator.device)
-
-
-def _rows_of_labels(generator: LoadedGenerator, wanted: Wanted, count: int) -> Tensor:
-    if wanted is not None and not isinstance(wanted, np.ndarray):
-        raise ValueError(f"expected {count} labels: the generator knows classes and no words")
-    if wanted is None or wanted.shape != (count,):
-        got = "none" if wanted is None else f"shape {wanted.shape}"
-        raise ValueError(f"expected {count} labels, got {got}")
-    if count and not 0 <= wanted.min() <= wanted.max() < generator.num_classes:
-        raise ValueError(
-            f"expected labels in 0..{generator.num_classes - 1}, got {wanted.min()}..{wanted.max()}"
-        )
-    return torch.from_numpy(wanted.astype(np.int64)[:, None]).to(generator.device)
-
-
-def apart(wanted: Wanted) -> tuple[np.ndarray | None, list[str] | None]:
-    """Return labels (N,) int64 and captions, of which one is None, or both are."""
-    if isinstance(wanted, np.ndarray):
-        return wanted.astype(np.int64), None
-    return None, None if wanted is None else list(wanted)
-
-
-def _one_of(labels: Wanted, captions: Sequence[str] | None) -> Wanted:
-    if labels is not None and captions is not None:
-        raise ValueError("expected labels or captions, got both")
-    return labels if captions is None else captions
-
-
 def draw_all(
     generator: LoadedGenerator,
     sampler: SamplerConfig,
@@ -299,7 +248,7 @@ def draw_all(
     """
     if not seeds:
         raise ValueError("expected at least one seed")
-    wanted = _one_of(labels, captions)
+    wanted = one_of(labels, captions)
     if batch_size is None:
         batch_size = _fitting_batch_size(generator, sampler, seeds, wanted)
     _reset_peak_memory(generator.device)
@@ -328,7 +277,8 @@ def draw_all(
         peak_memory_bytes=peak,
     )
     kept, asked = apart(wanted)
-    return Samples(np.concatenate(batches), kept, stats, asked)
+    unknown = unknown_count(generator.conditions, wanted)
+    return Samples(np.concatenate(batches), kept, stats, asked, unknown)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from generators.algorithm.contract import Batch, check_shape
 from generators.algorithm.noise import generator_for
 from generators.algorithm.pixels import to_float
 from generators.specs.conditions import Conditions
+from generators.specs.options import ConfigError, TrainingConfig
 
 
 class BatchStream:
@@ -104,31 +105,42 @@ def check_data(images: np.ndarray, labels: np.ndarray | None, num_classes: int) 
         )
 
 
-def class_counts(labels: np.ndarray | None, num_classes: int) -> list[int] | None:
-    """Return how many images each class has, None without labels."""
-    if labels is None:
+def class_counts(conditions: Conditions, rows: np.ndarray | None) -> list[int] | None:
+    """Return how many images each class has, None where there are none; rows: (N, L)."""
+    if rows is None or conditions.kind != "classes":
         return None
-    counts: list[int] = np.bincount(labels, minlength=num_classes).tolist()
+    counts: list[int] = np.bincount(rows[:, 0], minlength=conditions.classes).tolist()
     return counts
 
 
 def told(
-    count: int, labels: np.ndarray | None, captions: Sequence[str] | None, num_classes: int
+    count: int,
+    labels: np.ndarray | None,
+    captions: Sequence[str] | None,
+    num_classes: int,
+    config: TrainingConfig,
 ) -> tuple[Conditions, np.ndarray | None]:
     """Return the conditions of a training, and the row (N, L) int64 of each image if there are any.
 
     Raises:
         ValueError: if there are both classes and captions, or not one caption for each image.
         ConditionError: if the captions cannot be learned.
+        ConfigError: if there are none, and the configuration says what is learned of them.
     """
+    if not config.conditional:
+        return Conditions(), None
+    as_classes = config.captions_as == "classes"
     if captions is None:
+        if as_classes:
+            raise ConfigError({"captions_as": "expected words: there are no captions"})
         rows = labels[:, None] if num_classes and labels is not None else None
         return Conditions.of_classes(num_classes), rows
     if num_classes:
         raise ValueError(f"expected {num_classes} classes or captions, got both")
     if len(captions) != count:
         raise ValueError(f"expected a caption for each of {count} images, got {len(captions)}")
-    conditions = Conditions.of_captions(captions)
+    learned = Conditions.of_distinct_captions if as_classes else Conditions.of_captions
+    conditions = learned(captions)
     return conditions, np.array(conditions.rows(captions), np.int64)
 
 

@@ -31,6 +31,7 @@ from generators.training.batches import BatchStream, check_data, class_counts, d
 from generators.training.budgets import Budget
 from generators.training.checkpoints import SavedCheckpoint, describe_checkpoint, load_checkpoint
 from generators.training.clock import Timer
+from generators.training.memory import check_memory
 from generators.training.parallel import Team
 from generators.training.saving import CheckpointSaver
 from generators.training.state import with_prefix
@@ -82,6 +83,7 @@ def train(
     checkpoints_at: Collection[int] = (),
     initial: Path | None = None,
     compiled: bool = False,
+    memory_checked: bool = False,
     on_progress: Callable[[TrainingProgress], None] = lambda _: None,
     on_checkpoint: Callable[[SavedCheckpoint], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -94,7 +96,8 @@ def train(
         images: (N, C, H, W) uint8.
         labels: (N,) whole numbers in 0..num_classes - 1, or None.
         num_classes: 0 trains without labels, as does `config.conditional = False`.
-        captions: a text for each image, of which the model learns the words; None = without.
+        captions: a text for each image, of which the model learns what `config.captions_as` says;
+            None = without.
         seed: all randomness follows from it.
         budget: when to end; the learning rate's schedule is a function of the part spent.
         device: a torch device, `cpu` or `cuda`.
@@ -105,6 +108,7 @@ def train(
         checkpoints_at: after the step that reaches each of these; they are kept.
         initial: a checkpoint whose averaged weights the networks begin with.
         compiled: compile the networks that no double backward goes through; faster on GPUs.
+        memory_checked: refuse what cannot fit, before anything is begun.
         on_progress: called about once a second, and at the end.
         on_checkpoint: called after each checkpoint, the last included, and for the one a resumed
             training begins from: whoever was killed between saving and being told hears of it.
@@ -112,6 +116,7 @@ def train(
             checkpoint and returns with `stopped` set.
 
     Raises:
+        TooLittleMemory: if it cannot fit.
         Diverged: if a loss or a weight stops being finite; a checkpoint never holds such weights.
         ValueError: if images, labels, num_classes and captions do not fit together, the directory's
             checkpoints belong to another training, the initial weights do not fit, or several
@@ -122,12 +127,15 @@ def train(
     if not num_classes:
         labels = None
     check_data(images, labels, num_classes)
-    conditions, rows = told(len(images), labels, captions, num_classes)
+    conditions, rows = told(len(images), labels, captions, num_classes, config)
+    shape = (images.shape[1], images.shape[2], images.shape[3])
+    if memory_checked:
+        check_memory(algorithm, config, shape=shape, conditions=conditions, device=device)
     identity = {
         "algorithm": algorithm,
         "config": to_record(config),
         "seed": seed,
-        "shape": list(images.shape[1:]),
+        "shape": list(shape),
         **conditions.as_record(),
         "budget": {"images": budget.images, "device_seconds": budget.device_seconds},
         "data_sha256": digest(images, labels, captions),
@@ -139,7 +147,7 @@ def train(
         model = build_algorithm(
             algorithm,
             config,
-            shape=(images.shape[1], images.shape[2], images.shape[3]),
+            shape=shape,
             conditions=conditions,
             seed=derive_seed(seed, "weights"),
         )
@@ -157,7 +165,7 @@ def train(
         saver = CheckpointSaver(
             directory,
             identity,
-            remarks={"classes": classes, "class_counts": class_counts(labels, num_classes)},
+            remarks={"classes": classes, "class_counts": class_counts(conditions, rows)},
             numerics={**_numbers(place), "compiled": compiled},
             every_seconds=checkpoint_every_seconds or math.inf,
             every_images=checkpoint_every_images or math.inf,
@@ -268,16 +276,16 @@ def load_initial(model: Algorithm, path: Path) -> None:
             words.
     """
     manifest, tensors = load_checkpoint(path)
-    words = Conditions.from_record(manifest).words
-    if words != model.conditions.words:
-        other = sorted(set(words) ^ set(model.conditions.words))
-        raise ValueError(
-            f"{path}: expected the same words, of which differ {', '.join(other)}"[:300]
-        )
-    found = {name: with_prefix(tensors, f"ema/{name}/") for name in model.networks}
-    if not any(found.values()):
+    found = Conditions.from_record(manifest)
+    for name in ("words", "captions"):
+        theirs, ours = getattr(found, name), getattr(model.conditions, name)
+        if theirs != ours:
+            other = ", ".join(sorted(set(theirs) ^ set(ours)))
+            raise ValueError(f"{path}: expected the same {name}, of which differ {other}"[:300])
+    averaged = {name: with_prefix(tensors, f"ema/{name}/") for name in model.networks}
+    if not any(averaged.values()):
         raise ValueError(f"{path}: expected averaged weights of {', '.join(model.networks)}")
-    for name, weights in found.items():
+    for name, weights in averaged.items():
         try:
             if weights:
                 model.networks[name].load_state_dict(weights)

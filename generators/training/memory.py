@@ -1,6 +1,6 @@
 """About how much memory a training takes, found before it is needed."""
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,19 @@ from generators.specs.conditions import Conditions
 from generators.specs.options import Shape, TrainingConfig
 from generators.training.parallel import Team
 
+logger = logging.getLogger(__name__)
+
 FEW, MORE = 2, 3  # images whose activations are counted; batch normalisation wants two
 GIGABYTE = 1e9
-LIMITS = (  # of a container: how much it may use, and how much of it is used
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+CONTAINERS = (  # where is said how much one may use, how much it does, and what for
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
+CACHED = ("active_file", "inactive_file")  # of files, given up where the memory is needed
+
+
+class TooLittleMemory(ValueError):
+    """A training that cannot fit; the message says what it needs, and what may fit."""
 
 
 @dataclass(frozen=True)
@@ -58,25 +65,34 @@ def check_memory(
     shape: Shape,
     conditions: Conditions,
     device: str,
-    free: Callable[[str], int | None] | None = None,
 ) -> None:
     """Refuse a training that cannot fit.
 
+    Where it cannot be told, nothing is refused: the training itself says what is wrong.
+
     Raises:
-        ValueError: if it needs more than is free; the message says how much, and what may fit.
+        TooLittleMemory: if it needs more than is free.
     """
-    room = (free or free_bytes)(device)
-    if room is None:
+    try:
+        room = free_bytes(device)
+        if room is None:
+            return
+        needed = estimate(algorithm, config, shape=shape, conditions=conditions)
+    except Exception as error:  # noqa: BLE001  # an algorithm may be another package's
+        logger.warning("memory is not checked: %s: %s", type(error).__name__, error)
         return
-    needed = estimate(algorithm, config, shape=shape, conditions=conditions)
+    _check_room(room, needed, config)
+
+
+def _check_room(room: int, needed: Memory, config: TrainingConfig) -> None:
     part = -(-config.batch_size // Team.current().size)  # of a batch, for each process
     images = min(config.microbatch or part, part)
     if needed.total(images) <= room:
         return
     left = room - needed.state - needed.activations_fixed
     fitting = int(0.7 * left) // max(needed.activations_per_image, 1)
-    advice = f"--set microbatch={fitting} may fit" if fitting > 0 else "a smaller model may fit"
-    raise ValueError(
+    advice = f"microbatch={fitting} may fit" if fitting > 0 else "a smaller model may fit"
+    raise TooLittleMemory(
         f"expected about {_gigabytes(needed.total(images))} of free memory, "
         f"{_gigabytes(needed.state)} of it for weights and {_gigabytes(needed.activations_per_image)} "
         f"for each of {images} images, there are {_gigabytes(room)}; {advice}"
@@ -87,7 +103,7 @@ def free_bytes(device: str) -> int | None:
     """Return how much memory is free on a device, None where nobody knows."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
-    rooms = [_available(), *(_room(*paths) for paths in LIMITS)]
+    rooms = [_available(), *(container_room(*container) for container in CONTAINERS)]
     return min((room for room in rooms if room is not None), default=None)
 
 
@@ -100,9 +116,12 @@ def _available() -> int | None:
     return int(found[0]) * 1024 if found else None
 
 
-def _room(limit: str, used: str) -> int | None:
+def container_room(folder: Path, limit: str, used: str) -> int | None:
+    """Return how much memory a container has left, None where it has no limit of its own."""
     try:
-        return int(Path(limit).read_text("ascii")) - int(Path(used).read_text("ascii"))
+        room = int((folder / limit).read_text("ascii")) - int((folder / used).read_text("ascii"))
+        lines = (folder / "memory.stat").read_text("ascii").splitlines()
+        return room + sum(int(line.split()[1]) for line in lines if line.split()[0] in CACHED)
     except (OSError, ValueError):  # there is no such file, or it says "max"
         return None
 

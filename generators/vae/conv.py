@@ -65,11 +65,11 @@ class ConvVAE(Algorithm):
         side = max(shape[1:])
         self.latent_dim = config.latent_dim or (16 if side <= 16 else 32 if side <= 28 else 128)
         channels = config.base_channels or (32 if side <= 28 else 64)
-        classes = max(conditions.classes, 1)
+        mixtures = 1 if conditions.by_text else max(conditions.classes, 1)
         self.networks = {
             "encoder": Encoder(shape, self.latent_dim, channels, conditions),
             "decoder": Decoder(shape, self.latent_dim, channels, conditions),
-            "mixture": LatentMixture(self.latent_dim, config.mixture_components, classes),
+            "mixture": LatentMixture(self.latent_dim, config.mixture_components, mixtures),
         }
 
     def phases(self) -> list[Phase]:
@@ -118,7 +118,7 @@ class ConvVAE(Algorithm):
 
     def _classes(self, labels: Tensor) -> Tensor:
         """Return which mixture a row belongs to, (N,): captions have one in common."""
-        return labels.new_zeros(len(labels)) if self.conditions.words else labels[:, 0]
+        return labels.new_zeros(len(labels)) if self.conditions.by_text else labels[:, 0]
 
     def sample(
         self,

@@ -213,6 +213,7 @@ class SampleSetSerializer(JobSerializer):
             "latency_p95_seconds",
             "batch_size",
             "peak_memory_bytes",
+            "stand_ins",
             "sha256",
             "file",
             "grid",
@@ -224,6 +225,10 @@ class SampleSetSerializer(JobSerializer):
             "latency_p95_seconds": {"help_text": "of one image drawn alone, the 95th percentile"},
             "batch_size": {"help_text": "images drawn at once for `images_per_second`"},
             "peak_memory_bytes": {"help_text": "of tensors on a GPU; null on the CPU"},
+            "stand_ins": {
+                "help_text": "images whose prompt was no caption of the training, of a model that "
+                "knows captions as wholes: they show any other"
+            },
         }
 
     @extend_schema_field(serializers.URLField(allow_null=True))

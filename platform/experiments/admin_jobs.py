@@ -99,6 +99,7 @@ class SampleSetAdmin(ChangeableJobAdmin):
         "latency_p95_seconds",
         "batch_size",
         "peak_memory_bytes",
+        "stand_ins",
         "sha256",
     ]
     readonly_fields: ClassVar = [

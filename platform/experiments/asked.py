@@ -6,7 +6,8 @@ from catalog.models import Dataset, Protocol
 from evaluation.protocols.labels import in_words
 from evaluation.protocols.prompts import PromptSet
 from experiments.models import Experiment
-from generators.specs.conditions import ConditionError, Conditions
+from generators.specs.conditions import LARGEST_NUM_CLASSES, ConditionError, Conditions
+from generators.specs.options import TrainingConfig
 from jobs.lifecycle import JobError
 
 
@@ -32,6 +33,26 @@ def conditions_of(dataset: Dataset) -> Conditions:
     if told["shortest"] < 1:
         raise ConditionError("expected words in every caption, one has none")
     return Conditions(words=tuple(dataset.captions["words"]), length=told["longest"])
+
+
+def unlearnable(dataset: Dataset, config: TrainingConfig) -> dict[str, str]:
+    """Return what a configuration wants of captions that these do not give, by field."""
+    found = {}
+    if getattr(config, "cross_attention", False) and not learns_words(dataset):
+        found["cross_attention"] = f"expected false: models of {dataset} learn no words"
+    if config.captions_as == "classes" and config.conditional:
+        found |= _unlearnable_classes(dataset)
+    return found
+
+
+def _unlearnable_classes(dataset: Dataset) -> dict[str, str]:
+    if dataset.captions is None or not learns_words(dataset):
+        return {"captions_as": f"expected words: models of {dataset} learn no captions"}
+    distinct = dataset.captions["train"]["distinct"]
+    if distinct <= LARGEST_NUM_CLASSES:
+        return {}
+    most = f"at most {LARGEST_NUM_CLASSES:,} distinct captions, to be classes"
+    return {"captions_as": f"expected {most}; {dataset} has {distinct:,}"}
 
 
 def problem(protocol: Protocol, before: Sequence[Protocol]) -> str:

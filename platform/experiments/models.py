@@ -291,6 +291,8 @@ class SampleSet(Job):
     latency_p95_seconds = models.FloatField(null=True, blank=True)
     batch_size = models.PositiveIntegerField(null=True, blank=True)  # images drawn at once
     peak_memory_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    # images whose prompt was no caption of the training, where the model knows these as wholes
+    stand_ins = models.PositiveIntegerField(default=0)
     sha256 = models.CharField(max_length=64, blank=True)
 
     class Meta(Job.Meta):

@@ -35,6 +35,7 @@ from generators.specs import registry
 from generators.trained import sampling
 from generators.trained.labels import balanced_labels, check_seen, labels_by_share
 from generators.training import loop as training
+from generators.training.memory import TooLittleMemory
 from jobs import lifecycle
 from jobs.execution import Heartbeat, JobStopped
 from jobs.lifecycle import JobError
@@ -103,6 +104,8 @@ def failing() -> Iterator[None]:
         yield
     except (training.Diverged, NotFinite) as error:
         raise JobError(f"diverged: {error}", Cause.DIVERGED) from error
+    except TooLittleMemory as error:
+        raise JobError(f"out of memory: {error}", Cause.MEMORY) from error
     except torch.OutOfMemoryError as error:
         sentence = str(error).partition(". ")[0]
         torch.cuda.empty_cache()  # the worker goes on
@@ -131,6 +134,7 @@ def train(run: Run, heartbeat: Heartbeat) -> None:
             checkpoint_every_seconds=settings.CHECKPOINT_SECONDS,
             checkpoint_every_images=images_wanted and max(1, images_wanted // PREVIEWS),
             classes=experiment.dataset.classes,
+            memory_checked=True,
             on_progress=_reporter(run, heartbeat),
             on_checkpoint=lambda saved: _keep_checkpoint(run, saved),
             should_stop=heartbeat.should_stop,
@@ -217,7 +221,7 @@ def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
         samples = _draw(sample_set, heartbeat)
         captions = None if samples.captions is None else tuple(samples.captions)
         images = Images(samples.pixels, samples.labels, (), captions=captions)
-        facts = asdict(samples.stats)
+        facts = {**asdict(samples.stats), "stand_ins": samples.stand_ins}
     sha256 = _write(sample_set, images)
     heartbeat.end()
     services.finish_sampling(sample_set, sha256=sha256, **facts)
@@ -283,7 +287,7 @@ def _asked_by(
     generator: sampling.LoadedGenerator, experiment: Experiment, count: int
 ) -> dict[str, Any]:
     """Return the labels or the captions of so many images; {} for an unconditional generator."""
-    if generator.conditions.kind == "words":
+    if generator.conditions.by_text:
         captions = asked.prompts_of(experiment, count)
         return {"captions": captions or _train_captions(experiment.dataset, count)}
     return {"labels": _labels(generator, asked.shares_of(experiment), count)}
@@ -292,7 +296,7 @@ def _asked_by(
 def _train_captions(dataset: Dataset, count: int) -> list[str]:
     """Return captions of the train split in a seeded order: as it is told, where no prompts are."""
     captions = _open_split(dataset, "train").captions
-    assert captions is not None, "a generator of words was trained on some"
+    assert captions is not None, "a generator of captions was trained on some"
     order = np.random.default_rng(CONTROL_SEED).permutation(len(captions))
     return [captions[index] for index in np.resize(order, count)]
 

@@ -6,16 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 from django.core.management import call_command
+from django.test import Client
 from pytest_django.fixtures import Settings
 
 from catalog.models import Dataset, Protocol
 from catalog.services import Scoring, register_protocol
 from evaluation.imagesets.in_memory import Images, read_images
 from evaluation.scenes import packaged as scenes
-from experiments import tasks
+from experiments import asked, tasks
 from experiments.models import Evaluation, Experiment, MetricValue, Run, SampleSet
 from experiments.services import submit_data
 from experiments.submission.specification import SpecificationError
+from generators.specs.conditions import plain
 from generators.trained.sampling import load_generator
 from jobs.models import Status
 from tests import factories
@@ -132,17 +134,34 @@ def test_scenes_are_asked_for_and_judged_with_a_ceiling_and_a_floor(
         preset="scenes-prompts", metrics=("fd", "following", "unparsed"), images_per_prompt=4
     )
     protocol, _ = register_protocol(Dataset.objects.get(), scoring, admission_images=0)
-    factories.make_experiment(protocols=[protocol], entries=[entry()], budget={"images": 20})
+    floor = {**entry(captions_as="classes"), "label": "captions as classes"}
+    experiment = factories.make_experiment(
+        protocols=[protocol], entries=[entry(), floor], budget={"images": 20}
+    )
 
     work_off()
 
     found: dict[str, Any] = {
-        value.evaluation.sample_set.entry.config.get("control", "model"): value.value
+        value.evaluation.sample_set.entry.config.get(
+            "control", value.evaluation.sample_set.entry.config.get("captions_as")
+        ): value.value
         for value in MetricValue.objects.filter(metric="following")
     }
     assert found["asked"] == 1.0
     assert 0 < found["shuffled"] < 0.3 and 0 < found["test"] < 0.3
-    assert found.keys() == {"model", "test", "copy", "noise", "blur", "asked", "shuffled"}
+    controls = {"test", "copy", "noise", "blur", "asked", "shuffled"}
+    assert found.keys() == {"words", "classes", *controls}
+    known = {plain(text) for text in read_images(Dataset.objects.get().train_path).captions or ()}
+    prompts = asked.prompts_of(experiment, protocol.num_images)
+    assert prompts is not None
+    unknown = sum(plain(prompt) not in known for prompt in prompts)
+    stand_ins = SampleSet.objects.filter(stand_ins__gt=0).get()  # of one entry alone
+    assert 0 < stand_ins.stand_ins == unknown < protocol.num_images
+    assert read_images(stand_ins.path).captions == tuple(prompts)
+    page = Client().get(f"/experiments/{experiment.pk}/prompts/").content.decode()
+    text = f"captions as classes knows captions as wholes alone: {unknown} of its {len(prompts)}"
+    assert text in page
+    assert "Stand-ins" in Client().get(f"/runs/{stand_ins.run_id}/").content.decode()
 
 
 def refused(*protocols: Protocol) -> dict[str, str]:
@@ -153,6 +172,31 @@ def refused(*protocols: Protocol) -> dict[str, str]:
         submit_data(data, user=None)
     assert not Experiment.objects.exists()
     return caught.value.errors
+
+
+def test_captions_are_classes_only_where_there_are_captions_and_few_enough(
+    dataset: Dataset,
+) -> None:
+    wanted = entry(captions_as="classes")
+    without = factories.make_protocol()
+    data = factories.experiment_data(protocol=without, entries=[wanted])
+    field = "entries.0.config.captions_as"
+
+    with pytest.raises(SpecificationError) as caught:
+        submit_data(data, user=None)
+    many = {**(dataset.captions or {})}
+    many["train"] = {**many["train"], "distinct": 10_001}
+    Dataset.objects.filter(pk=dataset.pk).update(captions=many)
+    protocol = factories.make_protocol(dataset=Dataset.objects.get(pk=dataset.pk))
+    with pytest.raises(SpecificationError) as too_many:
+        submit_data(factories.experiment_data(protocol=protocol, entries=[wanted]), user=None)
+
+    expected = f"expected words: models of {without.dataset} learn no captions"
+    assert caught.value.errors == {field: expected}
+    assert too_many.value.errors == {
+        field: "expected at most 10,000 distinct captions, to be classes; "
+        f"{protocol.dataset} has 10,001"
+    }
 
 
 def test_protocols_of_several_sets_of_prompts_are_refused_at_their_field(dataset: Dataset) -> None:

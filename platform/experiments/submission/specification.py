@@ -140,11 +140,8 @@ def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> N
                 f"entries.{index}.config.autoencoder",
                 "expected none: on the platform every training has an autoencoder of its own",
             )
-        if getattr(config, "cross_attention", False) and not asked.learns_words(dataset):
-            reader.wrong(
-                f"entries.{index}.config.cross_attention",
-                f"expected false: models of {dataset} learn no words",
-            )
+        if problems := asked.unlearnable(dataset, config):
+            reader.take(f"entries.{index}.config", ConfigError(problems))
         trained = replace(config, conditional=config.conditional and is_told)
         for number, sampler in enumerate(entry.samplers):
             try:

@@ -27,7 +27,7 @@ from generators.specs.diffusion_samplers import (
     EDMSolverSampler,
 )
 from generators.specs.options import ConfigError, parse
-from generators.specs.registry import parse_sampler
+from generators.specs.registry import parse_config, parse_sampler
 from tests.generators.gaussian import (
     COVARIANCE,
     IDENTITY,
@@ -113,6 +113,124 @@ def test_losses_are_told_apart_by_quarters_of_the_noise() -> None:
         "mse_q3": 8,
     }
     assert sum(by_quarter("mse", losses, rank).values()) == 4 * losses.mean()
+
+
+# --- the clean image as what is predicted -------------------------------------------------------
+
+
+class Clean(nn.Module):
+    """The clean images that a network expects which predicts EDM's mixture."""
+
+    def __init__(self, model: EDM, network: nn.Module) -> None:
+        super().__init__()
+        self.model, self.network = model, network
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        sigma = torch.exp(4 * t.double() / TIME_SCALE)
+        root = (sigma**2 + self.model.config.sigma_data**2).sqrt().view(-1, 1, 1, 1)
+        return self.model.denoise(self.network, root * x.double(), sigma, labels).float()
+
+
+class Toy(nn.Module):
+    """Some smooth function of image, noise level and label."""
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        more = 0.01 * t.view(-1, 1, 1, 1) + 0.1 * labels.float().view(-1, 1, 1, 1)
+        return torch.tanh(0.5 * x + more)
+
+
+def pair() -> tuple[EDM, EDM]:
+    return make_edm(3), make_edm(3, prediction="x0")
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [EDMEulerSampler(5), EDMHeunSampler(5, s_churn=3.0), EDMSolverSampler(5)],
+    ids=lambda s: s.label(),
+)
+def test_a_clean_image_is_walked_to_as_edms_mixture_is(sampler: EDMSampler) -> None:
+    mixed, by_image = pair()
+    labels, toy = torch.tensor([[0], [2]]), Toy()
+
+    expected = mixed.sample({"denoiser": toy}, labels, NoiseSource([1, 2]), sampler)
+    found = by_image.sample({"denoiser": Clean(mixed, toy)}, labels, NoiseSource([1, 2]), sampler)
+
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert expected.abs().max() > 0.1 and expected.std() > 0.01
+
+
+def test_the_network_says_the_clean_image_itself() -> None:
+    x, labels = torch.randn(3, 1, 8, 8), torch.zeros(3, 1, dtype=torch.int64)
+    network, sigma = Recorder(0.25), torch.tensor([0.002, 0.5, 80.0])
+
+    found = make_edm(prediction="x0", sigma_data=0.4).denoise(network, x, sigma, labels)
+
+    assert torch.equal(found, torch.full_like(x, 0.25))
+    c_in = 1 / (sigma**2 + 0.4**2).sqrt()
+    assert torch.allclose(network.x, c_in.view(3, 1, 1, 1) * x)
+
+
+def test_an_error_of_the_image_counts_as_ever_but_at_the_lowest_levels() -> None:
+    mixed, by_image = make_edm(sigma_data=0.4), make_edm(sigma_data=0.4, prediction="x0")
+    levels = torch.logspace(-4, 2, 200)
+    floor = 0.4 / 19
+
+    ours, theirs = by_image.weight(levels), mixed.weight(levels)
+
+    above = levels > floor
+    assert torch.equal(ours[above], theirs[above]) and bool((ours < theirs)[~above].all())
+    assert torch.allclose(ours[~above], torch.tensor((19**2 + 1) / 0.4**2))
+    t = levels / (levels + 0.4)  # of the straight line whose mixture has this part of noise
+    velocity = 1 / t.clamp_min(0.05) ** 2 / 0.4**2  # of an error in deviations of the data
+    ratio = velocity / ours
+    assert ratio.min() >= 1 - 1e-5 and ratio.max() <= 2 + 1e-5
+    assert float(ratio[(levels - 0.4).abs().argmin()]) == pytest.approx(2, abs=0.01)
+
+
+def test_the_loss_of_a_clean_image_is_that_of_edms_mixture() -> None:
+    mixed, by_image = (
+        make_edm(p_mean=0.0, p_std=0.5),
+        make_edm(p_mean=0.0, p_std=0.5, prediction="x0"),
+    )  # levels above the least one
+    batch = Batch(torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0)), None)
+
+    mixed.networks["denoiser"] = Toy()
+    expected, _ = mixed.loss("denoising", batch, Context(torch.Generator().manual_seed(1)))
+    by_image.networks["denoiser"] = Clean(mixed, Toy())
+    found, _ = by_image.loss("denoising", batch, Context(torch.Generator().manual_seed(1)))
+
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert found.item() > 0.1
+
+
+def test_the_bound_on_the_likelihood_is_the_same_for_both_predictions() -> None:
+    mixed, by_image = make_edm(), make_edm(prediction="x0")
+    images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def bound(model: EDM, network: nn.Module) -> Tensor:
+        generator = torch.Generator().manual_seed(1)
+        return model.bits_per_dimension({"denoiser": network}, images, None, generator)["vlb"]
+
+    found, expected = bound(by_image, Clean(mixed, Toy())), bound(mixed, Toy())
+    assert torch.allclose(found, expected, rtol=1e-4)
+
+
+def test_guidance_of_clean_images_is_that_of_edms_mixture() -> None:
+    mixed, by_image = pair()
+    x, labels = torch.randn(2, 1, 8, 8), torch.tensor([[0], [2]])
+    clean = Clean(mixed, Toy())
+
+    for guidance in (0.0, 1.0, 3.0):
+        expected = mixed.predict_x_0(Toy(), x, 0.7, labels, guidance)
+        found = by_image.predict_x_0(clean, x, 0.7, labels, guidance)
+        assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_latents_inherit_the_clean_image_and_jumps_do_not_have_it() -> None:
+    assert parse_config("latent.edm", {"prediction": "x0"}).prediction == "x0"  # type: ignore[attr-defined]  # it has one
+    for name in ("diffusion.ect", "latent.ect"):
+        with pytest.raises(ConfigError, match="prediction: unknown field"):
+            parse_config(name, {"prediction": "x0"})
 
 
 # --- walks --------------------------------------------------------------------------------------

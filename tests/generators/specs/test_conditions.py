@@ -39,6 +39,59 @@ def test_records_are_read_back_and_those_of_classes_are_as_they_were() -> None:
         assert Conditions.from_record(record) == conditions
 
 
+def test_each_distinct_caption_may_be_a_class_whatever_its_case_and_marks() -> None:
+    conditions = Conditions.of_distinct_captions(["A red circle.", "a  Red SQUARE", "a red circle"])
+
+    assert conditions == Conditions(classes=2, captions=("a red circle", "a red square"))
+    assert (conditions.kind, conditions.by_text, conditions.none) == ("classes", True, [2])
+    assert conditions.rows(["a red square!", "A red circle"]) == [[1], [0]]
+    assert conditions.knows("a RED square") and not conditions.knows("a circle")
+    assert Conditions.from_record(json.loads(json.dumps(conditions.as_record()))) == conditions
+
+
+def test_a_prompt_that_was_no_caption_is_no_class() -> None:
+    conditions = Conditions.of_distinct_captions(["a red circle", "a blue square"])
+    message = (
+        "caption 1: expected one of the 2 captions that the model was trained on, as it learned no "
+        "words, got 'a blue circle'"
+    )
+
+    with pytest.raises(ConditionError, match=exactly(message)):
+        conditions.rows(["a red circle", "a blue circle"])
+
+
+@pytest.mark.parametrize(
+    ("captions", "message"),
+    [
+        (["red", ""], "caption 1: expected words, got ''"),
+        (
+            [str(n) for n in range(10_001)],
+            "expected 0..10000 distinct captions, to be classes, got 10001",
+        ),
+        (
+            [f"{n} {'x' * 60} {'y ' * 30}{'ä' * 60}" for n in range(5000)],
+            "expected captions of at most 2,097,152 bytes in all to be classes, got 2,448,890",
+        ),
+    ],
+)
+def test_captions_that_cannot_be_classes_are_refused(captions: list[str], message: str) -> None:
+    with pytest.raises(ConditionError, match=exactly(message)):
+        Conditions.of_distinct_captions(captions)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"num_classes": 1, "conditions": {"captions": ["b", "a"]}},
+        {"num_classes": 2, "conditions": {"captions": ["b", "a"]}},
+        {"num_classes": 2, "conditions": {"captions": ["a", 1]}},
+    ],
+)
+def test_a_manifests_captions_make_sense(record: dict[str, object]) -> None:
+    with pytest.raises(ConditionError, match="expected"):
+        Conditions.from_record(record)
+
+
 @pytest.mark.parametrize(
     ("captions", "message"),
     [

@@ -32,6 +32,12 @@ CASES: dict[str, tuple[str, tuple[int, int, int], dict[str, Any], dict[str, Any]
     "clean": ("diffusion.flow", PIXELS, {"prediction": "x0"}, {"name": "euler", "steps": 6}),
     "shifted": ("diffusion.flow", PIXELS, {"time_shift": 3.0}, {"name": "euler", "steps": 6}),
     "edm": ("diffusion.edm", PIXELS, {"patch": 2}, {"name": "euler", "steps": 6}),
+    "clean-edm": (
+        "diffusion.edm",
+        PIXELS,
+        {"prediction": "x0", "patch": 2},
+        {"name": "euler", "steps": 6},
+    ),
     "ect": ("diffusion.ect", PIXELS, {}, {"steps": 3}),
     "latent-ddpm": ("latent.ddpm", COLOURS, {"timesteps": 40}, {"name": "ddim", "steps": 8}),
     "latent-edm": ("latent.edm", PIXELS, {}, {"name": "euler", "steps": 6}),

@@ -12,7 +12,7 @@ from generators.__main__ import main
 from generators.algorithm.contract import build_algorithm
 from generators.specs.conditions import Conditions
 from generators.training import memory
-from generators.training.memory import check_memory, estimate, free_bytes
+from generators.training.memory import check_memory, container_room, estimate, free_bytes
 from tests.generators.conftest import TINY, make_data
 
 SHAPE = (1, 8, 8)
@@ -48,20 +48,17 @@ def test_a_gan_has_weights_gradients_and_two_moments_and_averages_one_network() 
     assert needed.state == 5 * generator + 4 * discriminator
 
 
-def test_a_training_that_cannot_fit_is_refused_with_what_may() -> None:
+def test_a_training_that_cannot_fit_is_refused_with_what_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     config = dataclasses.replace(TINY["vae.conv"], batch_size=1000)
     needed = estimate("vae.conv", config, shape=SHAPE, conditions=Conditions())
     half = needed.state + 500 * needed.activations_per_image
 
     def check(free: int | None, **changes: Any) -> None:
-        check_memory(
-            "vae.conv",
-            dataclasses.replace(config, **changes),
-            shape=SHAPE,
-            conditions=Conditions(),
-            device="cpu",
-            free=lambda _: free,
-        )
+        monkeypatch.setattr(memory, "free_bytes", lambda _: free)
+        changed = dataclasses.replace(config, **changes)
+        check_memory("vae.conv", changed, shape=SHAPE, conditions=Conditions(), device="cpu")
 
     check(None)
     check(needed.total(1000))
@@ -74,6 +71,22 @@ def test_a_training_that_cannot_fit_is_refused_with_what_may() -> None:
 
 def test_the_free_memory_of_a_processor_is_known_on_linux() -> None:
     assert (free_bytes("cpu") or 10**9) > 10**6
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("1000000\n", 1_000_000 - 900_000 + 300_000), ("max\n", None)]
+)
+def test_a_container_gives_up_what_it_keeps_of_files(
+    limit: str, expected: int | None, tmp_path: Path
+) -> None:
+    (tmp_path / "memory.max").write_text(limit)
+    (tmp_path / "memory.current").write_text("900000\n")
+    (tmp_path / "memory.stat").write_text(
+        "anon 500000\nactive_file 100000\ninactive_file 200000\nfile 400000\n"
+    )
+
+    assert container_room(tmp_path, "memory.max", "memory.current") == expected
+    assert container_room(tmp_path / "none", "memory.max", "memory.current") is None
 
 
 def test_the_command_line_says_so_before_anything_is_written(
