@@ -22,7 +22,7 @@ from evaluation.imagesets.texts import caption_facts, vocabulary
 from evaluation.protocols import building as protocols
 from evaluation.protocols.extractor_specs import CLASSIFIER
 from evaluation.protocols.labels import Wanted
-from evaluation.protocols.prompts import PromptSet as PromptRecord
+from evaluation.protocols.prompts import PromptSet as PromptRecord, packaged_prompts
 from experiments import controls, services
 from experiments.models import (
     Checkpoint,
@@ -125,6 +125,15 @@ def make_prompts(*texts: str) -> PromptSet:
     record = {"version": 1, "prompts": prompts}
     digest = PromptRecord.from_record(record).digest()
     name = f"prompts-{next(_numbers)}"
+    return PromptSet.objects.create(slug=name, name=name, record=record, digest=digest)
+
+
+def make_scene_prompts(count: int = 4) -> PromptSet:
+    """Return the first of the packaged prompts of scenes, which have claims, as a registered set."""
+    packaged = packaged_prompts("scenes").to_record()
+    record = packaged | {"prompts": packaged["prompts"][:count]}
+    digest = PromptRecord.from_record(record).digest()
+    name = f"scenes-{next(_numbers)}"
     return PromptSet.objects.create(slug=name, name=name, record=record, digest=digest)
 
 
@@ -410,6 +419,19 @@ def make_asked_experiment(*texts: str) -> Experiment:
     dataset = make_dataset(classes=(), texts=texts, train_size=40, test_size=21)
     protocol = make_protocol(dataset=dataset, prompts=make_prompts(*texts))
     return make_experiment(protocols=[protocol])
+
+
+def make_scenes_experiment(
+    *, entries: Sequence[Mapping[str, Any]] = (), files: bool = False, **fields: Any
+) -> Experiment:
+    """Return an experiment on scenes of 32 pixels, whose protocol checks the claims of its prompts."""
+    prompts = make_scene_prompts()
+    texts = [each["text"] for each in prompts.record["prompts"]]
+    dataset = make_dataset(
+        classes=(), texts=texts, resolution=32, channels=3, train_size=40, test_size=20, files=files
+    )
+    protocol = make_protocol(dataset=dataset, prompts=prompts, num_images=8)
+    return make_experiment(protocols=[protocol], entries=entries, **fields)
 
 
 # Those of an experiment without prompts.

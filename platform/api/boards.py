@@ -6,7 +6,8 @@ from typing import Any
 from django.db.models import Count, Q
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework.exceptions import ValidationError
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,6 +19,7 @@ from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import export
 from leaderboards.board import Board
+from leaderboards.guidance import chart, to_dict
 from leaderboards.ranking import rank
 
 
@@ -42,6 +44,11 @@ SORT = OpenApiParameter(
 )
 EXPERIMENT = OpenApiParameter(
     "experiment", int, description="Only the entries of this experiment, ranked among themselves."
+)
+FOLLOWING = OpenApiParameter(
+    "following",
+    str,
+    description="Key of a metric of following; by default all that a prompt claims, together.",
 )
 
 
@@ -91,20 +98,47 @@ class LeaderboardViewSet(Resource):
         name = f'attachment; filename="leaderboard-{board.protocol.short}.csv"'
         return Response(export.to_csv(board), headers={"Content-Disposition": name})
 
+    @extend_schema(
+        parameters=[EXPERIMENT, FOLLOWING],
+        responses={200: bodies.GuidanceSerializer, 400: bodies.ErrorsSerializer},
+        tags=["leaderboards"],
+    )
+    @action(detail=True)
+    def guidance(self, request: Request, fingerprint: str) -> Response:
+        """Return following against diversity within a prompt: the guidance curve.
+
+        A curve's points differ only in guidance and are in its order; an entry whose sampler knows
+        no guidance is a single point, and so are the ceiling (real scenes for the prompts) and the
+        floor (real scenes for other prompts).
+        """
+        protocol, wanted = self.get_object(), request.query_params.get("following", "")
+        try:
+            found = chart(
+                protocol, experiment=_asked_experiment(request, protocol), following=wanted
+            )
+        except ValueError as error:
+            raise ValidationError({"errors": {"following": str(error)}}) from error
+        if found is None:
+            raise NotFound("the protocol measures no following of prompts, or no variety of theirs")
+        return Response(to_dict(found))
+
     def get_renderers(self) -> Any:
-        if self.action == "list":
+        if self.action != "retrieve":
             return [JSONRenderer()]
         return [JSONRenderer(), CSVRenderer()]
 
 
 def _board(request: Request, protocol: Protocol) -> Board:
-    experiment = None
-    if wanted := request.query_params.get("experiment"):
-        experiment = _experiment(protocol, wanted)
+    experiment = _asked_experiment(request, protocol)
     try:
         return rank(protocol, sort=request.query_params.get("sort", ""), experiment=experiment)
     except ValueError as error:
         raise ValidationError({"errors": {"sort": str(error)}}) from error
+
+
+def _asked_experiment(request: Request, protocol: Protocol) -> Experiment | None:
+    wanted = request.query_params.get("experiment")
+    return _experiment(protocol, wanted) if wanted else None
 
 
 def _experiment(protocol: Protocol, wanted: str) -> Experiment:

@@ -139,3 +139,55 @@ class BoardSerializer(serializers.Serializer[Any]):
     columns = ColumnSerializer(many=True)
     unranked = serializers.DictField(child=serializers.CharField())
     rows = serializers.ListField(child=serializers.DictField())
+
+
+class AxisSerializer(serializers.Serializer[Any]):
+    """What an axis of the guidance curve measures; more is better."""
+
+    key = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
+    help = serializers.CharField()
+
+
+class EstimateSerializer(serializers.Serializer[Any]):
+    """A mean over training seeds with its 95 % interval; absent with a reason."""
+
+    value = serializers.FloatField(allow_null=True)
+    low = serializers.FloatField(allow_null=True)
+    high = serializers.FloatField(allow_null=True)
+    reason = serializers.CharField(allow_blank=True)
+
+
+class PointSerializer(serializers.Serializer[Any]):
+    """One entry with one sampler."""
+
+    name = serializers.CharField(help_text="as the chart has it: `w=2`, `ceiling`, or the entry")
+    sampler = serializers.CharField()
+    guidance = serializers.FloatField(
+        allow_null=True, help_text="scale of classifier-free guidance; null where there is none"
+    )
+    role = serializers.ChoiceField(choices=["ceiling", "floor"], allow_blank=True)
+    seeds_scored = serializers.IntegerField()
+    seeds_total = serializers.IntegerField()
+    following = EstimateSerializer()
+    diversity = EstimateSerializer()
+
+
+class CurveSerializer(serializers.Serializer[Any]):
+    """Points that differ only in guidance, in its order."""
+
+    label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
+    entry = serializers.IntegerField()
+    family = serializers.CharField()
+    family_label = serializers.CharField()
+    points = PointSerializer(many=True)
+
+
+class GuidanceSerializer(serializers.Serializer[Any]):
+    """How well prompts are followed against how varied the images of one prompt are."""
+
+    protocol = serializers.CharField()
+    experiment = serializers.IntegerField(allow_null=True)
+    following = AxisSerializer()
+    diversity = AxisSerializer()
+    curves = CurveSerializer(many=True)

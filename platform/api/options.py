@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from experiments.submission.guided import GUIDANCE
+from experiments.submission.specification import MAX_SAMPLERS
 from generators.specs import registry
 from generators.specs.algorithms import AlgorithmSpec
 from generators.specs.options import FieldSpec, Value, describe
@@ -19,11 +21,26 @@ def config_schema() -> Schema:
 def samplers_schema() -> Schema:
     """Return the schema of an entry's `samplers`: each is one that some algorithm has."""
     found = {
-        sampler: _object(name, describe(sampler), first={"name": {"enum": [name]}})
+        sampler: _many_scales(_object(name, describe(sampler), first={"name": {"enum": [name]}}))
         for spec in registry.ALGORITHMS.values()
         for name, sampler in spec.samplers.items()
     }
-    return {"type": "array", "maxItems": 20, "items": {"anyOf": list(found.values())}}
+    return {"type": "array", "maxItems": MAX_SAMPLERS, "items": {"anyOf": list(found.values())}}
+
+
+def _many_scales(schema: Schema) -> Schema:
+    """Return the schema of a sampler that may be asked for at several guidance scales at once."""
+    fields = schema["properties"]
+    if (one := fields.get(GUIDANCE)) is None:
+        return schema
+    several = {
+        "type": "array",
+        "items": one,
+        "minItems": 1,
+        "maxItems": MAX_SAMPLERS,
+        "description": "stands for one sampler at each of these scales",
+    }
+    return {**schema, "properties": {**fields, GUIDANCE: {"oneOf": [one, several]}}}
 
 
 def _config_of(spec: AlgorithmSpec) -> Schema:

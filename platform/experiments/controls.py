@@ -7,6 +7,7 @@ from types import MappingProxyType
 from catalog.models import Dataset, Protocol
 
 TEST = "test"
+ASKED = "asked"
 SHUFFLED = "shuffled"
 
 
@@ -61,7 +62,7 @@ CONTROLS: Mapping[str, Control] = MappingProxyType(
                 help="Real test images after a Gaussian blur: every class is there, no detail is.",
             ),
             Control(
-                kind="asked",
+                kind=ASKED,
                 label="Real scenes for the prompts",
                 split="",
                 source="drawn for each prompt",

@@ -20,6 +20,7 @@ from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Experiment
 from experiments.submission.blocks import CONFIG, Block, new_block, read_blocks, refilled
+from experiments.submission.guided import GUIDANCE
 from experiments.submission.specification import (
     MAX_ENTRIES,
     MAX_IMAGES,
@@ -111,7 +112,8 @@ class EntryForm(forms.Form):
             strip=False,  # errors name the line as it was typed
             widget=widgets.UnfoldAdminTextareaWidget(attrs={"rows": 2}),
             help_text=f"One per line, blank = {self.algorithm.default_sampler}. "
-            + "; ".join(sampler_words(self.algorithm)),
+            + "; ".join(sampler_words(self.algorithm))
+            + guidance_words(self.algorithm),
         )
 
     @property
@@ -219,6 +221,13 @@ def sampler_words(algorithm: AlgorithmSpec) -> Iterator[str]:
     """Yield each sampler with its defaults, as it may be typed: `ddim steps=50 eta=0.0`."""
     for name, config in algorithm.samplers.items():
         yield " ".join([name, *(f"{spec.name}={spec.default}" for spec in describe(config))])
+
+
+def guidance_words(algorithm: AlgorithmSpec) -> str:
+    """Return how several guidance scales are typed, empty where no sampler has one."""
+    found = (spec for config in algorithm.samplers.values() for spec in describe(config))
+    has_guidance = any(spec.name == GUIDANCE for spec in found)
+    return f". {GUIDANCE}=0,1,2,4 draws at each of these scales." if has_guidance else ""
 
 
 def offers() -> list[tuple[Family, list[AlgorithmSpec]]]:

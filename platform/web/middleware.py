@@ -92,7 +92,12 @@ POLICY = {
 INLINE_STYLE = {"style-src": "'self' 'unsafe-inline'"}  # never script
 # Plotly adds style elements of its own.
 CHARTS = POLICY | INLINE_STYLE
-CHART_PAGES = {"experiment", "run", "leaderboard"}  # those with web/_chart_scripts.html
+CHART_PAGES = {
+    "experiment",
+    "experiment-prompts",
+    "run",
+    "leaderboard",
+}  # those with web/_chart_scripts.html
 # Swagger UI writes style elements and attributes; its script comes from an address of its own.
 SWAGGER = POLICY | INLINE_STYLE
 # The admin's Alpine.js evaluates the expressions in attributes; its colours are a style element.

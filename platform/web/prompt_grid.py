@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, render
 from experiments import comparison
 from experiments.models import Experiment, MetricValue, SampleSet
 from jobs.models import Status
+from web import guidance_box
 from web.experiment import chosen_seed
 
 SHEET_COLUMNS, SHEET_IMAGES, SHEET_SIDE = 10, 100, 64  # of a sample set's contact sheet, see below
@@ -89,6 +90,7 @@ def prompts(request: HttpRequest, pk: int) -> HttpResponse:
         "protocol": protocol,
         "prompt_set": protocol.prompt_set,
         "contenders": contenders,
+        "guidance": guidance_box.describe(protocol, experiment, request.GET.get("following", "")),
         "rows": _rows(asked[:SHEET_IMAGES], contenders, experiment),
         "left_out": max(0, len(asked) - SHEET_IMAGES),
     }

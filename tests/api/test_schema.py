@@ -79,6 +79,8 @@ def test_the_description_holds_every_algorithms_options_and_presets(anyone: APIC
     samplers = {sampler["title"]: sampler for sampler in entry["samplers"]["items"]["anyOf"]}
     steps = samplers["ddim"]["properties"]["steps"]
     assert (steps["type"], steps["default"], steps["minimum"]) == ("integer", 50, 1)
+    one, several = samplers["ddim"]["properties"]["guidance"]["oneOf"]
+    assert (one["type"], several["type"], several["items"]) == ("number", "array", one)
 
 
 def test_the_description_says_who_is_shown_a_traceback(anyone: APIClient) -> None:

@@ -47,6 +47,7 @@ ROUTES = list(routes())
 def keys() -> Keys:
     """Return the keys of rows that exist."""
     asked = factories.make_asked_experiment()
+    guided = factories.make_scenes_experiment().protocols.get()
     done, live = scenes.finished_comparison(seeds=1, failing=True), scenes.running_comparison()
     AuthToken.objects.create(factories.make_user())
     checkpoint = scenes.add_preview(live.run, images_seen=500)
@@ -65,6 +66,7 @@ def keys() -> Keys:
         "evaluations": str(Evaluation.objects.latest("pk").pk),
         "checkpoints": str(checkpoint.pk),
         "asked": str(asked.pk),
+        "guided": guided.fingerprint,
         "promptsets": str(asked.protocols.get().prompt_set),
     }
 
@@ -87,6 +89,8 @@ def filled(route: str, keys: Keys) -> str:
         real["slug"] = keys["promptsets"]
     if route.endswith("/prompts/"):
         real["pk"] = keys["asked"]
+    if route.endswith("/guidance/"):
+        real["fingerprint"] = keys["guided"]
     real["name"] = "results" if subject == "runs" else "standing"
     return PARAMETER.sub(lambda found: real.get(found[1], "x"), route)
 

@@ -33,6 +33,7 @@ VALUES = [*NUMBERS, *TEXTS, *DATES]
 PAGES = {  # what they read
     "/experiments/": ["page", "status", "dataset"],
     "/experiments/<pk>/": ["seed", "sort", "columns"],
+    "/experiments/<pk>/prompts/": ["seed", "following"],
     "/experiments/<pk>/live/<name>/": ["seed", "sort", "columns", "seen"],
     "/leaderboards/": ["page"],
     "/leaderboards/<fingerprint>/": ["sort", "columns"],
@@ -42,6 +43,7 @@ PAGES = {  # what they read
     "/api/docs/": ["script"],
     "/api/schema/": ["format", "lang"],
     "/api/leaderboards/<fingerprint>/": ["experiment", "sort", "format"],
+    "/api/leaderboards/<fingerprint>/guidance/": ["experiment", "following"],
     "/admin/login/": ["next"],
     "/admin/experiments/experiment/add/": ["dataset", "algorithm", "preset", "_popup", "_to_field"],
     "/admin/experiments/run/<object_id>/change/": ["_to_field", "_popup", "_changelist_filters"],

@@ -101,6 +101,53 @@ def _scores(entry: Entry, run: Run, fd: float) -> list[Evaluation]:
     return found
 
 
+GUIDED = {"name": "euler", "steps": 16, "guidance": [0, 1, 2, 4]}
+SCALES = {0: (0.11, 1.9), 1: (0.52, 1.7), 2: (0.71, 1.5), 4: (0.79, 1.2)}  # following, variety
+
+
+def guided_comparison(*, seeds: int = 1) -> Experiment:
+    """Return a GAN, a VAE and a diffusion model at four guidance scales, scored on prompts."""
+    experiment = factories.make_scenes_experiment(
+        name="What words are worth",
+        seeds=list(range(seeds)),
+        entries=[
+            {"algorithm": "gan.sngan"},
+            {"algorithm": "vae.conv"},
+            {"algorithm": "diffusion.flow", "config": {"label_dropout": 0.1}, "samplers": [GUIDED]},
+        ],
+    )
+    for kind, numbers in {
+        "asked": (1.0, 1.8),
+        "shuffled": (0.06, 1.8),
+        "test": (0.05, 1.9),
+    }.items():
+        control = factories.control_of(experiment, kind)
+        _followed(factories.make_sample_set(entry=control, files=True), *numbers)
+    gan, vae, flow = factories.contenders_of(experiment)
+    for seed in experiment.seeds:
+        for entry, numbers in ((gan, (0.44, 1.3)), (vae, (0.3, 1.1))):
+            run = factories.make_run(entry=entry, seed=seed, status=Status.COMPLETED)
+            _followed(factories.make_sample_set(run=run, files=True), *numbers)
+        run = factories.make_run(entry=flow, seed=seed, status=Status.COMPLETED)
+        for sampler in flow.samplers:
+            drawn = factories.make_sample_set(run=run, sampler=sampler, files=True)
+            _followed(drawn, *SCALES[sampler["guidance"]])
+    return experiment
+
+
+def _followed(drawn: SampleSet, share: float, variety: float) -> None:
+    values = {
+        "following": {
+            "value": share,
+            "low": max(0.0, share - 0.05),
+            "high": min(1.0, share + 0.04),
+        },
+        "following_colour": {"value": 1 - share, "low": 0.0, "high": 1.0},
+        "prompt_vendi": measured(variety, 0.1),
+    }
+    factories.make_evaluation(sample_set=drawn, values=values)
+
+
 def running_comparison() -> Scene:
     """Return an experiment with a run in every state that is not simply completed."""
     protocol = factories.make_protocol()

@@ -274,3 +274,33 @@ def test_the_keyboard_reaches_the_content_first(page: Page) -> None:
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
+
+
+def test_the_guidance_curve_is_drawn_joined_and_named(page: Page, complaints: list[str]) -> None:
+    experiment = scenes.guided_comparison()
+    page.goto(f"/experiments/{experiment.pk}/prompts/")
+    chart = page.locator("[data-chart=guidance][data-drawn]")
+
+    expect(chart.locator(".scatterlayer .point")).to_have_count(8)
+    expect(chart.locator(".scatterlayer .trace.scatter path.js-line")).to_have_count(1)
+    expect(chart.locator(".yerror")).to_have_count(8)
+    named = chart.locator(".scatterlayer .textpoint").all_text_contents()
+    assert {"w=0", "w=1", "w=2", "w=4", "ceiling", "SNGAN"} <= set(named)
+
+    page.get_by_label("What is followed").select_option("following_colour")
+    page.get_by_role("button", name="Show").focus()
+    page.keyboard.press("Enter")
+
+    expect(chart.locator(".ytitle")).to_contain_text("Following: colour")
+    assert complaints == []
+
+
+def test_the_page_of_prompts_fits_a_phone(page: Page, complaints: list[str]) -> None:
+    experiment = scenes.guided_comparison(seeds=2)
+    page.set_viewport_size({"width": 390, "height": 844})
+
+    page.goto(f"/experiments/{experiment.pk}/prompts/")
+
+    expect(page.locator("[data-chart=guidance][data-drawn]")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert complaints == []

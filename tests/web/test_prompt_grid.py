@@ -10,6 +10,7 @@ from PIL import Image
 from evaluation.imagesets.writing import grid_png
 from experiments.models import Experiment, SampleSet
 from tests import factories
+from tests.web import html, scenes
 from web.prompt_grid import SHEET_COLUMNS, Sheet
 
 pytestmark = pytest.mark.django_db
@@ -92,3 +93,46 @@ def test_images_lie_where_the_sheet_draws_them(side: int, images: int, tmp_path:
         left, top, width, height = map(int, sheet.box(index).split())
         found = np.asarray(drawn.crop((left, top, left + width, top + height)))
         assert (found == index).all()
+
+
+def test_the_guidance_curve_is_a_table_where_nothing_runs_scripts(client: Client) -> None:
+    experiment = scenes.guided_comparison()
+
+    page = html.get(client, f"/experiments/{experiment.pk}/prompts/")
+
+    rows = page.one("table", class_name="guidance-table").all("tr")[1:]
+    cells = [[cell.text for cell in row.all("th") + row.all("td")] for row in rows]
+    assert [row[:2] for row in cells] == [
+        ["SNGAN", "–"],
+        ["Conv VAE", "–"],
+        *(["Flow matching, Euler 16", f"w={scale}"] for scale in (0, 1, 2, 4)),
+        ["Real scenes for the prompts", "ceiling"],
+        ["Real scenes for other prompts", "floor"],
+    ]
+    assert cells[4][2:] == ["0.71 [0.66, 0.75]", "1.50 ± 0.10", "1/1"]
+    assert page.one("div", class_name="chart").attributes["data-chart"] == "guidance"
+
+
+def test_the_curve_is_of_the_attribute_that_is_chosen(client: Client) -> None:
+    experiment = scenes.guided_comparison()
+    address = f"/experiments/{experiment.pk}/prompts/"
+
+    page = html.get(client, f"{address}?following=following_colour")
+
+    assert "Following: colour" in page.one("table", class_name="guidance-table").text
+    assert client.get(f"{address}?following=fd").status_code == 404
+
+
+def test_before_anything_is_scored_the_curve_says_so(client: Client) -> None:
+    experiment = factories.make_scenes_experiment()
+
+    page = html.get(client, f"/experiments/{experiment.pk}/prompts/")
+
+    assert "Nothing is measured yet." in page.text
+    assert "not scored yet" in str([e.attributes.get("title") for e in page.all("span")])
+
+
+def test_prompts_without_claims_have_no_curve(client: Client, experiment: Experiment) -> None:
+    page = html.get(client, f"/experiments/{experiment.pk}/prompts/")
+
+    assert "Following against variety" not in page.text

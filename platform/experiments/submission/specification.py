@@ -9,6 +9,7 @@ from typing import Any
 
 from catalog.models import Dataset, Protocol
 from experiments import asked, controls
+from experiments.submission.guided import one_by_one
 from experiments.submission.plain import read_number
 from generators.specs import registry
 from generators.specs.conditions import ConditionError
@@ -48,6 +49,7 @@ class EntrySpec:
     algorithm: str
     config: dict[str, Value]
     samplers: list[dict[str, Value]]
+    places: list[int]  # of each sampler, among those that were given: one may stand for several
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     of a device (0), "entries": [{"algorithm", "label",
     "preset", "config": {}, "samplers": [{"name", …}]}]}`
 
+    A sampler whose "guidance" is a list of scales stands for one at each of them.
     Numbers may come as text: of a form, or of YAML, where `1e3` is one.
     A configuration is the algorithm's defaults, then the preset's values, then those of "config".
 
@@ -143,11 +146,11 @@ def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> N
         if problems := asked.unlearnable(dataset, config):
             reader.take(f"entries.{index}.config", ConfigError(problems))
         trained = replace(config, conditional=config.conditional and is_told)
-        for number, sampler in enumerate(entry.samplers):
+        for place, sampler in zip(entry.places, entry.samplers, strict=True):
             try:
                 registry.parse_sampler(entry.algorithm, sampler, trained)
             except ConfigError as error:
-                reader.take(f"entries.{index}.samplers.{number}", error)
+                reader.take(f"entries.{index}.samplers.{place}", error)
 
 
 def _read_name(reader: _Reader, name: object) -> str:
@@ -271,7 +274,8 @@ def _read_entry(reader: _Reader, path: str, entry: object) -> EntrySpec | None:
     errors_before = len(reader.errors)
     preset = _read_preset(reader, f"{path}.preset", algorithm, entry.get("preset"))
     config = _read_config(reader, f"{path}.config", algorithm, entry.get("config"), preset=preset)
-    samplers = _read_samplers(reader, f"{path}.samplers", algorithm, config, entry.get("samplers"))
+    given = entry.get("samplers")
+    samplers, places = _read_samplers(reader, f"{path}.samplers", algorithm, config, given)
     label = entry.get("label")
     if label is None or label == "":
         label = registry.get_spec(algorithm).label
@@ -279,7 +283,7 @@ def _read_entry(reader: _Reader, path: str, entry: object) -> EntrySpec | None:
         reader.wrong(f"{path}.label", f"expected 1 to 100 characters, got {label!r}"[:300])
     if config is None or len(reader.errors) > errors_before:
         return None
-    return EntrySpec(str(label).strip(), algorithm, to_dict(config), samplers)
+    return EntrySpec(str(label).strip(), algorithm, to_dict(config), samplers, places)
 
 
 def _read_preset(reader: _Reader, path: str, algorithm: str, preset: object) -> str | None:
@@ -309,23 +313,26 @@ def _read_config(
 
 def _read_samplers(
     reader: _Reader, path: str, algorithm: str, config: TrainingConfig | None, samplers: object
-) -> list[dict[str, Value]]:
+) -> tuple[list[dict[str, Value]], list[int]]:
+    """Return the samplers and the place of each among those given."""
     samplers = [{}] if samplers is None or samplers == [] else samplers
-    if not isinstance(samplers, list) or len(samplers) > MAX_SAMPLERS:
-        reader.wrong(path, f"expected a list of 1 to {MAX_SAMPLERS} samplers")
-        return []
-    found: dict[str, dict[str, Value]] = {}
-    for index, sampler in enumerate(samplers):
+    each = one_by_one(samplers) if isinstance(samplers, list) else []
+    if not 1 <= len(each) <= MAX_SAMPLERS:
+        wanted = f"expected a list of 1 to {MAX_SAMPLERS} samplers"
+        reader.wrong(path, f"{wanted}, each guidance scale is one" if each else wanted)
+        return [], []
+    found: dict[str, tuple[dict[str, Value], int]] = {}
+    for place, sampler in each:
         try:
             if not isinstance(sampler, Mapping):
                 message = f"expected a sampler with a name, got {sampler!r}"
                 raise ConfigError({"name": message[:300]})
             parsed = registry.parse_sampler(algorithm, sampler, config)
         except ConfigError as error:
-            reader.take(f"{path}.{index}", error)
+            reader.take(f"{path}.{place}", error)
             continue
         label = parsed.label()
         if label in found:
-            reader.wrong(f"{path}.{index}", f"{label} is there already")
-        found[label] = registry.sampler_to_dict(parsed)
-    return list(found.values())
+            reader.wrong(f"{path}.{place}", f"{label} is there already")
+        found[label] = registry.sampler_to_dict(parsed), place
+    return [sampler for sampler, _ in found.values()], [place for _, place in found.values()]

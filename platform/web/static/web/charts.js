@@ -1,8 +1,9 @@
 // Draws every element with data-chart, also those that arrive later, in the colours of the theme.
+import { drawGuidance } from "./guidance.js";
 import { drawLoss, forgetLoss } from "./loss.js";
 import { drawTrilemma } from "./trilemma.js";
 
-const DRAW = { loss: drawLoss, trilemma: drawTrilemma };
+const DRAW = { guidance: drawGuidance, loss: drawLoss, trilemma: drawTrilemma };
 
 function drawAll(root) {
   const inside = [...root.querySelectorAll("[data-chart]")];

@@ -16,7 +16,7 @@ export function drawTrilemma(element) {
   const families = [...new Set(data.points.map((point) => point.family))];
   const places = placeLabels(data, element.clientWidth - 80);
   ready(element);
-  window.Plotly.react(element, families.map((family) => trace(data, family, places)), layout({
+  window.Plotly.react(element, families.map((family) => trace(data, family, families, places)), layout({
     xaxis: axis(`${data.coverage.label}, better to the right`, better(data.coverage)),
     yaxis: axis(`${data.quality.label}, better upwards`, better(data.quality)),
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 }, itemsizing: "constant" },
@@ -25,8 +25,8 @@ export function drawTrilemma(element) {
   }), CONFIG);
 }
 
-function shape(family, data) {
-  const others = [...new Set(data.points.map((point) => point.family))].filter((name) => !(name in SHAPES));
+export function shape(family, families) {
+  const others = families.filter((name) => !(name in SHAPES));
   return SHAPES[family] ?? MORE_SHAPES[others.sort().indexOf(family) % MORE_SHAPES.length];
 }
 
@@ -35,7 +35,8 @@ function better(side) {
   return side.higher_is_better ? {} : { autorange: "reversed" };
 }
 
-function trace(data, family, places) {
+function trace(data, family, families, places) {
+  const hue = colour(`family-${family}`);
   const points = data.points.filter((point) => point.family === family);
   return {
     type: "scatter",
@@ -47,11 +48,11 @@ function trace(data, family, places) {
     textposition: points.map((point) => places.get(point) ?? "top center"),
     textfont: { size: 11, color: colour("text-muted") },
     cliponaxis: false,
-    error_x: bars(points, "coverage", family),
-    error_y: bars(points, "quality", family),
+    error_x: bars(points, "coverage", hue),
+    error_y: bars(points, "quality", hue),
     marker: {
-      color: colour(`family-${family}`),
-      symbol: shape(family, data),
+      color: hue,
+      symbol: shape(family, families),
       size: points.map((point) => size(point, data.points)),
       opacity: 0.9,
       line: { width: 1, color: colour("surface") },
@@ -63,7 +64,7 @@ function trace(data, family, places) {
 
 // Where each label stands: the first of eight places where it covers no marker and no other label.
 // A label without such a place is left to the marker's tooltip.
-function placeLabels(data, width) {
+export function placeLabels(data, width) {
   const taken = data.points.map((point) => box(...pixel(point, data, width), 2 * LARGEST, 2 * SMALLEST));
   const places = new Map();
   for (const point of data.points) {
@@ -101,7 +102,7 @@ function overlap(a, b) {
   return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 }
 
-function bars(points, side, family) {
+export function bars(points, side, hue) {
   const reach = (point, end) => {
     const { value, [end]: bound } = point[side];
     return bound === null ? 0 : Math.max(0, end === "high" ? bound - value : value - bound);
@@ -111,7 +112,7 @@ function bars(points, side, family) {
     symmetric: false,
     array: points.map((point) => reach(point, "high")),
     arrayminus: points.map((point) => reach(point, "low")),
-    color: colour(`family-${family}`),
+    color: hue,
     thickness: 1,
     width: 3,
   };
