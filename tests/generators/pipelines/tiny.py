@@ -15,16 +15,17 @@ def seeded(seed: int = 0) -> None:
     torch.manual_seed(seed)
 
 
-def autoencoder(channels: int = 4) -> Any:
+def autoencoder(**changes: Any) -> Any:
     return diffusers.AutoencoderKL(
         in_channels=3,
         out_channels=3,
         down_block_types=("DownEncoderBlock2D", "DownEncoderBlock2D"),
         up_block_types=("UpDecoderBlock2D", "UpDecoderBlock2D"),
         block_out_channels=(8, 8),
-        latent_channels=channels,
+        latent_channels=4,
         norm_num_groups=4,
         sample_size=32,
+        **changes,
     )
 
 
@@ -138,14 +139,14 @@ def clip_encoder(projected: bool = False) -> Any:
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
 
 
-def t5() -> tuple[Any, Any]:
+def t5(width: int = 16) -> tuple[Any, Any]:
     """Return T5's tokenizer of letters, and its encoder."""
     from transformers import T5Config, T5EncoderModel, T5TokenizerFast  # noqa: PLC0415
 
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
     letters = [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz0123456789.,-"]
     tokenizer = T5TokenizerFast(vocab=[*pieces, *letters], extra_ids=0)
-    config = T5Config(vocab_size=64, d_model=16, d_ff=16, d_kv=8, num_layers=1, num_heads=2)
+    config = T5Config(vocab_size=64, d_model=width, d_ff=16, d_kv=8, num_layers=1, num_heads=2)
     return tokenizer, T5EncoderModel(config)
 
 
@@ -210,7 +211,7 @@ def stable_diffusion_xl(folder: Path) -> Path:
 
 def stable_diffusion_3(folder: Path) -> Path:
     seeded()
-    tokenizer, encoder = t5()
+    tokenizer, encoder = t5(32)
     transformer = diffusers.SD3Transformer2DModel(
         sample_size=SIDE,
         patch_size=2,
@@ -226,7 +227,7 @@ def stable_diffusion_3(folder: Path) -> Path:
     pipeline = diffusers.StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
-        vae=autoencoder(),
+        vae=autoencoder(shift_factor=0.1),
         text_encoder=clip_encoder(projected=True),
         tokenizer=clip_tokenizer(),
         text_encoder_2=clip_encoder(projected=True),
@@ -275,7 +276,7 @@ def flux(folder: Path) -> Path:
     )
     pipeline = diffusers.FluxPipeline(
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
-        vae=autoencoder(),
+        vae=autoencoder(shift_factor=0.1),
         text_encoder=clip_encoder(),
         tokenizer=clip_tokenizer(),
         text_encoder_2=encoder,
