@@ -25,10 +25,10 @@ from generators.commands.shared import (
 )
 from generators.specs.options import SamplerConfig
 from generators.specs.registry import sampler_to_dict
+from generators.trained.costs import SamplingStats
 from generators.trained.sampling import (
     LoadedGenerator,
     Samples,
-    SamplingStats,
     SamplingStopped,
     draw_all,
 )

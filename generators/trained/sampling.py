@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,17 @@ from generators.algorithm.pixels import to_uint8
 from generators.specs.conditions import Conditions
 from generators.specs.options import ConfigError, SamplerConfig, TrainingConfig, parse
 from generators.specs.registry import check_sampler, get_spec
+from generators.trained.costs import (
+    SamplingStats,
+    counting_evaluations,
+    latencies,
+    peak_memory,
+    reset_peak_memory,
+)
 from generators.trained.wanted import Wanted, apart, as_rows, one_of, stand_ins, unknown_count
 from generators.training.checkpoints import CheckpointError, load_checkpoint
 from generators.training.state import with_prefix
 
-LATENCY_REPEATS = 20  # of one image drawn alone, after one that does not count
-LATENCY_SECONDS = 3.0  # after which it is not repeated again
 LARGEST_BATCH = 1024  # images at once on a GPU, where they fit
 CPU_BATCH = 100
 
@@ -58,18 +62,6 @@ class LoadedGenerator:
     def averages(self) -> dict[str, nn.Module]:
         """Return every averaged network by name."""
         return self.model.networks
-
-
-@dataclass(frozen=True)
-class SamplingStats:
-    """What drawing costs."""
-
-    nfe: int  # network evaluations per image, counted
-    images_per_second: float
-    latency_seconds: float  # of one image drawn alone, median
-    latency_p95_seconds: float  # its 95th percentile
-    batch_size: int  # images drawn at once for `images_per_second`
-    peak_memory_bytes: int | None  # of tensors on a GPU; not measured on the CPU
 
 
 @dataclass(frozen=True)
@@ -251,8 +243,8 @@ def draw_all(
     wanted = one_of(labels, captions)
     if batch_size is None:
         batch_size = _fitting_batch_size(generator, sampler, seeds, wanted)
-    _reset_peak_memory(generator.device)
-    with _counting_evaluations(generator) as evaluations:
+    reset_peak_memory(generator.device)
+    with counting_evaluations(_counted(generator)) as evaluations:
         began = time.perf_counter()
         batches = list(
             draw(
@@ -266,13 +258,16 @@ def draw_all(
             )
         )
         seconds = time.perf_counter() - began
-    peak = _peak_memory(generator.device)
-    latencies = _latencies(generator, sampler, wanted)
+    peak = peak_memory(generator.device)
+    first = None if wanted is None else wanted[:1]
+    alone = latencies(
+        lambda seed: list(draw(generator, sampler, seeds=[seed], labels=first, batch_size=1))
+    )
     stats = SamplingStats(
         nfe=round(evaluations.rows / len(seeds)),
         images_per_second=len(seeds) / seconds,
-        latency_seconds=float(np.median(latencies)),
-        latency_p95_seconds=float(np.percentile(latencies, 95)),
+        latency_seconds=float(np.median(alone)),
+        latency_p95_seconds=float(np.percentile(alone, 95)),
         batch_size=min(batch_size, len(seeds)),
         peak_memory_bytes=peak,
     )
@@ -281,27 +276,11 @@ def draw_all(
     return Samples(np.concatenate(batches), kept, stats, asked, unknown)
 
 
-@dataclass
-class _Evaluations:
-    rows: int = 0  # images that went through a network
-
-
-@contextmanager
-def _counting_evaluations(generator: LoadedGenerator) -> Iterator[_Evaluations]:
-    """Count how many images go through the networks whose evaluations count."""
-    evaluations = _Evaluations()
-
-    def count(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, object]) -> None:
-        evaluations.rows += len(output[0] if isinstance(output, tuple) else output)
-
+def _counted(generator: LoadedGenerator) -> list[nn.Module]:
+    """Return the networks whose evaluations count."""
     model = generator.model
     names = model.sampling_networks if model.counted_networks is None else model.counted_networks
-    hooks = [generator.averages[name].register_forward_hook(count) for name in names]
-    try:
-        yield evaluations
-    finally:
-        for hook in hooks:
-            hook.remove()
+    return [generator.averages[name] for name in names]
 
 
 def _fitting_batch_size(
@@ -325,25 +304,3 @@ def _fitting_batch_size(
         else:
             break
     return size
-
-
-def _latencies(generator: LoadedGenerator, sampler: SamplerConfig, wanted: Wanted) -> list[float]:
-    """Return the seconds of drawing one image alone, copied to the CPU, several times over."""
-    first = None if wanted is None else wanted[:1]
-    seconds: list[float] = []
-    for seed in range(1 + LATENCY_REPEATS):
-        began = time.perf_counter()
-        list(draw(generator, sampler, seeds=[seed], labels=first, batch_size=1))
-        seconds.append(time.perf_counter() - began)
-        if sum(seconds) > LATENCY_SECONDS and seed >= 1:
-            break
-    return seconds[1:]
-
-
-def _reset_peak_memory(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak_memory(device: torch.device) -> int | None:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

@@ -16,7 +16,7 @@ from generators.specs.latent import (
 )
 from generators.specs.options import TrainingConfig
 from generators.specs.vae import ConvVAEConfig, HierarchicalVAEConfig, VQVAEConfig
-from generators.trained import sampling
+from generators.trained import costs
 from generators.training.loop import Budget, TrainingResult, train
 
 LATENT: dict[str, Any] = {
@@ -128,7 +128,7 @@ def train_tiny(
 @pytest.fixture(autouse=True)
 def brief_latencies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw an image alone no oftener than these tests need."""
-    monkeypatch.setattr(sampling, "LATENCY_SECONDS", 0.05)
+    monkeypatch.setattr(costs, "LATENCY_SECONDS", 0.05)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,28 @@
+"""The scheduler that walks from noise to image: the folder's own, or another in its place."""
+
+from typing import Any
+
+import diffusers
+
+from generators.pipelines.loading import LoadedPipeline
+from generators.specs.options import ConfigError
+from generators.specs.pipelines.options import OWN, PipelineSampler
+
+
+def make_scheduler(pipeline: LoadedPipeline, sampler: PipelineSampler) -> Any:
+    """Return a new scheduler with the noise levels of the folder's own.
+
+    Raises:
+        ConfigError: if it does not walk in so many steps.
+    """
+    own = pipeline.scheduler
+    kind = type(own) if sampler.scheduler == OWN else getattr(diffusers, sampler.scheduler)
+    scheduler = kind.from_config(own.config)
+    if scheduler.config.get("use_dynamic_shifting"):
+        return scheduler  # its times depend on the size of images
+    try:
+        scheduler.set_timesteps(sampler.steps)
+    except (ValueError, IndexError) as error:
+        message = f"{kind.__name__} does not walk in {sampler.steps} steps: {error}"
+        raise ConfigError({"steps": message[:300]}) from error
+    return kind.from_config(own.config)
