@@ -114,6 +114,13 @@ class TrainingConfig:
     horizontal_flip: bool = option(False, "mirror half of the training images at random")
     conditional: bool = option(True, "use the labels where the dataset has them")
 
+    has_autoencoder: ClassVar[bool] = False  # one that ends before what draws of its codes begins
+
+    @property
+    def autoencoder_part(self) -> float:
+        """Return the part of the budget that is spent on an autoencoder of its own, 0..1."""
+        return 0.0
+
     def problems(self) -> dict[str, str]:
         """Return what is wrong with the fields together: field to what was expected of it."""
         if self.microbatch > self.batch_size:
