@@ -434,8 +434,10 @@ def make_scenes_experiment(
     return make_experiment(protocols=[protocol], entries=entries, **fields)
 
 
-# Those of an experiment without prompts.
-CONTROLS_OF_ALL = tuple(kind for kind, each in controls.CONTROLS.items() if not each.is_asked)
+# Those of an experiment without prompts and autoencoders.
+CONTROLS_OF_ALL = tuple(
+    kind for kind, each in controls.CONTROLS.items() if not (each.is_asked or each.of_entry)
+)
 
 
 def control_of(experiment: Experiment, kind: str = controls.TEST) -> Entry:

@@ -193,7 +193,7 @@ def measure_frechet(
     count, dim = x.shape
     if count < 2:
         return undefined(f"needs at least 2 images, got {count}")
-    reason = _too_few(count, dim, groups=groups, images_per_dimension=images_per_dimension)
+    reason = too_few(count, dim, groups=groups, images_per_dimension=images_per_dimension)
     if reason:
         return MetricResult(value=_distance(Moments.from_features(x), reference), reason=reason)
 
@@ -235,7 +235,8 @@ def _on_one_device(
     return x, reference.to(x.device)
 
 
-def _too_few(count: int, dim: int, *, groups: int, images_per_dimension: int) -> str:
+def too_few(count: int, dim: int, *, groups: int, images_per_dimension: int) -> str:
+    """Return why the jackknife has too few images for an interval, "" if it has enough."""
     if count < images_per_dimension * dim:
         return (
             f"no interval: {count} images are fewer than {images_per_dimension} per feature "

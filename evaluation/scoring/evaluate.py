@@ -175,7 +175,7 @@ def _views(work: Work) -> list[Scored]:
     fake = _to_device(_generated_features(work), work.extractor.device)
     if work.fake.lossy_count and work.protocol.images.lossy != LOSSY_ACCEPTED:
         raise EvaluationError(f"{work.fake.name}: lossy files; {work.protocol.images.lossy}")
-    networks = len(work.extractor.recipe.get("keys", ())) or 1
+    networks = _networks(work.extractor)
     return [
         Scored(
             protocol=work.protocol,
@@ -187,6 +187,16 @@ def _views(work: Work) -> list[Scored]:
         )
         for at in range(networks)
     ]
+
+
+def _networks(extractor: Extractor) -> int:
+    return len(extractor.recipe.get("keys", ())) or 1
+
+
+def features_of_networks(extractor: Extractor, found: FeatureSet) -> list[FeatureSet]:
+    """Return the features of each of an extractor's networks, most often of the only one."""
+    networks = _networks(extractor)
+    return [_part(found, at, networks) for at in range(networks)]
 
 
 def _part(found: FeatureSet, at: int, networks: int) -> FeatureSet:

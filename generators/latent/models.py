@@ -51,13 +51,6 @@ from generators.specs.options import SamplerConfig
 FROZEN = ("encoder", "decoder")  # while the diffusion model is trained
 ADVERSARIAL_BEGIN = 0.5  # of the autoencoder's part of the budget
 LEAST_ACTIVE = 0.01  # variance of a latent above which it is active
-SIZES = (
-    "latent_channels",
-    "autoencoder_channels",
-    "autoencoder_patch",
-    "autoencoder_blocks",
-    "autoencoder_norm_channels",
-)
 
 
 class Latent(Algorithm):
@@ -84,18 +77,13 @@ class Latent(Algorithm):
             "decoder": Decoder(whole, self.config.autoencoder_patch),
             "encoder": Encoder(whole, self.config.autoencoder_patch),
         }
-        if self._turn and self.config.adversarial_weight:
+        if self.config.autoencoder_part and self.config.adversarial_weight:
             channels = whole.config["block_out_channels"][0]
             self.networks["discriminator"] = PatchDiscriminator(shape, channels)
 
-    @property
-    def _turn(self) -> float:
-        """Return the part of the budget after which the diffusion model is trained."""
-        return 0.0 if self.config.autoencoder else self.config.autoencoder_share
-
     def phases(self) -> list[Phase]:
         """Return the autoencoder's phases and, for the rest of the budget, the diffusion model's."""
-        turn, rate = self._turn, self.config.autoencoder_learning_rate
+        turn, rate = self.config.autoencoder_part, self.config.autoencoder_learning_rate
         found = [Phase("autoencoder", FROZEN, rate, end=turn)] if turn else []
         if "discriminator" in self.networks:
             begin = turn * ADVERSARIAL_BEGIN
@@ -233,18 +221,8 @@ class Latent(Algorithm):
             raise ValueError(f"expected a latent model's, it is of {manifest['algorithm']}")
         if shape != self.shape:
             raise ValueError(f"expected images of {_by(self.shape)}, it is for {_by(shape)}")
-        for name in SIZES:
-            wanted, found = (
-                getattr(self.config, name),
-                config.get(name, getattr(LatentOptions, name)),
-            )
-            if found != wanted:
-                raise ValueError(f"expected the {name} {wanted}, it has {found}")
-        factor = replace(self.config, downsampling=config["downsampling"]).factor(self.shape)
-        if factor != self.config.factor(self.shape):
-            raise ValueError(
-                f"expected the downsampling {self.config.factor(self.shape)}, it has {factor}"
-            )
+        if misfit := self.config.misfit(config, self.shape):
+            raise ValueError(misfit)
         for name in FROZEN:
             prefix = f"ema/{name}/"
             weights = {

@@ -1,6 +1,8 @@
 """Latent diffusion: an autoencoder and a diffusion model of its codes (torch-free rim)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from generators.specs.algorithms import AlgorithmSpec, Preset
 from generators.specs.diffusion import SPECS as DIFFUSION
@@ -8,6 +10,13 @@ from generators.specs.diffusion_configs import DDPMConfig, ECTConfig, EDMConfig,
 from generators.specs.options import Shape, TrainingConfig, Value, option
 
 FACTORS = (8, 4, 2)
+SIZES = (
+    "latent_channels",
+    "autoencoder_channels",
+    "autoencoder_patch",
+    "autoencoder_blocks",
+    "autoencoder_norm_channels",
+)
 LDM = "Rombach et al., 2022, High-resolution image synthesis with latent diffusion models"
 
 
@@ -70,6 +79,13 @@ class LatentOptions(TrainingConfig):
         maximum=10,
     )
 
+    has_autoencoder: ClassVar[bool] = True
+
+    @property
+    def autoencoder_part(self) -> float:
+        """Return the part of the budget after which the diffusion model is trained."""
+        return 0.0 if self.autoencoder else self.autoencoder_share
+
     def problems(self) -> dict[str, str]:
         """Return what is wrong with the autoencoder's sizes."""
         found = super().problems()
@@ -99,6 +115,20 @@ class LatentOptions(TrainingConfig):
         _, *sides = shape
         fitting = (f for f in FACTORS if not any(side % f for side in sides))
         return self.downsampling or next((f for f in fitting if 7 * f <= max(sides)), 2)
+
+    def misfit(self, sizes: Mapping[str, Any], shape: Shape) -> str:
+        """Return why the autoencoder of a configuration, of which these are the values, is no use.
+
+        "" if it is one for images of this shape as this configuration has it.
+        """
+        for name in SIZES:
+            wanted, found = getattr(self, name), sizes.get(name, getattr(LatentOptions, name))
+            if found != wanted:
+                return f"expected the {name} {wanted}, it has {found}"
+        factor = replace(self, downsampling=sizes["downsampling"]).factor(shape)
+        if factor != self.factor(shape):
+            return f"expected the downsampling {self.factor(shape)}, it has {factor}"
+        return ""
 
     def latent_shape(self, shape: Shape) -> Shape:
         """Return the latents' channels, height and width, for images of this shape."""

@@ -121,6 +121,13 @@ class TrainingConfig:
         later=True,
     )
 
+    has_autoencoder: ClassVar[bool] = False  # one that ends before what draws of its codes begins
+
+    @property
+    def autoencoder_part(self) -> float:
+        """Return the part of the budget that is spent on an autoencoder of its own, 0..1."""
+        return 0.0
+
     def problems(self) -> dict[str, str]:
         """Return what is wrong with the fields together: field to what was expected of it."""
         if self.microbatch > self.batch_size:

@@ -80,6 +80,13 @@ class VQVAEConfig(TrainingConfig):
         0.1, "part of the prior's features dropped in training", minimum=0, maximum=0.9
     )
 
+    has_autoencoder: ClassVar[bool] = True
+
+    @property
+    def autoencoder_part(self) -> float:
+        """Return the part of the budget before the prior's."""
+        return 1 - self.prior_share
+
     def problems(self) -> dict[str, str]:
         """Return what is wrong with the fields together."""
         errors = super().problems()

@@ -15,7 +15,7 @@ from generators.algorithm.noise import InterpolatedNoise, NoiseSource
 from generators.algorithm.numerics import flushing_denormals
 from generators.algorithm.pixels import to_float, to_uint8
 from generators.specs.options import SamplerConfig
-from generators.trained.sampling import LoadedGenerator, draw, draw_from
+from generators.trained.sampling import LoadedGenerator, SamplingStopped, draw, draw_from
 from generators.trained.wanted import Wanted, as_rows
 
 BATCH = 100  # images at once
@@ -46,6 +46,40 @@ def reconstruct(generator: LoadedGenerator, pixels: np.ndarray, labels: Wanted) 
         ValueError: if images or labels do not fit the generator.
     """
     return _mapped(generator, generator.model.reconstruct, pixels, labels)
+
+
+@torch.inference_mode()
+def through_autoencoder(
+    generator: LoadedGenerator,
+    pixels: np.ndarray,
+    *,
+    on_batch: Callable[[int], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> np.ndarray:
+    """Return images after encoding and decoding, (N, C, H, W) uint8: as good as samples can get.
+
+    Args:
+        generator: of an algorithm that trains an autoencoder first; none is told of labels or words.
+        pixels: (N, C, H, W) uint8.
+        on_batch: told how many are done.
+        should_stop: asked before each batch.
+
+    Raises:
+        SamplingStopped: if `should_stop()` turned true.
+        Undefined: if the algorithm has no encoder.
+        ValueError: if the images do not fit the generator.
+    """
+    check_images(generator, pixels)
+    found = []
+    with flushing_denormals():
+        for part in _parts(len(pixels)):
+            if should_stop():
+                raise SamplingStopped
+            images = to_float(torch.from_numpy(pixels[part]).to(generator.device))
+            made = generator.model.reconstruct(generator.averages, images, None)
+            found.append(to_uint8(made).cpu())
+            on_batch(min(part.stop, len(pixels)))
+    return torch.cat(found).numpy()
 
 
 def encode(generator: LoadedGenerator, pixels: np.ndarray, labels: Wanted) -> np.ndarray:

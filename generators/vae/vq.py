@@ -87,7 +87,7 @@ class VQVAE(Algorithm):
 
     def phases(self) -> list[Phase]:
         """Return the autoencoder's phase and, for the rest of the budget, the prior's."""
-        turn, config = 1 - self.config.prior_share, self.config
+        turn, config = self.config.autoencoder_part, self.config
         return [
             Phase("autoencoder", ("encoder", "decoder"), config.learning_rate, end=turn),
             Phase("prior", ("prior",), config.prior_learning_rate, begin=turn),

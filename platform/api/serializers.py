@@ -142,12 +142,25 @@ class JobSerializer(serializers.ModelSerializer[Any]):
         return job.error if self.context["request"].user.is_authenticated else ""
 
 
+class ReconstructionField(serializers.DictField):
+    """PSNR, SSIM and reconstruction-FD (by the fingerprint whose features they are on) of a split."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            read_only=True,
+            allow_null=True,
+            help_text="what the autoencoder loses of a split's images: `psnr` in decibels, `ssim`, "
+            "`rfd` by the protocol on whose features it is; empty or null where there is none",
+        )
+
+
 class RunSerializer(JobSerializer):
     url = serializers.HyperlinkedIdentityField(view_name="api:run-detail")
     label = serializers.CharField(source="entry.label", read_only=True)  # type: ignore[assignment]  # a field of the data
     algorithm = serializers.CharField(source="entry.algorithm", read_only=True)
     losses = serializers.DictField(child=serializers.FloatField())
     environment = serializers.DictField()
+    reconstruction = ReconstructionField()
 
     class Meta:
         model = Run
@@ -164,6 +177,7 @@ class RunSerializer(JobSerializer):
             "skipped_steps",
             "parameters",
             "environment",
+            "reconstruction",
         ]
         extra_kwargs = {
             "skipped_steps": {"help_text": "steps whose gradients were not finite"},
@@ -191,6 +205,7 @@ class SampleSetSerializer(JobSerializer):
     run = serializers.PrimaryKeyRelatedField[Run](read_only=True, allow_null=True)
     checkpoint = CheckpointSerializer(read_only=True, allow_null=True)
     sampler = serializers.DictField()
+    reconstruction = ReconstructionField()
     file = serializers.SerializerMethodField()
     grid = serializers.SerializerMethodField()
 
@@ -215,6 +230,7 @@ class SampleSetSerializer(JobSerializer):
             "peak_memory_bytes",
             "stand_ins",
             "sha256",
+            "reconstruction",
             "file",
             "grid",
         ]

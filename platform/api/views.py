@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from django.http import FileResponse
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
@@ -28,11 +28,19 @@ from api.schema import ApiSchema
 from catalog import stored
 from catalog.models import Dataset, PromptSet, Protocol
 from experiments import services
-from experiments.models import Evaluation, Experiment, LossPoint, MetricValue, Run, SampleSet
+from experiments.models import (
+    Entry,
+    Evaluation,
+    Experiment,
+    LossPoint,
+    MetricValue,
+    Run,
+    SampleSet,
+)
 from experiments.ownership import require_change
 from experiments.progress import loaded, progress
 from experiments.submission.specification import SpecificationError
-from jobs.models import Job
+from jobs.models import Job, Status
 
 WHOLE_NUMBER = r"\d{1,18}"  # what a key can be
 FINGERPRINT = "[0-9a-f]{64}"
@@ -197,11 +205,18 @@ def job_schema(serializer: type) -> Any:
     )
 
 
+def runs() -> QuerySet[Run]:
+    """Return runs with what their autoencoders lose, where that is known."""
+    known = SampleSet.objects.filter(run=OuterRef("pk"), status=Status.COMPLETED)
+    lost = known.filter(entry__kind=Entry.Kind.CONTROL).values("reconstruction")[:1]
+    return Run.objects.select_related("worker", "entry").annotate(reconstruction=Subquery(lost))
+
+
 @job_schema(serializers.RunSerializer)
 class RunViewSet(JobViewSet):
     """Trainings: an entry with a seed."""
 
-    queryset = Run.objects.select_related("worker", "entry").order_by("-pk")
+    queryset = runs().order_by("-pk")
     serializer_class = serializers.RunSerializer
     filterset_class = filters.RunFilter
 

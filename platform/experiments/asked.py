@@ -119,6 +119,12 @@ def prompts_of(experiment: Experiment, count: int) -> list[str] | None:
     return None if prompts is None else prompts.texts_of(count)
 
 
+def can_be_drawn(experiment: Experiment) -> bool:
+    """Return whether scenes can be drawn that follow the prompts of all protocols."""
+    prompts, dataset = prompt_set_of(experiment), experiment.dataset
+    return prompts is not None and prompts.can_be_drawn(dataset.channels, dataset.resolution)
+
+
 def prompt_set_of(experiment: Experiment) -> PromptSet | None:
     """Return the prompts of all protocols, None where they have none.
 

@@ -28,7 +28,8 @@ def contenders(experiment: Experiment, seed: int, jobs: "ExperimentJobs") -> lis
     """Return the columns of the comparison, controls first, in the order of the entries."""
     columns = []
     for entry in jobs.entries:
-        run = next((r for r in jobs.runs if r.entry_id == entry.pk and r.seed == seed), None)
+        trained = entry.source or entry.pk
+        run = next((r for r in jobs.runs if r.entry_id == trained and r.seed == seed), None)
         sets = [s for s in jobs.sample_sets if s.entry_id == entry.pk and s.run_id == pk_of(run)]
         labels = entry.sampler_labels or [s.sampler_label for s in sets]
         for label in labels:

@@ -9,6 +9,8 @@ from catalog.models import Dataset, Protocol
 TEST = "test"
 ASKED = "asked"
 SHUFFLED = "shuffled"
+RECONSTRUCTED = "reconstructed"
+RECONSTRUCTED_BY = "Reconstructed by {}'s autoencoder"
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Control:
     source: str  # where the images come from, as the label of their sampler
     help: str
     is_asked: bool = False  # drawn for prompts, where it is known what follows them
+    of_entry: bool = False  # made by what an entry has learned, once for each of its seeds
 
     def available(self, dataset: Dataset, wanted: int) -> int:
         """Return how many images there can be of the `wanted` ones: a split ends, noise does not."""
@@ -77,16 +80,32 @@ CONTROLS: Mapping[str, Control] = MappingProxyType(
                 help="The same for the prompts of other images: what following is worth by chance.",
                 is_asked=True,
             ),
+            Control(
+                kind=RECONSTRUCTED,
+                label=RECONSTRUCTED_BY.format("…"),
+                split="test",
+                source="encoded and decoded",
+                help="Real images after the autoencoder of an entry, every seed's: what its samples "
+                "can be at best.",
+                of_entry=True,
+            ),
         )
     }
 )
 
 
 def controls_of(dataset: Dataset, protocols: Iterable[Protocol]) -> list[Control]:
-    """Return the controls of an experiment in the order of boards."""
+    """Return the controls that an experiment has once, in the order of boards."""
     asked = [each.prompt_set.parsed() for each in protocols if each.prompt_set is not None]
     drawn = [each.can_be_drawn(dataset.channels, dataset.resolution) for each in asked]
-    return [each for each in CONTROLS.values() if not each.is_asked or any(drawn)]
+    known = [each for each in CONTROLS.values() if not each.of_entry]
+    return [each for each in known if not each.is_asked or any(drawn)]
+
+
+def is_taken(label: str) -> bool:
+    """Return whether no entry may be called so: a control is, or may be."""
+    before, after = RECONSTRUCTED_BY.split("{}")
+    return label in LABELS or (label.startswith(before) and label.endswith(after))
 
 
 KINDS = tuple(CONTROLS)  # in the order of boards

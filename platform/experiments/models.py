@@ -99,7 +99,7 @@ class Entry(models.Model):
 
     experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="entries")
     kind = models.CharField(max_length=20, choices=Kind.choices, default=Kind.GENERATOR)
-    label = models.CharField(max_length=100)
+    label = models.CharField(max_length=150)  # of a contender 100 at most: controls name them
     algorithm = models.CharField(max_length=50, blank=True)
     config = models.JSONField(default=dict)
     samplers = models.JSONField(default=list)
@@ -128,6 +128,16 @@ class Entry(models.Model):
         if self.kind != self.Kind.CONTROL:
             return None
         return controls.CONTROLS[self.config["control"]]
+
+    @property
+    def source(self) -> int | None:
+        """Return the key of the entry whose autoencoder a control shows, None for another."""
+        control = self.control
+        return int(self.config["entry"]) if control and control.of_entry else None
+
+    @property
+    def has_autoencoder(self) -> bool:
+        return self.spec is not None and self.spec.config.has_autoencoder
 
     @property
     def spec(self) -> AlgorithmSpec | None:
@@ -294,6 +304,7 @@ class SampleSet(Job):
     # images whose prompt was no caption of the training, where the model knows these as wholes
     stand_ins = models.PositiveIntegerField(default=0)
     sha256 = models.CharField(max_length=64, blank=True)
+    reconstruction = models.JSONField(default=dict, blank=True)  # what an autoencoder loses
 
     class Meta(Job.Meta):
         ordering: ClassVar = ["entry_id", "run_id", "sampler_label"]

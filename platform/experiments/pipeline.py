@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,17 +19,14 @@ from django.conf import settings
 from catalog.models import Dataset, Protocol
 from catalog.stored import name_of
 from evaluation.features.base import Extractor, ExtractorError
-from evaluation.features.cache import FeatureCache
 from evaluation.features.registry import build_extractor, pixels_wanted
-from evaluation.imagesets.in_memory import Images, read_images, write_npz
+from evaluation.imagesets.in_memory import Images, write_npz
 from evaluation.imagesets.opening import ImageStream, open_images
-from evaluation.imagesets.splits import take
 from evaluation.imagesets.writing import grid_png
-from evaluation.scenes.claims import read_claims
-from evaluation.scoring import controls, evaluate as scoring
-from experiments import asked, services, work_files
-from experiments.controls import SHUFFLED
+from evaluation.scoring import evaluate as scoring
+from experiments import asked, real_images, services, work_files
 from experiments.models import Evaluation, Experiment, Run, SampleSet
+from experiments.real_images import CONTROL_SEED, feature_cache, load_split, open_split
 from generators.algorithm.contract import NotFinite
 from generators.specs import registry
 from generators.trained import sampling
@@ -46,8 +43,6 @@ GRID_IMAGES = 100
 GRID_COLUMNS = 10
 POINTS_KEPT = 100  # loss points between two beats
 PREVIEWS = 6  # of a training with a budget in images; others have one per checkpoint in time
-FEATURE_BYTES = 20 * 2**30  # of kept features; the least recently used go first
-CONTROL_SEED = 0  # of noise, and of which images a control holds where there are more than needed
 
 
 @cache
@@ -71,18 +66,6 @@ def environment() -> dict[str, Any]:
         **{name: version(name) for name in ("torch", "diffusers", "numpy")},
         "trilemma": settings.VERSION,
     }
-
-
-# --- data ---------------------------------------------------------------------------------------
-
-
-def load_split(dataset: Dataset, split: str) -> Images:
-    """Return a split's images with their labels and captions, whatever there is.
-
-    Raises:
-        JobError: if the file is missing or is not the one that was registered.
-    """
-    return read_images(work_files.split_file(dataset, split))
 
 
 # --- training -----------------------------------------------------------------------------------
@@ -214,9 +197,18 @@ def _draw_preview(checkpoint: Path, path: Path, experiment: Experiment) -> None:
 
 
 def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
-    """Draw a sample set's images from its checkpoint, or make those of a control."""
-    if sample_set.entry.control is not None:
-        images, facts = _control_images(sample_set), {}
+    """Draw a sample set's images from its checkpoint, or take real ones for a control."""
+    facts: dict[str, Any] = {}
+    control = sample_set.entry.control
+    if control is not None and control.of_entry:
+        generator = _generator(sample_set)
+        with stopping(), failing():
+            images, lost = real_images.reconstructed(
+                sample_set, generator, heartbeat, extractor=_extractor
+            )
+        facts = {"reconstruction": lost}
+    elif control is not None:
+        images = real_images.of_control(sample_set)
     else:
         samples = _draw(sample_set, heartbeat)
         captions = None if samples.captions is None else tuple(samples.captions)
@@ -227,51 +219,15 @@ def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
     services.finish_sampling(sample_set, sha256=sha256, **facts)
 
 
-def _control_images(sample_set: SampleSet) -> Images:
-    control, dataset = sample_set.entry.control, sample_set.entry.experiment.dataset
-    assert control is not None, "only controls have no checkpoint"
-    if control.is_asked:
-        return Images(_asked_scenes(sample_set, is_shuffled=control.kind == SHUFFLED), None, ())
-    if not control.split:
-        shape = (dataset.channels, dataset.resolution, dataset.resolution)
-        pixels = controls.uniform_noise(shape, sample_set.count, seed=CONTROL_SEED)
-        return Images(pixels, None, ())
-    images = _some_images(dataset, control.split, sample_set.count)
-    if control.kind == "blur":
-        return replace(images, pixels=controls.blurred(images.pixels))
-    return images
-
-
-def _asked_scenes(sample_set: SampleSet, *, is_shuffled: bool) -> np.ndarray:
-    """Return drawn scenes that follow their prompts, or those of other images."""
-    experiment = sample_set.entry.experiment
-    prompts = asked.prompt_set_of(experiment)
-    assert prompts is not None, "these controls are of experiments with prompts"
-    claims = [read_claims(each.claims) for each in prompts.prompts]
-    return controls.asked_scenes(
-        claims,
-        sample_set.count,
-        experiment.dataset.resolution,
-        seed=CONTROL_SEED,
-        shuffled=is_shuffled,
-    )
-
-
-def _some_images(dataset: Dataset, split: str, count: int) -> Images:
-    """Return a seeded choice of a split's images, in mixed order: sheets show the first ones."""
-    images = load_split(dataset, split)
-    chosen = np.random.default_rng(CONTROL_SEED).permutation(len(images.pixels))[:count]
-    if len(chosen) < count:
-        found = len(images.pixels)
-        raise JobError(f"expected {count} images of the {split} split, it has {found}")
-    return take(images, chosen)
+def _generator(sample_set: SampleSet) -> sampling.LoadedGenerator:
+    checkpoint = sample_set.checkpoint
+    assert checkpoint is not None, "only controls of no entry have no checkpoint"
+    folder = work_files.fetched(settings.DATA_DIR / checkpoint.path)
+    return sampling.load_generator(folder, device=device(), sha256=checkpoint.sha256)
 
 
 def _draw(sample_set: SampleSet, heartbeat: Heartbeat) -> sampling.Samples:
-    checkpoint = sample_set.checkpoint
-    assert checkpoint is not None, "only controls have no checkpoint"
-    folder = work_files.fetched(settings.DATA_DIR / checkpoint.path)
-    generator = sampling.load_generator(folder, device=device(), sha256=checkpoint.sha256)
+    generator = _generator(sample_set)
     with stopping(), failing():
         return sampling.draw_all(
             generator,
@@ -295,8 +251,8 @@ def _asked_by(
 
 def _train_captions(dataset: Dataset, count: int) -> list[str]:
     """Return captions of the train split in a seeded order: as it is told, where no prompts are."""
-    captions = _open_split(dataset, "train").captions
-    assert captions is not None, "a generator of captions was trained on some"
+    captions = open_split(dataset, "train").captions
+    assert captions is not None, "a generator of words was trained on some"
     order = np.random.default_rng(CONTROL_SEED).permutation(len(captions))
     return [captions[index] for index in np.resize(order, count)]
 
@@ -349,7 +305,7 @@ def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
         raise JobError(row.refusal)
     protocol = row.parsed()
     stages = scoring.stages(protocol)
-    reference = _open_split(row.dataset, protocol.reference.split)
+    reference = open_split(row.dataset, protocol.reference.split)
     held_out = protocol.held_out
 
     def on_progress(stage: str, share: float) -> None:
@@ -361,21 +317,16 @@ def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
             open_images(work_files.samples_file(evaluation.sample_set)),
             reference,
             extractor=_extractor(row, reference),
-            held_out=None if held_out is None else _open_split(row.dataset, held_out.split),
+            held_out=None if held_out is None else open_split(row.dataset, held_out.split),
             prompts=None if row.prompt_set is None else row.prompt_set.parsed(),
             on_progress=on_progress,
             should_stop=heartbeat.should_stop,
-            cache=FeatureCache(settings.DATA_DIR / "features", max_bytes=FEATURE_BYTES),
+            cache=feature_cache(),
         )
     heartbeat.end()
     services.finish_evaluation(
         evaluation, {name: services.columns(value) for name, value in result.values.items()}
     )
-
-
-def _open_split(dataset: Dataset, split: str) -> ImageStream:
-    """Return a split's images, read as they are needed."""
-    return open_images(work_files.split_file(dataset, split))
 
 
 def _extractor(protocol: Protocol, reference: ImageStream) -> Extractor:

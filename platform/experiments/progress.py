@@ -57,7 +57,9 @@ def jobs_needed(experiment: Experiment) -> int:
     scored = 1 + len(experiment.protocols.all())  # a sample set and its evaluations
     total = 0
     for entry in experiment.entries.all():
-        if entry.kind == Entry.Kind.CONTROL:
+        if entry.source is not None:
+            total += len(experiment.seeds) * scored
+        elif entry.kind == Entry.Kind.CONTROL:
             total += scored
         else:
             total += len(experiment.seeds) * (1 + len(entry.samplers) * scored)

@@ -10,7 +10,7 @@ from accounts import audit
 from accounts.audit import Actor
 from accounts.models import AuditEvent, User
 from catalog.models import Protocol
-from experiments import controls
+from experiments import asked, controls
 from experiments.models import (
     Checkpoint,
     Entry,
@@ -93,6 +93,9 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
             lifecycle.enqueue(run)
     for position, control in enumerate(others, start=1 + len(spec.entries)):
         _add_control(experiment, control, position=position)
+    for entry in experiment.entries.all():
+        if entry.has_autoencoder:
+            _reconstructed(entry)
     audit.record(user, AuditEvent.Action.SUBMITTED, experiment)
     return experiment
 
@@ -115,6 +118,23 @@ def _add_control(experiment: Experiment, control: controls.Control, *, position:
         queue=Queue.DEFAULT,
     )
     lifecycle.enqueue(sample_set)
+
+
+def _reconstructed(entry: Entry) -> Entry:
+    """Return the control that shows real images after an entry's autoencoder.
+
+    Experiments of before get it when a training is finished.
+    """
+    found, _ = Entry.objects.get_or_create(
+        experiment=entry.experiment,
+        kind=Entry.Kind.CONTROL,
+        label=controls.RECONSTRUCTED_BY.format(entry.label),
+        defaults={
+            "config": {"control": controls.RECONSTRUCTED, "entry": entry.pk},
+            "position": entry.experiment.entries.count(),
+        },
+    )
+    return found
 
 
 def images_needed(protocols: list[Protocol]) -> int:
@@ -204,20 +224,43 @@ def finish_training(
     count = images_needed(list(entry.experiment.protocols.all()))
     for sampler in entry.samplers:
         parsed = registry.parse_sampler(entry.algorithm, sampler)
-        sample_set, created = SampleSet.objects.get_or_create(
-            run=run,
-            sampler_label=parsed.label(),
-            defaults={
-                "entry": entry,
-                "sampler": sampler,
-                "checkpoint": checkpoint,
-                "count": count,
-                "first_seed": run.seed * SEEDS_PER_RUN,
-                "memory_gb": run.memory_gb,
-            },
+        _queue_samples(
+            checkpoint,
+            parsed.label(),
+            entry=entry,
+            sampler=sampler,
+            count=count,
+            first_seed=run.seed * SEEDS_PER_RUN,
         )
-        if created:
-            lifecycle.enqueue(sample_set)
+    if entry.has_autoencoder:
+        _queue_reconstructions(checkpoint, count)
+
+
+def _queue_samples(checkpoint: Checkpoint, label: str, **fields: Any) -> None:
+    """Queue a sample set of a run, unless it has one of this label."""
+    run = checkpoint.run
+    sample_set, created = SampleSet.objects.get_or_create(
+        run=run,
+        sampler_label=label,
+        defaults={"checkpoint": checkpoint, "memory_gb": run.memory_gb, **fields},
+    )
+    if created:
+        lifecycle.enqueue(sample_set)
+
+
+def _queue_reconstructions(checkpoint: Checkpoint, wanted: int) -> None:
+    """Queue real images to go through a run's autoencoder: scenes for prompts, or the test split."""
+    control = _reconstructed(checkpoint.run.entry)
+    experiment, kind = control.experiment, controls.CONTROLS[controls.RECONSTRUCTED]
+    is_drawn = asked.can_be_drawn(experiment)
+    label = f"{'scenes for the prompts' if is_drawn else 'test split'}, {kind.source}"
+    _queue_samples(
+        checkpoint,
+        label,
+        entry=control,
+        sampler={"name": label},
+        count=wanted if is_drawn else kind.available(experiment.dataset, wanted),
+    )
 
 
 @transaction.atomic

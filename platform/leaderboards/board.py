@@ -121,6 +121,11 @@ class Row:
         return kind_of(self.entry)
 
     @property
+    def is_of_experiment(self) -> bool:
+        """Whether it is there once for each experiment, as controls that all have are not."""
+        return not self.is_control or self.entry.source is not None
+
+    @property
     def experiment(self) -> Experiment:
         return self.entry.experiment
 

@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Any
 
+from experiments.pages import reconstructions
 from leaderboards.board import Board, Cell, Column, Row
 from leaderboards.marks import NEAR_TRAINING, NEARER
 
@@ -20,19 +21,34 @@ def columns(board: Board) -> list[str]:
                 f"{column.label} {part}"
                 for part in ("low", "high", "interval of", "plug-in", "seeds", "remarks")
             ]
-    return names
+    return names + _lost_columns(board)
+
+
+def _lost_columns(board: Board) -> list[str]:
+    """Return the columns of what autoencoders lose, where any row knows it."""
+    return list(dict.fromkeys(name for row in board.rows for name in _lost(board, row)))
+
+
+def _lost(board: Board, row: Row) -> dict[str, float | None]:
+    """Return the mean over seeds of what an autoencoder loses; nothing of other rows."""
+    if row.entry.source is None:
+        return {}
+    found = reconstructions.means(row.sample_sets, board.protocol)
+    return {f"reconstruction {name}": value for name, value in found.items()}
 
 
 def rows(board: Board) -> list[dict[str, Any]]:
     """Return every row of the board with the keys of `columns`; absent values are None."""
-    return [_row(board, row) for row in board.rows]
+    absent = dict.fromkeys(_lost_columns(board))
+    return [{**_row(board, row), **absent, **_lost(board, row)} for row in board.rows]
 
 
 def to_dict(board: Board) -> dict[str, Any]:
     """Return the whole board as plain JSON values: what it measures, its columns, its rows.
 
     Rows are those of `rows` with more by the key of a column: `details`, what is known of a value
-    besides its interval, for each scored seed; `judgements`, its rank and what is marked.
+    besides its interval, for each scored seed; `judgements`, its rank and what is marked. Those of
+    reconstructions have what the autoencoder loses of a split, for each seed.
     """
     return {
         "protocol": board.protocol.fingerprint,
@@ -44,10 +60,21 @@ def to_dict(board: Board) -> dict[str, Any]:
         "columns": [_column(column) for column in board.columns],
         "unranked": dict(board.unranked),
         "rows": [
-            {**_row(board, row), "details": _details(row), "judgements": _judgements(row)}
-            for row in board.rows
+            {
+                **flat,
+                "details": _details(row),
+                "judgements": _judgements(row),
+                **_reconstructions(row),
+            }
+            for flat, row in zip(rows(board), board.rows, strict=True)
         ],
     }
+
+
+def _reconstructions(row: Row) -> dict[str, list[dict[str, Any]]]:
+    """Return all that is known of what an autoencoder loses; nothing of other rows."""
+    known = [each.reconstruction for each in row.sample_sets if each.reconstruction]
+    return {"reconstructions": known} if row.entry.source else {}
 
 
 def _judgements(row: Row) -> dict[str, dict[str, Any]]:

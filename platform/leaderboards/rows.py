@@ -33,15 +33,19 @@ def rows_of(
     unscored = _failed(protocol, entries)
     rows = []
     for entry in _once(entries, protocol):
+        trained = runs[entry.source or entry.pk]
         for label in _sampler_labels(entry, sets[entry.pk]):
             drawn = [s for s in sets[entry.pk] if s.sampler_label == label]
-            failed = _seeds_failed(runs[entry.pk], drawn, unscored)
-            rows.append(_row(entry, label, columns, runs[entry.pk], drawn, values, failed))
+            failed = _seeds_failed(trained, drawn, unscored)
+            rows.append(_row(entry, label, columns, trained, drawn, values, failed))
     return rows
 
 
 def _once(entries: Iterable[Entry], protocol: Protocol) -> list[Entry]:
-    """Return the entries with each control once: the first that was scored, else the oldest."""
+    """Return the entries with each control once: the first that was scored, else the oldest.
+
+    Those of an entry's autoencoder are all different.
+    """
     scored = Evaluation.objects.filter(
         protocol=protocol,
         status=Status.COMPLETED,
@@ -53,7 +57,11 @@ def _once(entries: Iterable[Entry], protocol: Protocol) -> list[Entry]:
     first: dict[str, Entry] = {}
     for entry in sorted(entries, key=lambda e: (places.get(e.pk, len(places)), e.pk)):
         first.setdefault(kind_of(entry), entry)
-    return [entry for entry in entries if not kind_of(entry) or first[kind_of(entry)] == entry]
+    return [
+        entry
+        for entry in entries
+        if not kind_of(entry) or entry.source or first[kind_of(entry)] == entry
+    ]
 
 
 def _by_entry(items: Iterable[T]) -> dict[int, list[T]]:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
+from experiments.pages import reconstructions
 from leaderboards import rounding
 from leaderboards.board import Board, Cell, Column, Row
 from leaderboards.marks import NEAR_TRAINING, NEARER
@@ -62,6 +63,7 @@ class ShownRow:
     row: Row
     rank: str  # "2", "1–3", "~2" where seeds are still to come, "" without one
     cells: tuple[ShownCell, ...]
+    lost: str = ""  # what an autoencoder loses, "PSNR 21 dB"
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,11 @@ class Table:
     def near_training(self) -> bool:
         """Whether any cell is marked as nearer to single training images than real images."""
         return any(cell.cell.near_training for cell in self._cells())
+
+    @property
+    def of_autoencoders(self) -> bool:
+        """Whether any row shows what an autoencoder leaves of real images."""
+        return any(row.row.entry.source is not None for row in self.controls)
 
     @property
     def width(self) -> int:
@@ -173,7 +180,22 @@ def _choices(board: Board, page: str, query: dict[str, str], columns: str) -> tu
 
 def _row(board: Board, heads: tuple[Head, ...], row: Row) -> ShownRow:
     cells = tuple(_shown(head, row) for head in heads)
-    return ShownRow(row=row, rank=row.cells[board.sort_key].range, cells=cells)
+    return ShownRow(
+        row=row, rank=row.cells[board.sort_key].range, cells=cells, lost=_lost(board, row)
+    )
+
+
+def _lost(board: Board, row: Row) -> str:
+    """Return what an autoencoder loses of the test split, means over seeds; "" of other rows."""
+    if not row.entry.source:
+        return ""
+    found = reconstructions.means(row.sample_sets, board.protocol)
+    named = {name.partition(" ")[::2]: value for name, value in found.items()}
+    return ", ".join(
+        f"{label} {value:.3g} {unit}".strip()
+        for (label, unit), value in named.items()
+        if value is not None
+    )
 
 
 def export_link(board: Board, kind: str) -> str:

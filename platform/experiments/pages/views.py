@@ -15,7 +15,7 @@ from evaluation.protocols.metrics import METRICS
 from experiments import overview
 from experiments.comparison import in_words
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
-from experiments.pages import curves
+from experiments.pages import curves, reconstructions
 from experiments.pages.live import Region
 from jobs.models import JobEvent, Status
 
@@ -111,6 +111,7 @@ def _results(run: Run, sets: list[SampleSet], evaluations: list[Evaluation]) -> 
         "results": [
             (
                 drawn,
+                reconstructions.figures(drawn, run.entry.experiment.protocols.all()),
                 [
                     (
                         e,

@@ -250,11 +250,11 @@ def _read_entries(reader: _Reader, entries: object) -> list[EntrySpec]:
         reader.wrong("entries", f"expected a list of 1 to {MAX_ENTRIES} entries")
         return []
     specs = [_read_entry(reader, f"entries.{i}", entry) for i, entry in enumerate(entries)]
-    labels = set(controls.LABELS)
+    labels: set[str] = set()
     for index, spec in enumerate(specs):
         if spec is None:
             continue
-        if spec.label in labels:
+        if spec.label in labels or controls.is_taken(spec.label):
             reader.wrong(f"entries.{index}.label", f"{spec.label!r} is taken, expected another")
         labels.add(spec.label)
     return [spec for spec in specs if spec is not None]

@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from evaluation.metrics.frechet import measure_frechet, reference_gaussian
-from evaluation.metrics.frechet_population import measure_population_frechet
+from evaluation.metrics.frechet_population import (
+    measure_paired_frechet,
+    measure_population_frechet,
+)
 from evaluation.metrics.uncertainty import MetricResult
 from tests.evaluation.factories import numbers
 from tests.evaluation.metrics.test_frechet import distance as distance_of_sets
@@ -169,3 +172,56 @@ def test_intervals_hold_the_truth_as_often_as_they_say(kind: str) -> None:
         given = sum(found.interval is not None for found in results)
         assert given >= 0.95 * draws
         assert 0.92 - 0.02 <= held / given <= 0.97 + 0.02  # ± the simulation's own error
+
+
+# --- pairs: images and what was made of each ---
+
+
+def test_images_that_come_back_as_they_are_have_no_distance() -> None:
+    y = population("skewed", 4).draw(300, np.random.default_rng(0))
+
+    found = measure_paired_frechet(y, y)
+
+    assert found.value == pytest.approx(0, abs=1e-9)
+    assert found.corrected == pytest.approx(0, abs=1e-9)
+
+
+def test_the_distance_of_pairs_is_that_of_the_sets_and_a_shift_is_its_square() -> None:
+    y = population("skewed", 4).draw(300, np.random.default_rng(0))
+
+    found = measure_paired_frechet(y * 0.7, y)
+
+    assert found.value == pytest.approx(distance_of_sets(y * 0.7, y), rel=1e-6)
+    assert measure_paired_frechet(y + 0.5, y).value == pytest.approx(4 * 0.5**2, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["normal", "skewed"])
+def test_the_interval_of_pairs_is_calibrated_and_their_shared_chance_cancels(kind: str) -> None:
+    real = population(kind, 8)
+    made = Population(
+        draw=real.draw,  # not drawn from: each row is made of one of the other set
+        mean=0.7 * real.mean + 0.1,
+        covariance=0.49 * real.covariance + 0.04 * np.eye(8),
+    )
+    truth, rng = distance(made, real), np.random.default_rng(1)
+    results = []
+    for _ in range(100):
+        y = real.draw(400, rng)
+        results.append(measure_paired_frechet(0.7 * y + 0.1 + 0.2 * rng.normal(size=y.shape), y))
+
+    assert sum(holds(found, truth) for found in results) >= 87
+    assert numbers(results, "corrected").mean() == pytest.approx(truth, rel=0.02)
+
+
+def test_too_few_pairs_have_a_value_and_no_interval() -> None:
+    y = population("normal", 8).draw(30, np.random.default_rng(0))
+
+    found = measure_paired_frechet(y * 0.5, y)
+
+    assert found.value == pytest.approx(distance_of_sets(y * 0.5, y), rel=1e-6)
+    assert found.interval is None and "30 images are fewer than 5 per" in found.reason
+
+
+def test_pairs_are_as_many_on_both_sides() -> None:
+    with pytest.raises(ValueError, match="as many images as originals, got 3 and 4"):
+        measure_paired_frechet(np.zeros((3, 2)), np.zeros((4, 2)))

@@ -16,10 +16,11 @@ from generators.trained.inspection import (
     encode,
     interpolate,
     reconstruct,
+    through_autoencoder,
     trace,
 )
 from generators.trained.measure import measure
-from generators.trained.sampling import draw_all, load_generator
+from generators.trained.sampling import SamplingStopped, draw_all, load_generator
 from generators.training.loop import TrainingResult
 from tests.generators.conftest import exactly, make_data
 from tests.generators.toy import SAMPLER, STEPS, toy_generator
@@ -41,6 +42,35 @@ def test_images_are_reconstructed_and_encoded_in_batches() -> None:
     assert found.dtype == np.float32 and found.shape == PIXELS.shape
     assert np.allclose(found, images + 0.1, atol=1e-6)
     assert np.allclose(codes, images.mean(axis=(2, 3)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "algorithm", [name for name, spec in ALGORITHMS.items() if spec.config.has_autoencoder]
+)
+def test_images_go_through_an_autoencoder_without_a_word_about_them(
+    algorithm: str, trained: dict[str, TrainingResult]
+) -> None:
+    generator = load_generator(trained[algorithm].checkpoint.path)
+    pixels, labels = PIXELS[:, :, :, :8], LABELS
+    done: list[int] = []
+
+    found = through_autoencoder(generator, pixels, on_batch=done.append)
+
+    assert np.array_equal(found, as_pixels(reconstruct(generator, pixels, labels)))
+    assert done == [100, 130]
+
+
+def test_going_through_an_autoencoder_can_be_stopped(trained: dict[str, TrainingResult]) -> None:
+    generator = load_generator(trained["vae.vq"].checkpoint.path)
+
+    with pytest.raises(SamplingStopped):
+        through_autoencoder(generator, PIXELS[:, :, :, :8], should_stop=lambda: True)
+
+
+def test_models_of_an_autoencoder_are_the_latent_ones_and_vq() -> None:
+    named = {name for name, spec in ALGORITHMS.items() if spec.config.has_autoencoder}
+
+    assert named == {"vae.vq", *(name for name in ALGORITHMS if name.startswith("latent."))}
 
 
 def test_an_algorithm_without_an_encoder_says_so(trained: dict[str, TrainingResult]) -> None:

@@ -1,0 +1,149 @@
+"""Real images as work needs them: splits, controls, and what an autoencoder leaves of them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+
+from catalog.models import Dataset, Protocol
+from evaluation.features.base import Extractor
+from evaluation.features.cache import FeatureCache
+from evaluation.imagesets.in_memory import Images, read_images
+from evaluation.imagesets.opening import ImageStream, open_images
+from evaluation.imagesets.splits import take
+from evaluation.scenes.claims import read_claims
+from evaluation.scoring import controls
+from evaluation.scoring.reconstructions import Pairs
+from experiments import asked, services, work_files
+from experiments.controls import SHUFFLED
+from experiments.models import SampleSet
+from generators.trained.inspection import through_autoencoder
+from generators.trained.sampling import LoadedGenerator
+from jobs.execution import Heartbeat
+from jobs.lifecycle import JobError
+
+FEATURE_BYTES = 20 * 2**30  # of kept features; the least recently used go first
+CONTROL_SEED = 0  # of noise, and of which images a control holds where there are more than needed
+
+
+def load_split(dataset: Dataset, split: str) -> Images:
+    """Return a split's images with their labels and captions, whatever there is.
+
+    Raises:
+        JobError: if the file is missing or is not the one that was registered.
+    """
+    return read_images(work_files.split_file(dataset, split))
+
+
+def open_split(dataset: Dataset, split: str) -> ImageStream:
+    """Return a split's images, read as they are needed."""
+    return open_images(work_files.split_file(dataset, split))
+
+
+def feature_cache() -> FeatureCache:
+    """Return where features of real images are kept."""
+    return FeatureCache(settings.DATA_DIR / "features", max_bytes=FEATURE_BYTES)
+
+
+# --- controls -----------------------------------------------------------------------------------
+
+
+def of_control(sample_set: SampleSet) -> Images:
+    """Return the images of a control that needs no model."""
+    control, dataset = sample_set.entry.control, sample_set.entry.experiment.dataset
+    assert control is not None, "only controls have no checkpoint"
+    if control.is_asked:
+        return Images(_asked_scenes(sample_set, is_shuffled=control.kind == SHUFFLED), None, ())
+    if not control.split:
+        shape = (dataset.channels, dataset.resolution, dataset.resolution)
+        pixels = controls.uniform_noise(shape, sample_set.count, seed=CONTROL_SEED)
+        return Images(pixels, None, ())
+    images = _some(load_split(dataset, control.split), control.split, sample_set.count)
+    if control.kind == "blur":
+        return replace(images, pixels=controls.blurred(images.pixels))
+    return images
+
+
+def _asked_scenes(sample_set: SampleSet, *, is_shuffled: bool = False) -> np.ndarray:
+    """Return drawn scenes that follow their prompts, or those of other images."""
+    experiment = sample_set.entry.experiment
+    prompts = asked.prompt_set_of(experiment)
+    assert prompts is not None, "these controls are of experiments with prompts"
+    claims = [read_claims(each.claims) for each in prompts.prompts]
+    return controls.asked_scenes(
+        claims,
+        sample_set.count,
+        experiment.dataset.resolution,
+        seed=CONTROL_SEED,
+        shuffled=is_shuffled,
+    )
+
+
+def _some(images: Images, split: str, count: int) -> Images:
+    """Return a seeded choice of a split's images, in mixed order: sheets show the first ones."""
+    chosen = np.random.default_rng(CONTROL_SEED).permutation(len(images.pixels))[:count]
+    if len(chosen) < count:
+        found = len(images.pixels)
+        raise JobError(f"expected {count} images of the {split} split, it has {found}")
+    return take(images, chosen)
+
+
+# --- reconstructions ----------------------------------------------------------------------------
+
+
+def reconstructed(
+    sample_set: SampleSet,
+    generator: LoadedGenerator,
+    heartbeat: Heartbeat,
+    *,
+    extractor: Callable[[Protocol, ImageStream], Extractor],
+) -> tuple[Images, dict[str, Any]]:
+    """Return real images after an autoencoder, and what it loses of the whole test split.
+
+    The images are those of the split, or scenes for the prompts where these can be drawn.
+    """
+    experiment = sample_set.entry.experiment
+    through = partial(
+        through_autoencoder,
+        generator,
+        on_batch=lambda done: heartbeat.report(drawn=min(done, sample_set.count)),
+        should_stop=heartbeat.should_stop,
+    )
+    test = load_split(experiment.dataset, "test")
+    made = replace(test, pixels=through(test.pixels))
+    lost = _lost(sample_set, made.pixels, heartbeat, extractor)
+    if asked.can_be_drawn(experiment):
+        return Images(through(_asked_scenes(sample_set)), None, ()), lost
+    return _some(made, "test", sample_set.count), lost
+
+
+def _lost(
+    sample_set: SampleSet,
+    made: np.ndarray,
+    heartbeat: Heartbeat,
+    extractor: Callable[[Protocol, ImageStream], Extractor],
+) -> dict[str, Any]:
+    """Return PSNR, SSIM and, for each protocol's features, reconstruction-FD, as rows keep them."""
+    experiment = sample_set.entry.experiment
+    pairs = Pairs(open_split(experiment.dataset, "test"), made)
+    distances = {}
+    for protocol in experiment.protocols.all():
+        reference = open_split(protocol.dataset, protocol.parsed().reference.split)
+        distances[protocol.fingerprint] = pairs.distance(
+            extractor(protocol, reference),
+            cache=feature_cache(),
+            on_progress=lambda _: heartbeat.report(drawn=sample_set.count),
+            should_stop=heartbeat.should_stop,
+        )
+    return {
+        "split": "test",
+        "images": len(made),
+        **{
+            name: services.columns(found)
+            for name, found in pairs.faithfulness(keep_going=heartbeat.check).items()
+        },
+        "rfd": {fingerprint: services.columns(found) for fingerprint, found in distances.items()},
+    }
