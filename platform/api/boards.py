@@ -20,6 +20,8 @@ from leaderboards import export
 from leaderboards.board import Board
 from leaderboards.ranking import rank
 
+CONTENDERS = [kind for kind in Entry.Kind if kind != Entry.Kind.CONTROL]
+
 
 class CSVRenderer(BaseRenderer):
     """Text that is CSV already; a refusal becomes its sentence."""
@@ -73,7 +75,7 @@ class LeaderboardViewSet(Resource):
         """Return every board with its address."""
         protocols = self.get_queryset().annotate(
             contenders=Count(
-                "experiments__entries", filter=Q(experiments__entries__kind=Entry.Kind.GENERATOR)
+                "experiments__entries", filter=Q(experiments__entries__kind__in=CONTENDERS)
             )
         )
         return Response([_link(request, protocol) for protocol in protocols])

@@ -59,6 +59,8 @@ def jobs_needed(experiment: Experiment) -> int:
     for entry in experiment.entries.all():
         if entry.kind == Entry.Kind.CONTROL:
             total += scored
+        elif entry.kind == Entry.Kind.EXTERNAL:
+            total += len(entry.config["sets"]) * scored
         else:
             total += len(experiment.seeds) * (1 + len(entry.samplers) * scored)
     return total
