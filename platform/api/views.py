@@ -96,6 +96,10 @@ class ProtocolViewSet(Resource, ReadOnlyModelViewSet[Protocol]):
     lookup_value_regex = FINGERPRINT
     filterset_class = filters.ProtocolFilter
 
+    def get_serializer_class(self) -> type[catalogue.ProtocolSerializer]:
+        is_one = self.action == "retrieve"  # a list of them would repeat prompts without end
+        return catalogue.WholeProtocolSerializer if is_one else catalogue.ProtocolSerializer
+
     @extend_schema(
         parameters=[
             OpenApiParameter("other", str, OpenApiParameter.PATH, pattern=f"^{FINGERPRINT}$")
