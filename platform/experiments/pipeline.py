@@ -27,7 +27,7 @@ from evaluation.imagesets.splits import take
 from evaluation.imagesets.writing import grid_png
 from evaluation.scenes.claims import read_claims
 from evaluation.scoring import controls, evaluate as scoring
-from experiments import asked, services, work_files
+from experiments import asked, handed_in, services, work_files
 from experiments.controls import SHUFFLED
 from experiments.models import Evaluation, Experiment, Run, SampleSet
 from generators.algorithm.contract import NotFinite
@@ -210,9 +210,12 @@ def _draw_preview(checkpoint: Path, path: Path, experiment: Experiment) -> None:
 
 
 def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
-    """Draw a sample set's images from its checkpoint, or make those of a control."""
-    if sample_set.entry.control is not None:
-        images, facts = _control_images(sample_set), {}
+    """Draw a sample set's images from its checkpoint, make those of a control, or read the given."""
+    facts: dict[str, Any] = {}
+    if sample_set.source:
+        images, facts = handed_in.read(sample_set, heartbeat)
+    elif sample_set.entry.control is not None:
+        images = _control_images(sample_set)
     else:
         samples = _draw(sample_set, heartbeat)
         captions = None if samples.captions is None else tuple(samples.captions)
