@@ -61,6 +61,28 @@ class EntrySerializer(serializers.ModelSerializer[Entry]):
     sampler_labels = serializers.ListField(child=serializers.CharField(), read_only=True)
 
 
+class HandedInSerializer(serializers.ModelSerializer[SampleSet]):
+    """Where a sample set of an entry stands, and what was found in it."""
+
+    url = serializers.HyperlinkedIdentityField(view_name="api:sampleset-detail")
+    findings = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+    class Meta:
+        model = SampleSet
+        fields = ["id", "url", "seed", "status", "reason", "count", "findings"]
+
+
+class EntryStateSerializer(EntrySerializer):
+    """An entry with where its sample sets stand."""
+
+    url = serializers.HyperlinkedIdentityField(view_name="api:entry-detail")
+    experiment = serializers.PrimaryKeyRelatedField[Experiment](read_only=True)
+    sample_sets = HandedInSerializer(many=True, read_only=True)
+
+    class Meta(EntrySerializer.Meta):
+        fields = [*EntrySerializer.Meta.fields, "url", "experiment", "sample_sets"]
+
+
 class BudgetSerializer(serializers.Serializer[Any]):
     """Training budget, the same for every entry: exactly one of the two."""
 
