@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
+from evaluation.commands.addresses import CommandError
 from evaluation.commands.admit import admit
 from evaluation.commands.arguments import build_parser
 from evaluation.commands.classifier import classifier
 from evaluation.commands.compare import compare
+from evaluation.commands.handing_in import lint, pack
 from evaluation.commands.inception import inception
-from evaluation.commands.inputs import CommandError
 from evaluation.commands.protocol import protocol
 from evaluation.commands.reference import reference
 from evaluation.commands.scenes import prompts, scenes
@@ -36,6 +37,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "inception": inception,
     "scenes": scenes,
     "prompts": prompts,
+    "lint": lint,
+    "pack": pack,
 }
 
 

@@ -403,6 +403,8 @@ def make_scores(
     """Return completed evaluations of an entry: `values[i]` are those of its i-th seed."""
     if entry.kind == Entry.Kind.CONTROL:
         sets = [make_sample_set(entry=entry)]
+    elif entry.kind == Entry.Kind.EXTERNAL:
+        sets = list(entry.sample_sets.order_by("seed")[: len(values)])
     else:
         seeds = entry.experiment.seeds[: len(values)]
         runs = [make_run(entry=entry, seed=seed, status=Status.COMPLETED) for seed in seeds]
@@ -411,6 +413,28 @@ def make_scores(
         make_evaluation(sample_set=sample_set, protocol=protocol, values=numbers)
         for sample_set, numbers in zip(sets, values, strict=True)
     ]
+
+
+def make_external(
+    experiment: Experiment, *, sets: int = 1, findings: Sequence[str] = (), **manifest: Any
+) -> Entry:
+    """Return an external entry with so many sets of samples, which have been read."""
+    said = {"system": f"System {next(_numbers)}", **manifest}
+    given = [{"file": f"{place}.npz", "sha256": sha256(f"set {place}")} for place in range(sets)]
+    entry = Entry.objects.create(
+        experiment=experiment,
+        kind=Entry.Kind.EXTERNAL,
+        label=f"{said['system']} {said.get('version', '')}".strip(),
+        config={"manifest": said, "sets": given},
+        position=experiment.entries.count(),
+    )
+    for place in range(sets):
+        count = services.images_needed(list(experiment.protocols.all()))
+        sample_set = SampleSet.objects.create(
+            entry=entry, seed=place, sampler_label="handed in", count=count, findings=list(findings)
+        )
+        _put(sample_set, Status.COMPLETED, {"drawn": count})
+    return entry
 
 
 def make_asked_experiment(*texts: str) -> Experiment:

@@ -5,8 +5,8 @@ import argparse
 import numpy as np
 from rich.progress import Progress
 
+from evaluation.commands.addresses import CommandError
 from evaluation.commands.inputs import (
-    CommandError,
     PreparedExtractor,
     classifier_accuracy,
     open_reference,

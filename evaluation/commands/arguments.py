@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import torch
 
+from evaluation.commands.handing_in import add_parsers
 from evaluation.protocols.extractor_specs import FIDELITY_PREFIX, INCEPTION
 from evaluation.protocols.extractors import EXTRACTORS, get_extractor
 from evaluation.protocols.labels import Wanted, read_rule
@@ -49,6 +50,7 @@ def build_parser(commands_by_name: Mapping[str, Command]) -> argparse.ArgumentPa
     _add_inception(commands)
     _add_scenes(commands)
     _add_prompts(commands)
+    add_parsers(commands)
     for name, command in commands_by_name.items():
         commands.choices[name].set_defaults(command=command)
     return parser
@@ -70,7 +72,12 @@ def _add_score(commands: Commands) -> None:
     )
     _add_data(score)
     _add_choices(score, else_scored="all generated ones")
-    score.add_argument("--protocol", type=Path, help="score under this protocol (JSON) instead")
+    score.add_argument(
+        "--protocol",
+        metavar="SOURCE",
+        help="score under this protocol instead: a file (JSON, or what a site's API answers) or the "
+        "address of its page or in the API",
+    )
     score.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE")
     score.add_argument("--batch-size", type=_positive, help="images at a time")
     score.add_argument("--part", choices=PARTS, help="which part of GENERATED, if it has parts")
@@ -118,8 +125,8 @@ def _add_admit(commands: Commands) -> None:
     admit.add_argument("--extractor", type=_extractor, help=f"{_extractor_help()} ({INCEPTION})")
     admit.add_argument(
         "--protocol",
-        type=Path,
-        help="test this protocol (JSON): its extractor, on no more images than it scores, and "
+        metavar="SOURCE",
+        help="test this protocol (a file or an address): its extractor, on no more images than it scores, and "
         "whether they are enough for its metrics",
     )
     admit.add_argument(

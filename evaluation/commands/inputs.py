@@ -1,7 +1,6 @@
 """Opens what a command names, images, references and extractors, and says what is wrong with it."""
 
 import argparse
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
+from evaluation.commands.addresses import CommandError, read_json
 from evaluation.commands.report import note, warn
 from evaluation.features.base import Extractor
 from evaluation.features.cache import FeatureCache
@@ -44,10 +44,6 @@ from evaluation.scoring.references import (
     read_statistics,
 )
 from evaluation.scoring.requirements import Accuracy
-
-
-class CommandError(Exception):
-    """The command cannot do what was asked; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -286,30 +282,34 @@ def keep_weights(weights: Path, folder: Path, name: str, digest: str) -> Path:
     return kept
 
 
-def read_protocol(path: Path) -> Protocol:
-    """Return the protocol in a file: alone, or as part of a result."""
-    record = _read_json(path)
-    if isinstance(record, Mapping) and "protocol" in record:
-        record = record["protocol"]
+def read_protocol(source: Path | str) -> Protocol:
+    """Return the protocol in a file or at an address: alone, part of a result, or a site's answer."""
+    record = read_json(source)
+    stated = record.get("fingerprint") if isinstance(record, Mapping) else None
+    for name in _WITHIN:
+        if isinstance(record, Mapping) and name in record:
+            record = record[name]
     try:
-        return Protocol.from_record(record)
+        protocol = Protocol.from_record(record)
     except ProtocolError as error:
-        raise CommandError(f"{path} holds no protocol: {error}") from error
+        raise CommandError(f"{source} holds no protocol: {error}") from error
+    if stated not in (None, protocol.fingerprint()):
+        raise CommandError(
+            f"{source}: the protocol's fingerprint is {protocol.fingerprint()}, it says {stated}"
+        )
+    return protocol
 
 
-def prompts_beside(path: Path) -> PromptSet | None:
+_WITHIN = ("protocol", "record")  # where a result, or a site's answer, has the protocol's record
+
+
+def prompts_beside(source: Path | str) -> PromptSet | None:
     """Return the prompts that lie beside a protocol in its file, None if there are none."""
-    record = _read_json(path)
-    if not isinstance(record, Mapping) or "protocol" not in record or "prompts" not in record:
+    record = read_json(source)
+    is_beside = isinstance(record, Mapping) and any(name in record for name in _WITHIN)
+    if not is_beside or record.get("prompts") is None:
         return None
     try:
         return PromptSet.from_record(record["prompts"])
     except ProtocolError as error:
-        raise CommandError(f"{path} holds no prompts: {error}") from error
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CommandError(f"{path} is not JSON: {error}") from error
+        raise CommandError(f"{source} holds no prompts: {error}") from error

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
+from evaluation.commands.addresses import CommandError
 from evaluation.commands.admit import admission
 from evaluation.commands.classes import class_counts
 from evaluation.commands.inputs import (
-    CommandError,
     open_held_out,
     open_reference,
     prepare_extractor,

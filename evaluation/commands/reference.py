@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from evaluation.commands.inputs import CommandError, open_reference, prepare_extractor
+from evaluation.commands.addresses import CommandError
+from evaluation.commands.inputs import open_reference, prepare_extractor
 from evaluation.commands.report import print_references, progress, tell_statistics
 from evaluation.protocols.extractors import get_extractor
 from evaluation.scoring.published import check_statistics, published_beside

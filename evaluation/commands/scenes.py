@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.commands.inputs import CommandError
+from evaluation.commands.addresses import CommandError
 from evaluation.commands.report import say, write_json
 from evaluation.imagesets.writing import write_npz
 from evaluation.protocols.prompts import PromptSet, packaged_prompts

@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Collection
 from pathlib import Path
 
+from evaluation.commands.addresses import CommandError
 from evaluation.commands.classes import label_warning
 from evaluation.commands.inputs import (
-    CommandError,
     feature_cache,
     open_held_out,
     open_reference,

@@ -80,7 +80,7 @@ def read_images(
     )
     assert stream.count is not None, "files are counted when they are opened"
     shape = (stream.count, *stream.shape)
-    _check_array_bytes(stream.name, shape)
+    check_array_bytes(stream.name, shape)
     pixels = np.empty(shape, np.uint8)
     done = 0
     for chunk in stream.chunks():
@@ -104,11 +104,12 @@ def convert_images(
     shape = target.shape((depth, height, width))
     if shape == (depth, height, width):
         return images
-    _check_array_bytes(name, (count, *shape))
+    check_array_bytes(name, (count, *shape))
     return replace(images, pixels=fit(images.pixels, target))
 
 
-def _check_array_bytes(source: str, shape: tuple[int, ...]) -> None:
+def check_array_bytes(source: str, shape: tuple[int, ...]) -> None:
+    """Raise ImageError if images (N, C, H, W) do not fit in memory."""
     count, channels, height, width = shape
     if (total := count * channels * height * width) > MAX_ARRAY_BYTES:
         raise ImageError(

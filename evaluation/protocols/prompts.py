@@ -7,7 +7,7 @@ be checked of an image that follows the prompt, may be absent. Image i is asked 
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ from evaluation.scenes.prompt_set import SCENES, scenes_prompts
 VERSION = 1
 PACKAGED = (SCENES,)  # names of sets that come with the installation
 MAX_PROMPTS = 10_000
+SHOWN = 3  # prompts that a refusal names
 MAX_NAME = 100  # characters of an id or a group
 _NAME = re.compile(r"[\w.,+ -]+")
 
@@ -111,6 +112,31 @@ def asked(prompts: PromptSet, images_per_prompt: int) -> dict[str, Any]:
         "images_per_prompt": images_per_prompt,
         "judge": JUDGE if has_claims else None,
     }
+
+
+def order_of_prompts(captions: Sequence[str], prompts: PromptSet, each: int) -> list[int]:
+    """Return which image is the i-th that is asked for, with prompt i mod P, by their captions.
+
+    captions: what each image was asked with. The k-th image of a prompt in the given order is its
+    k-th.
+
+    Raises:
+        ProtocolError: if a caption is no prompt, or not every prompt has ``each`` images.
+    """
+    places: dict[str, list[int]] = {text: [] for text in prompts.texts}
+    for index, caption in enumerate(captions):
+        if caption not in places:
+            raise ProtocolError("captions", f"image {index} was asked with no prompt: {caption!r}")
+        places[caption].append(index)
+    wrong = [
+        f"{text!r} has {len(found):,} of {each:,} images"
+        for text, found in places.items()
+        if len(found) != each
+    ]
+    if wrong:
+        more = f", and {len(wrong) - SHOWN:,} more prompts" if len(wrong) > SHOWN else ""
+        raise ProtocolError("captions", "; ".join(wrong[:SHOWN]) + more)
+    return [found[k] for k in range(each) for found in places.values()]
 
 
 def check_asked(record: Any) -> None:

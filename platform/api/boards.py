@@ -22,6 +22,8 @@ from leaderboards.board import Board
 from leaderboards.guidance import chart, to_dict
 from leaderboards.ranking import rank
 
+CONTENDERS = [kind for kind in Entry.Kind if kind != Entry.Kind.CONTROL]
+
 
 class CSVRenderer(BaseRenderer):
     """Text that is CSV already; a refusal becomes its sentence."""
@@ -80,7 +82,7 @@ class LeaderboardViewSet(Resource):
         """Return every board with its address."""
         protocols = self.get_queryset().annotate(
             contenders=Count(
-                "experiments__entries", filter=Q(experiments__entries__kind=Entry.Kind.GENERATOR)
+                "experiments__entries", filter=Q(experiments__entries__kind__in=CONTENDERS)
             )
         )
         return Response([_link(request, protocol) for protocol in protocols])

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from api.options import config_schema, samplers_schema
 from api.serializers import BudgetSerializer
+from experiments.submission.external import MAX_SETS, SUFFIXES
 from experiments.submission.specification import MAX_MEMORY_GB
 from generators.specs import registry
 from generators.specs.algorithms import PRESETS
@@ -62,6 +63,35 @@ class SubmissionSerializer(serializers.Serializer[Any]):
         help_text="only workers whose device has so much train and sample; 0 = all",
     )
     entries = EntrySubmissionSerializer(many=True)
+
+
+class ExternalSubmissionSerializer(serializers.Serializer[Any]):
+    """Samples that were made elsewhere: of an experiment, or of a new one under protocols."""
+
+    manifest = serializers.CharField(
+        help_text="YAML or JSON, as text or as a file: system, version, date, made_by, chosen, "
+        "post_processing, licence, hardware, costs, seeds; only the system is needed"
+    )
+    files = serializers.ListField(
+        child=serializers.FileField(),
+        min_length=1,
+        max_length=MAX_SETS,
+        help_text=f"one for each seed: {', '.join(SUFFIXES)}",
+    )
+    experiment = serializers.CharField(
+        required=False, help_text="name or number of the one that the entry joins"
+    )
+    protocols = serializers.ListField(
+        child=serializers.CharField(min_length=8, max_length=64),
+        required=False,
+        help_text="fingerprints, or their beginnings, of a new experiment",
+    )
+    name = serializers.CharField(
+        required=False, max_length=200, help_text="of the new experiment; by default the label"
+    )
+    label = serializers.CharField(  # type: ignore[assignment]  # a field of the data
+        required=False, max_length=100, help_text="on boards; by default the system, its version"
+    )
 
 
 class ErrorsSerializer(serializers.Serializer[Any]):

@@ -127,3 +127,23 @@ class ProtocolSerializer(serializers.ModelSerializer[Protocol]):
             }
             for name, parameters in protocol.record["metrics"].items()
         ]
+
+
+class PromptRecordSerializer(serializers.Serializer[Any]):
+    """Prompts as files have them; the digest is of this."""
+
+    version = serializers.IntegerField()
+    prompts = PromptSerializer(many=True)
+
+
+class WholeProtocolSerializer(ProtocolSerializer):
+    """A protocol with its prompts: all that `python -m evaluation score --protocol` needs of it."""
+
+    prompts = serializers.SerializerMethodField()
+
+    class Meta(ProtocolSerializer.Meta):
+        fields = [*ProtocolSerializer.Meta.fields, "prompts"]
+
+    @extend_schema_field(PromptRecordSerializer(allow_null=True))
+    def get_prompts(self, protocol: Protocol) -> dict[str, Any] | None:
+        return None if protocol.prompt_set is None else dict(protocol.prompt_set.record)

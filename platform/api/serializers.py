@@ -61,6 +61,28 @@ class EntrySerializer(serializers.ModelSerializer[Entry]):
     sampler_labels = serializers.ListField(child=serializers.CharField(), read_only=True)
 
 
+class HandedInSerializer(serializers.ModelSerializer[SampleSet]):
+    """Where a sample set of an entry stands, and what was found in it."""
+
+    url = serializers.HyperlinkedIdentityField(view_name="api:sampleset-detail")
+    findings = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+    class Meta:
+        model = SampleSet
+        fields = ["id", "url", "seed", "status", "reason", "count", "findings"]
+
+
+class EntryStateSerializer(EntrySerializer):
+    """An entry with where its sample sets stand."""
+
+    url = serializers.HyperlinkedIdentityField(view_name="api:entry-detail")
+    experiment = serializers.PrimaryKeyRelatedField[Experiment](read_only=True)
+    sample_sets = HandedInSerializer(many=True, read_only=True)
+
+    class Meta(EntrySerializer.Meta):
+        fields = [*EntrySerializer.Meta.fields, "url", "experiment", "sample_sets"]
+
+
 class BudgetSerializer(serializers.Serializer[Any]):
     """Training budget, the same for every entry: exactly one of the two."""
 
@@ -82,7 +104,9 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
     protocols = serializers.SlugRelatedField[Protocol](
         slug_field="fingerprint", read_only=True, many=True
     )
-    budget = serializers.SerializerMethodField()
+    budget = serializers.SerializerMethodField(
+        help_text="null where nothing is trained: all entries are external"
+    )
     seeds = serializers.ListField(child=serializers.IntegerField())
     entries = EntrySerializer(many=True)
     status = serializers.SerializerMethodField()
@@ -105,11 +129,12 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
             "created_at",
         ]
 
-    @extend_schema_field(BudgetSerializer)
-    def get_budget(self, experiment: Experiment) -> dict[str, float]:
+    @extend_schema_field(BudgetSerializer(allow_null=True))
+    def get_budget(self, experiment: Experiment) -> dict[str, float] | None:
         if experiment.budget_images is not None:
             return {"images": experiment.budget_images}
-        assert experiment.budget_seconds is not None, "experiment_has_one_budget"
+        if experiment.budget_seconds is None:
+            return None
         return {"device_seconds": experiment.budget_seconds}
 
     @extend_schema_field(serializers.ChoiceField(choices=Status.choices))
@@ -206,6 +231,11 @@ class SampleSetSerializer(JobSerializer):
     checkpoint = CheckpointSerializer(read_only=True, allow_null=True)
     sampler = serializers.DictField()
     reconstruction = ReconstructionField()
+    findings = serializers.ListField(
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="of a set that was handed in, in sentences",
+    )
     file = serializers.SerializerMethodField()
     grid = serializers.SerializerMethodField()
 
@@ -221,6 +251,8 @@ class SampleSetSerializer(JobSerializer):
             "sampler_label",
             "count",
             "first_seed",
+            "seed",
+            "findings",
             "drawn",
             "nfe",
             "images_per_second",
@@ -235,6 +267,7 @@ class SampleSetSerializer(JobSerializer):
             "grid",
         ]
         extra_kwargs = {
+            "seed": {"help_text": "of an entry without runs: which of its sets this is"},
             "nfe": {"help_text": "network evaluations per image"},
             "images_per_second": {"help_text": "drawn `batch_size` at once"},
             "latency_seconds": {"help_text": "of one image drawn alone, the median of several"},

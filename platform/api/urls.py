@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import DefaultRouter
 
 from api.boards import LeaderboardViewSet
+from api.external import EntryViewSet
 from api.views import (
     DatasetViewSet,
     EvaluationViewSet,
@@ -23,6 +24,7 @@ router.register("datasets", DatasetViewSet, basename="dataset")
 router.register("promptsets", PromptSetViewSet, basename="promptset")
 router.register("protocols", ProtocolViewSet, basename="protocol")
 router.register("experiments", ExperimentViewSet, basename="experiment")
+router.register("entries", EntryViewSet, basename="entry")
 router.register("runs", RunViewSet, basename="run")
 router.register("samplesets", SampleSetViewSet, basename="sampleset")
 router.register("evaluations", EvaluationViewSet, basename="evaluation")

@@ -1,5 +1,6 @@
 """Resources of the REST interface. Reading is public by default, writing needs a token."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +27,9 @@ from api import bodies, catalogue, filters, serializers
 from api.parsers import StrictJSONParser
 from api.schema import ApiSchema
 from catalog import stored
+from catalog.engine import RegistrationError
 from catalog.models import Dataset, PromptSet, Protocol
+from catalog.prompt_template import FORMS, template_of
 from experiments import services
 from experiments.models import (
     Entry,
@@ -94,6 +97,26 @@ class PromptSetViewSet(Resource, ReadOnlyModelViewSet[PromptSet]):
     lookup_field = "slug"
     lookup_value_regex = r"[-\w]+"
 
+    @extend_schema(
+        parameters=[OpenApiParameter("images_per_prompt", int), OpenApiParameter("as", enum=FORMS)],
+        responses={(200, "application/zip"): OpenApiTypes.BINARY, 400: bodies.ErrorsSerializer},
+        filters=False,
+    )
+    @action(detail=True, filter_backends=[], pagination_class=None)
+    def template(self, request: Request, slug: str) -> FileResponse:
+        """Return a zip for systems that are elsewhere: a name and a prompt for each image, a manifest.
+
+        Put the images under these names beside the two files, fill in the manifest, and hand it in.
+        """
+        given = request.query_params
+        try:
+            content = template_of(
+                self.get_object(), given.get("images_per_prompt", "1"), given.get("as", FORMS[0])
+            )
+        except RegistrationError as error:
+            raise ValidationError({"errors": {"images_per_prompt": str(error)}}) from error
+        return FileResponse(io.BytesIO(content), as_attachment=True, filename=f"{slug}.zip")
+
 
 class ProtocolViewSet(Resource, ReadOnlyModelViewSet[Protocol]):
     """How generated images are scored; values of different fingerprints are never compared."""
@@ -103,6 +126,10 @@ class ProtocolViewSet(Resource, ReadOnlyModelViewSet[Protocol]):
     lookup_field = "fingerprint"
     lookup_value_regex = FINGERPRINT
     filterset_class = filters.ProtocolFilter
+
+    def get_serializer_class(self) -> type[catalogue.ProtocolSerializer]:
+        is_one = self.action == "retrieve"  # a list of them would repeat prompts without end
+        return catalogue.WholeProtocolSerializer if is_one else catalogue.ProtocolSerializer
 
     @extend_schema(
         parameters=[

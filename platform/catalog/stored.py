@@ -22,7 +22,13 @@ from django.db.models import Q
 
 from evaluation.imagesets.atomic import flush_folder, replacing, sha256_of
 
-FOLDERS = ("datasets", "extractors", "runs", "samples")  # of the data folder, all files are in them
+FOLDERS = (
+    "datasets",
+    "extractors",
+    "runs",
+    "samples",
+    "submissions",
+)  # of the data folder, all files are in them
 
 
 class DamagedError(RuntimeError):
@@ -41,6 +47,7 @@ class StoredFile(models.Model):
         EXTRACTOR = "extractor"
         CHECKPOINT = "checkpoint"
         SAMPLES = "samples"
+        SUBMISSION = "submission"  # handed in; needed until a worker has read it
         PICTURE = "picture"
 
     path = models.CharField(max_length=500, unique=True)

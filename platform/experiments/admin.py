@@ -159,7 +159,7 @@ class ExperimentAdmin(OperatedAdmin):
 
     @admin.display(description="budget")
     def budget(self, experiment: Experiment) -> str:
-        return experiment.budget
+        return experiment.budget or "nothing is trained"
 
     @admin.display(description="seeds")
     def seed_count(self, experiment: Experiment) -> int:

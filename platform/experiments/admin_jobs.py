@@ -92,6 +92,8 @@ class SampleSetAdmin(ChangeableJobAdmin):
         "sampler_label",
         "settings",
         *JobAdmin.job_fields,
+        "source",
+        "found",
         "count",
         "first_seed",
         "nfe",
@@ -106,6 +108,7 @@ class SampleSetAdmin(ChangeableJobAdmin):
         *JobAdmin.job_readonly_fields,
         "training",
         "settings",
+        "found",
     ]
 
     def percent_of(self, job: SampleSet) -> str:
@@ -114,7 +117,11 @@ class SampleSetAdmin(ChangeableJobAdmin):
 
     @admin.display(description="run")
     def training(self, sample_set: SampleSet) -> str | SafeString:
-        return admin_link(sample_set.run) if sample_set.run else "real images, no run"
+        return admin_link(sample_set.run) if sample_set.run else sample_set.entry.family_label
+
+    @admin.display(description="findings")
+    def found(self, sample_set: SampleSet) -> str:
+        return "; ".join(sample_set.findings) or "–"
 
     @admin.display(description="sampler")
     def settings(self, sample_set: SampleSet) -> SafeString:

@@ -31,11 +31,16 @@ def contenders(experiment: Experiment, seed: int, jobs: "ExperimentJobs") -> lis
         trained = entry.source or entry.pk
         run = next((r for r in jobs.runs if r.entry_id == trained and r.seed == seed), None)
         sets = [s for s in jobs.sample_sets if s.entry_id == entry.pk and s.run_id == pk_of(run)]
-        labels = entry.sampler_labels or [s.sampler_label for s in sets]
+        labels = entry.sampler_labels or dict.fromkeys(s.sampler_label for s in sets)
         for label in labels:
-            drawn = next((s for s in sets if s.sampler_label == label), None)
+            drawn = _chosen([s for s in sets if s.sampler_label == label], seed)
             columns.append(_contender(entry, label, run, drawn, jobs))
     return columns
+
+
+def _chosen(sets: list[SampleSet], seed: int) -> SampleSet | None:
+    """Return the set of a seed; of handed-in ones, whose seeds are their places, else the first."""
+    return next((s for s in sets if s.seed == seed), next(iter(sets), None))
 
 
 def _contender(

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from catalog import stored
 from catalog.models import Dataset, Protocol
+from evaluation.protocols.manifests import Manifest
 from experiments import controls
 from generators.specs import registry
 from generators.specs.algorithms import AlgorithmSpec
@@ -47,8 +48,9 @@ class Experiment(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(budget_images__gte=1, budget_seconds__isnull=True)
-                | Q(budget_images__isnull=True, budget_seconds__gt=0),
-                name="experiment_has_one_budget",
+                | Q(budget_images__isnull=True, budget_seconds__gt=0)
+                | Q(budget_images__isnull=True, budget_seconds__isnull=True),
+                name="experiment_has_one_budget_at_most",
             )
         ]
 
@@ -60,10 +62,10 @@ class Experiment(models.Model):
 
     @property
     def budget(self) -> str:
-        """Return the budget in words."""
+        """Return the budget in words, "" where nothing is trained."""
         if self.budget_images is not None:
             return f"{self.budget_images:,} images seen"
-        return f"{self.budget_seconds:g} device-seconds"
+        return "" if self.budget_seconds is None else f"{self.budget_seconds:g} device-seconds"
 
     def jobs(self) -> list[Job]:
         """Return all jobs of the experiment: runs, sample sets and evaluations."""
@@ -91,11 +93,14 @@ def overall(statuses: set[str]) -> str:
 
 
 class Entry(models.Model):
-    """One contender: a generator with its complete frozen config, or a control."""
+    """One contender: a generator with its complete frozen config, samples of others, or a control."""
 
     class Kind(models.TextChoices):
-        GENERATOR = "generator"
+        GENERATOR = "generator", "Trained here"  # the only one with an algorithm and runs
         CONTROL = "control"  # no model: config says which, {"control": "test"}
+        EXTERNAL = (
+            "external"  # config: the manifest, {"manifest": {…}, "sets": [{"file", "sha256"}]}
+        )
 
     experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="entries")
     kind = models.CharField(max_length=20, choices=Kind.choices, default=Kind.GENERATOR)
@@ -113,9 +118,9 @@ class Entry(models.Model):
                 fields=["experiment", "label"], name="entry_label_unique_in_experiment"
             ),
             models.CheckConstraint(
-                condition=Q(kind="control", algorithm="")
+                condition=(~Q(kind="generator") & Q(algorithm=""))
                 | (Q(kind="generator") & ~Q(algorithm="")),
-                name="entry_generator_has_algorithm",
+                name="entry_trained_here_has_algorithm",
             ),
         ]
 
@@ -124,7 +129,7 @@ class Entry(models.Model):
 
     @property
     def control(self) -> controls.Control | None:
-        """Return which control the entry is, None for a generator."""
+        """Return which control the entry is, None for a contender."""
         if self.kind != self.Kind.CONTROL:
             return None
         return controls.CONTROLS[self.config["control"]]
@@ -140,39 +145,47 @@ class Entry(models.Model):
         return self.spec is not None and self.spec.config.has_autoencoder
 
     @property
+    def manifest(self) -> Manifest | None:
+        """Return what is said of an external entry, None for others."""
+        is_external = self.kind == self.Kind.EXTERNAL
+        return Manifest.from_record(self.config["manifest"]) if is_external else None
+
+    @property
     def spec(self) -> AlgorithmSpec | None:
         """Return what the registry knows of the algorithm.
 
-        None for a control, and for an algorithm whose package is not installed here any more.
+        None where nothing is trained, and for an algorithm whose package is not installed here any more.
         """
         return registry.ALGORITHMS.get(self.algorithm)
 
     @property
     def family(self) -> str:
-        """Return the name of the algorithm's family, "control", or "missing" without its package."""
+        """Return the name of the algorithm's family, else the kind; "missing" without its package."""
         if self.spec:
             return self.spec.family_name
-        return "missing" if self.algorithm else "control"
+        return "missing" if self.algorithm else self.kind
 
     @property
     def family_label(self) -> str:
         """Return the family as pages show it."""
         if self.spec:
             return registry.FAMILIES[self.family].label
-        return "Not installed" if self.algorithm else "Control"
+        return "Not installed" if self.algorithm else self.get_kind_display()
 
     @property
     def family_description(self) -> str:
         """Return the family in a few words, empty for a control."""
         if self.spec:
             return registry.FAMILIES[self.family].description
+        if self.kind == self.Kind.EXTERNAL:
+            return "made elsewhere: only its samples are known here"
         return f"no {self.algorithm} is installed here" if self.algorithm else ""
 
     @property
     def sampler_labels(self) -> list[str]:
         """Return the labels of the entry's samplers, in the order they were given.
 
-        None of a control, and none of a missing algorithm: only what was drawn says them.
+        None where nothing is trained, or by a missing algorithm: only what was drawn says them.
         """
         if not self.spec:
             return []
@@ -280,7 +293,7 @@ class LossPoint(models.Model):
 
 
 class SampleSet(Job):
-    """Images drawn from a checkpoint with one sampler; or those of a control entry."""
+    """Images drawn from a checkpoint with one sampler; those of a control; or handed in."""
 
     task_name = "experiments.tasks.draw_samples"
     urgency = 1
@@ -290,6 +303,9 @@ class SampleSet(Job):
         Run, null=True, blank=True, on_delete=models.CASCADE, related_name="sample_sets"
     )
     checkpoint = models.ForeignKey(Checkpoint, null=True, blank=True, on_delete=models.RESTRICT)
+    seed = models.PositiveIntegerField(default=0)  # of an entry without runs: which of its sets
+    source = models.CharField(max_length=300, blank=True)  # what was handed in, in DATA_DIR
+    findings = models.JSONField(default=list)  # of what was handed in, in sentences
     sampler = models.JSONField(default=dict)
     sampler_label = models.CharField(max_length=100)
     count = models.PositiveIntegerField()
@@ -314,9 +330,9 @@ class SampleSet(Job):
                 fields=["run", "sampler_label"], name="sampleset_sampler_unique_per_run"
             ),
             models.UniqueConstraint(
-                fields=["entry"],
+                fields=["entry", "sampler_label", "seed"],
                 condition=Q(run__isnull=True),
-                name="sampleset_control_unique_per_entry",
+                name="sampleset_seed_unique_per_entry_without_runs",
             ),
         ]
 

@@ -24,7 +24,7 @@ from evaluation.imagesets.in_memory import Images, write_npz
 from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.writing import grid_png
 from evaluation.scoring import evaluate as scoring
-from experiments import asked, real_images, services, work_files
+from experiments import asked, handed_in, real_images, services, work_files
 from experiments.models import Evaluation, Experiment, Run, SampleSet
 from experiments.real_images import CONTROL_SEED, feature_cache, load_split, open_split
 from generators.algorithm.contract import NotFinite
@@ -197,10 +197,12 @@ def _draw_preview(checkpoint: Path, path: Path, experiment: Experiment) -> None:
 
 
 def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
-    """Draw a sample set's images from its checkpoint, or take real ones for a control."""
+    """Draw a sample set's images from its checkpoint, take real ones, or read those given."""
     facts: dict[str, Any] = {}
     control = sample_set.entry.control
-    if control is not None and control.of_entry:
+    if sample_set.source:
+        images, facts = handed_in.read(sample_set, heartbeat)
+    elif control is not None and control.of_entry:
         generator = _generator(sample_set)
         with stopping(), failing():
             images, lost = real_images.reconstructed(

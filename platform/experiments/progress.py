@@ -61,6 +61,8 @@ def jobs_needed(experiment: Experiment) -> int:
             total += len(experiment.seeds) * scored
         elif entry.kind == Entry.Kind.CONTROL:
             total += scored
+        elif entry.kind == Entry.Kind.EXTERNAL:
+            total += len(entry.config["sets"]) * scored
         else:
             total += len(experiment.seeds) * (1 + len(entry.samplers) * scored)
     return total

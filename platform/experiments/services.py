@@ -78,7 +78,7 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
     )
     experiment.protocols.set(spec.protocols)
     real, *others = controls.controls_of(spec.dataset, spec.protocols)
-    _add_control(experiment, real, position=0)
+    add_control(experiment, real, position=0)
     for position, entry_spec in enumerate(spec.entries, start=1):
         entry = Entry.objects.create(
             experiment=experiment,
@@ -92,7 +92,7 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
             run = Run.objects.create(entry=entry, seed=seed, memory_gb=spec.memory_gb)
             lifecycle.enqueue(run)
     for position, control in enumerate(others, start=1 + len(spec.entries)):
-        _add_control(experiment, control, position=position)
+        add_control(experiment, control, position=position)
     for entry in experiment.entries.all():
         if entry.has_autoencoder:
             _reconstructed(entry)
@@ -100,7 +100,7 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
     return experiment
 
 
-def _add_control(experiment: Experiment, control: controls.Control, *, position: int) -> None:
+def add_control(experiment: Experiment, control: controls.Control, *, position: int) -> None:
     """Add a row that every board needs: images that no model made, as many as there can be."""
     entry = Entry.objects.create(
         experiment=experiment,

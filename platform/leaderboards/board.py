@@ -1,5 +1,6 @@
 """What a board is made of: columns, rows, and cells, one number each."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -65,6 +66,8 @@ class Cell(NamedTuple):
     beats_control: bool = False  # nearer to the reference than unseen real images are
     near_training: bool = False  # nearer to single training images than unseen real images are
     reason: str = ""  # why the value or the interval is absent
+    unknown: bool = False  # a cost that was not measured here and will not be
+    declared: float | None = None  # what somebody says that it is: shown, never ranked
     details: tuple[dict[str, Any], ...] = ()  # what else is known, for each seed with a value
     seeds: tuple[Seed, ...] = ()  # those with a value
     seeds_lost: int = 0  # failed, cancelled, or without a finite value
@@ -106,6 +109,16 @@ class Row:
         return self.entry.kind == Entry.Kind.CONTROL
 
     @property
+    def findings(self) -> list[str]:
+        """Return what was found in handed-in sets, each sentence once."""
+        return list(dict.fromkeys(text for each in self.sample_sets for text in each.findings))
+
+    @property
+    def kind(self) -> str:
+        """Return in words what kind of entry it is: where it was trained and sampled."""
+        return self.entry.get_kind_display()
+
+    @property
     def is_real(self) -> bool:
         """Whether it is the control that models are compared with: real test images."""
         return self.control == controls.TEST
@@ -145,6 +158,12 @@ class Board:
     def why_unranked(self) -> list[str]:
         """Return the reasons for which columns have no ranks, each once."""
         return list(dict.fromkeys(self.unranked.values()))
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Return how many contenders of each kind there are, by the kind in words."""
+        found = Counter(row.kind for row in self.rows if not row.is_control)
+        return {kind.label: found[kind.label] for kind in Entry.Kind if kind.label in found}
 
     @property
     def sort_key(self) -> str:

@@ -13,10 +13,20 @@ def columns(board: Board) -> list[str]:
     """Return the names of the exported columns; a metric's name carries its honest label."""
     names = ["rank", "rank low", "rank high", "leads", "provisional", "experiment", "entry"]
     names += ["family", "algorithm", "sampler"]
-    names += ["control", "control_kind", "seeds_scored", "seeds_total", "seeds_failed", "protocol"]
+    names += [
+        "kind",
+        "control",
+        "control_kind",
+        "seeds_scored",
+        "seeds_total",
+        "seeds_failed",
+        "protocol",
+    ]
     for column in board.columns:
         names.append(column.label if column.corner != "cost" else column.key)
-        if column.corner != "cost":
+        if column.corner == "cost":
+            names += [f"{column.key} is", f"{column.key} declared"]
+        else:
             names += [
                 f"{column.label} {part}"
                 for part in ("low", "high", "interval of", "plug-in", "seeds", "remarks")
@@ -132,6 +142,7 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         "family": row.entry.family,
         "algorithm": row.entry.algorithm,
         "sampler": row.sampler_label,
+        "kind": row.entry.kind,
         "control": row.is_control,
         "control_kind": row.control,
         "seeds_scored": row.seeds_scored,
@@ -143,6 +154,8 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         cell = row.cells[column.key]
         if column.corner == "cost":
             flat[column.key] = cell.value
+            flat[f"{column.key} is"] = _basis(row, cell)
+            flat[f"{column.key} declared"] = cell.declared
             continue
         flat[column.label] = cell.value
         flat[f"{column.label} low"] = cell.low
@@ -154,14 +167,30 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
     return flat
 
 
+def _basis(row: Row, cell: Cell) -> str:
+    """Return what is known of a cost: "measured", "unknown", "declared", "to come" or "none"."""
+    if row.is_control:
+        return "none"
+    if cell.unknown:
+        return "unknown" if cell.declared is None else "declared"
+    return "to come" if cell.value is None else "measured"
+
+
 def to_csv(board: Board) -> str:
     """Return the board as CSV; text that a spreadsheet would run as a formula is quoted by '."""
     out = io.StringIO()
     writer = csv.DictWriter(out, columns(board), lineterminator="\r\n")
     writer.writeheader()
     for row in rows(board):
-        writer.writerow({name: _safe(value) for name, value in row.items()})
+        writer.writerow({name: _safe(value) for name, value in _told(board, row).items()})
     return out.getvalue()
+
+
+def _told(board: Board, row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row in which costs that are unknown say so: a blank cell is too easily a 0."""
+    costs = [column.key for column in board.columns if column.corner == "cost"]
+    unknown = {key: "unknown" for key in costs if row[f"{key} is"] in ("unknown", "declared")}
+    return row | unknown
 
 
 def _safe(value: Any) -> Any:

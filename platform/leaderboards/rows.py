@@ -102,9 +102,9 @@ def _seeds_failed(runs: list[Run], sets: list[SampleSet], unscored: set[int]) ->
     A cancelled seed is lost as a failed one is: else whoever cancels what goes badly would lead.
     """
     lost = [s for s in sets if s.status in LOST or s.pk in unscored]
-    without_values = {s.run_id for s in lost}
+    without_values = {s.run_id for s in lost if s.run_id}
     without_values |= {run.pk for run in runs if run.status in LOST}
-    return len(without_values)
+    return len(without_values) + sum(s.run_id is None for s in lost)
 
 
 def _sampler_labels(entry: Entry, drawn: list[SampleSet]) -> list[str]:
@@ -137,12 +137,20 @@ def _row(
     for column in columns:
         if column.corner == "cost" and entry.kind == Entry.Kind.CONTROL:
             cell = Cell(None, reason="no model draws these images")
+        elif column.corner == "cost" and (manifest := entry.manifest):
+            cell = _unmeasured(manifest.costs.get(column.key))
         elif column.corner == "cost":
             cell = _cost_cell(column.key, runs, sets)
         else:
             cell = _metric_cell(column, [values[s.pk] for s in scored], seeds_failed)
         row.cells[column.key] = cell._replace(provisional=row.seeds_pending > 0)
     return row
+
+
+def _unmeasured(declared: float | None) -> Cell:
+    """Return the cost of what was made elsewhere: without a value, so that it has no rank."""
+    said = "nobody declared it" if declared is None else "it was declared by who handed it in"
+    return Cell(None, reason=f"unknown: not measured here, {said}", unknown=True, declared=declared)
 
 
 def _cost_cell(key: str, runs: list[Run], sets: list[SampleSet]) -> Cell:

@@ -99,6 +99,13 @@ class Table:
         return any(cell.cell.no_merit for cell in self._cells())
 
     @property
+    def mixed(self) -> str:
+        """Return which kinds of entries stand here in words, "" where all are of one."""
+        kinds = self.board.kinds
+        words = [f"{count} {kind.lower()}" for kind, count in kinds.items()]
+        return ", ".join(words) if len(kinds) > 1 else ""
+
+    @property
     def all_unranked(self) -> bool:
         """Whether no column has ranks."""
         return len(self.board.unranked) == len(self.board.columns)
@@ -233,7 +240,8 @@ def _aria_sort(column: Column, worst_first: bool) -> str:
 def _shown(head: Head, row: Row) -> ShownCell:
     cell = row.cells[head.column.key]
     if cell.value is None:
-        return ShownCell(head, cell, "–", "", cell.reason or "not measured", "")
+        text = "unknown" if cell.unknown else "–"
+        return ShownCell(head, cell, text, "", cell.reason or "not measured", "")
     places = rounding.own_decimals(cell, head.places)
     return ShownCell(
         head=head,

@@ -31,6 +31,8 @@ def find() -> Iterator[Holding]:
             yield Holding(_files(extractor))
     for sample_set in SampleSet.objects.filter(status=Status.COMPLETED):
         yield Holding((sample_set.path, sample_set.grid_path))
+    for waiting in SampleSet.objects.exclude(source="").exclude(status=Status.COMPLETED):
+        yield Holding((Path(settings.DATA_DIR) / waiting.source,))
 
 
 def _checkpoints() -> Iterator[Holding]:

@@ -66,7 +66,7 @@ class ExperimentSpec:
     entries: list[EntrySpec]
 
 
-class _Reader:
+class Reader:
     """Collects what is wrong while a mapping is read."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     Raises:
         SpecificationError: with every wrong field.
     """
-    reader = _Reader()
+    reader = Reader()
     known = {"name", "dataset", "protocols", "budget", "seeds", "memory_gb", "entries"}
     reader.unknown("", data, known)
     name = _read_name(reader, data.get("name"))
@@ -120,7 +120,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     return ExperimentSpec(name, dataset, protocols, images, seconds, seeds, memory_gb, entries)
 
 
-def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> None:
+def _check_fit(reader: Reader, dataset: Dataset, entries: list[EntrySpec]) -> None:
     """Refuse what would fail only after hours of training."""
     if not SMALLEST_SIDE <= dataset.resolution <= LARGEST_SIDE:
         reader.wrong(
@@ -153,14 +153,14 @@ def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> N
                 reader.take(f"entries.{index}.samplers.{place}", error)
 
 
-def _read_name(reader: _Reader, name: object) -> str:
+def _read_name(reader: Reader, name: object) -> str:
     if not isinstance(name, str) or not 0 < len(name.strip()) <= 200:
         reader.wrong("name", f"expected a name of 1 to 200 characters, got {name!r}"[:300])
         return ""
     return name.strip()
 
 
-def _read_dataset(reader: _Reader, slug: object) -> Dataset | None:
+def _read_dataset(reader: Reader, slug: object) -> Dataset | None:
     dataset = Dataset.objects.filter(slug=slug).first() if isinstance(slug, str) else None
     if dataset is None:
         known = ", ".join(Dataset.objects.values_list("slug", flat=True)) or "none yet"
@@ -169,14 +169,14 @@ def _read_dataset(reader: _Reader, slug: object) -> Dataset | None:
 
 
 def _read_protocols(
-    reader: _Reader, fingerprints: object, dataset: Dataset | None
+    reader: Reader, fingerprints: object, dataset: Dataset | None
 ) -> list[Protocol]:
     if not isinstance(fingerprints, list) or not fingerprints:
         reader.wrong("protocols", "expected a list of at least one protocol fingerprint")
         return []
     found: list[Protocol] = []
     for index, beginning in enumerate(fingerprints):
-        matches = _find_protocols(beginning, dataset)
+        matches = find_protocols(beginning, dataset)
         if len(matches) != 1:
             message = f"expected the fingerprint or name of one protocol, got {beginning!r}"[:300]
             several = " and ".join(match.label for match in matches[:3])
@@ -197,7 +197,7 @@ def _read_protocols(
     return found
 
 
-def _find_protocols(text: object, dataset: Dataset | None) -> list[Protocol]:
+def find_protocols(text: object, dataset: Dataset | None) -> list[Protocol]:
     """Return protocols whose fingerprint begins so, two at most; else the dataset's of the name."""
     if not isinstance(text, str) or len(text) < 8:
         return []
@@ -208,7 +208,7 @@ def _find_protocols(text: object, dataset: Dataset | None) -> list[Protocol]:
     return matches
 
 
-def _read_budget(reader: _Reader, budget: object) -> tuple[int | None, float | None]:
+def _read_budget(reader: Reader, budget: object) -> tuple[int | None, float | None]:
     wanted = 'expected {"images": n} or {"device_seconds": s}, exactly one of them'
     if not isinstance(budget, Mapping) or len(budget) != 1:
         reader.wrong("budget", f"{wanted}, got {budget!r}"[:300])
@@ -224,7 +224,7 @@ def _read_budget(reader: _Reader, budget: object) -> tuple[int | None, float | N
     return None, None
 
 
-def _read_seeds(reader: _Reader, seeds: object) -> list[int]:
+def _read_seeds(reader: Reader, seeds: object) -> list[int]:
     count = read_number(seeds)
     if isinstance(count, int) and 1 <= count <= MAX_SEEDS:
         return list(range(count))
@@ -237,7 +237,7 @@ def _read_seeds(reader: _Reader, seeds: object) -> list[int]:
     return []
 
 
-def _read_memory(reader: _Reader, memory_gb: object) -> int:
+def _read_memory(reader: Reader, memory_gb: object) -> int:
     number = read_number(memory_gb)
     if isinstance(number, int) and 0 <= number <= MAX_MEMORY_GB:
         return number
@@ -245,7 +245,7 @@ def _read_memory(reader: _Reader, memory_gb: object) -> int:
     return 0
 
 
-def _read_entries(reader: _Reader, entries: object) -> list[EntrySpec]:
+def _read_entries(reader: Reader, entries: object) -> list[EntrySpec]:
     if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_ENTRIES:
         reader.wrong("entries", f"expected a list of 1 to {MAX_ENTRIES} entries")
         return []
@@ -260,7 +260,7 @@ def _read_entries(reader: _Reader, entries: object) -> list[EntrySpec]:
     return [spec for spec in specs if spec is not None]
 
 
-def _read_entry(reader: _Reader, path: str, entry: object) -> EntrySpec | None:
+def _read_entry(reader: Reader, path: str, entry: object) -> EntrySpec | None:
     if not isinstance(entry, Mapping):
         reader.wrong(path, f"expected an entry with an algorithm, got {entry!r}"[:300])
         return None
@@ -286,7 +286,7 @@ def _read_entry(reader: _Reader, path: str, entry: object) -> EntrySpec | None:
     return EntrySpec(str(label).strip(), algorithm, to_dict(config), samplers, places)
 
 
-def _read_preset(reader: _Reader, path: str, algorithm: str, preset: object) -> str | None:
+def _read_preset(reader: Reader, path: str, algorithm: str, preset: object) -> str | None:
     """Return the preset's name, None where none is wanted: null or an empty text."""
     if preset is None or preset == "":
         return None
@@ -298,7 +298,7 @@ def _read_preset(reader: _Reader, path: str, algorithm: str, preset: object) -> 
 
 
 def _read_config(
-    reader: _Reader, path: str, algorithm: str, config: object, *, preset: str | None
+    reader: Reader, path: str, algorithm: str, config: object, *, preset: str | None
 ) -> TrainingConfig | None:
     config = {} if config is None else config
     if not isinstance(config, Mapping):
@@ -312,7 +312,7 @@ def _read_config(
 
 
 def _read_samplers(
-    reader: _Reader, path: str, algorithm: str, config: TrainingConfig | None, samplers: object
+    reader: Reader, path: str, algorithm: str, config: TrainingConfig | None, samplers: object
 ) -> tuple[list[dict[str, Value]], list[int]]:
     """Return the samplers and the place of each among those given."""
     samplers = [{}] if samplers is None or samplers == [] else samplers

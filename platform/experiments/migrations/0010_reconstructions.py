@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("experiments", "0008_memory_need"),
+        ("experiments", "0009_stand_ins"),
     ]
 
     operations = [

@@ -1,0 +1,132 @@
+"""External entries over REST: samples that were made elsewhere, and what became of them."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+from django.core.files.uploadedfile import UploadedFile
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ReadOnlyModelViewSet
+
+from api import bodies, serializers
+from api.views import Resource
+from experiments.external import GivenFile, submit_external
+from experiments.models import Entry
+from experiments.ownership import require_change
+from experiments.submission.external import read_external
+from experiments.submission.plain import read_yaml
+from experiments.submission.specification import SpecificationError
+
+MOST_BYTES = 2 * 2**30  # of a whole request; what is larger is handed in by the command
+MOST_OF_MANIFEST = 1_000_000
+
+
+class TooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+
+
+class BoundedMultiPartParser(MultiPartParser):
+    """Forms with files, of bearable size: that is known before the first byte is read."""
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        """Return the parsed form.
+
+        Raises:
+            TooLarge: if the request says that it is larger than MOST_BYTES.
+            ParseError: if it is no such form.
+        """
+        length = int(parser_context["request"].META.get("CONTENT_LENGTH") or 0)
+        if length > MOST_BYTES:
+            raise TooLarge(
+                f"expected at most {MOST_BYTES:,} bytes, got {length:,}; use the command "
+                "`manage.py submit_samples`"
+            )
+        return super().parse(stream, media_type, parser_context)
+
+
+class EntryViewSet(Resource, ReadOnlyModelViewSet[Entry]):
+    """Contenders of experiments: trained here, external, or controls."""
+
+    queryset = Entry.objects.prefetch_related("sample_sets__entry").order_by("-pk")
+    serializer_class = serializers.EntryStateSerializer
+    parser_classes = (BoundedMultiPartParser,)
+    filterset_fields: ClassVar = ["experiment", "kind"]
+
+    @extend_schema(
+        request={"multipart/form-data": bodies.ExternalSubmissionSerializer},
+        responses={
+            status.HTTP_201_CREATED: serializers.EntryStateSerializer,
+            status.HTTP_200_OK: OpenApiResponse(
+                serializers.EntryStateSerializer, "The same was handed in before."
+            ),
+            status.HTTP_413_REQUEST_ENTITY_TOO_LARGE: bodies.DetailSerializer,
+        },
+    )
+    def create(self, request: Request) -> Response:
+        """Hand in samples that were made elsewhere, a file for each seed.
+
+        A worker reads and looks them over; `sample_sets` then say what was found, or why they were
+        refused.
+        """
+        try:
+            spec = read_external(_read(request))
+            if spec.experiment is not None:
+                require_change(request.user, spec.experiment)
+            with _on_disk(request.FILES.getlist("files")) as files:
+                entry, is_new = submit_external(spec, files, user=self.user())
+        except SpecificationError as error:
+            raise ValidationError({"errors": error.errors}) from error
+        data = self.get_serializer(self.get_queryset().get(pk=entry.pk)).data
+        code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        return Response(data, code, headers={"Location": str(data["url"])})
+
+
+def _read(request: Request) -> dict[str, Any]:
+    """Return the form's fields as plain data.
+
+    Raises:
+        SpecificationError: if there are others, or the manifest is neither YAML nor JSON.
+    """
+    known = {"experiment", "name", "label", "protocols", "manifest", "files"}
+    if unknown := sorted(set(request.data) - known):
+        expected = f"unknown; expected {', '.join(sorted(known))}"
+        raise SpecificationError({unknown[0][:100]: expected})
+    data = {
+        name: request.data[name] for name in ("experiment", "name", "label") if name in request.data
+    }
+    protocols = request.data.getlist("protocols")
+    return {**data, "protocols": protocols, "manifest": _manifest(request.data.get("manifest"))}
+
+
+def _manifest(given: object) -> Any:
+    try:
+        if isinstance(given, UploadedFile):
+            given = given.read(MOST_OF_MANIFEST + 1).decode()
+        if not isinstance(given, str) or len(given) > MOST_OF_MANIFEST:
+            raise ValueError(f"expected YAML or JSON of at most {MOST_OF_MANIFEST:,} characters")
+        return read_yaml(given)
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        raise SpecificationError({"manifest": str(error)[:300]}) from error
+
+
+@contextmanager
+def _on_disk(uploads: Sequence[UploadedFile]) -> Iterator[list[GivenFile]]:
+    """Yield the uploads as files, which small ones are not yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for place, upload in enumerate(uploads):
+            path = Path(folder) / str(place)
+            if hasattr(upload, "temporary_file_path"):
+                path = Path(upload.temporary_file_path())
+            else:
+                path.write_bytes(upload.read())
+            files.append(GivenFile(path, upload.name or "samples"))
+        yield files

@@ -1,0 +1,140 @@
+"""Takes in samples that were made elsewhere: their files are kept, a worker reads them."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from accounts import audit
+from accounts.models import AuditEvent, User
+from catalog import stored
+from catalog.stored import StoredFile, name_of
+from evaluation.imagesets.atomic import replacing_path, sha256_of
+from experiments import controls, services
+from experiments.models import Entry, Experiment, SampleSet
+from experiments.submission.external import ExternalSpec, check_files, suffix_of
+from experiments.submission.specification import SpecificationError
+from jobs import lifecycle
+from jobs.models import Queue
+
+FOLDER = "submissions"  # of the data folder
+SAMPLER = "handed in"  # as the label of the sampler: which one it was is for others to say
+
+
+@dataclass(frozen=True)
+class GivenFile:
+    """A file that is handed in: where it lies now, and what its owner calls it."""
+
+    path: Path
+    name: str
+
+
+def submit_external(
+    spec: ExternalSpec, files: Sequence[GivenFile], *, user: User | None
+) -> tuple[Entry, bool]:
+    """Return the external entry of these files, one for each seed, and whether it is new.
+
+    The same manifest with the same files is the same entry. What the files hold is read by a worker,
+    so that what is wrong with them is said by their sample sets.
+
+    Raises:
+        SpecificationError: if files are refused or there twice, or a name is taken; nothing is
+            written.
+        BucketError: if a bucket does not take the files.
+    """
+    check_files([file.name for file in files])
+    digests = [sha256_of(file.path) for file in files]
+    _check_distinct(digests)
+    sets = [
+        {"file": file.name[-100:], "sha256": digest}
+        for file, digest in zip(files, digests, strict=True)
+    ]
+    config = {"manifest": spec.manifest.to_record(), "sets": sets}
+    if found := _submitted(spec, config):
+        return found, False
+    kept = [_keep(file, digest, user) for file, digest in zip(files, digests, strict=True)]
+    try:
+        return _write(spec, config, kept, user=user), True
+    except IntegrityError as error:  # somebody else was faster
+        if found := _submitted(spec, config):
+            return found, False
+        raise SpecificationError({"name": "the name was taken a moment ago"}) from error
+
+
+def _check_distinct(digests: Sequence[str]) -> None:
+    for index, digest in enumerate(digests):
+        if (first := digests.index(digest)) < index:
+            message = f"the same content as files.{first}; expected other images for each seed"
+            raise SpecificationError({f"files.{index}": message})
+
+
+def _submitted(spec: ExternalSpec, config: dict[str, Any]) -> Entry | None:
+    """Return the entry if it is there already.
+
+    Raises:
+        SpecificationError: if its name, or that of its experiment, is another's.
+    """
+    experiment = spec.experiment or Experiment.objects.filter(name=spec.name).first()
+    if experiment is None:
+        return None
+    found = experiment.entries.filter(label=spec.label).first()
+    if found is not None and found.kind == Entry.Kind.EXTERNAL and found.config == config:
+        return found
+    if spec.experiment is None:
+        message = f"an experiment is named {spec.name!r} already; expected another, or to join it"
+        raise SpecificationError({"name": message})
+    if found is not None:
+        message = f"{experiment} has another entry {spec.label!r}; expected another label"
+        raise SpecificationError({"label": message})
+    return None
+
+
+def _keep(file: GivenFile, digest: str, user: User | None) -> Path:
+    """Keep a file under the sha256 of its content; one that is there stays as it is."""
+    path: Path = settings.DATA_DIR / FOLDER / f"{digest}{suffix_of(file.name)}"
+    if not path.exists():
+        with replacing_path(path) as temporary:
+            shutil.copyfile(file.path, temporary)
+    stored.keep(path, StoredFile.Kind.SUBMISSION, owner=user)
+    return path
+
+
+@transaction.atomic
+def _write(
+    spec: ExternalSpec, config: dict[str, Any], kept: Sequence[Path], *, user: User | None
+) -> Entry:
+    experiment = spec.experiment or _new_experiment(spec, len(kept), user)
+    entry = Entry.objects.create(
+        experiment=experiment,
+        kind=Entry.Kind.EXTERNAL,
+        label=spec.label,
+        config=config,
+        position=experiment.entries.count(),
+    )
+    for seed, path in enumerate(kept):
+        sample_set = SampleSet.objects.create(
+            entry=entry,
+            seed=seed,
+            source=name_of(path),
+            sampler_label=SAMPLER,
+            count=services.images_needed(spec.protocols),  # until it is read
+            queue=Queue.DEFAULT,
+        )
+        lifecycle.enqueue(sample_set)
+    audit.record(user, AuditEvent.Action.SUBMITTED, experiment, f"external entry {spec.label}")
+    return entry
+
+
+def _new_experiment(spec: ExternalSpec, sets: int, user: User | None) -> Experiment:
+    """Write an experiment in which nothing is trained, with its controls."""
+    experiment = Experiment.objects.create(
+        name=spec.name, dataset=spec.dataset, seeds=list(range(sets)), created_by=user
+    )
+    experiment.protocols.set(spec.protocols)
+    for position, control in enumerate(controls.controls_of(spec.dataset, spec.protocols)):
+        services.add_control(experiment, control, position=position)
+    return experiment
