@@ -26,6 +26,7 @@ from evaluation.imagesets.splits import TEST_FRACTION, split_by_fraction
 from evaluation.imagesets.writing import write_npz
 from generators.commands.arguments import build_parser
 from generators.commands.data import measured_data, say_what_is_trained_on, training_data
+from generators.specs.options import TrainingConfig
 from tests.evaluation.pictures import make_folder, make_zip
 
 Options = Mapping[str, Any]  # resolution, channels
@@ -405,7 +406,7 @@ def test_training_takes_lossy_files_and_says_so_where_scoring_refuses_generated_
 ) -> None:
     path = folder(CLASSES | pictures("b/", name="{}.jpg", kind="JPEG") | {".x": b""})(place)
 
-    say_what_is_trained_on(training_data(asked("train", path, {})))
+    say_what_is_trained_on(training_data(asked("train", path, {})), TrainingConfig())
 
     assert capsys.readouterr().err.splitlines()[:3] == [
         f"{path}: 9 images, 8x8x3, 2 classes",

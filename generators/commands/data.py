@@ -10,6 +10,8 @@ from evaluation.imagesets.packaged import PACKAGED
 from evaluation.imagesets.sources import PARTS, ImageError, MixedImages
 from evaluation.imagesets.splits import TEST_FRACTION
 from evaluation.imagesets.texts import caption_facts
+from generators.specs.mirroring import mirror_warning, mirrored_words
+from generators.specs.options import TrainingConfig, to_dict
 
 TRAIN, TEST = PARTS
 
@@ -81,12 +83,14 @@ def _read(options: argparse.Namespace, part: str | None) -> Data:
         raise ImageError(f"{error} (--{error.option})") from error
 
 
-def say_what_is_trained_on(data: Data) -> None:
+def say_what_is_trained_on(data: Data, config: TrainingConfig) -> None:
     """Tell people on stderr what a training has read, and what was left out and why."""
     images = data.images
     notice(data.facts())
     if images.classes and images.captions is not None:
         notice(f"{data.name}: the images' classes are learned, not their captions")
+    if words := mirrored_words(to_dict(config), images.classes or images.captions or ()):
+        notice(f"warning: {mirror_warning(words, 'horizontal_flip')}")
     for what in images.left_out:
         notice(f"{data.name}: left out {what}")
     if images.lossy:

@@ -76,7 +76,7 @@ def _run(
     first = Team.current().rank == 0
     data = training_data(options)
     if first:
-        say_what_is_trained_on(data)
+        say_what_is_trained_on(data, config)
     images = data.images
     _check_size(images, config)
     captions = None if images.classes else images.captions

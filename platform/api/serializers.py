@@ -7,6 +7,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from catalog.models import Dataset, Protocol
+from experiments import asked
 from experiments.models import (
     Checkpoint,
     Entry,
@@ -111,6 +112,7 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
     entries = EntrySerializer(many=True)
     status = serializers.SerializerMethodField()
     progress = serializers.SerializerMethodField()
+    warnings = serializers.SerializerMethodField(help_text="what entries cannot learn, and why")
 
     class Meta:
         model = Experiment
@@ -126,8 +128,12 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
             "entries",
             "status",
             "progress",
+            "warnings",
             "created_at",
         ]
+
+    def get_warnings(self, experiment: Experiment) -> list[str]:
+        return asked.warnings(experiment.dataset, experiment.entries.all())
 
     @extend_schema_field(BudgetSerializer(allow_null=True))
     def get_budget(self, experiment: Experiment) -> dict[str, float] | None:

@@ -1,12 +1,13 @@
 """What the samples of an experiment are asked for by: labels by one rule, or prompts in turn."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from catalog.models import Dataset, Protocol
 from evaluation.protocols.labels import in_words
 from evaluation.protocols.prompts import PromptSet
-from experiments.models import Experiment
+from experiments.models import Entry, Experiment
 from generators.specs.conditions import LARGEST_NUM_CLASSES, ConditionError, Conditions
+from generators.specs.mirroring import mirror_warning, mirrored_words
 from generators.specs.options import TrainingConfig
 from jobs.lifecycle import JobError
 
@@ -53,6 +54,16 @@ def _unlearnable_classes(dataset: Dataset) -> dict[str, str]:
         return {}
     most = f"at most {LARGEST_NUM_CLASSES:,} distinct captions, to be classes"
     return {"captions_as": f"expected {most}; {dataset} has {distinct:,}"}
+
+
+def warnings(dataset: Dataset, entries: Iterable[Entry]) -> list[str]:
+    """Return what entries are told of images and yet cannot learn, a sentence each."""
+    texts = dataset.classes or (dataset.captions or {}).get("words", [])
+    return [
+        f"{entry.label}: {mirror_warning(words, 'horizontal_flip')}."
+        for entry in entries
+        if (words := mirrored_words(entry.config, texts))
+    ]
 
 
 def problem(protocol: Protocol, before: Sequence[Protocol]) -> str:

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from catalog.models import Protocol
-from experiments import comparison, overview
+from experiments import asked, comparison, overview
 from experiments.models import Entry, Experiment, overall
 from experiments.pages.live import Region
 from jobs.models import Worker
@@ -128,6 +128,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
         "experiment": page.experiment,
         "prompt_set": any(protocol.prompt_set_id for protocol in page.protocols),
         "external": [each for each in page.jobs.entries if each.kind == Entry.Kind.EXTERNAL],
+        "warnings": asked.warnings(page.experiment.dataset, page.jobs.entries),
         "trained": [entry for entry in page.jobs.entries if entry.algorithm],
         "configs": comparison.config_tables(page.jobs.entries),
         **{name: region.render(request) for name, region in page.regions().items()},

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from django.core.management import call_command
 from django.test import Client
+from django.utils.html import escape
 from pytest_django.fixtures import Settings
 
 from catalog.models import Dataset, Protocol
@@ -172,6 +173,36 @@ def refused(*protocols: Protocol) -> dict[str, str]:
         submit_data(data, user=None)
     assert not Experiment.objects.exists()
     return caught.value.errors
+
+
+def test_sides_of_mirrored_images_are_warned_of_on_the_page_and_in_the_answer(
+    dataset: Dataset,
+) -> None:
+    sided = factories.make_dataset(
+        files=True, classes=(), texts=("a dot left of a box", "a box"), train_size=4, test_size=4
+    )
+    flipped = [entry(horizontal_flip=True), {**entry(), "label": "as they are"}]
+    warning = (
+        "Conv VAE: horizontal_flip mirrors half of the images, and what is learned of them says 'left': "
+        "of a mirrored image that is wrong, so a model can only learn what it says by halves."
+    )
+
+    found = {
+        each: factories.make_experiment(
+            protocols=[factories.make_protocol(dataset=each, num_images=4)], entries=flipped
+        )
+        for each in (sided, dataset)
+    }
+    pages = {
+        each: Client().get(f"/experiments/{one.pk}/").content.decode()
+        for each, one in found.items()
+    }
+    answers = {
+        each: Client().get(f"/api/experiments/{one.pk}/").json() for each, one in found.items()
+    }
+
+    assert answers[sided]["warnings"] == [warning] and answers[dataset]["warnings"] == []
+    assert escape(warning) in pages[sided] and "mirrors half" not in pages[dataset]
 
 
 def test_captions_are_classes_only_where_there_are_captions_and_few_enough(
