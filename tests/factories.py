@@ -23,7 +23,8 @@ from evaluation.protocols import building as protocols
 from evaluation.protocols.extractor_specs import CLASSIFIER
 from evaluation.protocols.labels import Wanted
 from evaluation.protocols.prompts import PromptSet as PromptRecord, packaged_prompts
-from experiments import controls, services
+from experiments import asked, controls, services
+from experiments.answers import asking
 from experiments.models import (
     Checkpoint,
     Entry,
@@ -31,6 +32,7 @@ from experiments.models import (
     Experiment,
     LossPoint,
     MetricValue,
+    Question,
     Run,
     SampleSet,
 )
@@ -134,7 +136,8 @@ def make_scene_prompts(count: int = 4) -> PromptSet:
     record = packaged | {"prompts": packaged["prompts"][:count]}
     digest = PromptRecord.from_record(record).digest()
     name = f"scenes-{next(_numbers)}"
-    return PromptSet.objects.create(slug=name, name=name, record=record, digest=digest)
+    facts = {"slug": name, "name": name, "record": record}
+    return PromptSet.objects.get_or_create(digest=digest, defaults=facts)[0]
 
 
 def make_protocol(
@@ -354,6 +357,35 @@ def _write_samples(sample_set: SampleSet) -> str:
     np.savez(sample_set.path, arr_0=pixels, labels=labels)
     Image.new("L", (64, 64)).save(sample_set.grid_path)
     return sha256_of(sample_set.path)
+
+
+def make_question(
+    *, experiment: Experiment | None = None, user: User | None = None, status: str = Status.QUEUED
+) -> Question:
+    """Return a question to one trained entry; a completed one has two images, of which one is read."""
+    experiment = experiment or make_scenes_experiment()
+    entry = _contender(experiment)
+    make_checkpoint(run=make_run(entry=entry, seed=experiment.seeds[0], status=Status.COMPLETED))
+    text = asked.prompts_of(experiment, 1) or ["a red circle"]
+    data = {"text": text[0], "images": 2, "first_seed": 7}
+    question = asking.ask(experiment, data, user=user or make_user())
+    if status != Status.COMPLETED:
+        return _put(question, status, {})
+    read = [(7, "a small red circle", True), (8, None, None)]
+    images = [{"seed": seed, "read": words, "follows": right} for seed, words, right in read]
+    answer = {
+        "entry": entry.pk,
+        "label": entry.label,
+        "algorithm": entry.algorithm,
+        "images": images,
+    }
+    answer |= {"sampler": "direct", "row": 0, "told": True, "error": "", "run": 1}
+    failed = answer | {"row": None, "images": [], "error": "weights are lost"}
+    question.attempt = 1  # whose file it is
+    question.path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (131, 66)).save(question.path)
+    facts = {"answers": [answer, failed], "judge": "scenes-1", "sha256": sha256_of(question.path)}
+    return _put(question, status, {**facts, "entries_done": 2, "entries_total": 2})
 
 
 def make_evaluation(

@@ -22,7 +22,13 @@ from django.db.models import Q
 
 from evaluation.imagesets.atomic import flush_folder, replacing, sha256_of
 
-FOLDERS = ("datasets", "extractors", "runs", "samples")  # of the data folder, all files are in them
+FOLDERS = (
+    "answers",
+    "datasets",
+    "extractors",
+    "runs",
+    "samples",
+)  # of the data folder, all files are in them
 
 
 class DamagedError(RuntimeError):
