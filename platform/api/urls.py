@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import DefaultRouter
 
 from api.boards import LeaderboardViewSet
+from api.questions import QuestionViewSet
 from api.views import (
     DatasetViewSet,
     EvaluationViewSet,
@@ -26,6 +27,7 @@ router.register("experiments", ExperimentViewSet, basename="experiment")
 router.register("runs", RunViewSet, basename="run")
 router.register("samplesets", SampleSetViewSet, basename="sampleset")
 router.register("evaluations", EvaluationViewSet, basename="evaluation")
+router.register("questions", QuestionViewSet, basename="question")
 router.register("leaderboards", LeaderboardViewSet, basename="leaderboard")
 
 docs = SpectacularSwaggerSplitView.as_view(
