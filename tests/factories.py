@@ -362,30 +362,32 @@ def _write_samples(sample_set: SampleSet) -> str:
 def make_question(
     *, experiment: Experiment | None = None, user: User | None = None, status: str = Status.QUEUED
 ) -> Question:
-    """Return a question to one trained entry; a completed one has two images, of which one is read."""
+    """Return a question to one trained entry; a completed one is answered."""
     experiment = experiment or make_scenes_experiment()
     entry = _contender(experiment)
     make_checkpoint(run=make_run(entry=entry, seed=experiment.seeds[0], status=Status.COMPLETED))
     text = asked.prompts_of(experiment, 1) or ["a red circle"]
     data = {"text": text[0], "images": 2, "first_seed": 7}
     question = asking.ask(experiment, data, user=user or make_user())
-    if status != Status.COMPLETED:
-        return _put(question, status, {})
-    read = [(7, "a small red circle", True), (8, None, None)]
-    images = [{"seed": seed, "read": words, "follows": right} for seed, words, right in read]
-    answer = {
-        "entry": entry.pk,
-        "label": entry.label,
-        "algorithm": entry.algorithm,
-        "images": images,
-    }
-    answer |= {"sampler": "direct", "row": 0, "told": True, "error": "", "run": 1}
-    failed = answer | {"row": None, "images": [], "error": "weights are lost"}
+    if status == Status.COMPLETED:
+        return finish_question(question)
+    return _put(question, status, {})
+
+
+def finish_question(question: Question) -> Question:
+    """Answer a question: one entry drew, one of its images can be read; another could not draw."""
+    run = asking.contenders(question.experiment, question.training_seed)[0]
+    images = [{"seed": seed, "read": None, "follows": None} for seed in question.seeds]
+    images[0] |= {"read": "a small red circle", "follows": True}
+    answer = {"entry": run.entry_id, "run": run.pk, "label": run.entry.label, "sampler": "direct"}
+    answer |= {"algorithm": run.entry.algorithm, "told": True}
+    drawn = answer | {"row": 0, "error": "", "images": images}
+    failed = answer | {"row": None, "error": "weights are lost", "images": []}
     question.attempt = 1  # whose file it is
     question.path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (131, 66)).save(question.path)
-    facts = {"answers": [answer, failed], "judge": "scenes-1", "sha256": sha256_of(question.path)}
-    return _put(question, status, {**facts, "entries_done": 2, "entries_total": 2})
+    Image.new("RGB", (1 + 65 * question.images, 66), (120, 160, 90)).save(question.path)
+    facts = {"answers": [drawn, failed], "judge": "scenes-1", "sha256": sha256_of(question.path)}
+    return _put(question, Status.COMPLETED, {**facts, "entries_done": 2, "entries_total": 2})
 
 
 def make_evaluation(
