@@ -23,7 +23,8 @@ from evaluation.protocols import building as protocols
 from evaluation.protocols.extractor_specs import CLASSIFIER
 from evaluation.protocols.labels import Wanted
 from evaluation.protocols.prompts import PromptSet as PromptRecord, packaged_prompts
-from experiments import controls, services
+from experiments import asked, controls, services
+from experiments.answers import asking
 from experiments.models import (
     Checkpoint,
     Entry,
@@ -31,6 +32,7 @@ from experiments.models import (
     Experiment,
     LossPoint,
     MetricValue,
+    Question,
     Run,
     SampleSet,
 )
@@ -134,7 +136,8 @@ def make_scene_prompts(count: int = 4) -> PromptSet:
     record = packaged | {"prompts": packaged["prompts"][:count]}
     digest = PromptRecord.from_record(record).digest()
     name = f"scenes-{next(_numbers)}"
-    return PromptSet.objects.create(slug=name, name=name, record=record, digest=digest)
+    facts = {"slug": name, "name": name, "record": record}
+    return PromptSet.objects.get_or_create(digest=digest, defaults=facts)[0]
 
 
 def make_protocol(
@@ -354,6 +357,37 @@ def _write_samples(sample_set: SampleSet) -> str:
     np.savez(sample_set.path, arr_0=pixels, labels=labels)
     Image.new("L", (64, 64)).save(sample_set.grid_path)
     return sha256_of(sample_set.path)
+
+
+def make_question(
+    *, experiment: Experiment | None = None, user: User | None = None, status: str = Status.QUEUED
+) -> Question:
+    """Return a question to one trained entry; a completed one is answered."""
+    experiment = experiment or make_scenes_experiment()
+    entry = _contender(experiment)
+    make_checkpoint(run=make_run(entry=entry, seed=experiment.seeds[0], status=Status.COMPLETED))
+    text = asked.prompts_of(experiment, 1) or ["a red circle"]
+    data = {"text": text[0], "images": 2, "first_seed": 7}
+    question = asking.ask(experiment, data, user=user or make_user())
+    if status == Status.COMPLETED:
+        return finish_question(question)
+    return _put(question, status, {})
+
+
+def finish_question(question: Question) -> Question:
+    """Answer a question: one entry drew, one of its images can be read; another could not draw."""
+    run = asking.contenders(question.experiment, question.training_seed)[0]
+    images = [{"seed": seed, "read": None, "follows": None} for seed in question.seeds]
+    images[0] |= {"read": "a small red circle", "follows": True}
+    answer = {"entry": run.entry_id, "run": run.pk, "label": run.entry.label, "sampler": "direct"}
+    answer |= {"algorithm": run.entry.algorithm, "told": True}
+    drawn = answer | {"row": 0, "error": "", "images": images}
+    failed = answer | {"row": None, "error": "weights are lost", "images": []}
+    question.attempt = 1  # whose file it is
+    question.path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (1 + 65 * question.images, 66), (120, 160, 90)).save(question.path)
+    facts = {"answers": [drawn, failed], "judge": "scenes-1", "sha256": sha256_of(question.path)}
+    return _put(question, Status.COMPLETED, {**facts, "entries_done": 2, "entries_total": 2})
 
 
 def make_evaluation(

@@ -21,8 +21,11 @@ SUBMITTER_PERMISSIONS = frozenset(
     {
         "experiments.add_experiment",
         "experiments.change_experiment",  # cancel and retry its own: nothing else changes
-        *(f"experiments.view_{name}" for name in ("experiment", "run", "sampleset", "evaluation")),
-        *(f"experiments.change_{name}" for name in ("run", "sampleset", "evaluation")),
+        *(
+            f"experiments.view_{name}"
+            for name in ("experiment", "run", "sampleset", "evaluation", "question")
+        ),
+        *(f"experiments.change_{name}" for name in ("run", "sampleset", "evaluation", "question")),
         "experiments.view_entry",
         "experiments.view_metricvalue",
         "catalog.view_dataset",

@@ -6,6 +6,7 @@ from rest_framework.routers import DefaultRouter
 
 from api.boards import LeaderboardViewSet
 from api.external import EntryViewSet
+from api.questions import QuestionViewSet
 from api.views import (
     DatasetViewSet,
     EvaluationViewSet,
@@ -28,6 +29,7 @@ router.register("entries", EntryViewSet, basename="entry")
 router.register("runs", RunViewSet, basename="run")
 router.register("samplesets", SampleSetViewSet, basename="sampleset")
 router.register("evaluations", EvaluationViewSet, basename="evaluation")
+router.register("questions", QuestionViewSet, basename="question")
 router.register("leaderboards", LeaderboardViewSet, basename="leaderboard")
 
 docs = SpectacularSwaggerSplitView.as_view(

@@ -267,16 +267,16 @@ class SampleSetViewSet(JobViewSet):
     @action(detail=True, filter_backends=[])
     def file(self, request: Request, pk: str) -> FileResponse:
         """Return the images: `.npz` with `arr_0` uint8 (N, H, W, C) and `labels` int64 (N,)."""
-        return _download(self.get_object().path, as_attachment=True)
+        return download(self.get_object().path, as_attachment=True)
 
     @extend_schema(responses={(200, "image/png"): OpenApiTypes.BINARY})
     @action(detail=True, filter_backends=[])
     def grid(self, request: Request, pk: str) -> FileResponse:
         """Return a contact sheet of the first images, uncurated."""
-        return _download(self.get_object().grid_path, as_attachment=False)
+        return download(self.get_object().grid_path, as_attachment=False)
 
 
-def _download(path: Path, *, as_attachment: bool) -> FileResponse:
+def download(path: Path, *, as_attachment: bool) -> FileResponse:
     try:
         file = stored.fetch(path).open("rb")
     except (FileNotFoundError, stored.BucketError, stored.DamagedError) as error:

@@ -23,6 +23,7 @@ from django.db.models import Q
 from evaluation.imagesets.atomic import flush_folder, replacing, sha256_of
 
 FOLDERS = (
+    "answers",
     "datasets",
     "extractors",
     "runs",

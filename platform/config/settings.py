@@ -293,6 +293,9 @@ if LEASE_SECONDS < 3 * BEAT_SECONDS:
     )
 MAX_RESTARTS = envint("MAX_RESTARTS", 3)  # lost this often, a job fails with "node lost"
 JOB_SECONDS = envint("JOB_SECONDS", 0)  # a job may take so long, 0 = as long as it needs
+QUESTIONS_PER_HOUR = envint("QUESTIONS_PER_HOUR", 20)  # an account may ask, 0 = nobody
+QUESTIONS_UNFINISHED = envint("QUESTIONS_UNFINISHED", 2, at_least=1)  # of an account at a time
+QUESTIONS_KEPT = envint("QUESTIONS_KEPT", 50)  # the newest of an account, with their images
 STALL_SECONDS = envint("STALL_SECONDS", 3600, at_least=10)  # work without progress hangs
 CHECKPOINT_SECONDS = envint("CHECKPOINT_SECONDS", 60, at_least=1)  # at most this much is lost
 DEVICE = os.environ.get("DEVICE", "auto")  # auto = cuda where there is one, else cpu

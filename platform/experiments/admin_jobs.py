@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 
 from experiments import services
-from experiments.models import Evaluation, MetricValue, Run, SampleSet
+from experiments.models import Evaluation, MetricValue, Question, Run, SampleSet
 from experiments.ownership import changeable
 from jobs.admin import JobAdmin, admin_link, as_json
 
@@ -126,6 +126,35 @@ class SampleSetAdmin(ChangeableJobAdmin):
     @admin.display(description="sampler")
     def settings(self, sample_set: SampleSet) -> SafeString:
         return as_json(sample_set.sampler)
+
+
+@admin.register(Question)
+class QuestionAdmin(JobAdmin):
+    """What people asked; asking again is theirs, so nothing is retried here."""
+
+    experiment_path = "experiment"
+    actions: ClassVar = ["cancel_jobs"]
+    list_select_related: ClassVar = ["experiment", "created_by", "worker"]
+    search_fields: ClassVar = ["text", "experiment__name", "created_by__username"]
+    fields: ClassVar = [
+        "text",
+        "created_by",
+        *JobAdmin.job_fields,
+        "images",
+        "first_seed",
+        "training_seed",
+        "sha256",
+    ]
+    readonly_fields: ClassVar = [*JobAdmin.job_readonly_fields]
+
+    @admin.action(description="Cancel", permissions=["operate"])
+    def cancel_jobs(self, request: HttpRequest, jobs: QuerySet[Any]) -> None:
+        own, user = changeable(jobs, request.user), request.user
+        count = sum(services.cancel_job(job, user=user) for job in own)
+        text = f"{count} of {len(jobs)} cancelled or asked to stop."
+        self.message_user(
+            request, text, messages.SUCCESS if count == len(jobs) else messages.WARNING
+        )
 
 
 class ValueInline(TabularInline):  # type: ignore[misc]  # unfold is untyped

@@ -14,6 +14,7 @@ from catalog import stored
 from catalog.models import Dataset, Protocol
 from evaluation.protocols.manifests import Manifest
 from experiments import controls
+from experiments.questions.models import Question as Question  # for Django to find it
 from generators.specs import registry
 from generators.specs.algorithms import AlgorithmSpec
 from jobs.models import ACTIVE, Job, Status

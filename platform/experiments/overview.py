@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Count, QuerySet
 
-from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet, overall
+from experiments.models import Entry, Evaluation, Experiment, Question, Run, SampleSet, overall
 from jobs.models import ACTIVE, Job, Status, Worker
 
 EXPERIMENT_OF = {
@@ -22,7 +22,7 @@ class Work:
     """A job in one line, whatever its kind."""
 
     job: Job
-    verb: str  # training, sampling, evaluating
+    verb: str  # training, sampling, evaluating, drawing
     entry: Entry
     what: str  # "seed 0", "seed 0, DDIM 50"
     percent: int
@@ -38,7 +38,9 @@ def describe(job: Job) -> Work:
         return _training(job)
     if isinstance(job, SampleSet):
         return _drawing(job)
-    assert isinstance(job, Evaluation), "there are three kinds of jobs"
+    if isinstance(job, Question):
+        return _answering(job)
+    assert isinstance(job, Evaluation), "there are four kinds of jobs"
     return _scoring(job)
 
 
@@ -79,6 +81,17 @@ def _scoring(evaluation: Evaluation) -> Work:
     )
 
 
+def _answering(question: Question) -> Work:
+    return Work(
+        job=question,
+        verb="drawing",
+        entry=Entry(experiment=question.experiment, label=str(question)),  # all of them draw
+        what=f"with {question.entries_total} entries",
+        percent=question.percent,
+        url=page_of(question),
+    )
+
+
 def _set_name(sample_set: SampleSet) -> str:
     if sample_set.run is None:
         return sample_set.sampler_label
@@ -87,10 +100,10 @@ def _set_name(sample_set: SampleSet) -> str:
 
 def page_of(job: Job) -> str:
     """Return the page that shows a job: its run's, or its experiment's for a control."""
-    if isinstance(job, Run):
+    if isinstance(job, Run | Question):
         return job.get_absolute_url()
     sample_set = job.sample_set if isinstance(job, Evaluation) else job
-    assert isinstance(sample_set, SampleSet), "there are three kinds of jobs"
+    assert isinstance(sample_set, SampleSet), "there are four kinds of jobs"
     if sample_set.run is not None:
         return sample_set.run.get_absolute_url()
     return sample_set.entry.experiment.get_absolute_url()
@@ -110,12 +123,17 @@ def loaded_evaluations() -> QuerySet[Evaluation]:
     )
 
 
+def loaded_questions() -> QuerySet[Question]:
+    return Question.objects.select_related("worker", "created_by", "experiment__dataset")
+
+
 def active_work() -> list[Work]:
     """Return what workers hold now, trainings first."""
     jobs: list[Job] = [
         *loaded_runs().filter(status__in=ACTIVE).order_by("started_at", "pk"),
         *loaded_sample_sets().filter(status__in=ACTIVE).order_by("started_at", "pk"),
         *loaded_evaluations().filter(status__in=ACTIVE).order_by("started_at", "pk"),
+        *loaded_questions().filter(status__in=ACTIVE).order_by("started_at", "pk"),
     ]
     return [describe(job) for job in jobs]
 
@@ -123,7 +141,7 @@ def active_work() -> list[Work]:
 def queued_by_queue() -> Counter[str]:
     """Return how many jobs wait, by queue."""
     waiting: Counter[str] = Counter()
-    for kind in EXPERIMENT_OF:
+    for kind in Job.kinds():
         queued = kind._default_manager.filter(status=Status.QUEUED).order_by()
         for queue, number in queued.values_list("queue").annotate(number=Count("pk")):
             waiting[queue] += number

@@ -2,18 +2,20 @@
 
 from celery import shared_task
 
-from experiments.models import Evaluation, Run, SampleSet
+from experiments.models import Evaluation, Question, Run, SampleSet
 from jobs.execution import Work, execute
 from jobs.models import Job
 
 
 def _answer(kind: type[Job], pk: int) -> None:
     from experiments import pipeline
+    from experiments.answers import work
 
     works: dict[type[Job], Work] = {
         Run: pipeline.train,
         SampleSet: pipeline.sample,
         Evaluation: pipeline.evaluate,
+        Question: work.answer,
     }
     execute(kind, pk, works)
 
@@ -31,3 +33,8 @@ def draw_samples(pk: int) -> None:
 @shared_task
 def evaluate_samples(pk: int) -> None:
     _answer(Evaluation, pk)
+
+
+@shared_task
+def answer_question(pk: int) -> None:
+    _answer(Question, pk)

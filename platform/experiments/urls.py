@@ -15,5 +15,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/<slug:kind>/<int:pk>/cancel/", actions.cancel_job, name="cancel-job"),
     path("jobs/<slug:kind>/<int:pk>/retry/", actions.retry_job, name="retry-job"),
     path("samples/<int:pk>.png", pictures.sample_grid, name="sample-grid"),
+    path("answers/<int:pk>.png", pictures.answer_sheet, name="answer-sheet"),
     path("checkpoints/<int:pk>.png", pictures.checkpoint_preview, name="checkpoint-preview"),
 ]

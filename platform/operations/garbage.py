@@ -9,8 +9,8 @@ from django.conf import settings
 from catalog import stored
 from catalog.models import Dataset, Protocol
 from evaluation.imagesets.atomic import sha256_of_content
-from experiments.models import Checkpoint, Run, SampleSet
-from jobs.models import FINISHED, Status
+from experiments.models import Checkpoint, Question, Run, SampleSet
+from jobs.models import FINISHED, Job, Status
 from operations import holdings
 
 YOUNG_SECONDS = 3600  # such a file may be on its way to its row
@@ -53,7 +53,7 @@ def _is_at_work(name: str) -> bool:
     """Whether a job that has not ended may still want the file: a retry goes on from it."""
     kind, owner, *_ = PurePosixPath(name).parts
     number = owner.partition("-")[0].partition(".")[0]  # runs/12/…, samples/34-1.npz
-    models: dict[str, type[Run] | type[SampleSet]] = {"runs": Run, "samples": SampleSet}
+    models: dict[str, type[Job]] = {"runs": Run, "samples": SampleSet, "answers": Question}
     model = models.get(kind)
     if model is None or not number.isdigit():
         return False
@@ -67,6 +67,8 @@ def damage() -> Iterator[str]:
         yield from _difference(dataset.test_path, dataset.test_digest)
     for sample_set in SampleSet.objects.filter(status=Status.COMPLETED).exclude(sha256=""):
         yield from _difference(sample_set.path, sample_set.sha256)
+    for question in Question.objects.filter(status=Status.COMPLETED):
+        yield from _difference(question.path, question.sha256)
     for protocol in Protocol.objects.exclude(extractor_weights=""):
         if (weights := protocol.weights_path) is not None and not weights.is_dir():
             yield from _difference(weights, protocol.record["extractor"]["weights_sha256"])

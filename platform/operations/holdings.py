@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from catalog.models import Dataset, Protocol
-from experiments.models import Checkpoint, SampleSet
+from experiments.models import Checkpoint, Question, SampleSet
 from jobs.models import Status
 
 
@@ -33,6 +33,8 @@ def find() -> Iterator[Holding]:
         yield Holding((sample_set.path, sample_set.grid_path))
     for waiting in SampleSet.objects.exclude(source="").exclude(status=Status.COMPLETED):
         yield Holding((Path(settings.DATA_DIR) / waiting.source,))
+    for question in Question.objects.filter(status=Status.COMPLETED):
+        yield Holding((question.path,), needed=False)  # the oldest go when others are asked
 
 
 def _checkpoints() -> Iterator[Holding]:

@@ -1,55 +1,21 @@
 """The page of an experiment's prompts: a row for each, a column for each entry."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 
 from experiments import comparison
 from experiments.models import Experiment, MetricValue, SampleSet
 from jobs.models import Status
-from web import guidance_box
+from web import guidance_box, question_box
 from web.experiment import chosen_seed
+from web.sheets import SHEET_IMAGES, Sheet
 
-SHEET_COLUMNS, SHEET_IMAGES, SHEET_SIDE = 10, 100, 64  # of a sample set's contact sheet, see below
 VERDICTS = {True: "follows", False: "does not follow", None: "unparsed"}
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Where the images lie on a contact sheet, as `evaluation.imagesets.writing.grid_png` draws it."""
-
-    side: int  # of an image, in pixels of its own
-    images: int
-
-    @property
-    def scale(self) -> int:
-        return max(1, SHEET_SIDE // self.side)
-
-    @property
-    def gap(self) -> int:
-        return max(1, self.scale // 2)
-
-    @property
-    def cell(self) -> int:
-        return self.side * self.scale + self.gap
-
-    @property
-    def width(self) -> int:
-        return SHEET_COLUMNS * self.cell + self.gap
-
-    @property
-    def height(self) -> int:
-        return math.ceil(self.images / SHEET_COLUMNS) * self.cell + self.gap
-
-    def box(self, index: int) -> str:
-        """Return left, top, width and height of an image, as an SVG's viewBox has them."""
-        row, column = divmod(index, SHEET_COLUMNS)
-        side = self.side * self.scale
-        return f"{self.gap + column * self.cell} {self.gap + row * self.cell} {side} {side}"
 
 
 @dataclass(frozen=True)
@@ -73,7 +39,10 @@ class Row:
 
 
 def prompts(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show what each entry drew for each prompt; those beyond the contact sheet are counted."""
+    """Show what each entry drew for each prompt; those beyond the contact sheet are counted.
+
+    By POST somebody asks what each entry would draw for words of their own.
+    """
     experiments = Experiment.objects.select_related("dataset")
     experiment = get_object_or_404(experiments, pk=pk)
     asking = experiment.protocols.filter(prompt_set__isnull=False).select_related("prompt_set")
@@ -81,6 +50,11 @@ def prompts(request: HttpRequest, pk: int) -> HttpResponse:
     if protocol is None or protocol.prompt_set is None:
         raise Http404("the experiment's protocols ask with no prompts")
     seed = chosen_seed(request.GET.get("seed", ""), experiment.seeds)
+    box = question_box.QuestionBox.of(request, experiment, seed)
+    if request.method == "POST" and not request.user.is_authenticated:
+        return redirect_to_login(request.get_full_path())
+    if request.method == "POST" and (question := box.ask()):
+        return redirect(question)
     jobs = comparison.ExperimentJobs.of(experiment)
     contenders = comparison.contenders(experiment, seed, jobs)
     asked = protocol.prompt_set.record["prompts"]
@@ -90,6 +64,7 @@ def prompts(request: HttpRequest, pk: int) -> HttpResponse:
         "protocol": protocol,
         "prompt_set": protocol.prompt_set,
         "contenders": contenders,
+        "box": box,
         "guidance": guidance_box.describe(protocol, experiment, request.GET.get("following", "")),
         "rows": _rows(asked[:SHEET_IMAGES], contenders, experiment),
         "left_out": max(0, len(asked) - SHEET_IMAGES),

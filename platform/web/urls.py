@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, path
 
-from web import experiment, families, home, pausing, prompt_grid, views
+from web import experiment, families, home, pausing, prompt_grid, question, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -16,6 +16,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="experiment-region",
     ),
     path("experiments/<int:pk>/prompts/", prompt_grid.prompts, name="experiment-prompts"),
+    path("questions/<int:pk>/", question.question, name="question"),
+    path("questions/<int:pk>/live/", question.question_region, name="question-region"),
     path("datasets/", views.datasets, name="datasets"),
     path("datasets/<slug:slug>/", views.dataset, name="dataset"),
     path("protocols/<slug:fingerprint>/", views.protocol, name="protocol"),

@@ -34,7 +34,9 @@ NOBODY: frozenset[str] = frozenset()
 
 READ = {
     *("home", "activity", "experiments", "experiment", "experiment-region", "run", "run-region"),
-    "experiment-prompts",
+    *("experiment-prompts", "question", "question-region", "answer-sheet"),
+    *("api:question-list", "api:question-detail", "api:question-sheet"),
+    "api:leaderboard-guidance",
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
     *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
     *("api:schema", "api:docs", "api:api-root"),
@@ -54,6 +56,7 @@ OPEN = {"login", "logout", "admin:login", "admin:logout", "health", "healthz", "
 ACT = {
     *("cancel-experiment", "retry-experiment", "cancel-job", "retry-job"),
     *(f"api:{name}-cancel" for name in ("experiment", "run", "sampleset", "evaluation")),
+    "api:question-cancel",
     *(f"api:{name}-retry" for name in ("experiment", "run", "sampleset", "evaluation")),
 }
 PAUSES = {"pause", "resume"}
@@ -63,6 +66,7 @@ IN_ADMIN = {
 }
 SHOWN_TO_SUBMITTERS = {
     *(f"experiments_{name}" for name in ("experiment", "run", "sampleset", "evaluation")),
+    "experiments_question",
     *("catalog_dataset", "catalog_promptset", "catalog_protocol", "catalog_storedfile"),
     "jobs_worker",
 }
@@ -128,6 +132,7 @@ class Scene:
         self.dataset = self.experiment.dataset
         self.prompts = factories.make_prompts()
         self.asked = factories.make_asked_experiment()
+        self.question = factories.make_question(user=self.users[OWNER], status=Status.COMPLETED)
         stored.keep(self.sample_set.path, StoredFile.Kind.SAMPLES)
         self.file = StoredFile.objects.get()
         self.worker = factories.make_worker()
@@ -153,8 +158,13 @@ class Scene:
             "run": self.run,
             "sampleset": self.sample_set,
             "evaluation": self.evaluation,
+            "question": self.question,
         }
         of_name: dict[str, dict[str, Any]] = {
+            "answer-sheet": {"pk": self.question.pk},
+            "api:leaderboard-guidance": {
+                "fingerprint": self.question.experiment.protocols.get().fingerprint
+            },
             "sample-grid": {"pk": self.sample_set.pk},
             "checkpoint-preview": {"pk": self.checkpoint.pk},
             "entry-losses": {"pk": self.run.entry_id},

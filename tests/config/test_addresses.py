@@ -13,6 +13,7 @@ from knox.models import AuthToken
 
 from accounts.models import Role
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
+from jobs.models import Status
 from tests import factories
 from tests.static import static_root
 from tests.web import scenes
@@ -47,7 +48,8 @@ ROUTES = list(routes())
 def keys() -> Keys:
     """Return the keys of rows that exist."""
     asked = factories.make_asked_experiment()
-    guided = factories.make_scenes_experiment().protocols.get()
+    question = factories.make_question(status=Status.COMPLETED)
+    guided = question.experiment.protocols.get()
     done, live = scenes.finished_comparison(seeds=1, failing=True), scenes.running_comparison()
     AuthToken.objects.create(factories.make_user())
     checkpoint = scenes.add_preview(live.run, images_seen=500)
@@ -67,6 +69,8 @@ def keys() -> Keys:
         "checkpoints": str(checkpoint.pk),
         "asked": str(asked.pk),
         "guided": guided.fingerprint,
+        "questions": str(question.pk),
+        "answers": str(question.pk),
         "promptsets": str(asked.protocols.get().prompt_set),
     }
 

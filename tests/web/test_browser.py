@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, Request, Response, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Role
-from experiments.models import LossPoint, Run
+from experiments.models import LossPoint, Question, Run
 from jobs.models import Status
 from tests import factories
 from tests.browsers import CHROMIUM, chromium
@@ -302,5 +302,38 @@ def test_the_page_of_prompts_fits_a_phone(page: Page, complaints: list[str]) -> 
     page.goto(f"/experiments/{experiment.pk}/prompts/")
 
     expect(page.locator("[data-chart=guidance][data-drawn]")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert complaints == []
+
+
+def test_a_question_is_asked_by_keyboard_and_its_page_follows_the_job(
+    page: Page, complaints: list[str]
+) -> None:
+    experiment = scenes.guided_comparison()
+    ada = factories.make_user()
+    page.goto(f"/login/?next=/experiments/{experiment.pk}/prompts/")
+    page.get_by_label("Username").fill(ada.username)
+    page.get_by_label("Password").fill(factories.PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: "prompts" in url)
+    page.get_by_label("Prompt", exact=True).focus()
+    page.keyboard.type("a purple shape")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("does not know 'purple'")
+
+    page.get_by_label("Prompt", exact=True).fill("a red shape")
+    for _ in range(3):  # past images and first seed, to the button
+        page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Ask")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: "questions" in url)
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    assert page.locator("tbody").count() == 0
+
+    factories.finish_question(Question.objects.get())  # while the page looks on
+
+    expect(page.locator("svg.prompt-image")).to_have_count(4)
+    expect(page.get_by_text("could not draw")).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert complaints == []

@@ -11,7 +11,7 @@ from evaluation.imagesets.writing import grid_png
 from experiments.models import Experiment, SampleSet
 from tests import factories
 from tests.web import html, scenes
-from web.prompt_grid import SHEET_COLUMNS, Sheet
+from web.sheets import SHEET_COLUMNS, Sheet
 
 pytestmark = pytest.mark.django_db
 TEXTS = ("a red circle", "a blue circle", "two crosses")

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
 from experiments import overview, services
-from experiments.models import Experiment
+from experiments.models import Experiment, Question
 from experiments.ownership import require_change
 from jobs.models import Job
 
@@ -50,7 +50,7 @@ def cancel_job(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
 def retry_job(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
     job = _find(kind, pk)
     require_change(request.user, job)
-    done = services.retry_job(job, user=request.user)
+    done = not isinstance(job, Question) and services.retry_job(job, user=request.user)
     _say(request, done, f"{job}: queued again.", f"{job} had not failed or been cancelled.")
     return redirect(overview.page_of(job))
 
@@ -60,6 +60,7 @@ def _find(kind: str, pk: int) -> Job:
         "run": overview.loaded_runs,
         "sampleset": overview.loaded_sample_sets,
         "evaluation": overview.loaded_evaluations,
+        "question": overview.loaded_questions,
     }
     if kind not in loaded:
         raise Http404(f"expected a kind of job ({', '.join(loaded)}), got {kind!r}")

@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from catalog import stored
-from experiments.models import Checkpoint, SampleSet
+from experiments.models import Checkpoint, Question, SampleSet
 
 YEAR_SECONDS = 31_536_000
 
@@ -26,6 +26,12 @@ def checkpoint_preview(request: HttpRequest, pk: int) -> FileResponse:
     if not checkpoint.preview:
         raise Http404("no preview was drawn with this checkpoint")
     return _picture(request, Path(settings.DATA_DIR) / checkpoint.preview)
+
+
+@require_safe
+def answer_sheet(request: HttpRequest, pk: int) -> FileResponse:
+    """Return all images that were drawn for a question."""
+    return _picture(request, get_object_or_404(Question, pk=pk).path)
 
 
 def _picture(request: HttpRequest, path: Path) -> FileResponse:

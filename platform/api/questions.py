@@ -1,0 +1,167 @@
+"""Questions over REST: what would each trained entry draw for these words?"""
+
+from typing import Any
+
+import django_filters
+from django.http import FileResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers, status
+from rest_framework.decorators import action
+from rest_framework.exceptions import Throttled, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.viewsets import ReadOnlyModelViewSet
+
+from api.filters import whole_number
+from api.views import Conflict, Resource, download, may_change
+from experiments import overview, services
+from experiments.answers import asking
+from experiments.models import Experiment, Question
+from experiments.submission.plain import read_number
+from experiments.submission.specification import MAX_SEED, SpecificationError
+from jobs.models import Status
+
+
+class AskingSerializer(serializers.Serializer[Any]):
+    """What to ask; words that the models do not know are named at `text`."""
+
+    experiment = serializers.IntegerField(help_text="id of an experiment whose models learn words")
+    text = serializers.CharField(max_length=asking.MAX_TEXT)
+    images = serializers.IntegerField(
+        required=False, min_value=1, max_value=asking.MOST_IMAGES, help_text="of each entry"
+    )
+    first_seed = serializers.IntegerField(
+        required=False, min_value=0, max_value=MAX_SEED, help_text="of image 0; image i has i more"
+    )
+    training_seed = serializers.IntegerField(
+        required=False, allow_null=True, help_text="whose runs draw; the experiment's first"
+    )
+
+
+class AnsweredImageSerializer(serializers.Serializer[Any]):
+    """One image, and what the judge reads in it."""
+
+    seed = serializers.IntegerField()
+    read = serializers.CharField(allow_null=True, help_text="null: nothing that it can read")
+    follows = serializers.BooleanField(
+        allow_null=True, help_text="null: unreadable, or what the words claim is not known"
+    )
+
+
+class AnswerSerializer(serializers.Serializer[Any]):
+    """What one entry drew, or why it could not."""
+
+    entry = serializers.IntegerField()
+    run = serializers.IntegerField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
+    algorithm = serializers.CharField()
+    sampler = serializers.CharField()
+    row = serializers.IntegerField(allow_null=True, help_text="on the sheet; null: not drawn")
+    told = serializers.BooleanField(help_text="whether its model was told the words")
+    error = serializers.CharField(allow_blank=True)
+    images = AnsweredImageSerializer(many=True)
+
+
+class QuestionSerializer(serializers.ModelSerializer[Question]):
+    url = serializers.HyperlinkedIdentityField(view_name="api:question-detail")
+    seeds = serializers.ListField(child=serializers.IntegerField(), read_only=True)
+    answers = AnswerSerializer(many=True)
+    judge = serializers.CharField(help_text="who reads the images; empty: nobody")
+    sheet = serializers.SerializerMethodField(
+        help_text="PNG with a row for each entry that drew, a column for each seed"
+    )
+
+    class Meta:
+        model = Question
+        fields = [
+            "id",
+            "url",
+            "experiment",
+            "text",
+            "seeds",
+            "training_seed",
+            "status",
+            "reason",
+            "cause",
+            "queued_at",
+            "started_at",
+            "finished_at",
+            "entries_done",
+            "entries_total",
+            "judge",
+            "answers",
+            "sheet",
+        ]
+
+    @extend_schema_field(serializers.URLField(allow_null=True))
+    def get_sheet(self, question: Question) -> str | None:
+        if question.status != Status.COMPLETED:
+            return None
+        request = self.context["request"]
+        return reverse("api:question-sheet", args=[question.pk], request=request)
+
+
+class QuestionFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
+    status = django_filters.ChoiceFilter(choices=Status.choices)
+    experiment = whole_number("experiment")
+
+    class Meta:
+        model = Question
+        fields: list[str] = []
+
+
+class QuestionViewSet(Resource, ReadOnlyModelViewSet[Question]):
+    """Words of somebody's own, drawn by every trained entry of an experiment from the same seeds."""
+
+    queryset = overview.loaded_questions().order_by("-pk")
+    serializer_class = QuestionSerializer
+    filterset_class = QuestionFilter
+
+    @extend_schema(
+        request=AskingSerializer, responses={status.HTTP_201_CREATED: QuestionSerializer}
+    )
+    def create(self, request: Request) -> Response:
+        """Ask: the job is queued at once. An account may ask so many an hour and at a time."""
+        if not isinstance(request.data, dict):
+            raise ValidationError({"errors": {"": "expected an object with an experiment"}})
+        user = self.user()
+        assert user is not None, "permissions let nobody else write"
+        try:
+            question = asking.ask(_experiment(request.data), request.data, user=user)
+        except asking.TooManyQuestions as error:
+            raise Throttled(detail=error.errors["text"]) from error
+        except SpecificationError as error:
+            raise ValidationError({"errors": error.errors}) from error
+        data = self.get_serializer(question).data
+        return Response(data, status.HTTP_201_CREATED, headers={"Location": str(data["url"])})
+
+    @extend_schema(request=None, responses=may_change(QuestionSerializer, "The question now."))
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Cancel the question if it is queued, ask it to stop if it is being drawn."""
+        question: Question = self.changeable()
+        if not services.cancel_job(question, user=request.user):
+            raise Conflict(
+                f"the question is {question.status}, expected it to be queued or running"
+            )
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(responses={(200, "image/png"): OpenApiTypes.BINARY})
+    @action(detail=True, filter_backends=[])
+    def sheet(self, request: Request, pk: str) -> FileResponse:
+        """Return all images in one picture: a row for each entry that drew, a column for each seed."""
+        return download(self.get_object().path, as_attachment=False)
+
+
+def _experiment(data: dict[str, Any]) -> Experiment:
+    wanted = data.get("experiment")
+    number = read_number(wanted)
+    is_key = isinstance(number, int) and 0 <= number < 2**63
+    found = Experiment.objects.select_related("dataset").filter(pk=number) if is_key else None
+    if found is None or (experiment := found.first()) is None:
+        raise SpecificationError(
+            {"experiment": f"expected an experiment's id, got {wanted!r}"[:300]}
+        )
+    return experiment
