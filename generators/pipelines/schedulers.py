@@ -17,11 +17,14 @@ def make_scheduler(pipeline: LoadedPipeline, sampler: PipelineSampler) -> Any:
     """
     own = pipeline.scheduler
     kind = type(own) if sampler.scheduler == OWN else getattr(diffusers, sampler.scheduler)
-    scheduler = kind.from_config(own.config)
-    if scheduler.config.get("use_dynamic_shifting"):
-        return scheduler  # its times depend on the size of images
     try:
-        scheduler.set_timesteps(sampler.steps)
+        scheduler = kind.from_config(own.config)
+    except NotImplementedError as error:
+        message = f"{kind.__name__} does not walk as {type(own).__name__} is set here: {error}"
+        raise ConfigError({"scheduler": message[:300]}) from error
+    try:
+        if not scheduler.config.get("use_dynamic_shifting"):  # its times depend on images' size
+            scheduler.set_timesteps(sampler.steps)
     except (ValueError, IndexError) as error:
         message = f"{kind.__name__} does not walk in {sampler.steps} steps: {error}"
         raise ConfigError({"steps": message[:300]}) from error

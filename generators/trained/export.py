@@ -22,6 +22,7 @@ from evaluation.imagesets.atomic import replacing_folder
 from generators.algorithm.contract import Undefined
 from generators.algorithm.noise import NoiseSource
 from generators.specs.options import to_dict
+from generators.specs.pipelines.reading import EXPORT
 from generators.trained.parts import (
     DEFAULT_STEPS,
     WALKS,
@@ -35,6 +36,8 @@ from generators.trained.parts import (
 from generators.trained.sampling import LoadedGenerator
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+FIXED = "steps_fixed"  # the folder draws in this number of steps alone
+Call = dict[str, int | bool]  # what a pipeline is to be told, to draw as we do
 
 TOLERANCE = 1e-4  # between a prediction of ours and one of diffusers', which are of order 1
 
@@ -111,7 +114,11 @@ def export_diffusers(
         else:
             pipeline, call = PIPELINES[kind](generator, unet, steps)
             pipeline.save_pretrained(folder, safe_serialization=True)
-            hint = f"{type(pipeline).__name__}.from_pretrained('{path}')({call})"
+            about = {"algorithm": generator.algorithm, "images_seen": generator.images_seen}
+            text = json.dumps({**about, "call": call}, indent=1)
+            (folder / EXPORT).write_text(text, "utf-8")
+            told = ", ".join(f"{name}={call[name]}" for name in call if name != FIXED)
+            hint = f"{type(pipeline).__name__}.from_pretrained('{path}')({told})"
     return Exported(path, _size(path), hint)
 
 
@@ -132,24 +139,24 @@ def _pipeline_kind(generator: LoadedGenerator) -> str | None:
 
 def _ddim_pipeline(
     generator: LoadedGenerator, unet: UNet2DModel, steps: int | None
-) -> tuple[Any, str]:
+) -> tuple[Any, Call]:
     """Return the pipeline that gives our DDIM sampler's images from the same noise, and its call.
 
     diffusers' DDIM walks as ours does where the number of steps divides that of timesteps, and
     derives the noise from the clipped image only if it is told to.
     """
     scheduler, fitting = _ddim(generator, steps)
-    call = f"num_inference_steps={fitting}, use_clipped_model_output=True"
+    call: Call = {"num_inference_steps": fitting, "use_clipped_model_output": True}
     return DDIMPipeline(unet, scheduler), call
 
 
 def _ldm_pipeline(
     generator: LoadedGenerator, unet: UNet2DModel, steps: int | None
-) -> tuple[Any, str]:
+) -> tuple[Any, Call]:
     """Return the same for latents, which are not clipped, with the autoencoder."""
     scheduler, fitting = _ddim(generator, steps)
     pipeline = LDMPipeline(standard_autoencoder(generator), unet, scheduler)
-    return pipeline, f"num_inference_steps={fitting}"
+    return pipeline, {"num_inference_steps": fitting}
 
 
 def _ddim(generator: LoadedGenerator, steps: int | None) -> tuple[Any, int]:
@@ -161,7 +168,7 @@ def _ddim(generator: LoadedGenerator, steps: int | None) -> tuple[Any, int]:
 
 def _flow_pipeline(
     generator: LoadedGenerator, unet: UNet2DModel, steps: int | None
-) -> tuple[Any, str]:
+) -> tuple[Any, Call]:
     """Return the pipeline that gives our Euler sampler's images from the same noise, and its call.
 
     diffusers' scheduler spaces its times evenly from 1 to 1/steps, as ours does, only if it is
@@ -171,7 +178,7 @@ def _flow_pipeline(
     scheduler = FlowMatchEulerDiscreteScheduler(
         shift_terminal=None if steps == 1 else 1 / steps  # a single step begins and ends at 1
     )
-    return DDPMPipeline(unet, scheduler), f"num_inference_steps={steps}"
+    return DDPMPipeline(unet, scheduler), {"num_inference_steps": steps, FIXED: True}
 
 
 def _unconditional(generator: LoadedGenerator, label: int | str | None) -> UNet2DModel:
@@ -245,7 +252,7 @@ def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-Build = Callable[[LoadedGenerator, UNet2DModel, int | None], tuple[Any, str]]
+Build = Callable[[LoadedGenerator, UNet2DModel, int | None], tuple[Any, Call]]
 PIPELINES: dict[str, Build] = {
     "ddim": _ddim_pipeline,
     "ldm": _ldm_pipeline,

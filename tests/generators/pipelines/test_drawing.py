@@ -24,7 +24,7 @@ from tests.generators.pipelines.conftest import Copy
 from tests.generators.pipelines.test_reading import changed
 
 # of diffusers' schedulers, which hand tensors to NumPy
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 Open = Callable[..., LoadedPipeline]
 TWO = PipelineSampler(steps=2)
