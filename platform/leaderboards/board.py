@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from catalog.models import Protocol
@@ -68,6 +69,12 @@ class Cell(NamedTuple):
     details: tuple[dict[str, Any], ...] = ()  # what else is known, for each seed with a value
     seeds: tuple[Seed, ...] = ()  # those with a value
     seeds_lost: int = 0  # failed, cancelled, or without a finite value
+
+    @property
+    def autoencoder_seconds(self) -> float | None:
+        """Return how many of a training's device-seconds, the mean, were its autoencoder's."""
+        known = [each.get("autoencoder_seconds") for each in self.details]
+        return fmean(known) if known and None not in known else None
 
     @property
     def marks(self) -> str:
