@@ -1,5 +1,6 @@
 """What a board is made of: columns, rows, and cells, one number each."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -73,8 +74,8 @@ class Cell(NamedTuple):
     @property
     def autoencoder_seconds(self) -> float | None:
         """Return how many of a training's device-seconds, the mean, were its autoencoder's."""
-        known = [each.get("autoencoder_seconds") for each in self.details]
-        return fmean(known) if known and None not in known else None
+        known = [each.get("autoencoder_seconds", math.nan) for each in self.details]
+        return None if not known or math.isnan(mean := fmean(known)) else mean
 
     @property
     def marks(self) -> str:

@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 
 from catalog.models import Dataset
 from experiments import services, tasks
-from experiments.models import Entry, Experiment, Run, SampleSet
+from experiments.models import Checkpoint, Entry, Experiment, Run, SampleSet
 from experiments.pipeline import _AutoencoderClock
 from experiments.submission import autoencoders
 from experiments.submission.specification import SpecificationError
@@ -192,9 +192,7 @@ def test_what_is_deleted_or_changed_before_the_training_fails_it_with_a_sentence
     Run.objects.exclude(pk=run.pk).delete()
     if reason.endswith("sha256"):
         factories.make_checkpoint(run=run).delete()
-        services.Checkpoint.objects.create(
-            run=run, images_seen=1, path=path, sha256="0" * 64, bytes=1
-        )
+        Checkpoint.objects.create(run=run, images_seen=1, path=path, sha256="0" * 64, bytes=1)
 
     tasks.train_run(run.pk)
 

@@ -132,7 +132,13 @@ def test_scenes_are_asked_for_and_judged_with_a_ceiling_and_a_floor(
         preset="scenes-prompts", metrics=("fd", "following", "unparsed"), images_per_prompt=4
     )
     protocol, _ = register_protocol(Dataset.objects.get(), scoring, admission_images=0)
-    factories.make_experiment(protocols=[protocol], entries=[entry()], budget={"images": 20})
+    latent = {
+        "algorithm": "latent.flow",
+        "config": {"base_channels": 8, "autoencoder_channels": 8, "batch_size": 20},
+        "samplers": [{"name": "euler", "steps": 2}],
+    }
+    entries = [entry(), latent]
+    factories.make_experiment(protocols=[protocol], entries=entries, budget={"images": 20})
 
     work_off()
 
@@ -142,7 +148,14 @@ def test_scenes_are_asked_for_and_judged_with_a_ceiling_and_a_floor(
     }
     assert found["asked"] == 1.0
     assert 0 < found["shuffled"] < 0.3 and 0 < found["test"] < 0.3
-    assert found.keys() == {"model", "test", "copy", "noise", "blur", "asked", "shuffled"}
+    controls = {"test", "copy", "noise", "blur", "asked", "shuffled", "reconstructed"}
+    assert found.keys() == {"model", *controls}
+    ceiling = SampleSet.objects.get(entry__config__control="reconstructed")
+    assert ceiling.sampler_label == "scenes for the prompts, encoded and decoded"
+    made = read_images(ceiling.path)
+    asked = read_images(SampleSet.objects.get(entry__config__control="asked").path)
+    assert made.captions == asked.captions and made.pixels.shape == asked.pixels.shape
+    assert found["reconstructed"] is not None and ceiling.reconstruction["images"] == 400
 
 
 def refused(*protocols: Protocol) -> dict[str, str]:
