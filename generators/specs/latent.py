@@ -25,7 +25,9 @@ class LatentOptions(TrainingConfig):
     """What all latent models have in common: the autoencoder."""
 
     autoencoder: str = option(
-        "", "checkpoint of a latent model whose autoencoder is taken as it is (empty = train one)"
+        "",
+        "checkpoint of a latent model whose autoencoder is taken as it is, on a site a run of one, "
+        "such as run 12 (empty = train one)",
     )
     autoencoder_share: float = option(
         0.3,

@@ -82,6 +82,7 @@ def train(
     checkpoint_every_images: int | None = None,
     checkpoints_at: Collection[int] = (),
     initial: Path | None = None,
+    borrowed_from: Path = Path(),
     compiled: bool = False,
     memory_checked: bool = False,
     on_progress: Callable[[TrainingProgress], None] = lambda _: None,
@@ -107,6 +108,7 @@ def train(
         checkpoint_every_images: after the step that reaches each multiple; None = off.
         checkpoints_at: after the step that reaches each of these; they are kept.
         initial: a checkpoint whose averaged weights the networks begin with.
+        borrowed_from: where relative paths of checkpoints in the configuration begin.
         compiled: compile the networks that no double backward goes through; faster on GPUs.
         memory_checked: refuse what cannot fit, before anything is begun.
         on_progress: called about once a second, and at the end.
@@ -154,7 +156,8 @@ def train(
         if initial is not None:
             load_initial(model, initial)
         identity |= {
-            name: _borrow(model, name, path, identity) for name, path in model.borrowed().items()
+            name: _borrow(model, name, path, identity, begin=borrowed_from)
+            for name, path in model.borrowed().items()
         }
         stream = BatchStream(
             images, rows, seed=seed, device=place, horizontal_flip=config.horizontal_flip
@@ -250,14 +253,16 @@ def _check_team(config: TrainingConfig, budget: Budget) -> None:
         raise ValueError(f"expected a batch size and a budget that {size} processes can share")
 
 
-def _borrow(model: Algorithm, option: str, path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+def _borrow(
+    model: Algorithm, option: str, path: Path, identity: dict[str, Any], *, begin: Path
+) -> dict[str, Any]:
     """Take another training's networks, and return what a manifest has to know of it.
 
     Raises:
         ValueError: if the checkpoint is damaged, does not fit, or is of other images.
     """
-    saved = describe_checkpoint(path)
-    manifest, tensors = load_checkpoint(path, sha256=saved.sha256)
+    saved = describe_checkpoint(begin / path)
+    manifest, tensors = load_checkpoint(begin / path, sha256=saved.sha256)
     try:
         if manifest.get("data_sha256") != identity["data_sha256"]:
             raise ValueError("expected one of these images and labels, it is of others")

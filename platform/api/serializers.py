@@ -203,6 +203,7 @@ class RunSerializer(JobSerializer):
             "images_seen",
             "budget_fraction",
             "device_seconds",
+            "autoencoder_seconds",
             "images_per_second",
             "losses",
             "skipped_steps",
@@ -212,6 +213,10 @@ class RunSerializer(JobSerializer):
         ]
         extra_kwargs = {
             "skipped_steps": {"help_text": "steps whose gradients were not finite"},
+            "autoencoder_seconds": {
+                "help_text": "of `device_seconds` those of the autoencoder; where that is another "
+                "run's, what it cost there, beside `device_seconds`"
+            },
         }
 
 

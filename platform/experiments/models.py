@@ -210,6 +210,7 @@ class Run(Job):
     images_seen = models.PositiveBigIntegerField(default=0)
     budget_fraction = models.FloatField(default=0.0)  # 0..1
     device_seconds = models.FloatField(default=0.0)
+    autoencoder_seconds = models.FloatField(null=True, blank=True)  # of these, or of a shared one
     images_per_second = models.FloatField(null=True, blank=True)
     losses = models.JSONField(default=dict)  # the latest, by name
     skipped_steps = models.PositiveIntegerField(default=0)  # gradients were not finite

@@ -98,7 +98,7 @@ def failing() -> Iterator[None]:
 def train(run: Run, heartbeat: Heartbeat) -> None:
     """Train a run from its last checkpoint to its budget."""
     experiment = run.entry.experiment
-    services.begin_training(run, environment())
+    services.begin_training(run, environment(), work_files.autoencoder_of(run))
     images, images_wanted = load_split(experiment.dataset, "train"), experiment.budget_images
     if newest := run.checkpoints.last():
         work_files.fetched(settings.DATA_DIR / newest.path)
@@ -114,6 +114,7 @@ def train(run: Run, heartbeat: Heartbeat) -> None:
             budget=training.Budget(experiment.budget_images, experiment.budget_seconds),
             device=device(),
             directory=run.folder,
+            borrowed_from=settings.DATA_DIR,
             checkpoint_every_seconds=settings.CHECKPOINT_SECONDS,
             checkpoint_every_images=images_wanted and max(1, images_wanted // PREVIEWS),
             classes=experiment.dataset.classes,
@@ -143,6 +144,7 @@ def _reporter(run: Run, heartbeat: Heartbeat) -> Callable[[training.TrainingProg
     seconds_before = last.wall_seconds if last else 0.0
     heartbeat.write = services.record_training
     points: deque[services.LossFigures] = deque(maxlen=POINTS_KEPT)
+    autoencoder = _AutoencoderClock(run)
 
     def report(progress: training.TrainingProgress) -> None:
         seconds = seconds_before + time.monotonic() - started
@@ -157,9 +159,34 @@ def _reporter(run: Run, heartbeat: Heartbeat) -> Callable[[training.TrainingProg
             skipped_steps=progress.skipped,
             losses=losses,
             points=tuple(points),
+            **autoencoder.read(progress),
         )
 
     return report
+
+
+class _AutoencoderClock:
+    """How many of a training's device-seconds are those of an autoencoder of its own."""
+
+    def __init__(self, run: Run) -> None:
+        config = registry.get_spec(run.entry.algorithm).config(**run.entry.config)
+        self._part = config.autoencoder_part
+        self._found = run.autoencoder_seconds  # before it was interrupted
+        self._before = (0.0, 0.0)
+
+    def read(self, progress: training.TrainingProgress) -> dict[str, float]:
+        """Return the column to write, once they are known: linear between two reports."""
+        now = (progress.budget_fraction, progress.device_seconds)
+        if not self._part:
+            return {}
+        if now[0] < self._part:
+            self._before, self._found = now, None
+            return {}
+        if self._found is None:
+            (share, seconds), (share_now, seconds_now) = self._before, now
+            passed = (self._part - share) / (share_now - share)
+            self._found = seconds + (seconds_now - seconds) * passed
+        return {"autoencoder_seconds": self._found}
 
 
 def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> None:

@@ -21,6 +21,7 @@ from experiments.models import (
     Run,
     SampleSet,
 )
+from experiments.submission import autoencoders
 from experiments.submission.resubmission import differences
 from experiments.submission.specification import ExperimentSpec, SpecificationError, read_experiment
 from generators.specs import registry
@@ -161,14 +162,20 @@ def record_checkpoint(
     return checkpoint
 
 
-def begin_training(run: Run, environment: dict[str, Any]) -> None:
-    """Write what a training runs on.
+def begin_training(
+    run: Run, environment: dict[str, Any], autoencoder: Checkpoint | None = None
+) -> None:
+    """Write what a training runs on, and whose autoencoder it takes, if it takes one.
 
     Raises:
         StaleAttempt: if the run no longer belongs to this attempt.
     """
-    run.environment = environment
-    lifecycle.beat(run, environment=environment)
+    facts: dict[str, Any] = {"environment": environment}
+    if autoencoder is not None:
+        facts["environment"] = {**environment, "autoencoder": f"sha256 {autoencoder.sha256}"}
+        facts["autoencoder_seconds"] = autoencoders.seconds_of(autoencoder.run)
+    run.environment = facts["environment"]
+    lifecycle.beat(run, **facts)
 
 
 @transaction.atomic

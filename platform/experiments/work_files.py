@@ -9,7 +9,8 @@ from django.conf import settings
 from catalog import stored
 from catalog.models import Dataset
 from catalog.stored import DamagedError, StoredFile, name_of
-from experiments.models import Run, SampleSet
+from evaluation.imagesets.atomic import sha256_of
+from experiments.models import Checkpoint, Run, SampleSet
 from jobs.lifecycle import JobError
 
 
@@ -63,6 +64,24 @@ def samples_file(sample_set: SampleSet) -> Path:
     if found != sample_set.sha256:
         raise JobError(f"{name}: has sha256 {found}, not {sample_set.sha256}")
     return sample_set.path
+
+
+def autoencoder_of(run: Run) -> Checkpoint | None:
+    """Return the checkpoint whose autoencoder a run takes, fetched; None where it trains its own.
+
+    Raises:
+        JobError: if it was deleted, or is not the one that was written.
+    """
+    name = run.entry.config.get("autoencoder")
+    if not name:
+        return None
+    found = Checkpoint.objects.filter(path=name).select_related("run__entry").first()
+    manifest = fetched(settings.DATA_DIR / name) / "manifest.json"
+    if found is None or not manifest.exists():
+        raise JobError(f"the autoencoder that it takes, {name}, was deleted")
+    if (digest := sha256_of(manifest)) != found.sha256:
+        raise JobError(f"{name}/manifest.json: has sha256 {digest}, not {found.sha256}")
+    return found
 
 
 def keep_checkpoint(run: Run, checkpoint: Path, preview: Path) -> None:

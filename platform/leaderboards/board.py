@@ -1,8 +1,10 @@
 """What a board is made of: columns, rows, and cells, one number each."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from catalog.models import Protocol
@@ -71,6 +73,12 @@ class Cell(NamedTuple):
     details: tuple[dict[str, Any], ...] = ()  # what else is known, for each seed with a value
     seeds: tuple[Seed, ...] = ()  # those with a value
     seeds_lost: int = 0  # failed, cancelled, or without a finite value
+
+    @property
+    def autoencoder_seconds(self) -> float | None:
+        """Return how many of a training's device-seconds, the mean, were its autoencoder's."""
+        known = [each.get("autoencoder_seconds", math.nan) for each in self.details]
+        return None if not known or math.isnan(mean := fmean(known)) else mean
 
     @property
     def marks(self) -> str:

@@ -31,26 +31,27 @@ def columns(board: Board) -> list[str]:
                 f"{column.label} {part}"
                 for part in ("low", "high", "interval of", "plug-in", "seeds", "remarks")
             ]
-    return names + _lost_columns(board)
+    return names + _autoencoder_columns(board)
 
 
-def _lost_columns(board: Board) -> list[str]:
-    """Return the columns of what autoencoders lose, where any row knows it."""
-    return list(dict.fromkeys(name for row in board.rows for name in _lost(board, row)))
+def _autoencoder_columns(board: Board) -> list[str]:
+    """Return the columns of what autoencoders cost and lose, where any row knows it."""
+    return list(dict.fromkeys(name for row in board.rows for name in _of_autoencoder(board, row)))
 
 
-def _lost(board: Board, row: Row) -> dict[str, float | None]:
-    """Return the mean over seeds of what an autoencoder loses; nothing of other rows."""
+def _of_autoencoder(board: Board, row: Row) -> dict[str, float | None]:
+    """Return what is known of an autoencoder, means over seeds: what it cost or what it loses."""
     if row.entry.source is None:
-        return {}
+        seconds = row.cells["device_seconds"].autoencoder_seconds
+        return {} if seconds is None else {"device_seconds of autoencoder": seconds}
     found = reconstructions.means(row.sample_sets, board.protocol)
     return {f"reconstruction {name}": value for name, value in found.items()}
 
 
 def rows(board: Board) -> list[dict[str, Any]]:
     """Return every row of the board with the keys of `columns`; absent values are None."""
-    absent = dict.fromkeys(_lost_columns(board))
-    return [{**_row(board, row), **absent, **_lost(board, row)} for row in board.rows]
+    absent = dict.fromkeys(_autoencoder_columns(board))
+    return [{**_row(board, row), **absent, **_of_autoencoder(board, row)} for row in board.rows]
 
 
 def to_dict(board: Board) -> dict[str, Any]:

@@ -139,6 +139,8 @@ def _row(
             cell = Cell(None, reason="no model draws these images")
         elif column.corner == "cost" and (manifest := entry.manifest):
             cell = _unmeasured(manifest.costs.get(column.key))
+        elif column.key == "device_seconds":
+            cell = _training_cell(entry, runs)
         elif column.corner == "cost":
             cell = _cost_cell(column.key, runs, sets)
         else:
@@ -154,12 +156,32 @@ def _unmeasured(declared: float | None) -> Cell:
 
 
 def _cost_cell(key: str, runs: list[Run], sets: list[SampleSet]) -> Cell:
-    jobs = runs if key in ("parameters", "device_seconds") else sets
+    jobs = runs if key == "parameters" else sets
     numbers = [getattr(job, key) for job in jobs if job.status == Status.COMPLETED]
-    numbers = [number for number in numbers if number is not None]
+    return _exact_cell([number for number in numbers if number is not None])
+
+
+def _training_cell(entry: Entry, runs: list[Run]) -> Cell:
+    """Return the device-seconds of a training with those of the autoencoder, wherever trained."""
+    done = [run for run in runs if run.status == Status.COMPLETED]
+    is_shared = bool(entry.config.get("autoencoder"))
+    cell = _exact_cell(
+        [run.device_seconds + is_shared * (run.autoencoder_seconds or 0) for run in done]
+    )
+    if any(run.autoencoder_seconds is None for run in done):
+        return cell
+    return cell._replace(
+        details=tuple(
+            {"autoencoder_seconds": run.autoencoder_seconds, "shared": is_shared} for run in done
+        )
+    )
+
+
+def _exact_cell(numbers: list[float]) -> Cell:
+    """Return the mean of costs, which have no error where there is one."""
     if not numbers:
         return Cell(None, reason="not measured yet")
-    seeds = tuple(Seed(float(number), error=0.0) for number in numbers)  # exact, where it is one
+    seeds = tuple(Seed(float(number), error=0.0) for number in numbers)
     return Cell(sum(numbers) / len(numbers), seeds=seeds)
 
 

@@ -2,11 +2,13 @@
 
 import csv
 import io
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 from django.test import Client
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from catalog.models import Protocol
@@ -16,6 +18,7 @@ from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.pages.reconstructions import distance_label
 from experiments.progress import progress
 from experiments.submission.specification import SpecificationError
+from jobs import lifecycle
 from jobs.models import Status
 from leaderboards import export, ranking
 from tests import factories
@@ -23,6 +26,7 @@ from tests.experiments.test_pipeline import work_off
 
 # Heartbeats write from a thread of their own, which must see what the test wrote.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine_here")]
+DAY = timedelta(days=1)
 LATENT: dict[str, Any] = {
     "algorithm": "latent.flow",
     "label": "Small",
@@ -161,7 +165,7 @@ def test_a_board_tells_autoencoders_apart_and_counts_lost_seeds() -> None:
     assert {(row.seeds_scored, row.seeds_total, row.seeds_failed) for row in rows} == {(1, 2, 1)}
 
 
-def test_a_cancelled_or_failed_reconstruction_can_be_tried_again_and_is_done_once() -> None:
+def test_a_reconstruction_that_was_cancelled_or_whose_worker_died_is_done_once() -> None:
     experiment = submit(protocol_of())
     run = Run.objects.get()
     tasks.train_run(run.pk)
@@ -169,11 +173,18 @@ def test_a_cancelled_or_failed_reconstruction_can_be_tried_again_and_is_done_onc
     assert services.cancel_job(sample_set, user=None)
     sample_set.refresh_from_db()
     assert sample_set.status == Status.CANCELLED and sample_set.reconstruction == {}
-
     assert services.retry_job(sample_set, user=None)
+    dead = lifecycle.claim(SampleSet, sample_set.pk, factories.make_worker())
+    assert dead is not None
+    SampleSet.objects.filter(pk=sample_set.pk).update(lease_until=timezone.now() - DAY)
+    assert lifecycle.requeue_lost() == 1
+
     work_off()
 
+    with pytest.raises(lifecycle.StaleAttempt):
+        services.finish_sampling(dead, sha256="", reconstruction={"images": 1})
     sample_set.refresh_from_db()
     assert sample_set.status == Status.COMPLETED and sample_set.reconstruction["images"] == 40
+    assert sample_set.attempt == dead.attempt + 1
     assert Evaluation.objects.filter(sample_set=sample_set).count() == 1
     assert SampleSet.objects.filter(run=run).count() == 2

@@ -109,7 +109,7 @@ def test_no_entry_may_be_called_like_a_control() -> None:
     with pytest.raises(SpecificationError) as caught:
         services.submit_data(data, user=None)
 
-    assert len(caught.value.errors) == 6
+    assert len(caught.value.errors) == len(LABELS) == 7
     assert caught.value.errors["entries.0.label"] == (
         "'Blurred test images' is taken, expected another"
     )
@@ -248,8 +248,8 @@ def test_a_latent_model_is_refused_where_its_places_or_its_autoencoder_do_not_fi
 
     assert caught.value.errors == {
         "entries.0.config.downsampling": "expected images with sides that 8 divides, got 12x12",
-        "entries.0.config.autoencoder": "expected none: on the platform every training has an "
-        "autoencoder of its own",
+        "entries.0.config.autoencoder": "expected a completed run of a latent model, such as run 12, "
+        "or its last checkpoint's folder, got '/somewhere'",
     }
 
 

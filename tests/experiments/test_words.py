@@ -136,8 +136,13 @@ def test_scenes_are_asked_for_and_judged_with_a_ceiling_and_a_floor(
     )
     protocol, _ = register_protocol(Dataset.objects.get(), scoring, admission_images=0)
     floor = {**entry(captions_as="classes"), "label": "captions as classes"}
+    latent = {
+        "algorithm": "latent.flow",
+        "config": {"base_channels": 8, "autoencoder_channels": 8, "batch_size": 20},
+        "samplers": [{"name": "euler", "steps": 2}],
+    }
     experiment = factories.make_experiment(
-        protocols=[protocol], entries=[entry(), floor], budget={"images": 20}
+        protocols=[protocol], entries=[entry(), floor, latent], budget={"images": 20}
     )
 
     work_off()
@@ -150,7 +155,7 @@ def test_scenes_are_asked_for_and_judged_with_a_ceiling_and_a_floor(
     }
     assert found["asked"] == 1.0
     assert 0 < found["shuffled"] < 0.3 and 0 < found["test"] < 0.3
-    controls = {"test", "copy", "noise", "blur", "asked", "shuffled"}
+    controls = {"test", "copy", "noise", "blur", "asked", "shuffled", "reconstructed"}
     assert found.keys() == {"words", "classes", *controls}
     known = {plain(text) for text in read_images(Dataset.objects.get().train_path).captions or ()}
     prompts = asked.prompts_of(experiment, protocol.num_images)
@@ -163,6 +168,12 @@ def test_scenes_are_asked_for_and_judged_with_a_ceiling_and_a_floor(
     text = f"captions as classes knows captions as wholes alone: {unknown} of its {len(prompts)}"
     assert text in page
     assert "Stand-ins" in Client().get(f"/runs/{stand_ins.run_id}/").content.decode()
+    ceiling = SampleSet.objects.get(entry__config__control="reconstructed")
+    assert ceiling.sampler_label == "scenes for the prompts, encoded and decoded"
+    made = read_images(ceiling.path)
+    real = read_images(SampleSet.objects.get(entry__config__control="asked").path)
+    assert made.captions == real.captions and made.pixels.shape == real.pixels.shape
+    assert found["reconstructed"] is not None and ceiling.reconstruction["images"] == 400
 
 
 def refused(*protocols: Protocol) -> dict[str, str]:

@@ -9,10 +9,12 @@ from typing import Any
 
 from catalog.models import Dataset, Protocol
 from experiments import asked, controls
+from experiments.submission import autoencoders
 from experiments.submission.guided import one_by_one
 from experiments.submission.plain import read_number
 from generators.specs import registry
 from generators.specs.conditions import ConditionError
+from generators.specs.latent import LatentOptions
 from generators.specs.options import (
     LARGEST_SIDE,
     SMALLEST_SIDE,
@@ -115,6 +117,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     entries = _read_entries(reader, data.get("entries"))
     if dataset is not None:
         _check_fit(reader, dataset, entries)
+        entries = [_with_autoencoder(reader, dataset, *each) for each in enumerate(entries)]
     reader.finish()
     assert dataset is not None, "a missing dataset is an error above"
     return ExperimentSpec(name, dataset, protocols, images, seconds, seeds, memory_gb, entries)
@@ -138,11 +141,6 @@ def _check_fit(reader: Reader, dataset: Dataset, entries: list[EntrySpec]) -> No
         shape = (dataset.channels, dataset.resolution, dataset.resolution)
         if problems := config.shape_problems(shape):
             reader.take(f"entries.{index}.config", ConfigError(problems))
-        if getattr(config, "autoencoder", ""):  # a path is not for strangers to choose
-            reader.wrong(
-                f"entries.{index}.config.autoencoder",
-                "expected none: on the platform every training has an autoencoder of its own",
-            )
         if problems := asked.unlearnable(dataset, config):
             reader.take(f"entries.{index}.config", ConfigError(problems))
         trained = replace(config, conditional=config.conditional and is_told)
@@ -151,6 +149,20 @@ def _check_fit(reader: Reader, dataset: Dataset, entries: list[EntrySpec]) -> No
                 registry.parse_sampler(entry.algorithm, sampler, trained)
             except ConfigError as error:
                 reader.take(f"entries.{index}.samplers.{place}", error)
+
+
+def _with_autoencoder(reader: Reader, dataset: Dataset, index: int, entry: EntrySpec) -> EntrySpec:
+    """Return the entry with the folder of the autoencoder that it takes, if it takes one."""
+    config = parse(registry.get_spec(entry.algorithm).config, entry.config)
+    wanted = entry.config.get("autoencoder")
+    if not wanted or not isinstance(config, LatentOptions):
+        return entry
+    try:
+        folder = autoencoders.find(str(wanted), config, dataset)
+    except ValueError as error:
+        reader.wrong(f"entries.{index}.config.autoencoder", str(error))
+        return entry
+    return replace(entry, config={**entry.config, "autoencoder": folder})
 
 
 def _read_name(reader: Reader, name: object) -> str:

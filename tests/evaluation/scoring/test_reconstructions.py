@@ -34,6 +34,7 @@ def test_psnr_is_that_of_torchmetrics_and_ssim_nearly_which_pads_at_borders() ->
     ratio = peak_signal_noise_ratio(x, y, data_range=255, dim=(1, 2, 3))
     similarity = structural_similarity_index_measure(x, y, data_range=255)
     assert found["psnr"].value == pytest.approx(float(ratio), rel=1e-6)
+    assert isinstance(similarity, torch.Tensor)
     assert found["ssim"].value == pytest.approx(float(similarity), abs=0.01)
     assert found["psnr"].interval is not None and found["ssim"].interval is not None
 
