@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 from catalog.preparation import PreparationError, prepare_path
-from evaluation.commands.inputs import CommandError, open_set
+from evaluation.commands.addresses import CommandError
+from evaluation.commands.inputs import open_set
 from evaluation.imagesets.in_memory import Images, read_images
 from evaluation.imagesets.opening import open_images, read_parts
 from evaluation.imagesets.sources import ImageError

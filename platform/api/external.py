@@ -4,10 +4,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import yaml
 from django.core.files.uploadedfile import UploadedFile
+from django.http import QueryDict
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
@@ -57,7 +58,7 @@ class EntryViewSet(Resource, ReadOnlyModelViewSet[Entry]):
 
     queryset = Entry.objects.prefetch_related("sample_sets__entry").order_by("-pk")
     serializer_class = serializers.EntryStateSerializer
-    parser_classes = (BoundedMultiPartParser,)
+    parser_classes = (BoundedMultiPartParser,)  # type: ignore[assignment]  # not of JSON
     filterset_fields: ClassVar = ["experiment", "kind"]
 
     @extend_schema(
@@ -95,15 +96,14 @@ def _read(request: Request) -> dict[str, Any]:
     Raises:
         SpecificationError: if there are others, or the manifest is neither YAML nor JSON.
     """
+    form = cast(QueryDict, request.data)
     known = {"experiment", "name", "label", "protocols", "manifest", "files"}
-    if unknown := sorted(set(request.data) - known):
+    if unknown := sorted(set(form) - known):
         expected = f"unknown; expected {', '.join(sorted(known))}"
         raise SpecificationError({unknown[0][:100]: expected})
-    data = {
-        name: request.data[name] for name in ("experiment", "name", "label") if name in request.data
-    }
-    protocols = request.data.getlist("protocols")
-    return {**data, "protocols": protocols, "manifest": _manifest(request.data.get("manifest"))}
+    data: dict[str, Any] = {name: form.get(name) for name in ("experiment", "name", "label")}
+    manifest = _manifest(form.get("manifest"))
+    return {**data, "protocols": form.getlist("protocols"), "manifest": manifest}
 
 
 def _manifest(given: object) -> Any:
@@ -118,7 +118,7 @@ def _manifest(given: object) -> Any:
 
 
 @contextmanager
-def _on_disk(uploads: Sequence[UploadedFile]) -> Iterator[list[GivenFile]]:
+def _on_disk(uploads: "Sequence[UploadedFile[Any]]") -> Iterator[list[GivenFile]]:
     """Yield the uploads as files, which small ones are not yet."""
     with tempfile.TemporaryDirectory() as folder:
         files = []

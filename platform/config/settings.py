@@ -337,6 +337,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "api.schema.name_the_server",
     ],
+    "ENUM_NAME_OVERRIDES": {"EntryKindEnum": "experiments.models.Entry.Kind"},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -18,6 +18,7 @@ from api import external
 from catalog.models import Protocol, StoredFile
 from evaluation.imagesets.in_memory import write_npz
 from evaluation.imagesets.opening import open_images
+from evaluation.imagesets.writing import grid_png
 from experiments.models import Entry, Experiment, SampleSet
 from jobs.models import Status
 from tests import factories
@@ -192,7 +193,9 @@ def test_a_filled_template_is_read_with_its_prompts(
 ) -> None:
     prompts = factories.make_prompts('a "red" circle, once', "a blue circle")
 
-    answer = anyone.get(f"/api/promptsets/{prompts.slug}/template/?images_per_prompt=2&as={form}")
+    answer: Any = anyone.get(
+        f"/api/promptsets/{prompts.slug}/template/?images_per_prompt=2&as={form}"
+    )
 
     with zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content))) as archive:
         found = {name: archive.read(name) for name in archive.namelist()}
@@ -203,8 +206,6 @@ def test_a_filled_template_is_read_with_its_prompts(
     texts = ['a "red" circle, once', "a blue circle"] * 2
     for place in range(4):
         pixels = np.full((1, 3, 4, 4), place, np.uint8)
-        from evaluation.imagesets.writing import grid_png  # noqa: PLC0415
-
         grid_png(pixels, 1, folder / f"{place:06}.png")
     assert list(open_images(folder).captions or ()) == texts
     if form == "csv":

@@ -16,7 +16,7 @@ from pytest_django.fixtures import Settings
 from sklearn.mixture import GaussianMixture
 
 from catalog import stored
-from catalog.models import Protocol, StoredFile
+from catalog.models import Dataset, Protocol, StoredFile
 from catalog.services import Scoring, register_protocol
 from evaluation.__main__ import main as evaluation
 from evaluation.imagesets.in_memory import read_images, write_npz
@@ -126,7 +126,7 @@ def test_a_mixture_of_another_tool_is_scored_as_the_command_line_does(
     tmp_path: Path, data_dir: Path, client: Client
 ) -> None:
     call_command("register_dataset", "digits", "--digits", stdout=io.StringIO())
-    dataset = factories.Dataset.objects.get()
+    dataset = Dataset.objects.get()
     scoring = Scoring(
         extractor="pixels-pca64", metrics=("fd", "kd", "precision", "recall"), num_images=300
     )
@@ -315,8 +315,16 @@ def zipped(*entries: tuple[str, bytes]) -> Make:
     return lambda place: [make_zip(place / "s.zip", entries)]
 
 
-def pictures(count: int = 20, **more: bytes) -> dict[str, bytes]:
-    return {**{f"{i:02}.png": png(i) for i in range(count)}, **more}
+def pictures(count: int = 20, more: dict[str, bytes] | None = None) -> dict[str, bytes]:
+    return {f"{i:02}.png": png(i) for i in range(count)} | (more or {})
+
+
+def array(**content: Any) -> Make:
+    def write(place: Path) -> list[object]:
+        np.savez(place / "s.npz", **content)
+        return [place / "s.npz"]
+
+    return write
 
 
 MALFORMED: dict[str, tuple[Make, str]] = {
@@ -328,20 +336,20 @@ MALFORMED: dict[str, tuple[Make, str]] = {
         lambda place: one("t.zip", make_zip(place / "s.zip", list(pictures().items())).read_bytes()[:-30])(place),
         "t.zip: a truncated or damaged zip file",
     ),
-    "a picture that is none": (files(**pictures(**{"20.png": b"no"})), "20.png: "),
-    "a program": (files(**pictures(**{"run.exe": b"MZ"})), "run.exe: "),
+    "a picture that is none": (files(**pictures(20, {"20.png": b"no"})), "20.png: "),
+    "a program": (files(**pictures(20, {"run.exe": b"MZ"})), "run.exe: "),
     "a pickle": (one("s.pkl", b"\x80\x04"), "s.pkl: "),
     "a path that leaves": (zipped(("../../a.png", PNG)), "../../a.png: a name that leaves"),
     "an absolute path": (zipped(("/etc/a.png", PNG)), "/etc/a.png: an absolute name"),
     "too few": (lambda place: [npz(place, count=19)], "expected at least 20 generated images, got 19"),
     "another size": (lambda place: [npz(place, side=16)], "expected channels, height and width (1, 8, 8), got (1, 16, 16)"),
     "colour for grey": (lambda place: [npz(place, channels=3)], "got (3, 8, 8)"),
-    "two sizes": (files(**pictures(19, **{"99.png": encode("L", (4, 4))})), "99.png: 4x4 pixels where"),
+    "two sizes": (files(**pictures(19, {"99.png": encode("L", (4, 4))})), "99.png: 4x4 pixels where"),
     "lossy files": (files(**{f"{i:02}.jpg": png(i, "JPEG") for i in range(20)}), "lossy"),
-    "one lossy file": (files(**pictures(19, **{"99.jpg": png(1, "JPEG")})), "99.jpg: "),
-    "no arr_0": (lambda place: np.savez(place / "s.npz", other=noise()) or [place / "s.npz"], "s.npz: holds no arr_0"),  # type: ignore[func-returns-value]
-    "floats": (lambda place: np.savez(place / "s.npz", noise() / 255) or [place / "s.npz"], "floats are not rounded here"),  # type: ignore[func-returns-value]
-    "objects": (lambda place: np.savez(place / "s.npz", np.array([{}], object)) or [place / "s.npz"], "s.npz: arr_0: "),  # type: ignore[func-returns-value]
+    "one lossy file": (files(**pictures(19, {"99.jpg": png(1, "JPEG")})), "99.jpg: "),
+    "no arr_0": (array(other=noise()), "s.npz: holds no arr_0"),
+    "floats": (array(arr_0=noise() / 255), "floats are not rounded here"),
+    "objects": (array(arr_0=np.array([{}], object)), "s.npz: arr_0: "),
     "a bomb": (
         lambda place: [make_zip(place / "s.zip", [("a.png", b"\0" * 2_000_000)], 8)],
         "a.png: unpacks from",

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -35,7 +36,7 @@ def experiment(protocol: Protocol) -> Experiment:
     return experiment
 
 
-def scored(experiment: Experiment, *, fd: float = 2.0, **manifest: object) -> Entry:
+def scored(experiment: Experiment, *, fd: float = 2.0, **manifest: Any) -> Entry:
     entry = factories.make_external(experiment, **manifest)
     values = [{"fd": fd, "recall": 0.6}] * entry.sample_sets.count()
     protocol = experiment.protocols.get()
