@@ -135,11 +135,11 @@ def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> N
         shape = (dataset.channels, dataset.resolution, dataset.resolution)
         if problems := config.shape_problems(shape):
             reader.take(f"entries.{index}.config", ConfigError(problems))
-        if getattr(config, "autoencoder", ""):  # a path is not for strangers to choose
-            reader.wrong(
-                f"entries.{index}.config.autoencoder",
-                "expected none: on the platform every training has an autoencoder of its own",
-            )
+        for field in ("autoencoder", "text_encoder"):
+            if getattr(config, field, ""):  # a path is not for strangers to choose
+                what = field.replace("_", " ")
+                expected = f"expected none: on the platform every training has its own {what}"
+                reader.wrong(f"entries.{index}.config.{field}", expected)
         if problems := asked.unlearnable(dataset, config):
             reader.take(f"entries.{index}.config", ConfigError(problems))
         trained = replace(config, conditional=config.conditional and is_told)
