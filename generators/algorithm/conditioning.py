@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
+from generators.algorithm.frozen_text import FrozenEncoder, Held
 from generators.specs.conditions import Conditions
 
 WIDTH = 64  # of encoded words
@@ -40,7 +41,7 @@ class ConditionEncoder(nn.Module):
 
     def __init__(self, conditions: Conditions) -> None:
         super().__init__()
-        self.words = WordEncoder(conditions) if conditions.words else None
+        self.words = _word_encoder(conditions) if conditions.in_words else None
 
     def forward(self, rows: Tensor) -> Encoded:
         """Return the rows, encoded; rows: (N, L) int64."""
@@ -48,6 +49,30 @@ class ConditionEncoder(nn.Module):
             return Encoded(rows[:, 0])
         encoded: Encoded = self.words(rows)
         return encoded
+
+
+def _word_encoder(conditions: Conditions) -> "WordEncoder | FrozenWords":
+    if conditions.frozen is None:
+        return WordEncoder(conditions)
+    return FrozenWords(FrozenEncoder.of(conditions.frozen))
+
+
+class FrozenWords(nn.Module):
+    """What a frozen text encoder makes of tokens, in our width; of nothing one token of zeros is left.
+
+    The encoder is no part of the network: no checkpoint has it, and no optimiser moves it.
+    """
+
+    def __init__(self, encoder: FrozenEncoder) -> None:
+        super().__init__()
+        self._encoder = Held(encoder)
+        self.project = nn.Linear(encoder.width, WIDTH)
+        self.norm, self.norm_pooled = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+
+    def forward(self, rows: Tensor) -> Encoded:
+        """Return the tokens one by one, and all together; rows: (N, L) int64, a token's id + 1."""
+        hidden = self._encoder.kept.hidden(rows)  # (batch, tokens, the encoder's width)
+        return _encoded(self.norm(self.project(hidden)), rows, self.norm_pooled)
 
 
 class WordEncoder(nn.Module):
@@ -69,15 +94,25 @@ class WordEncoder(nn.Module):
 
     def forward(self, rows: Tensor) -> Encoded:
         """Return the words one by one, and all together; rows: (N, L) int64."""
-        mask = rows > 0
-        mask = torch.cat([torch.ones_like(mask[:, :1]), mask[:, 1:]], dim=1)
+        mask = there(rows)
         x = self.tokens(rows) + self.positions  # (batch, words, width)
         seen = self.norm_1(x)
         x = x + self.attention(seen, seen, mask)
-        x = self.norm(x + self.mlp(self.norm_2(x)))
-        weights = mask[:, :, None] / mask.sum(1)[:, None, None]
-        pooled = self.norm_pooled((weights * x).sum(1)) / math.sqrt(WIDTH)
-        return Encoded(pooled, x, mask)
+        return _encoded(self.norm(x + self.mlp(self.norm_2(x))), rows, self.norm_pooled)
+
+
+def there(rows: Tensor) -> Tensor:
+    """Return which words of rows there are, (N, L) bool: of a row that says nothing the first."""
+    mask = rows > 0
+    return torch.cat([torch.ones_like(mask[:, :1]), mask[:, 1:]], dim=1)
+
+
+def _encoded(x: Tensor, rows: Tensor, norm: nn.Module) -> Encoded:
+    """Return words, (N, L, WIDTH), with what they say together: their mean, of length 1."""
+    mask = there(rows)
+    weights = mask[:, :, None] / mask.sum(1)[:, None, None]
+    pooled = norm((weights * x).sum(1)) / math.sqrt(WIDTH)
+    return Encoded(pooled, x, mask)
 
 
 class Attention(nn.Module):
@@ -129,7 +164,7 @@ def condition_layer(
         outputs: the place's width.
         none: whether there is one more class that says nothing; rows of words can say so anyway.
     """
-    if conditions.words:
+    if conditions.in_words:
         return WordLayer(outputs)
     return nn.Embedding(max(conditions.classes, 1) + none, outputs)
 

@@ -104,7 +104,7 @@ class Algorithm(ABC):
             conditions: what the model is told of an image; nothing makes it unconditional.
         """
         check_shape(shape, smallest=self.smallest_side)
-        if conditions.words and not self.obeys_words:
+        if conditions.in_words and not self.obeys_words:
             raise ValueError(f"expected classes or nothing: {type(self).__name__} obeys no words")
         self.shape = shape
         self.conditions = conditions

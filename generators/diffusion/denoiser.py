@@ -29,7 +29,7 @@ class Denoiser(nn.Module):
 
     def __init__(self, config: DenoiserConfig, shape: Shape, conditions: Conditions) -> None:
         super().__init__()
-        if config.cross_attention and not conditions.words:
+        if config.cross_attention and not conditions.in_words:
             raise ConfigError({"cross_attention": "expected false: there are no captions"})
         channels, height, width = shape
         self.patch = config.patch or _patch(config.backbone, max(height, width))
@@ -39,7 +39,7 @@ class Denoiser(nn.Module):
         self.unet, self.dit, self.told = None, None, None
         if config.backbone == "unet":
             self.unet = make_unet(config, inner, conditions)
-            if conditions.words:
+            if conditions.in_words:
                 self.told = WordLayer(self.unet.time_embedding.linear_2.out_features)
         else:
             self.dit = make_dit(config, inner, conditions)
@@ -128,7 +128,7 @@ def make_unet(
         num_class_embeds=conditions.classes + 1
         if conditions.classes
         else None,  # the last: no label
-        class_embed_type="identity" if conditions.words else None,
+        class_embed_type="identity" if conditions.in_words else None,
         **({"cross_attention_dim": WIDTH} if config.cross_attention else {}),
     )
     _start_at_zero(unet)

@@ -120,6 +120,12 @@ class TrainingConfig:
         choices=("words", "classes"),
         later=True,
     )
+    text_encoder: str = option(
+        "",
+        "folder of a text encoder and its tokenizer, as transformers keeps them, that captions are "
+        "encoded by; it is not trained (empty = an encoder of words is trained with the model)",
+        later=True,
+    )
 
     has_autoencoder: ClassVar[bool] = False  # one that ends before what draws of its codes begins
 
@@ -132,6 +138,8 @@ class TrainingConfig:
         """Return what is wrong with the fields together: field to what was expected of it."""
         if self.microbatch > self.batch_size:
             return {"microbatch": f"expected at most the batch size, {self.batch_size}"}
+        if self.text_encoder and self.captions_as == "classes":
+            return {"text_encoder": "expected none: a caption that is one class is not encoded"}
         return {}
 
     def shape_problems(self, shape: Shape) -> dict[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from generators.algorithm import frozen_text
 from generators.algorithm.contract import Batch, check_shape
 from generators.algorithm.noise import generator_for
 from generators.algorithm.pixels import to_float
@@ -129,19 +130,27 @@ def told(
     """
     if not config.conditional:
         return Conditions(), None
-    as_classes = config.captions_as == "classes"
     if captions is None:
-        if as_classes:
+        if config.captions_as == "classes":
             raise ConfigError({"captions_as": "expected words: there are no captions"})
+        if config.text_encoder:
+            raise ConfigError({"text_encoder": "expected none: there are no captions"})
         rows = labels[:, None] if num_classes and labels is not None else None
         return Conditions.of_classes(num_classes), rows
     if num_classes:
         raise ValueError(f"expected {num_classes} classes or captions, got both")
     if len(captions) != count:
         raise ValueError(f"expected a caption for each of {count} images, got {len(captions)}")
-    learned = Conditions.of_distinct_captions if as_classes else Conditions.of_captions
-    conditions = learned(captions)
+    conditions = _of_captions(captions, config)
     return conditions, np.array(conditions.rows(captions), np.int64)
+
+
+def _of_captions(captions: Sequence[str], config: TrainingConfig) -> Conditions:
+    if config.text_encoder:
+        return frozen_text.conditions_of(config.text_encoder, captions)
+    if config.captions_as == "classes":
+        return Conditions.of_distinct_captions(captions)
+    return Conditions.of_captions(captions)
 
 
 def digest(

@@ -282,6 +282,8 @@ def load_initial(model: Algorithm, path: Path) -> None:
     """
     manifest, tensors = load_checkpoint(path)
     found = Conditions.from_record(manifest)
+    if found.frozen != model.conditions.frozen:
+        raise ValueError(f"{path}: expected the same text encoder, it has {found.frozen or 'none'}")
     for name in ("words", "captions"):
         theirs, ours = getattr(found, name), getattr(model.conditions, name)
         if theirs != ours:

@@ -50,7 +50,7 @@ class CausalTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.codes, self.tokens = codes, tokens
-        classes = 0 if conditions.words else max(conditions.classes, 1)
+        classes = 0 if conditions.in_words else max(conditions.classes, 1)
         self.embed = nn.Embedding(codes + classes, width)
         self.positions = nn.Embedding(tokens, width)
         self.dropout = nn.Dropout(dropout)
@@ -59,7 +59,7 @@ class CausalTransformer(nn.Module):
         self.head = nn.Linear(width, codes)
         self.apply(_initialise)
         self.condition = ConditionEncoder(conditions)
-        self.told = WordLayer(width) if conditions.words else None
+        self.told = WordLayer(width) if conditions.in_words else None
         if self.told is not None:
             spread(self.told, std=INITIAL_SCALE)
 

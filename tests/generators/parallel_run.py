@@ -7,6 +7,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from torch import nn
 from evaluation.imagesets.atomic import sha256_of
 from generators.training import loop as training, saving
 from generators.training.checkpoints import WEIGHTS
+from generators.training.loop import TrainingResult
 from generators.training.parallel import Team, joined
 from generators.training.steps import Training
-from tests.generators.conftest import TINY, train_tiny
+from tests.generators.conftest import TINY, Data, make_data, train_tiny
 
 ALGORITHMS = ("gan.sngan", "vae.conv", "diffusion.ddpm", "latent.flow")
+WORDS = "diffusion.flow of words"  # whose places attend to them
+TRAININGS = (*ALGORITHMS, WORDS)
 IMAGES = 56  # 3.5 batches
 
 
@@ -41,14 +45,25 @@ class Recorded(Training):
         return found.hexdigest()
 
 
-def trained(algorithm: str, directory: Path, rank: int) -> dict[str, Any]:
+def train_named(name: str, directory: Path, **options: Any) -> TrainingResult:
+    """Train an algorithm on classes, or the one of words on a caption for each class."""
+    if name != WORDS:
+        return train_tiny(name, directory, images=IMAGES, **options)
+    data, config = make_data(), replace(TINY["diffusion.flow"], cross_attention=True)  # type: ignore[call-arg]  # flow has it
+    captions = [("bright above", "bright below", "dark")[label] for label in data.labels]
+    unlabelled = Data(data.images, None, 0)  # type: ignore[arg-type]  # captions in their place
+    told = {"data": unlabelled, "captions": captions, "config": config}
+    return train_tiny("diffusion.flow", directory, images=IMAGES, **told, **options)
+
+
+def trained(name: str, directory: Path, rank: int) -> dict[str, Any]:
     """Train without an interruption, and with one that only the last process is asked for."""
-    whole = train_tiny(algorithm, directory / "whole", images=IMAGES, checkpoint_every_images=32)
+    whole = train_named(name, directory / "whole", checkpoint_every_images=32)
     found: dict[str, Any] = {"whole": Recorded.newest.digest()}
     polls = iter(range(100))
     stop: Callable[[], bool] = lambda: rank == 1 and next(polls) >= 2  # noqa: E731  # one line
-    stopped = train_tiny(algorithm, directory / "parts", images=IMAGES, should_stop=stop)
-    resumed = train_tiny(algorithm, directory / "parts", images=IMAGES)
+    stopped = train_named(name, directory / "parts", should_stop=stop)
+    resumed = train_named(name, directory / "parts")
     return found | {
         "parts": Recorded.newest.digest(),
         "saved": sha256_of(whole.checkpoint.path / WEIGHTS),
@@ -93,7 +108,7 @@ def main(folder: Path) -> None:
             "size": team.size,
             "shared": shared(team),
             "timed": timed(folder / "timed"),
-            **{name: trained(name, folder / name, team.rank) for name in ALGORITHMS},
+            **{name: trained(name, folder / name, team.rank) for name in TRAININGS},
         }
     assert set(ALGORITHMS) <= set(TINY), "the conformance suite's configurations are used"
     (folder / f"rank-{team.rank}.json").write_text(json.dumps(found))

@@ -185,7 +185,7 @@ def test_what_pads_a_row_changes_nothing_and_the_order_of_words_something() -> N
 
     before = encoder(rows)
     with torch.no_grad():
-        encoder.words.tokens.weight[0].normal_()  # type: ignore[union-attr]  # it has words
+        encoder.words.tokens.weight[0].normal_()  # type: ignore[union-attr,index]  # it has words
     after = encoder(rows)
 
     assert torch.equal(before.pooled[:2], after.pooled[:2])

@@ -141,6 +141,11 @@ def _check_fit(reader: Reader, dataset: Dataset, entries: list[EntrySpec]) -> No
         shape = (dataset.channels, dataset.resolution, dataset.resolution)
         if problems := config.shape_problems(shape):
             reader.take(f"entries.{index}.config", ConfigError(problems))
+        if getattr(config, "text_encoder", ""):  # a path is not for strangers to choose
+            reader.wrong(
+                f"entries.{index}.config.text_encoder",
+                "expected none: on the platform every training has its own text encoder",
+            )
         if problems := asked.unlearnable(dataset, config):
             reader.take(f"entries.{index}.config", ConfigError(problems))
         trained = replace(config, conditional=config.conditional and is_told)

@@ -33,7 +33,10 @@ from generators.specs.vae import ConvVAEConfig
 from tests.generators.conftest import exactly
 
 # by their configuration's `problems`, and `autoencoder` when the training begins
-CHECKED_TEXTS = {"channel_multipliers", "stochastic_layers", "encoder_blocks", "autoencoder"}
+CHECKED_TEXTS = {
+    *("channel_multipliers", "stochastic_layers", "encoder_blocks", "autoencoder"),
+    "text_encoder",
+}
 BEGINNINGS = {"diffusion": ("diffusion.", "latent.")}  # of names, where not the family's
 SAMPLERS = sorted({(a.name, s) for a in ALGORITHMS.values() for s in a.samplers})
 CONFIGS = sorted({a.config for a in ALGORITHMS.values()}, key=lambda config: config.__name__)

@@ -13,11 +13,11 @@ import pytest
 from generators.training.budgets import Budget
 from generators.training.parallel import Team, joined
 from tests.generators.conftest import TINY, exactly, train_tiny
-from tests.generators.parallel_run import ALGORITHMS
+from tests.generators.parallel_run import TRAININGS
 
 SECONDS = 300  # after which the two processes have failed
 
-every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
+every_algorithm = pytest.mark.parametrize("algorithm", TRAININGS)
 
 
 def free_port() -> int:
