@@ -173,7 +173,9 @@ def test_scenes_are_asked_for_and_judged_with_a_ceiling_and_a_floor(
     made = read_images(ceiling.path)
     real = read_images(SampleSet.objects.get(entry__config__control="asked").path)
     assert made.captions == real.captions and made.pixels.shape == real.pixels.shape
-    assert found["reconstructed"] is not None and ceiling.reconstruction["images"] == 400
+    assert ceiling.reconstruction["images"] == 400
+    unparsed = MetricValue.objects.get(metric="unparsed", evaluation__sample_set=ceiling)
+    assert unparsed.value == 1.0  # after a step of training
 
 
 def refused(*protocols: Protocol) -> dict[str, str]:
