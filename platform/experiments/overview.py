@@ -22,7 +22,7 @@ class Work:
     """A job in one line, whatever its kind."""
 
     job: Job
-    verb: str  # training, sampling, evaluating
+    verb: str  # training, sampling, reading what was handed in, evaluating
     entry: Entry
     what: str  # "seed 0", "seed 0, DDIM 50"
     percent: int
@@ -58,7 +58,7 @@ def _training(run: Run) -> Work:
 def _drawing(sample_set: SampleSet) -> Work:
     return Work(
         job=sample_set,
-        verb="sampling",
+        verb="reading" if sample_set.source else "sampling",
         entry=sample_set.entry,
         what=_set_name(sample_set),
         percent=sample_set.percent,
@@ -80,6 +80,8 @@ def _scoring(evaluation: Evaluation) -> Work:
 
 
 def _set_name(sample_set: SampleSet) -> str:
+    if sample_set.source:
+        return f"set {sample_set.seed}"
     if sample_set.run is None:
         return sample_set.sampler_label
     return f"seed {sample_set.run.seed}, {sample_set.sampler_label}"
