@@ -100,7 +100,7 @@ def read_handed_in(
     check_array_bytes(stream.name, (stream.count, *stream.shape))
     found = lint(stream, keep_going=keep_going)
     findings = [*_left_out(stream), *_of_count(stream.count, wanted), *found.warnings()]
-    pixels = np.concatenate([_kept(chunk, keep_going) for chunk in stream.chunks()])
+    pixels = _pixels(stream, keep_going)
     if train is not None:
         findings += _copies(stream, train, keep_going)
     if train is not None and held_out is not None:
@@ -124,9 +124,14 @@ def _order(stream: ImageStream, wanted: Wanted) -> np.ndarray | None:
     return np.array(places)
 
 
-def _kept(chunk: np.ndarray, keep_going: KeepGoing) -> np.ndarray:
-    keep_going()
-    return chunk
+def _pixels(stream: ImageStream, keep_going: KeepGoing) -> np.ndarray:
+    pixels = np.empty((stream.count or 0, *stream.shape), np.uint8)
+    done = 0
+    for chunk in stream.chunks():
+        pixels[done : done + len(chunk)] = chunk
+        done += len(chunk)
+        keep_going()
+    return pixels
 
 
 def _left_out(stream: ImageStream) -> Iterator[str]:

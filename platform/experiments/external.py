@@ -50,7 +50,7 @@ def submit_external(
     digests = [sha256_of(file.path) for file in files]
     _check_distinct(digests)
     sets = [
-        {"file": file.name[-100:], "sha256": digest}
+        {"file": _shown(file.name), "sha256": digest}
         for file, digest in zip(files, digests, strict=True)
     ]
     config = {"manifest": spec.manifest.to_record(), "sets": sets}
@@ -63,6 +63,11 @@ def submit_external(
         if found := _submitted(spec, config):
             return found, False
         raise SpecificationError({"name": "the name was taken a moment ago"}) from error
+
+
+def _shown(name: str) -> str:
+    """Return a file's name as rows can keep it."""
+    return (name if name.isprintable() else ascii(name))[-100:]
 
 
 def _check_distinct(digests: Sequence[str]) -> None:

@@ -99,9 +99,7 @@ class Entry(models.Model):
     class Kind(models.TextChoices):
         GENERATOR = "generator", "Trained here"  # the only one with an algorithm and runs
         CONTROL = "control"  # no model: config says which, {"control": "test"}
-        EXTERNAL = (
-            "external"  # config: the manifest, {"manifest": {…}, "sets": [{"file", "sha256"}]}
-        )
+        EXTERNAL = "external"  # config: {"manifest": {…}, "sets": [{"file", "sha256"}]}
 
     experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="entries")
     kind = models.CharField(max_length=20, choices=Kind.choices, default=Kind.GENERATOR)

@@ -22,7 +22,7 @@ class Work:
     """A job in one line, whatever its kind."""
 
     job: Job
-    verb: str  # training, sampling, evaluating, drawing
+    verb: str  # training, sampling, reading what was handed in, evaluating, drawing
     entry: Entry
     what: str  # "seed 0", "seed 0, DDIM 50"
     percent: int
@@ -60,7 +60,7 @@ def _training(run: Run) -> Work:
 def _drawing(sample_set: SampleSet) -> Work:
     return Work(
         job=sample_set,
-        verb="sampling",
+        verb="reading" if sample_set.source else "sampling",
         entry=sample_set.entry,
         what=_set_name(sample_set),
         percent=sample_set.percent,
@@ -93,6 +93,8 @@ def _answering(question: Question) -> Work:
 
 
 def _set_name(sample_set: SampleSet) -> str:
+    if sample_set.source:
+        return f"set {sample_set.seed}"
     if sample_set.run is None:
         return sample_set.sampler_label
     return f"seed {sample_set.run.seed}, {sample_set.sampler_label}"

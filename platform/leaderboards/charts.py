@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from experiments.models import Entry
 from leaderboards.board import Board, Cell, Column, Row
 
 
@@ -43,7 +44,8 @@ def _point(row: Row, quality: Column, coverage: Column) -> dict[str, Any] | None
 
 
 def _label(row: Row) -> str:
-    named_by_entry = row.is_control or row.sampler_label == "direct"
+    is_external = row.entry.kind == Entry.Kind.EXTERNAL
+    named_by_entry = row.is_control or is_external or row.sampler_label == "direct"
     return row.entry.label if named_by_entry else f"{row.entry.label}, {row.sampler_label}"
 
 

@@ -176,6 +176,8 @@ class Scene:
             "dataset": {"slug": self.dataset.slug},
             "api:dataset-detail": {"slug": self.dataset.slug},
             "api:promptset-detail": {"slug": self.prompts.slug},
+            "api:promptset-template": {"slug": self.prompts.slug},
+            "api:entry-detail": {"pk": self.run.entry_id},
             "api:protocol-compare": {
                 "fingerprint": self.protocol.fingerprint,
                 "other": self.protocol.fingerprint,

@@ -123,6 +123,12 @@ def value_spread(value: MetricValue, spec: MetricSpec) -> str:
 
 
 @register.filter
+def spaced(name: str) -> str:
+    """Return the name of a field as people write it."""
+    return name.replace("_", " ")
+
+
+@register.filter
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
