@@ -171,13 +171,17 @@ class LatentECTConfig(ECTConfig, LatentOptions):
     )
 
 
-# on MNIST 30 s of one thread give the autoencoder 20.2 dB this way, 18.7 dB with 8 channels of pixels
+# Of 32 x 32 scenes whose autoencoder was trained for 90 s of one thread, a parser reads 52 % after
+# their reconstruction (22.3 dB) with four channels normalised together, none (15.3 dB) with one.
 TINY: dict[str, Value] = {
-    "batch_size": 32,
+    "batch_size": 16,
     "base_channels": 32,
     "channel_multipliers": "1,2",
+    "adaptive_norm": True,
+    "norm_channels": 4,
     "autoencoder_channels": 16,
     "autoencoder_patch": 2,
+    "autoencoder_norm_channels": 4,
     "autoencoder_learning_rate": 2e-3,
 }
 ECT_TINY: dict[str, Value] = {**TINY, "tuning_learning_rate": 1e-3, "stages": 4, "q": 4.0}

@@ -211,3 +211,44 @@ def test_the_default_demo_shows_what_it_says(quick_demo: Site) -> None:
         agreement = (judge.predict(pixels.reshape(len(pixels), -1) / 255) == labels).mean()
         wanted = 0.8 if "GAN" in sample_set["label"] else 0.9
         assert agreement >= wanted, f"{sample_set['label']}: {agreement:.3f}"
+
+
+SINGLE = {"colour": 0.9, "shape": 0.85, "size": 0.85, "number": 0.85}  # of prompts of one attribute
+FOLLOWED = """
+import json
+from experiments.models import MetricValue
+values = MetricValue.objects.filter(metric="following", evaluation__sample_set__run__isnull=False)
+print(json.dumps([
+    {
+        "entry": value.evaluation.sample_set.entry.label,
+        "seed": value.evaluation.sample_set.run.seed,
+        "groups": {name: each["value"] for name, each in value.details.get("groups", {}).items()},
+    }
+    for value in values
+]))
+"""
+
+
+@pytest.mark.acceptance
+@pytest.mark.slow
+def test_the_demo_of_words_draws_what_it_is_asked(quick_demo: Site) -> None:
+    """Of both seeds the best entry has every single attribute right, and pairs far above chance."""
+    site, board = quick_demo, quick_demo.data / "board.json"
+
+    demo(site, "--text", "--seeds", "2", "--exit", "--json", str(board))
+
+    rows = read_board(board)
+    assert {row["family"] for row in rows} == {*FAMILIES, "control"}
+    real, shuffled = (
+        next(row["Following"] for row in rows if row["control_kind"] == kind)
+        for kind in ("asked", "shuffled")
+    )
+    assert real == 1 and shuffled < 0.1
+    found = json.loads(site.manage("shell", "-v", "0", "-c", FOLLOWED).stdout.splitlines()[-1])
+    for seed in (0, 1):
+        best = max(
+            (each["groups"] for each in found if each["seed"] == seed and each["groups"]),
+            key=lambda groups: float(groups["colour"] + groups["shape"]),
+        )
+        assert all(best[group] >= least for group, least in SINGLE.items()), best
+        assert best["pair"] > 0.5
