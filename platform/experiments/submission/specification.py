@@ -30,6 +30,10 @@ MAX_SEED = 2**31 - 1
 MAX_ENTRIES = 50
 MAX_SAMPLERS = 20
 MAX_MEMORY_GB = 10_000
+PATHS = {  # which are not for strangers to choose
+    "autoencoder": "an autoencoder",
+    "text_encoder": "a text encoder",
+}
 
 
 class SpecificationError(ValueError):
@@ -135,10 +139,9 @@ def _check_fit(reader: _Reader, dataset: Dataset, entries: list[EntrySpec]) -> N
         shape = (dataset.channels, dataset.resolution, dataset.resolution)
         if problems := config.shape_problems(shape):
             reader.take(f"entries.{index}.config", ConfigError(problems))
-        for field in ("autoencoder", "text_encoder"):
-            if getattr(config, field, ""):  # a path is not for strangers to choose
-                what = field.replace("_", " ")
-                expected = f"expected none: on the platform every training has its own {what}"
+        for field, what in PATHS.items():
+            if getattr(config, field, ""):
+                expected = f"expected none: on the platform every training has {what} of its own"
                 reader.wrong(f"entries.{index}.config.{field}", expected)
         if problems := asked.unlearnable(dataset, config):
             reader.take(f"entries.{index}.config", ConfigError(problems))
