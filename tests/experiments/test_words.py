@@ -188,6 +188,20 @@ def refused(*protocols: Protocol) -> dict[str, str]:
     return caught.value.errors
 
 
+def test_nobody_names_a_text_encoder_in_a_folder_of_the_platform(dataset: Dataset) -> None:
+    data = factories.experiment_data(
+        protocol=factories.make_protocol(dataset=dataset), entries=[entry(text_encoder="/etc")]
+    )
+
+    with pytest.raises(SpecificationError) as caught:
+        submit_data(data, user=None)
+
+    assert caught.value.errors == {
+        "entries.0.config.text_encoder": "expected none: on the platform every training has a text "
+        "encoder of its own"
+    }
+
+
 def test_sides_of_mirrored_images_are_warned_of_on_the_page_and_in_the_answer(
     dataset: Dataset,
 ) -> None:

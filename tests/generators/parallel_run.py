@@ -52,7 +52,7 @@ def train_named(name: str, directory: Path, **options: Any) -> TrainingResult:
     data, config = make_data(), replace(TINY["diffusion.flow"], cross_attention=True)  # type: ignore[call-arg]  # flow has it
     captions = [("bright above", "bright below", "dark")[label] for label in data.labels]
     unlabelled = Data(data.images, None, 0)  # type: ignore[arg-type]  # captions in their place
-    told = {"data": unlabelled, "captions": captions, "config": config}
+    told: dict[str, Any] = {"data": unlabelled, "captions": captions, "config": config}
     return train_tiny("diffusion.flow", directory, images=IMAGES, **told, **options)
 
 

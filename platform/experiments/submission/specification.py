@@ -144,7 +144,7 @@ def _check_fit(reader: Reader, dataset: Dataset, entries: list[EntrySpec]) -> No
         if getattr(config, "text_encoder", ""):  # a path is not for strangers to choose
             reader.wrong(
                 f"entries.{index}.config.text_encoder",
-                "expected none: on the platform every training has its own text encoder",
+                "expected none: on the platform every training has a text encoder of its own",
             )
         if problems := asked.unlearnable(dataset, config):
             reader.take(f"entries.{index}.config", ConfigError(problems))
