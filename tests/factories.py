@@ -377,9 +377,16 @@ def make_question(
 def finish_question(question: Question) -> Question:
     """Answer a question: one entry drew, one of its images can be read; another could not draw."""
     run = asking.contenders(question.experiment, question.training_seed)[0]
-    images = [{"seed": seed, "read": None, "follows": None} for seed in question.seeds]
+    images: list[dict[str, Any]] = [
+        {"seed": seed, "read": None, "follows": None} for seed in question.seeds
+    ]
     images[0] |= {"read": "a small red circle", "follows": True}
-    answer = {"entry": run.entry_id, "run": run.pk, "label": run.entry.label, "sampler": "direct"}
+    answer: dict[str, Any] = {
+        "entry": run.entry_id,
+        "run": run.pk,
+        "label": run.entry.label,
+        "sampler": "direct",
+    }
     answer |= {"algorithm": run.entry.algorithm, "told": True}
     drawn = answer | {"row": 0, "error": "", "images": images}
     failed = answer | {"row": None, "error": "weights are lost", "images": []}

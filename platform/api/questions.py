@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from api.filters import whole_number
+from api.filters import LARGEST, whole_number
 from api.views import Conflict, Resource, download, may_change
 from experiments import overview, services
 from experiments.answers import asking
@@ -158,9 +158,10 @@ class QuestionViewSet(Resource, ReadOnlyModelViewSet[Question]):
 def _experiment(data: dict[str, Any]) -> Experiment:
     wanted = data.get("experiment")
     number = read_number(wanted)
-    is_key = isinstance(number, int) and 0 <= number < 2**63
-    found = Experiment.objects.select_related("dataset").filter(pk=number) if is_key else None
-    if found is None or (experiment := found.first()) is None:
+    experiments = Experiment.objects.select_related("dataset")
+    is_key = isinstance(number, int) and 0 <= number <= LARGEST
+    experiment = experiments.filter(pk=str(number)).first() if is_key else None
+    if experiment is None:
         raise SpecificationError(
             {"experiment": f"expected an experiment's id, got {wanted!r}"[:300]}
         )

@@ -11,7 +11,7 @@ from api.bodies import DetailSerializer, ErrorsSerializer
 READING = ("401", "404", "429")
 WRITING = ("400", "401", "403", "404", "413", "415", "429")
 MAY_SUBMIT = "Submitters and admins may do this."
-MAY_CHANGE = "Who submitted the experiment and admins may do this."
+MAY_CHANGE = "Who submitted the experiment or asked the question, and admins may do this."
 
 
 def name_the_server(result: dict[str, Any], **others: Any) -> dict[str, Any]:

@@ -66,12 +66,12 @@ def read_question(experiment: Experiment, data: Mapping[str, Any]) -> Wanted:
     images = _whole(errors, data, "images", IMAGES, least=1, most=MOST_IMAGES)
     first_seed = _whole(errors, data, "first_seed", 0, least=0, most=MAX_SEED)
     training_seed = experiment.seeds[0] if seed in (None, "") else read_number(seed)
-    if training_seed not in experiment.seeds:
+    if not isinstance(training_seed, int) or training_seed not in experiment.seeds:
         known = ", ".join(map(str, experiment.seeds))
         errors["training_seed"] = f"expected a seed of the experiment ({known}), got {seed!r}"[:300]
     elif not errors and not contenders(experiment, training_seed):
         errors["text"] = f"no entry has completed its training with seed {training_seed} yet"
-    if errors:
+    if errors or not isinstance(training_seed, int):
         raise SpecificationError(errors)
     return Wanted(" ".join(str(text).split()), images, first_seed, training_seed)
 
