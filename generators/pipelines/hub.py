@@ -7,7 +7,7 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from generators.specs.pipelines.card import PipelineError
-from generators.specs.pipelines.reading import READ
+from generators.specs.pipelines.reading import INDEX, READ
 
 NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 REVISION = re.compile(r"[0-9a-f]{40}")
@@ -56,8 +56,8 @@ def find_pipeline(
         found = _snapshot(source, revision, download)
     except HUB_ERRORS as error:
         raise PipelineError(_missing(source, revision, storage and put, error)) from error
-    if found.name != revision:
-        raise PipelineError(f"{source}: expected revision {revision}, the hub gave {found.name}")
+    if found.name != revision or not (found / INDEX).is_file():
+        raise PipelineError(f"{source}: expected revision {revision}, the hub gave another")
     return found
 
 
