@@ -27,6 +27,7 @@ MODULES = {
     "noise": "show",
     "measure": "measure",
     "export": "export",
+    "inspect": "inspect",
 }
 
 
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = build_parser().parse_args(arguments)
         if options.command == "list":
             return _list(options)
-        commands = import_module(f"generators.commands.{MODULES[options.command]}")  # loads torch
+        commands = import_module(
+            f"generators.commands.{MODULES[options.command]}"
+        )  # most load torch
         status: int = getattr(commands, options.command)(options)
     except (ValueError, OSError) as error:  # UsageError, ConfigError, ImageError, …
         sys.stderr.write(f"error: {_words(error)}\n")

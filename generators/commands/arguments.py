@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_noise,
         _add_measure,
         _add_export,
+        _add_inspect,
     ):
         add(commands)
     return parser
@@ -146,11 +147,15 @@ def _add_sample(commands: Any) -> None:
     command = commands.add_parser(
         "sample",
         help="draw images from a checkpoint",
-        description="Draw images from a checkpoint; image i depends on seed i alone. The .npz file "
-        "has arr_0 (N, height, width, channels) uint8, labels where there are classes, and seeds.",
-        epilog=_samplers_epilog(),
+        description="Draw images from a checkpoint, or from the folder of a diffusers pipeline "
+        "(--sampler names its scheduler); image i depends on seed i alone. The .npz file has arr_0 "
+        "(N, height, width, channels) uint8, labels or captions where they were asked for, and seeds.",
+        epilog=f"{_samplers_epilog()}\n{texts.pipelines_text()}",
     )
-    _add_checkpoint(command)
+    _add_checkpoint(command, f"{CHECKPOINT}, a pipeline's folder, or a hub id with --revision")
+    command.add_argument(
+        "--revision", metavar="SHA", help="of a pipeline on the hub: a commit, 40 hex digits"
+    )
     _add_num(command, 100, "number of images")
     command.add_argument(
         "--count", type=positive, dest="num", default=argparse.SUPPRESS, help=argparse.SUPPRESS
@@ -297,11 +302,22 @@ def _add_export(commands: Any) -> None:
     command.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
+def _add_inspect(commands: Any) -> None:
+    command = commands.add_parser(
+        "inspect",
+        help="read a pipeline's folder, without importing anything of it",
+        description="Say what the folder of a diffusers pipeline is: components, digests, licence, "
+        "and every reason why it would be refused (exit status 2).",
+    )
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="with a model_index.json")
+    command.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
 # --- arguments that several commands have -------------------------------------------------------
 
 
-def _add_checkpoint(command: argparse.ArgumentParser) -> None:
-    command.add_argument("checkpoint", type=Path, metavar="CKPT", help=CHECKPOINT)
+def _add_checkpoint(command: argparse.ArgumentParser, what: str = CHECKPOINT) -> None:
+    command.add_argument("checkpoint", type=Path, metavar="CKPT", help=what)
 
 
 def _add_data(command: argparse.ArgumentParser, which: str) -> None:

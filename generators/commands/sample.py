@@ -1,4 +1,4 @@
-"""`python -m generators sample`: images from a checkpoint, and what drawing them costs."""
+"""`python -m generators sample`: images from a checkpoint or a pipeline, and what they cost."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,6 +14,12 @@ from evaluation.imagesets.atomic import replacing_folder
 from evaluation.imagesets.writing import grid_png, to_pil, write_npz
 from generators.commands.data import notice
 from generators.commands.labels import wanted_labels
+from generators.commands.pipelines import (
+    draw_pipeline,
+    is_pipeline,
+    open_pipeline,
+    pipeline_record,
+)
 from generators.commands.shared import (
     check_file,
     check_parent,
@@ -23,6 +29,7 @@ from generators.commands.shared import (
     say,
     stop_on_signal,
 )
+from generators.pipelines.drawing import PipelineSamples
 from generators.specs.options import SamplerConfig
 from generators.specs.registry import sampler_to_dict
 from generators.trained.costs import SamplingStats
@@ -34,38 +41,62 @@ from generators.trained.sampling import (
 )
 
 GRID_IMAGES = 100
+SamplesT = TypeVar("SamplesT")
 
 
 def sample(options: argparse.Namespace) -> int:
     """Draw images as the command line says, and print where they are."""
     _check_places(options)
+    samples, record = _of_pipeline(options) if is_pipeline(options) else _of_checkpoint(options)
+    if samples is None:
+        return int(record["status"])
+    written = {"out": str(options.out), "num": options.num}
+    record |= {**written, **asdict(samples.stats), **_write(options, samples)}
+    text = f"{options.out}: {options.num:,} images; {_cost(samples.stats)}{_notes(record)}"
+    say(options, record, text)
+    return 0
+
+
+def _of_checkpoint(options: argparse.Namespace) -> tuple[Samples | None, dict[str, Any]]:
+    """Return a generator's images and what there is to say of them; None if somebody stopped it."""
     generator = open_generator(options)
     sampler = chosen_sampler(options, generator)
-    with stop_on_signal() as request:
-        try:
-            samples = _draw(options, generator, sampler, request.made)
-        except SamplingStopped as error:
-            sys.stderr.write(f"{error}, nothing was written\n")
-            return request.exit_status()
-        except torch.OutOfMemoryError as error:
-            raise ValueError("out of memory: a smaller --batch-size takes less of it") from error
+    samples, stopped = _until_stopped(lambda stop: _draw(options, generator, sampler, stop))
     record = {
         "algorithm": generator.algorithm,
         "images_seen": generator.images_seen,
         "sampler": sampler_to_dict(sampler),
-        "out": str(options.out),
-        "num": options.num,
-        **asdict(samples.stats),
-        **_write(options, samples),
     }
-    if samples.stand_ins:
+    if samples is not None and samples.stand_ins:
         notice(
             f"{samples.stand_ins:,} of {options.num:,} images were asked for by a prompt that was no "
             "caption of the training; the generator knows captions as wholes alone, so they show "
             "what any of them asks for, by the image's seed"
         )
-    say(options, record, f"{options.out}: {options.num:,} images; {_cost(samples.stats)}")
-    return 0
+    return samples, record | stopped
+
+
+def _of_pipeline(
+    options: argparse.Namespace,
+) -> tuple[PipelineSamples | None, dict[str, Any]]:
+    """Return the same of a pipeline."""
+    pipeline, sampler = open_pipeline(options)
+    samples, stopped = _until_stopped(lambda stop: draw_pipeline(options, pipeline, sampler, stop))
+    return samples, stopped if samples is None else pipeline_record(pipeline, samples)
+
+
+def _until_stopped(
+    draw: Callable[[Callable[[], bool]], SamplesT],
+) -> tuple[SamplesT | None, dict[str, Any]]:
+    """Return what was drawn, or None and the exit status."""
+    with stop_on_signal() as request:
+        try:
+            return draw(request.made), {}
+        except SamplingStopped as error:
+            sys.stderr.write(f"{error}, nothing was written\n")
+            return None, {"status": request.exit_status()}
+        except torch.OutOfMemoryError as error:
+            raise ValueError("out of memory: a smaller --batch-size takes less of it") from error
 
 
 def _check_places(options: argparse.Namespace) -> None:
@@ -110,7 +141,14 @@ def _cost(stats: SamplingStats) -> str:
     )
 
 
-def _write(options: argparse.Namespace, samples: Samples) -> dict[str, Any]:
+def _notes(record: dict[str, Any]) -> str:
+    """Return what a pipeline's images need said of them."""
+    black, cut = record.get("blackened"), record.get("cut")
+    notes = f"; {black:,} blackened by the safety checker" if black else ""
+    return notes + (f"; {len(cut):,} prompts were cut off" if cut else "")
+
+
+def _write(options: argparse.Namespace, samples: Samples | PipelineSamples) -> dict[str, Any]:
     written: dict[str, Any] = {}
     pixels = samples.pixels
     seeds = range(options.seed, options.seed + len(pixels))
@@ -128,7 +166,7 @@ def _write(options: argparse.Namespace, samples: Samples) -> dict[str, Any]:
     return written
 
 
-def _write_pngs(folder: Path, samples: Samples, seeds: Sequence[int]) -> None:
+def _write_pngs(folder: Path, samples: Samples | PipelineSamples, seeds: Sequence[int]) -> None:
     """Write one PNG per image, named by its seed, in a folder per class; prompts to a table."""
     for index, (image, seed) in enumerate(zip(samples.pixels, seeds, strict=True)):
         place = folder if samples.labels is None else folder / str(samples.labels[index])

@@ -3,6 +3,7 @@
 from evaluation.imagesets.sources import LAYOUTS
 from generators.specs.algorithms import AlgorithmSpec
 from generators.specs.options import FieldSpec, describe
+from generators.specs.pipelines.options import PipelineConfig, PipelineSampler
 
 EXAMPLES = """examples:
   python -m generators list
@@ -52,6 +53,12 @@ def samplers_text(spec: AlgorithmSpec) -> str:
         lines += [f"  {spec.name} --sampler {name}{default}"]
         lines += map(_field_text, describe(sampler))
     return "\n".join(lines)
+
+
+def pipelines_text() -> str:
+    """Return the options of --set for pipelines, one per line."""
+    options = [*describe(PipelineSampler), *describe(PipelineConfig)]
+    return "\n".join(["  a pipeline", *map(_field_text, options)])
 
 
 def _field_text(field: FieldSpec) -> str:

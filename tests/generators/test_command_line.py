@@ -33,6 +33,7 @@ COMMANDS = (
     "noise",
     "measure",
     "export",
+    "inspect",
 )
 TRAIN = ["train", "vae.conv", "--data", "{data}", "--out", "{out}"]
 TINY_VAE = ["--set", "base_channels=8", "--set", "latent_dim=4", "--set", "batch_size=16"]

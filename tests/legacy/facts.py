@@ -278,7 +278,7 @@ PROGRAMS: Mapping[str, Main] = {
 SUBCOMMANDS: Mapping[str, Sequence[str]] = {
     "generators": (
         *("", "list", "train", "sample", "reconstruct", "trajectory", "interpolate"),
-        *("noise", "measure", "export"),
+        *("noise", "measure", "export", "inspect"),
     ),
     "evaluation": (
         *("", "score", "compare", "protocol", "admit", "reference", "reference build"),

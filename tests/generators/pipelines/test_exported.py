@@ -68,4 +68,4 @@ def test_an_export_keeps_to_what_it_was_made_for(tmp_path: Path) -> None:
         ),
     ):
         with pytest.raises(ConfigError, match=exactly(message)):
-            next(draw(pipeline, PipelineSampler(**options), seeds=[1], batch_size=1))  # type: ignore[arg-type]  # of its fields
+            next(draw(pipeline, PipelineSampler(**options), seeds=[1], batch_size=1))
