@@ -8,7 +8,9 @@ an error of D times lambda = (sigma^2 + data^2) / (sigma data)^2. Li and He, 202
 let denoising generative models denoise", table 1) weight by a velocity's 1 / t^2; with t = sigma /
 (sigma + data), the part of noise in the straight line's mixture of equal direction, that is
 (sigma + data)^2 / (sigma data)^2 in pixels, between 1 and 2 times lambda. As they divide by t of at
-least 0.05, lambda is of levels of at least data / 19: only below does the objective differ.
+least 0.05, lambda is of levels of at least data / 19: only below does the objective differ. The
+bound on the likelihood is right and says little then: what a network blurs at the lowest levels
+counts by 1 / sigma^2.
 
 Deviations: the only augmentation is a flip. The network is told TIME_SCALE * ln(sigma) / 4, since
 its sinusoids are made for larger numbers. It is diffusers' U-Net in place of DDPM++ (59.0 M
