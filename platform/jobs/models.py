@@ -161,6 +161,7 @@ class Job(models.Model):
 
     task_name: ClassVar[str]  # the Celery task that does this kind of job
     default_queue: ClassVar[Queue] = Queue.GPU
+    keeps_timeline: ClassVar[bool] = True  # False: its rows and their lines are deleted some day
     urgency: ClassVar[int]  # of all queued jobs a worker takes the most urgent, then the oldest
 
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.QUEUED)

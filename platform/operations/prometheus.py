@@ -140,7 +140,7 @@ def _events() -> Metric:
     )
     rows = JobEvent.objects.order_by().values_list("job_type", "kind").annotate(Count("pk"))
     numbers = {(kind, event): number for kind, event, number in rows}
-    names = [kind.type_name() for kind in Job.kinds()]
+    names = [kind.type_name() for kind in Job.kinds() if kind.keeps_timeline]  # may not fall
     for labels in product(names, JobEvent.Kind.values):
         family.add_metric(labels, numbers.get(labels, 0))
     return family

@@ -18,6 +18,7 @@ class Question(Job):
     """
 
     task_name = "experiments.tasks.answer_question"
+    keeps_timeline = False
     urgency = 3  # a person waits for it, and it is bounded
 
     experiment = models.ForeignKey(
