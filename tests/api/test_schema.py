@@ -51,6 +51,7 @@ def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> N
         "promptsets",
         "protocols",
         "experiments",
+        "entries",
         "runs",
         "samplesets",
         "evaluations",
@@ -100,7 +101,7 @@ def test_every_writing_operation_says_who_may_write_and_no_reading_one_does(
     operations = [(path, *item) for path, methods in paths.items() for item in methods.items()]
 
     assert {path.split("/")[-2] for path, method, _ in operations if method == "post"} == {
-        *("experiments", "questions", "cancel", "retry")
+        *("experiments", "entries", "questions", "cancel", "retry")
     }
     for path, method, operation in operations:
         says = operation["description"].endswith("admins may do this.")
