@@ -17,7 +17,7 @@ from experiments import controls
 from experiments.questions.models import Question as Question  # for Django to find it
 from generators.specs import registry
 from generators.specs.algorithms import AlgorithmSpec
-from jobs.models import ACTIVE, Job, Status
+from jobs.models import Job, overall
 
 
 class Experiment(models.Model):
@@ -81,18 +81,6 @@ class Experiment(models.Model):
         return overall({job.status for job in self.jobs()})
 
 
-def overall(statuses: set[str]) -> str:
-    """Return the status of an experiment whose jobs have these; any failure makes it failed."""
-    if statuses & set(ACTIVE):
-        return Status.RUNNING.value
-    if Status.QUEUED in statuses:
-        return (Status.RUNNING if Status.COMPLETED in statuses else Status.QUEUED).value
-    for status in (Status.FAILED, Status.CANCELLED):
-        if status in statuses:
-            return status.value
-    return Status.COMPLETED.value
-
-
 class Entry(models.Model):
     """One contender: a generator with its complete frozen config, samples of others, or a control."""
 
@@ -151,10 +139,7 @@ class Entry(models.Model):
 
     @property
     def spec(self) -> AlgorithmSpec | None:
-        """Return what the registry knows of the algorithm.
-
-        None where nothing is trained, and for an algorithm whose package is not installed here any more.
-        """
+        """Return what the registry knows of the algorithm, None if there is none or not any more."""
         return registry.ALGORITHMS.get(self.algorithm)
 
     @property

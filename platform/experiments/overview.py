@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db.models import Count, QuerySet
 
-from experiments.models import Entry, Evaluation, Experiment, Question, Run, SampleSet, overall
-from jobs.models import ACTIVE, Job, Status, Worker
+from experiments.models import Entry, Evaluation, Experiment, Question, Run, SampleSet
+from jobs.models import ACTIVE, Job, Status, Worker, overall
 
 EXPERIMENT_OF = {
     Run: "entry__experiment",

@@ -24,9 +24,10 @@ from evaluation.imagesets.in_memory import Images, write_npz
 from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.writing import grid_png
 from evaluation.scoring import evaluate as scoring
-from experiments import asked, handed_in, real_images, services, work_files
+from experiments import asked, services, work_files
 from experiments.models import Evaluation, Experiment, Run, SampleSet
-from experiments.real_images import CONTROL_SEED, feature_cache, load_split, open_split
+from experiments.work import handed_in, real_images
+from experiments.work.real_images import CONTROL_SEED, feature_cache, load_split, open_split
 from generators.algorithm.contract import NotFinite
 from generators.specs import registry
 from generators.trained import sampling

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from django.db.models import Count, QuerySet
 
-from experiments.models import Entry, Experiment, overall
+from experiments.models import Entry, Experiment
 from experiments.overview import EXPERIMENT_OF, standings
-from jobs.models import Status
+from jobs.models import Status, overall
 
 
 @dataclass(frozen=True)

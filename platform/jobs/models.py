@@ -273,3 +273,15 @@ class Job(models.Model):
             for kind in Job.kinds()
             if kind.urgency >= self.urgency
         )
+
+
+def overall(statuses: set[str]) -> str:
+    """Return the status of what has jobs of these; any failure makes it failed."""
+    if statuses & set(ACTIVE):
+        return Status.RUNNING.value
+    if Status.QUEUED in statuses:
+        return (Status.RUNNING if Status.COMPLETED in statuses else Status.QUEUED).value
+    for status in (Status.FAILED, Status.CANCELLED):
+        if status in statuses:
+            return status.value
+    return Status.COMPLETED.value

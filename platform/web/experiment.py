@@ -11,9 +11,9 @@ from django.utils.http import urlencode
 
 from catalog.models import Protocol
 from experiments import asked, comparison, overview
-from experiments.models import Entry, Experiment, overall
+from experiments.models import Entry, Experiment
 from experiments.pages.live import Region
-from jobs.models import Worker
+from jobs.models import Worker, overall
 from leaderboards import charts, protocol_box, ranking, tables
 from leaderboards.board import columns_of
 

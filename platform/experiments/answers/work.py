@@ -109,7 +109,10 @@ def _draw(question: Question, run: Run, heartbeat: Heartbeat) -> tuple[np.ndarra
     device = pipeline.device()
     with pipeline.stopping(), pipeline.failing():
         generator = sampling.load_generator(folder, device=device, sha256=checkpoint.sha256)
-        is_told = generator.conditions.kind == "words"
+        conditions = generator.conditions
+        if not conditions.knows(question.text):  # it would show any other caption
+            raise JobError("it knows captions as wholes alone, and these words were none")
+        is_told = conditions.by_text
         batches = sampling.draw(
             generator,
             registry.parse_sampler(run.entry.algorithm, asking.sampler_of(run.entry)),

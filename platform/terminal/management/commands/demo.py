@@ -57,7 +57,7 @@ DIGITS = Comparison(
         },
     ],
 )
-# Of few images many small steps teach most: 12,000 in batches of 4 as much as 50,000 in those of 16.
+# Of few images many small steps teach most: after 12,000 the error in batches of 4 is half that of 16.
 SMALL_STEPS = {"batch_size": 4, "learning_rate": 1e-3, "time_sampling": "logit-normal"}
 SCENES = Comparison(
     name="Pictures of scenes from words",
