@@ -229,7 +229,6 @@ print(json.dumps([
 """
 
 
-@pytest.mark.acceptance
 @pytest.mark.slow
 def test_the_demo_of_words_draws_what_it_is_asked(quick_demo: Site) -> None:
     """Of both seeds the best entry has every single attribute right, and pairs far above chance."""
