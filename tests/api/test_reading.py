@@ -18,9 +18,11 @@ RESOURCES = [
     "promptsets",
     "protocols",
     "experiments",
+    "entries",
     "runs",
     "samplesets",
     "evaluations",
+    "questions",
     "leaderboards",
 ]
 

@@ -633,8 +633,8 @@ main(sys.argv[1:])
 """
 
 
-# one whose phases alternate, and one whose parts follow each other; the others are slow
-NOW = ("gan.dcgan", "latent.edm")
+# whose parts follow each other; a worker of a GAN is killed among the faults; the others are slow
+NOW = ("latent.edm",)
 
 
 @pytest.mark.parametrize(
