@@ -29,6 +29,7 @@ from dataclasses import replace
 from itertools import compress
 
 from catalog.models import Protocol
+from evaluation.protocols.prompt_specs import OF_PROMPTS
 from experiments import controls
 from experiments.models import Experiment
 from leaderboards.admission_box import admission_of
@@ -148,8 +149,12 @@ def _badness_of(value: float, column: Column) -> float:
 
 
 def _bound(rows: Iterable[Row], column: Column) -> float:
-    """Return the badness of the best value that unseen real images may have."""
-    control = next((row.cells[column.key] for row in rows if row.is_real), None)
+    """Return the badness of the best value that unseen real images may have.
+
+    Of what prompts ask, these are the scenes that were drawn for them: test images were asked nothing.
+    """
+    kind = controls.ASKED if column.key in OF_PROMPTS else controls.TEST
+    control = next((row.cells[column.key] for row in rows if row.control == kind), None)
     end = None
     if control is not None and column.corner in ("quality", "coverage") and column.ideal is None:
         end = control.high if column.higher_is_better else control.low

@@ -9,11 +9,12 @@ import pytest
 from django.test import Client
 
 from catalog.models import Protocol
-from experiments.models import Run
+from experiments import controls
+from experiments.models import Entry, Run
 from jobs.models import Status
 from leaderboards import highlights
-from leaderboards.board import Board
-from leaderboards.ranking import BEYOND, rank
+from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.ranking import BEYOND, judged, rank
 from leaderboards.separation import OUTSIDE, Ranks, _apart, _factor, _rounded_up, rank_ranges
 from leaderboards.spread import Estimate, Seed, estimates, scale_of
 from tests import factories
@@ -265,6 +266,33 @@ def test_sharpness_without_coverage_is_no_merit() -> None:
     found = cell(board, "sharp", "precision")
     assert found.no_merit == "no merit without coverage: PR[classifier] recall 0.006"
     assert not found.leads and cell(board, "fair", "precision").leads
+
+
+def asked_row(label: str, kind: str, following: float) -> Row:
+    """Return a row of a board with prompts: a control, or "" for a contender."""
+    config = {"control": kind} if kind else {}
+    entry = Entry(
+        kind=Entry.Kind.CONTROL if kind else Entry.Kind.GENERATOR, label=label, config=config
+    )
+    found = Cell(following, following - 0.02, following + 0.02, seeds=(Seed(following, 0.01),))
+    return Row(entry, "direct", 1, 1, 0, {"following": found}, ())
+
+
+def test_who_follows_prompts_better_than_images_that_were_not_asked_has_merit() -> None:
+    column = Column("following", "Following", "", True, "quality", "")
+    rows = [
+        asked_row("Real test images", controls.TEST, 0.04),
+        asked_row("good", "", 0.5),
+        asked_row("bad", "", 0.2),
+        asked_row("Real scenes for the prompts", controls.ASKED, 0.9),
+    ]
+
+    good, bad = (row.cells["following"] for row in judged(rows, (column,))[1:3])
+
+    assert (good.no_merit, good.leads, good.range) == ("", True, "1")
+    assert (bad.no_merit, bad.leads, bad.range) == ("", False, "2")
+    beyond = judged([*rows, asked_row("beyond", "", 0.99)], (column,))[-1]
+    assert beyond.cells["following"].no_merit == BEYOND
 
 
 # --- every value lies in its interval -----------------------------------------------------------
