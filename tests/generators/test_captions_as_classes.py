@@ -22,7 +22,7 @@ from generators.training import loop as training
 from generators.training.loop import Budget, TrainingResult, train
 from tests.generators.conftest import TINY, exactly, make_data
 from tests.generators.test_conformance import weights_of
-from tests.generators.test_words import CAPTIONS, captions_of, drawn
+from tests.generators.test_words import CAPTIONS, captions_of, drawn, each_once
 
 PLAIN = ("bright above", "bright below dark above", "dark")  # as the classes are called
 KNOWN, UNKNOWN = ["Dark!", "bright above"], ["dark below", "a red circle"]
@@ -46,14 +46,7 @@ def train_classes(algorithm: str, directory: Path, **options: Any) -> TrainingRe
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedGenerator]:
     """Return what loads a model of whole captions; each is trained once."""
-    folder, results = tmp_path_factory.mktemp("captions"), dict[str, TrainingResult]()
-
-    def loaded(algorithm: str) -> LoadedGenerator:
-        if algorithm not in results:
-            results[algorithm] = train_classes(algorithm, folder / algorithm)
-        return load_generator(results[algorithm].checkpoint.path)
-
-    return loaded
+    return each_once(train_classes, tmp_path_factory.mktemp("captions"))
 
 
 @every_algorithm

@@ -88,11 +88,18 @@ def _data(directory: Path, images: int) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def worded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedGenerator]:
     """Return what loads a model that has learned captions; each is trained once."""
-    folder, results = tmp_path_factory.mktemp("worded"), dict[str, TrainingResult]()
+    return each_once(train_words, tmp_path_factory.mktemp("worded"))
+
+
+def each_once(
+    train_one: Callable[[str, Path], TrainingResult], folder: Path
+) -> Callable[[str], LoadedGenerator]:
+    """Return what loads a model by its name, trained when it is first asked for."""
+    results = dict[str, TrainingResult]()
 
     def loaded(name: str) -> LoadedGenerator:
         if name not in results:
-            results[name] = train_words(name, folder / name)
+            results[name] = train_one(name, folder / name)
         return load_generator(results[name].checkpoint.path)
 
     return loaded
