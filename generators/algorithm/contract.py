@@ -41,6 +41,7 @@ class Phase:
     begin: float = 0.0  # part of the budget after which it runs
     end: float = 1.0  # part of the budget after which it runs no more
     autocast: bool = True  # False keeps float32, as gradient penalties need it
+    optimiser: str = "adamw"  # or "muon": see generators.training.muon
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,17 @@ class DiffusionModel(Algorithm):
     smallest_side = 1  # latents may be that small
     config: DenoiserConfig
 
-    def __init__(self, config: DenoiserConfig, *, shape: Shape, conditions: Conditions) -> None:
+    def __init__(
+        self, config: DenoiserConfig, *, shape: Shape, conditions: Conditions, inputs: int = 1
+    ) -> None:
         super().__init__(shape=shape, conditions=conditions)
         self.config = config
-        self.networks = {"denoiser": Denoiser(config, shape, conditions)}
+        self.networks = {"denoiser": Denoiser(config, shape, conditions, inputs)}
 
     def phases(self) -> list[Phase]:
         """Return the one phase."""
-        return [Phase("denoising", ("denoiser",), self.config.learning_rate)]
+        optimiser = self.config.optimiser
+        return [Phase("denoising", ("denoiser",), self.config.learning_rate, optimiser=optimiser)]
 
     def training_labels(
         self, labels: Tensor | None, images: Tensor, generator: torch.Generator

@@ -24,10 +24,12 @@ class Denoiser(nn.Module):
 
     Each patch of p x p pixels becomes one place with p^2 times the channels (p = 1: a pixel). Where
     sides are no multiples of what the network needs, zeros are added below and to the right, and
-    cut off again.
+    cut off again. With two inputs it is shown an estimate of the clean image besides the noisy one.
     """
 
-    def __init__(self, config: DenoiserConfig, shape: Shape, conditions: Conditions) -> None:
+    def __init__(
+        self, config: DenoiserConfig, shape: Shape, conditions: Conditions, inputs: int = 1
+    ) -> None:
         super().__init__()
         if config.cross_attention and not conditions.in_words:
             raise ConfigError({"cross_attention": "expected false: there are no captions"})
@@ -38,22 +40,28 @@ class Denoiser(nn.Module):
         self.condition = ConditionEncoder(conditions)
         self.unet, self.dit, self.told = None, None, None
         if config.backbone == "unet":
-            self.unet = make_unet(config, inner, conditions)
+            self.unet = make_unet(config, inner, conditions, inputs)
             if conditions.in_words:
                 self.told = WordLayer(self.unet.time_embedding.linear_2.out_features)
         else:
-            self.dit = make_dit(config, inner, conditions)
+            self.dit = make_dit(config, inner, conditions, inputs)
         self.margins = (rows * self.patch - height, columns * self.patch - width)
         self._conditional, self.attends = conditions.given, config.cross_attention
+        self.inputs = inputs
 
-    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, labels: Tensor, estimate: Tensor | None = None
+    ) -> Tensor:
         """Return the prediction, (N, C, H, W).
 
         Args:
             x: (N, C, H, W), of about unit variance.
             t: (N,) times on DDPM's scale 0..1000, whole or not.
             labels: (N, L) int64 rows of `Conditions`; ignored when unconditional.
+            estimate: (N, C, H, W) of the clean images, for a network of two inputs; None = zeros.
         """
+        if self.inputs > 1:
+            x = torch.cat([x, torch.zeros_like(x) if estimate is None else estimate], dim=1)
         below, right = self.margins
         height, width = x.shape[2:]
         if below or right:
@@ -91,9 +99,9 @@ class Denoiser(nn.Module):
 
 
 def make_unet(
-    config: DenoiserConfig, shape: Shape, conditions: Conditions
+    config: DenoiserConfig, shape: Shape, conditions: Conditions, inputs: int = 1
 ) -> UNet2DModel | UNet2DConditionModel:
-    """Return diffusers' U-Net for inputs of this shape, at its start predicting zeros.
+    """Return diffusers' U-Net for so many inputs of this shape, at its start predicting zeros.
 
     With cross-attention it is the one of text-to-image models, whose transformers are where places
     attend to each other, and at the lowest resolution as well.
@@ -114,7 +122,7 @@ def make_unet(
         attends[-1] = True
         heads = tuple(width // head for width in widths)  # that class takes their number
     unet: UNet2DModel | UNet2DConditionModel = network(
-        in_channels=channels,
+        in_channels=inputs * channels,
         out_channels=channels,
         down_block_types=tuple(f"{kind}DownBlock2D" if a else "DownBlock2D" for a in attends),
         up_block_types=tuple(f"{kind}UpBlock2D" if a else "UpBlock2D" for a in attends[::-1]),
@@ -135,7 +143,7 @@ def make_unet(
     return unet
 
 
-def make_dit(config: DenoiserConfig, shape: Shape, conditions: Conditions) -> DiT:
+def make_dit(config: DenoiserConfig, shape: Shape, conditions: Conditions, inputs: int = 1) -> DiT:
     """Return a transformer for inputs of this shape: DiT-S from 16 x 16 places on, else smaller."""
     large = max(shape[1:]) >= 16
     return DiT(
@@ -145,6 +153,7 @@ def make_dit(config: DenoiserConfig, shape: Shape, conditions: Conditions) -> Di
         depth=config.residual_blocks or (12 if large else 6),
         dropout=config.dropout,
         cross_attention=config.cross_attention,
+        inputs=inputs,
     )
 
 

@@ -36,6 +36,7 @@ class DiT(nn.Module):
         depth: int,
         dropout: float = 0.0,
         cross_attention: bool = False,
+        inputs: int = 1,
     ) -> None:
         """Build the transformer.
 
@@ -46,10 +47,11 @@ class DiT(nn.Module):
             depth: blocks.
             dropout: in the blocks' MLPs.
             cross_attention: whether each block attends to words.
+            inputs: how often a token comes with as many channels as it goes with.
         """
         super().__init__()
         channels, rows, columns = shape
-        self.enter = nn.Linear(channels, width)
+        self.enter = nn.Linear(inputs * channels, width)
         self.time = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
         )

@@ -14,6 +14,7 @@ apart.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -48,12 +49,11 @@ class ECT(EDM):
 
         The tuning is in float32: bfloat16 rounds away what differs between two near levels.
         """
-        config, begin = self.config, 1 - self.config.tuning_share
-        rate = config.tuning_learning_rate
+        rate, begin = self.config.tuning_learning_rate, 1 - self.config.tuning_share
         tuning = Phase("tuning", ("denoiser",), rate, begin=begin, autocast=False)
         if begin == 0:
             return [tuning]
-        return [Phase("denoising", ("denoiser",), config.learning_rate, end=begin), tuning]
+        return [*(replace(phase, end=begin) for phase in super().phases()), tuning]
 
     def begin(self, phase: str, averages: Mapping[str, nn.Module]) -> None:
         """Let the tuning begin with the averaged weights."""

@@ -14,9 +14,15 @@ other way round, and leave a noise of 1e-5 where ours is 0. The network is told 
 sinusoids tell times in 0..1 hardly apart. Heun's last step is Euler's. Li and He divide by at least
 0.05 in the loss, as we do, and along the walk, where we divide by t, which is never 0 there: so the
 last step ends at the clean image.
+
+With `self_conditioning` the network is also shown what it last made of the clean image: Chen, Zhang
+and Hinton, 2023, "Analog bits: generating discrete data using diffusion models with
+self-conditioning", section 2.3. Deviations: one draw decides for a whole batch, and with guidance
+both evaluations are shown the guided estimate.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -30,15 +36,16 @@ from generators.diffusion.base import DiffusionModel
 from generators.diffusion.edm import per_image
 from generators.diffusion.likelihood import continuous_vlb
 from generators.diffusion.losses import by_quarter
-from generators.diffusion.walks import even_levels, walk_euler, walk_heun
+from generators.diffusion.walks import even_levels, walk_ancestral, walk_euler, walk_heun
 from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import FlowConfig
-from generators.specs.diffusion_samplers import DiffusionSampler, HeunSampler
+from generators.specs.diffusion_samplers import DiffusionSampler, EulerSampler, HeunSampler
 from generators.specs.options import SamplerConfig
 
 TIME_SCALE = 1000.0
 EARLIEST, LATEST = 0.002, 0.999  # of the bound on the likelihood: log SNR is infinite at the ends
 TimeT = TypeVar("TimeT", float, Tensor)
+SHOWN_NOTHING = 0.5  # part of a self-conditioned training's steps
 LEAST_DIVISOR = 0.05  # of an error of x_0, to be one of the velocity
 LOGITS = {"logit-normal": (0.0, 1.0), "edm": (-1.2, 1.2)}  # mean and deviation of t's logit
 
@@ -49,7 +56,8 @@ class Flow(DiffusionModel):
     config: FlowConfig
 
     def __init__(self, config: FlowConfig, *, shape: Shape, conditions: Conditions) -> None:
-        super().__init__(config, shape=shape, conditions=conditions)
+        inputs = 1 + config.self_conditioning
+        super().__init__(config, shape=shape, conditions=conditions, inputs=inputs)
 
     def loss(self, phase: str, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean squared error of the velocity."""
@@ -59,7 +67,8 @@ class Flow(DiffusionModel):
         t = shifted(draw_times(z, self.config.time_sampling), self.config.time_shift)
         epsilon = torch.randn(x_0.shape, generator=generator, device=x_0.device)
         x = x_0.lerp(epsilon, per_image(t))
-        prediction = self.networks["denoiser"](x, TIME_SCALE * t, labels).float()
+        told = self._earlier(x, t, labels, generator)
+        prediction = self.networks["denoiser"](x, TIME_SCALE * t, labels, *told).float()
         if self.config.prediction == "x0":
             errors = (prediction - x_0) / per_image(t.clamp_min(LEAST_DIVISOR))
         else:
@@ -67,6 +76,19 @@ class Flow(DiffusionModel):
         losses = errors.square().mean(dim=(1, 2, 3))
         loss = losses.mean()
         return loss, {"velocity": loss, **by_quarter("mse", losses, ndtr(z))}
+
+    @torch.no_grad()
+    def _earlier(
+        self, x: Tensor, t: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, ...]:
+        """Return what the network makes of the clean images, in half of the steps; else nothing."""
+        if not self.config.self_conditioning:
+            return ()
+        if torch.rand((), generator=generator, device=x.device) < SHOWN_NOTHING:
+            return ()
+        prediction = self.networks["denoiser"](x, TIME_SCALE * t, labels).float()
+        by_image = self.config.prediction == "x0"
+        return (self.within_range(prediction if by_image else x - per_image(t) * prediction),)
 
     def sample(
         self,
@@ -78,25 +100,44 @@ class Flow(DiffusionModel):
     ) -> Tensor:
         """Return images at the end of the walk from time 1 to time 0."""
         sampler = expect_sampler(sampler, DiffusionSampler)
+        estimate: Tensor | None = None
 
         def slope(x: Tensor, t: float) -> Tensor:
-            return self.velocity(networks["denoiser"], x, t, labels, sampler.guidance)
+            nonlocal estimate
+            found = self.velocity(
+                networks["denoiser"], x, t, labels, sampler.guidance, estimate=estimate
+            )
+            if self.config.self_conditioning:
+                estimate = self.within_range(x - t * found)
+            return found
 
-        walk = walk_heun if isinstance(sampler, HeunSampler) else walk_euler
         x = noise.normal(*self.shape)
         levels = [shifted(t, self.config.time_shift) for t in even_levels(sampler.steps)]
+        if isinstance(sampler, HeunSampler):
+            return self.within_range(walk_heun(slope, x, levels, on_step))
+        eta = expect_sampler(sampler, EulerSampler).eta
+        walk = partial(walk_ancestral, eta=eta, noise=noise) if eta else walk_euler
         return self.within_range(walk(slope, x, levels, on_step))
 
     def velocity(
-        self, denoiser: nn.Module, x: Tensor, t: float, labels: Tensor | None, guidance: float
+        self,
+        denoiser: nn.Module,
+        x: Tensor,
+        t: float,
+        labels: Tensor | None,
+        guidance: float,
+        *,
+        estimate: Tensor | None = None,
     ) -> Tensor:
         """Return the guided velocity of x, (N, C, H, W), all at time t; x_0 is x - t * velocity.
 
-        Guiding the velocity is guiding x_0, as one is linear in the other.
+        Guiding the velocity is guiding x_0, as one is linear in the other. `estimate` is what the
+        last step made of x_0, for a model that is shown it.
         """
 
         def predict(x: Tensor, labels: Tensor) -> Tensor:
-            prediction: Tensor = denoiser(x, x.new_full((len(x),), TIME_SCALE * t), labels)
+            told = () if estimate is None else (torch.cat([estimate] * (len(x) // len(estimate))),)
+            prediction: Tensor = denoiser(x, x.new_full((len(x),), TIME_SCALE * t), labels, *told)
             return (x - prediction) / t if self.config.prediction == "x0" else prediction
 
         return self.guided(predict, x, labels, guidance)

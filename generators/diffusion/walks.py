@@ -71,6 +71,35 @@ def walk_euler(
     return x
 
 
+def walk_ancestral(
+    slope: Slope,
+    x: Tensor,
+    levels: Sequence[float],
+    on_step: OnStep | None = None,
+    *,
+    eta: float,
+    noise: NoiseSource,
+) -> Tensor:
+    """Return x after steps of flow matching down the times, with noise added anew.
+
+    x_s = (1 - s) x_0 + sqrt(s^2 - a^2) epsilon + a z, where x_0 and epsilon are what the slope says
+    of x_t, and a = eta s sqrt(1 - (s (1 - t) / (t (1 - s)))^2): eta 0 is Euler's step, eta 1 that of
+    the forward process turned back. Song et al., 2021, "Denoising diffusion implicit models",
+    eq. 12 and 16, for alpha = 1 - t and sigma = t.
+    """
+    for i, (t, s) in enumerate(pairwise(levels)):
+        d = slope(x, t)
+        x_0 = x - t * d
+        reported(on_step, Step(i, len(levels) - 1, t, x, x_0))
+        if s == 0:
+            return x_0
+        a = eta * s * math.sqrt(1 - (s * (1 - t) / (t * (1 - s))) ** 2)
+        epsilon = x + (1 - t) * d
+        z = noise.normal(*x.shape[1:]).to(x.dtype)
+        x = (1 - s) * x_0 + math.sqrt(s**2 - a**2) * epsilon + a * z
+    return x
+
+
 def walk_heun(
     slope: Slope,
     x: Tensor,

@@ -73,6 +73,13 @@ class DenoiserConfig(TrainingConfig):
         "U-Net's lowest resolutions",
         later=True,
     )
+    optimiser: str = option(
+        "adamw",
+        "what moves the weights: AdamW, or Muon, which takes away what a gradient has too much of "
+        "in one direction, for the kernels of convolutions and AdamW for the rest",
+        choices=("adamw", "muon"),
+        later=True,
+    )
 
     def problems(self) -> dict[str, str]:
         """Return what is wrong with the network's sizes."""
@@ -107,6 +114,8 @@ def _network_problems(config: DenoiserConfig) -> dict[str, str]:
             found["attention_side"] = "expected 0: a transformer attends everywhere"
         if config.base_channels % 4:
             found["base_channels"] = "expected a multiple of 4: the width of a transformer"
+        if config.optimiser == "muon":
+            found["optimiser"] = "expected adamw: a transformer has no convolutions"
     return found
 
 
@@ -206,6 +215,12 @@ class FlowConfig(DenoiserConfig):
         "moves times to more noise (above 1) in training and in walks: t becomes s t / (1 + (s - 1) t)",
         minimum=0.1,
         maximum=100,
+        later=True,
+    )
+    self_conditioning: bool = option(
+        False,
+        "show the network what it last made of the clean image: in each step of a walk, and in half "
+        "of the training's",
         later=True,
     )
 

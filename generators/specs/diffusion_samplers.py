@@ -161,10 +161,17 @@ class HeunSampler(DiffusionSampler):
 
 @dataclass(frozen=True)
 class EulerSampler(DiffusionSampler):
-    """Euler's method at even times."""
+    """Euler's method at even times, with or without new noise."""
 
     name: ClassVar[str] = "euler"
     title: ClassVar[str] = "Euler"
+    eta: float = option(
+        0.0, "part of the ancestral noise that is added anew", minimum=0, maximum=1, later=True
+    )
+
+    def unusual(self) -> list[str]:
+        """Return eta if it is not 0."""
+        return named("η", self.eta, 0)
 
 
 @dataclass(frozen=True)

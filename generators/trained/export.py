@@ -195,6 +195,8 @@ def _unconditional(generator: LoadedGenerator, label: int | str | None) -> UNet2
         raise Undefined("diffusers has no pipeline for images and words that we encode ourselves")
     if unet is None:
         raise Undefined("diffusers has no pipeline for this backbone, only for the U-Net")
+    if denoiser.inputs > 1:
+        raise Undefined("diffusers has no pipeline for a network that is shown its own estimate")
     weights = {name: tensor.detach().cpu() for name, tensor in unet.state_dict().items()}
     weights.pop("class_embedding.weight", None)
     row = torch.tensor([_row(generator, label)], device=generator.device)

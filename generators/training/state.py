@@ -8,12 +8,14 @@ from torch import Tensor
 from generators.algorithm.contract import Algorithm
 from generators.algorithm.numerics import memory_format
 from generators.training import ema
+from generators.training.muon import Muon
 
 Optimisers = dict[str, torch.optim.Optimizer]
+OPTIMISERS = {"adamw": torch.optim.AdamW, "muon": Muon}
 
 
 class TrainingState:
-    """An algorithm's networks on a device, with averages and one AdamW per phase."""
+    """An algorithm's networks on a device, with averages and one optimiser per phase."""
 
     def __init__(
         self, algorithm: Algorithm, device: torch.device, *, compiled: bool = False
@@ -32,7 +34,7 @@ class TrainingState:
             for phase in self.phases
         }  # that a phase moves
         self.optimisers: Optimisers = {
-            phase.name: torch.optim.AdamW(
+            phase.name: OPTIMISERS[phase.optimiser](
                 self.parameters[phase.name],
                 lr=phase.learning_rate,
                 betas=phase.betas,

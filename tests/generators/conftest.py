@@ -75,7 +75,13 @@ TINY: dict[str, TrainingConfig] = {
     "diffusion.ect": ECTConfig(batch_size=16, base_channels=8, dropout=0.1, stages=2),
     "latent.ddpm": LatentDDPMConfig(**LATENT, autoencoder_share=0.5, timesteps=40),
     "latent.edm": LatentEDMConfig(**LATENT, autoencoder_share=0.75),
-    "latent.flow": LatentFlowConfig(**LATENT, autoencoder_share=0.5, adversarial_weight=0.1),
+    "latent.flow": LatentFlowConfig(
+        **LATENT,
+        autoencoder_share=0.5,
+        adversarial_weight=0.1,
+        self_conditioning=True,
+        optimiser="muon",
+    ),
     "latent.ect": LatentECTConfig(**LATENT, autoencoder_share=0.5, stages=2),
 }
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from generators.algorithm.contract import Batch, Context, Step
 from generators.algorithm.noise import NoiseSource
 from generators.diffusion.flow import TIME_SCALE, Flow, draw_times, shifted
-from generators.diffusion.walks import even_levels, walk_euler, walk_heun
+from generators.diffusion.walks import even_levels, walk_ancestral, walk_euler, walk_heun
 from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import FlowConfig
 from generators.specs.diffusion_samplers import EulerSampler, HeunSampler
@@ -162,6 +162,38 @@ def test_the_exact_velocity_carries_noise_to_the_data(name: str, error: float) -
     assert torch.allclose(covariance, COVARIANCE, atol=error)
 
 
+class Drawn(NoiseSource):
+    """Noise for many rows from one stream."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._generator = count, torch.Generator().manual_seed(0)
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(self._count, *shape, generator=self._generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_a_walk_with_new_noise_ends_at_the_data(eta: float) -> None:
+    noise = Drawn(50_000)
+
+    ends = walk_ancestral(velocity, noise.normal(2), even_levels(1000), eta=eta, noise=noise)
+
+    assert torch.allclose(ends.mean(0), MEAN, atol=0.005)
+    assert torch.allclose(ends.T.cov(), COVARIANCE, atol=0.003)
+
+
+def test_a_walk_without_new_noise_is_eulers() -> None:
+    noise = Drawn(10)
+    x = noise.normal(2)
+
+    found = walk_ancestral(velocity, x, even_levels(7), eta=0, noise=noise)
+
+    assert torch.allclose(found, walk_euler(velocity, x, even_levels(7)))
+    assert not torch.allclose(
+        found, walk_ancestral(velocity, x, even_levels(7), eta=0.5, noise=noise), atol=0.01
+    )
+
+
 def test_times_fall_evenly_from_noise_to_image() -> None:
     assert even_levels(4) == [1, 0.75, 0.5, 0.25, 0]
     assert even_levels(1) == [1, 0]
@@ -192,7 +224,11 @@ def test_eulers_walk_is_that_of_diffusers(steps: int) -> None:
     assert torch.allclose(images, x.clamp(-1, 1), atol=1e-5)
 
 
-@pytest.mark.parametrize("sampler", [EulerSampler(5), HeunSampler(5)], ids=lambda s: s.label())
+@pytest.mark.parametrize(
+    "sampler",
+    [EulerSampler(5), EulerSampler(5, eta=1), HeunSampler(5)],
+    ids=lambda s: s.label(),
+)
 def test_every_step_is_reported(sampler: EulerSampler | HeunSampler) -> None:
     model, steps = make_flow(), list[Step]()
 
@@ -268,3 +304,78 @@ def test_the_bound_on_the_likelihood_is_the_same_for_both_predictions() -> None:
 
     found, expected = bound(by_image, Clean(Toy())), bound(by_velocity, Toy())
     assert torch.allclose(found, expected, rtol=1e-4)
+
+
+# --- self-conditioning --------------------------------------------------------------------------
+
+
+class Shown(nn.Module):
+    """A network that notes the estimates it is shown, and makes 0.25 of every value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.estimates: list[Tensor | None] = []
+        self.recorded: list[bool] = []  # whether gradients were
+
+    def forward(
+        self, x: Tensor, _t: Tensor, _labels: Tensor, estimate: Tensor | None = None
+    ) -> Tensor:
+        self.estimates.append(estimate)
+        self.recorded.append(torch.is_grad_enabled())
+        return torch.full_like(x, 0.25)
+
+
+@pytest.mark.parametrize("prediction", ["x0", "v"])
+def test_half_of_the_steps_are_trained_on_an_estimate(prediction: str) -> None:
+    model, network = make_flow(prediction=prediction, self_conditioning=True), Shown()
+    model.networks["denoiser"] = network
+    batch, generator = Batch(torch.zeros(2, 1, 8, 8), None), torch.Generator().manual_seed(0)
+
+    for _ in range(400):
+        model.loss("denoising", batch, Context(generator))
+
+    shown = [estimate for estimate in network.estimates if estimate is not None]
+    assert len(network.estimates) == 400 + len(shown)
+    assert 160 < len(shown) < 240
+    assert network.recorded.count(False) == len(shown)  # an estimate is not trained through
+    if prediction == "x0":
+        assert all((estimate == 0.25).all() for estimate in shown)
+    else:
+        assert torch.cat(shown).std() > 0.1  # x - t / 4
+    assert torch.cat(shown).abs().max() <= 1
+
+
+@pytest.mark.parametrize("guidance", [1, 2])
+def test_each_step_is_shown_the_last_estimate(guidance: float) -> None:
+    model, network = make_flow(3, prediction="x0", self_conditioning=True), Shown()
+    sampler, labels = EulerSampler(3, guidance=guidance), torch.tensor([[0], [2]])
+
+    model.sample({"denoiser": network}, labels, NoiseSource([1, 2]), sampler)
+
+    first, *others = network.estimates
+    assert first is None
+    assert len(others) == 2
+    for estimate in others:
+        assert estimate is not None
+        assert estimate.shape == (2 * guidance, 1, 8, 8)
+        assert torch.allclose(estimate, torch.tensor(0.25))
+
+
+def test_an_estimate_changes_what_is_predicted_and_none_is_zeros() -> None:
+    model = make_flow(self_conditioning=True)
+    network = model.networks["denoiser"]
+    nn.init.normal_(network.unet.conv_out.weight)  # type: ignore[union-attr]  # as diffusers has it
+    x, t, labels = NoiseSource([1, 2]).normal(1, 8, 8), torch.full((2,), 500.0), torch.zeros(2, 1)
+
+    plain, zeros, ones = (
+        network(x, t, labels.long(), estimate)
+        for estimate in (None, torch.zeros_like(x), torch.ones_like(x))
+    )
+
+    assert torch.equal(plain, zeros)
+    assert not torch.allclose(plain, ones, atol=1e-3)
+
+
+def test_new_noise_is_named() -> None:
+    assert EulerSampler(20, eta=1.0).label() == "Euler 20 η=1"
+    assert EulerSampler(20).label() == "Euler 20"
