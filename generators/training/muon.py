@@ -12,7 +12,7 @@ Deviations: the powers are of the smaller product of the matrix with itself, X X
 that the long side is multiplied twice in all and not twice in each step.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -44,27 +44,27 @@ class Muon(torch.optim.AdamW):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Move every weight that has a gradient."""
         group = self.param_groups[1]
-        gradients = [(p, p.grad) for p in group["params"] if p.grad is not None]
-        for kernel, _ in gradients:
+        kernels = [p for p in group["params"] if p.grad is not None]
+        gradients = [p.grad for p in kernels]
+        for kernel in kernels:
             kernel.grad = None  # AdamW passes over what has none
         super().step(closure)
-        for kernel, gradient in gradients:
+        for kernel, gradient in zip(kernels, gradients, strict=True):
             kernel.grad = gradient
-            self._move(kernel, gradient, group["lr"])
+        if kernels and not (self.found_inf is not None and self.found_inf.item()):
+            self._move(kernels, gradients, group["lr"])
 
-    def _move(self, kernel: Tensor, gradient: Tensor, learning_rate: float) -> None:
-        state = self.state[kernel]
-        if not state:
-            state["momentum"] = torch.zeros_like(kernel)
-        momentum: Tensor = state["momentum"]
-        is_good = torch.ones(()) if self.found_inf is None else 1 - self.found_inf
-        is_good = is_good.to(kernel.device).reshape(())
-        gradient = torch.where(is_good > 0, gradient, 0)
-        momentum.lerp_(gradient, is_good * (1 - MOMENTUM))
-        ahead = gradient.lerp(momentum, MOMENTUM)  # Nesterov's
-        direction = orthogonal(ahead.flatten(1)).view_as(kernel)
-        length = RMS * max(len(kernel), kernel[0].numel()) ** 0.5
-        kernel.sub_(is_good * learning_rate * length * direction)
+    def _move(self, kernels: list[Tensor], gradients: list[Tensor], learning_rate: float) -> None:
+        for kernel in kernels:
+            if kernel not in self.state:
+                self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+        momenta = [self.state[kernel]["momentum"] for kernel in kernels]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
+        directions = orthogonal([each.flatten(1) for each in ahead])
+        for kernel, direction in zip(kernels, directions, strict=True):
+            length = RMS * max(direction.shape) ** 0.5
+            kernel.sub_(direction.view_as(kernel), alpha=learning_rate * length)
 
 
 def is_kernel(parameter: Tensor) -> bool:
@@ -72,20 +72,34 @@ def is_kernel(parameter: Tensor) -> bool:
     return parameter.dim() == 4 and min(len(parameter), parameter[0].numel()) >= LEAST_ROWS
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """Return about the nearest matrix with orthogonal rows, or columns: singular values 0.7 to 1.2.
+def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Return about the nearest matrices with orthogonal rows, or columns.
+
+    Their singular values are 0.7 to 1.2, but for those that were near 0.
 
     Args:
-        matrix: (rows, columns), of any scale; zeros stay zeros.
+        matrices: (rows, columns) each, of any scale; zeros stay zeros.
     """
-    if matrix.shape[0] > matrix.shape[1]:
-        return orthogonal(matrix.T).T
-    x = matrix / (matrix.norm() + TINY)
-    gram = x @ x.T
-    one = torch.eye(len(x), device=x.device, dtype=x.dtype)
-    product = one
-    for _ in range(STEPS):
-        factor = A * one + B * gram + C * (gram @ gram)
-        product = factor @ product
+    wide = [each.T if each.shape[0] > each.shape[1] else each for each in matrices]
+    wide = [each / (each.norm() + TINY) for each in wide]
+    found: dict[int, Tensor] = {}
+    for rows in {
+        len(each) for each in wide
+    }:  # many small products at once cost little more than one
+        places = [i for i, each in enumerate(wide) if len(each) == rows]
+        products = _polynomials(torch.stack([wide[i] @ wide[i].T for i in places]))
+        found |= {i: p @ wide[i] for i, p in zip(places, products, strict=True)}
+    return [
+        found[i].T if each.shape[0] > each.shape[1] else found[i] for i, each in enumerate(matrices)
+    ]
+
+
+def _polynomials(gram: Tensor) -> Tensor:
+    """Return what X is to be multiplied by, from X X^T, (N, rows, rows) both."""
+    one = torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype)
+    product = one.expand_as(gram)
+    for step in range(STEPS):
+        factor = A * one + torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+        product = factor @ product if step else factor
         gram = factor @ gram @ factor
-    return product @ x
+    return product

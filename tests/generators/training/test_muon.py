@@ -14,18 +14,27 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 def test_a_matrix_becomes_nearly_orthogonal_whatever_its_scale(shape: tuple[int, int]) -> None:
     matrix = noise(*shape) @ torch.diag(torch.logspace(0, -1, shape[1]))
 
-    found = orthogonal(1e3 * matrix)
+    (found,) = orthogonal([1e3 * matrix])
 
     singular = torch.linalg.svdvals(found)
-    assert torch.allclose(found, orthogonal(1e-2 * matrix), atol=1e-3)
+    assert torch.allclose(found, orthogonal([1e-2 * matrix])[0], atol=1e-3)
     assert singular.min() > 0.3
     assert singular.max() < 1.25
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)  # the nearest one
     assert torch.nn.functional.cosine_similarity(found.flatten(), (u @ v).flatten(), 0) > 0.96
 
 
+def test_matrices_of_several_sizes_keep_their_places() -> None:
+    matrices = [noise(16, 40), noise(32, 32, seed=1), noise(40, 16, seed=2), noise(16, 20, seed=3)]
+
+    found = orthogonal(matrices)
+
+    for matrix, each in zip(matrices, found, strict=True):
+        assert torch.allclose(each, orthogonal([matrix])[0], atol=1e-5)
+
+
 def test_zeros_stay_zeros() -> None:
-    assert torch.equal(orthogonal(torch.zeros(16, 32)), torch.zeros(16, 32))
+    assert torch.equal(orthogonal([torch.zeros(16, 32)])[0], torch.zeros(16, 32))
 
 
 def test_kernels_of_enough_channels_are_moved_by_muon() -> None:
@@ -56,7 +65,7 @@ def test_a_kernel_moves_against_its_momentum_and_the_rest_as_adamw_has_it() -> N
 
     moved = layer.weight.detach() - kernel
     ahead = (1 - MOMENTUM**2) * noise(32, 16, 3, 3, seed=1)  # Nesterov's, from rest
-    expected = -0.01 * RMS * 144**0.5 * orthogonal(ahead.flatten(1)).view_as(kernel)
+    expected = -0.01 * RMS * 144**0.5 * orthogonal([ahead.flatten(1)])[0].view_as(kernel)
     assert torch.allclose(moved, expected, atol=1e-6)
     assert torch.allclose((layer.bias.detach() - bias).abs(), torch.tensor(0.01), rtol=1e-3)  # type: ignore[union-attr]
     assert layer.weight.grad is not None
