@@ -93,6 +93,7 @@ def quick_demo(data_dir: Path) -> Iterator[Site]:
         yield site
 
 
+@pytest.mark.acceptance
 @pytest.mark.slow
 def test_the_demo_fills_the_board_and_a_second_one_finds_it(quick_demo: Site) -> None:
     site, board = quick_demo, quick_demo.data / "board.json"
@@ -182,7 +183,6 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     assert f"port {port} is in use; choose another one with --port" in done.stderr
 
 
-@pytest.mark.acceptance
 @pytest.mark.slow
 def test_the_default_demo_shows_what_it_says(quick_demo: Site) -> None:
     """The families draw what they are asked for, and nothing beats real images.
