@@ -187,6 +187,8 @@ MIDDLEWARE = [
     "web.middleware.measure",
     "django.middleware.security.SecurityMiddleware",
     "web.middleware.security_headers",
+    "api.versions.unversioned",
+    "api.problems.problems",
     "web.middleware.bounded_body",
     "web.middleware.no_nul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -316,10 +318,9 @@ REST_FRAMEWORK = {
         "api.throttles.AccountThrottle",
     ],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "api.problems.handle",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "PAGE_SIZE": 50,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 API_TOKEN_DAYS = envint("API_TOKEN_DAYS", 90)  # a new token lives so long, 0 = until deleted
@@ -337,7 +338,11 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "api.schema.name_the_server",
     ],
-    "ENUM_NAME_OVERRIDES": {"EntryKindEnum": "experiments.models.Entry.Kind"},
+    "ENUM_NAME_OVERRIDES": {
+        "EntryKindEnum": "experiments.models.Entry.Kind",
+        "KindEnum": "jobs.models.JobEvent.Kind",
+        "QueueEnum": "jobs.models.Queue",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
