@@ -60,7 +60,9 @@ def test_the_api_is_described_as_it_was() -> None:
 
 def test_what_the_api_had_before_it_had_a_version_is_in_its_first() -> None:
     before, now = facts.frozen("schema_before"), facts.frozen("schema")
-    fields = {name: set(s.get("properties", ())) for name, s in now["components"]["schemas"].items()}
+    fields = {
+        name: set(s.get("properties", ())) for name, s in now["components"]["schemas"].items()
+    }
 
     for path, operations in before["paths"].items():
         for method, operation in operations.items():
