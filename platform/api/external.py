@@ -11,6 +11,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
+from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
@@ -25,6 +26,7 @@ from experiments.ownership import require_change
 from experiments.submission.external import read_external
 from experiments.submission.plain import read_yaml
 from experiments.submission.specification import SpecificationError
+from experiments.submission.withdrawal import cancel_entry, retry_entry
 
 MOST_BYTES = 2 * 2**30  # of a whole request; what is larger is handed in by the command
 MOST_OF_MANIFEST = 1_000_000
@@ -81,6 +83,23 @@ class EntryViewSet(Resource, ReadOnlyModelViewSet[Entry]):
             return self._submit(request)
         except SpecificationError as error:
             raise ValidationError({"errors": error.errors}) from error
+
+    @extend_schema(request=None, responses=bodies.CountSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Cancel every queued job of the entry and ask every running one to stop."""
+        return Response({"jobs": cancel_entry(self._changeable(), user=request.user)})
+
+    @extend_schema(request=None, responses=bodies.CountSerializer)
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Queue every failed or cancelled job of the entry again."""
+        return Response({"jobs": retry_entry(self._changeable(), user=request.user)})
+
+    def _changeable(self) -> Entry:
+        entry: Entry = self.get_object()
+        require_change(self.request.user, entry.experiment)
+        return entry
 
     def _submit(self, request: Request) -> Response:
         spec = read_external(_read(request))

@@ -330,7 +330,12 @@ REST_KNOX = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Trilemma",
-    "DESCRIPTION": "Compare GANs, VAEs and diffusion models: quality, coverage and cost.",
+    "DESCRIPTION": "Compare GANs, VAEs and diffusion models: quality, coverage and cost.\n\n"
+    "Every refusal is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, "
+    "and of wrong fields `errors` by their dotted paths. A parameter that an address does not know "
+    "is refused by its name.\n\n"
+    "Lists come in pages: `next` leads on and never skips or repeats a row while others arrive.\n\n"
+    "Addresses without `v1` are those of before; answers there say `Deprecation`.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["accounts.permissions.ReadOrSubmit"],

@@ -57,9 +57,10 @@ OPEN = {"login", "logout", "admin:login", "admin:logout", "health", "healthz", "
 ACT = {
     *("cancel-experiment", "retry-experiment", "cancel-job", "retry-job"),
     *(f"api:{name}-cancel" for name in ("experiment", "run", "sampleset", "evaluation")),
-    "api:question-cancel",
+    *("api:question-cancel", "api:entry-cancel", "api:entry-retry"),
     *(f"api:{name}-retry" for name in ("experiment", "run", "sampleset", "evaluation")),
 }
+ENTRY = ["api:entry-detail", "api:entry-cancel", "api:entry-retry"]
 PAUSES = {"pause", "resume"}
 IN_ADMIN = {
     *("admin:index", "admin:search", "admin:password_change", "admin:password_change_done"),
@@ -178,7 +179,7 @@ class Scene:
             "api:dataset-detail": {"slug": self.dataset.slug},
             "api:promptset-detail": {"slug": self.prompts.slug},
             "api:promptset-template": {"slug": self.prompts.slug},
-            "api:entry-detail": {"pk": self.run.entry_id},
+            **{name: {"pk": self.run.entry_id} for name in ENTRY},
             "api:protocol-compare": {
                 "fingerprint": self.protocol.fingerprint,
                 "other": self.protocol.fingerprint,

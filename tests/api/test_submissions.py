@@ -339,3 +339,27 @@ def test_parts_of_an_experiment_are_never_deleted_alone(
     key = writer.get(f"/api/v1/{kind}/").json()["results"][0]["id"]
 
     assert problem(writer.delete(f"/api/v1/{kind}/{key}/"), 405)
+
+
+def test_the_jobs_of_one_entry_are_cancelled_and_retried(writer: APIClient) -> None:
+    experiment = factories.make_experiment(algorithms=["gan.sngan", "vae.conv"], seeds=[0, 1])
+    one, other = factories.contenders_of(experiment)
+
+    cancelled = writer.post(f"/api/v1/entries/{one.pk}/cancel/").json()
+    again = writer.post(f"/api/v1/entries/{one.pk}/cancel/").json()
+
+    assert (cancelled, again) == ({"jobs": 2}, {"jobs": 0})
+    assert set(one.runs.values_list("status", flat=True)) == {"cancelled"}
+    assert set(other.runs.values_list("status", flat=True)) == {"queued"}
+    assert writer.post(f"/api/v1/entries/{one.pk}/retry/").json() == {"jobs": 2}
+    assert set(one.runs.values_list("status", flat=True)) == {"queued"}
+
+
+def test_only_who_submitted_it_and_admins_cancel_an_entry(db: None) -> None:
+    entry = factories.contenders_of(factories.make_experiment())[0]
+    other = APIClient()
+    other.force_authenticate(factories.make_user(role=Role.SUBMITTER))
+
+    for action in ("cancel", "retry"):
+        assert problem(other.post(f"/api/v1/entries/{entry.pk}/{action}/"), 403)
+    assert entry.runs.get().status == "queued"

@@ -1,13 +1,42 @@
-"""Deleting an experiment as a whole: never a seed or an entry of it, which are its result."""
+"""Taking back what was submitted: an entry's jobs are cancelled, an experiment is deleted as a whole.
+
+Never a seed or an entry of it alone is deleted: what failed is a result, too.
+"""
+
+from collections.abc import Iterator
 
 from django.db import transaction
 
 from accounts import audit
 from accounts.audit import Actor
 from accounts.models import AuditEvent
+from experiments import services
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.overview import EXPERIMENT_OF
-from jobs.models import FINISHED, JobEvent
+from jobs.models import FINISHED, Job, JobEvent
+
+
+def cancel_entry(entry: Entry, *, user: Actor) -> int:
+    """Return how many jobs of an entry were cancelled or asked to stop.
+
+    A run that completes meanwhile queues new jobs, so look again until none is left.
+    """
+    cancelled = 0
+    while waiting := [job for job in _jobs(entry) if job.can_cancel]:
+        cancelled += sum(services.cancel_job(job, user=user) for job in waiting)
+    return cancelled
+
+
+def retry_entry(entry: Entry, *, user: Actor) -> int:
+    """Return how many failed or cancelled jobs of an entry were queued again."""
+    waiting = [job for job in _jobs(entry) if job.can_retry]
+    return sum(services.retry_job(job, user=user) for job in waiting)
+
+
+def _jobs(entry: Entry) -> Iterator[Job]:
+    yield from entry.runs.all()
+    yield from entry.sample_sets.all()
+    yield from Evaluation.objects.filter(sample_set__entry=entry)
 
 
 class NotWithdrawn(Exception):
