@@ -21,12 +21,12 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from api import bodies, serializers
 from api.resources import Resource
 from experiments.external import GivenFile, submit_external
+from experiments.lifetime.withdrawal import cancel_entry, retry_entry
 from experiments.models import Entry
 from experiments.ownership import require_change
 from experiments.submission.external import read_external
 from experiments.submission.plain import read_yaml
 from experiments.submission.specification import SpecificationError
-from experiments.submission.withdrawal import cancel_entry, retry_entry
 
 MOST_BYTES = 2 * 2**30  # of a whole request; what is larger is handed in by the command
 MOST_OF_MANIFEST = 1_000_000

@@ -14,8 +14,8 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from api import idempotency
 from api.filters import LARGEST, whole_number
+from api.http import idempotency
 from api.resources import Resource
 from api.views import TIMES, Conflict, download, may_change
 from experiments import overview, services

@@ -15,11 +15,11 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from accounts.models import User
-from api import queries
-from api.paging import CursorPages, NumberedPages
+from api.http import queries
+from api.http.paging import CursorPages, NumberedPages
+from api.http.versions import OldAddresses, is_unversioned
 from api.parsers import StrictJSONParser, StrictYAMLParser
 from api.schema import ApiSchema
-from api.versions import OldAddresses, is_unversioned
 from catalog.models import Protocol
 from experiments.ownership import require_change
 

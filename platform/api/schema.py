@@ -7,7 +7,7 @@ from drf_spectacular.openapi import AutoSchema
 from rest_framework.permissions import SAFE_METHODS
 
 from api.bodies import ProblemSerializer
-from api.problems import CONTENT_TYPE
+from api.http.problems import CONTENT_TYPE
 
 READING = ("400", "401", "404", "406", "429", "500")
 WRITING = (*READING, "403", "413", "415")

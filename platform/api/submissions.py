@@ -19,16 +19,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from api import bodies, filters, idempotency, serializers
+from api import bodies, filters, serializers
+from api.http import idempotency
 from api.resources import Resource
 from api.views import Conflict
 from experiments import services
+from experiments.lifetime.rehearsal import rehearse
+from experiments.lifetime.withdrawal import NotWithdrawn, withdraw
 from experiments.models import Experiment
 from experiments.progress import loaded, progress
 from experiments.submission.record import record_of
-from experiments.submission.rehearsal import rehearse
 from experiments.submission.specification import SpecificationError
-from experiments.submission.withdrawal import NotWithdrawn, withdraw
 
 DRY_RUN = OpenApiParameter(
     "dry_run",

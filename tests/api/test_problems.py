@@ -150,7 +150,7 @@ def test_a_fault_of_ours_has_the_shape_and_tells_nothing(
     def fail(*_: object) -> None:
         raise RuntimeError("the password is swordfish")
 
-    monkeypatch.setattr("api.queries.check_query", fail)
+    monkeypatch.setattr("api.http.queries.check_query", fail)
     _, token = AuthToken.objects.create(factories.make_user())
 
     client = Client(raise_request_exception=False)
