@@ -139,7 +139,8 @@ class QuestionViewSet(Resource, ReadOnlyModelViewSet[Question]):
             raise ValidationError({"errors": error.errors}) from error
 
     def _ask(self) -> Response:
-        user, given = self.user(), self.request.data
+        given: Any = self.request.data  # an object, as was looked at
+        user = self.user()
         assert user is not None, "permissions let nobody else write"
         question = asking.ask(_experiment(given), given, user=user)
         data = self.get_serializer(question).data

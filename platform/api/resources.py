@@ -51,10 +51,8 @@ class Resource(Addressed, GenericViewSet[Any]):
         if request.method != "OPTIONS":
             queries.check_query(self)
 
-    def finalize_response(
-        self, request: Request, response: Any, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
-        answer = super().finalize_response(request, response, *args, **kwargs)
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        answer: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)
         if request.method == "GET" and isinstance(answer, Response) and answer.status_code == 200:
             answer.add_post_render_callback(lambda done: unless_known(request._request, done))
         return answer

@@ -134,7 +134,7 @@ TIMES = ("queued_at", "started_at", "finished_at")
 class JobViewSet(Resource, ReadOnlyModelViewSet[Any]):
     """Work with a status."""
 
-    orderings = ("id", *TIMES)
+    orderings: ClassVar[tuple[str, ...]] = ("id", *TIMES)
 
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:

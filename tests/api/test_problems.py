@@ -127,7 +127,7 @@ def test_each_kind_of_refusal_has_the_shape(
     assert wrong["errors"]["name"] in wrong["detail"] and wrong["detail"].endswith("and 2 more")
     assert problem(writer.post("/api/experiments/", "{", content_type="application/json"), 400)
     assert problem(anyone.get("/api/runs/?status=done"), 400)["errors"].keys() == {"status"}
-    big = {"CONTENT_LENGTH": str(10**9), "content_type": "application/json"}
+    big: dict[str, Any] = {"CONTENT_LENGTH": str(10**9), "content_type": "application/json"}
     assert "bytes" in problem(writer.post("/api/experiments/", "{}", **big), 413)["detail"]
     assert "NUL" in problem(anyone.get("/api/runs/%00/"), 400)["detail"]
     cache.clear()  # who asked how often

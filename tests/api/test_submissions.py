@@ -312,7 +312,7 @@ def test_an_autoencoder_that_another_takes_is_not_deleted(
 
 @pytest.mark.parametrize(("role", "status"), [(Role.VIEWER, 403), (Role.SUBMITTER, 403)])
 def test_only_who_submitted_it_and_admins_delete(
-    finished: Experiment, role: str, status: int
+    finished: Experiment, role: Role, status: int
 ) -> None:
     other = APIClient()
     other.force_authenticate(factories.make_user(role=role))

@@ -58,11 +58,12 @@ def once(request: Request, create: Callable[[], Response]) -> Response:
     if not re.fullmatch(r"[!-~]{1,255}", key):
         message = "expected 1 to 255 visible characters of ASCII"
         raise ValidationError({HEADER: message})
+    account: Any = request.user  # permissions let nobody else write
     asked = _digest(request)
     with transaction.atomic():
         Answer.objects.filter(at__lt=timezone.now() - KEPT).delete()
         answer, is_new = Answer.objects.get_or_create(
-            user_id=request.user.pk, key=key, defaults={"asked": asked}
+            user=account, key=key, defaults={"asked": asked}
         )
         if not is_new:
             return _again(answer, asked)

@@ -62,9 +62,7 @@ class CursorPages(BasePagination):
     move. By `id` none does.
     """
 
-    def paginate_queryset(
-        self, queryset: QuerySet[Any], request: Request, view: Any = None
-    ) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         """Return the rows of the page that is asked for."""
         self.request, self.count = request, queryset.count()
         size, ordering = _page_size(request), _ordering(request, view)

@@ -49,7 +49,8 @@ def _declared(view: GenericViewSet[Any]) -> set[str]:
 def _of_list(view: GenericViewSet[Any]) -> set[str]:
     """Return the filters of a list and what its pages are asked for with."""
     found = set()
-    for backend in view.filter_backends:
+    backends: Any = view.filter_backends  # all of them django-filter's
+    for backend in backends:
         filters = backend().get_filterset_class(view, view.get_queryset())
         found |= set(filters.base_filters) if filters else set()
     if view.paginator is not None:

@@ -4,6 +4,7 @@ Never a seed or an entry of it alone is deleted: what failed is a result, too.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from django.db import transaction
 
@@ -64,7 +65,7 @@ def withdraw(experiment: Experiment, *, user: Actor) -> None:
         raise NotWithdrawn(f"an autoencoder of it is that of {user_of}, expected nobody to need it")
     for kind in (Run, SampleSet, Evaluation):
         jobs = kind._default_manager.filter(**{EXPERIMENT_OF[kind]: experiment})
-        keys = jobs.values("pk")
+        keys: Any = jobs.values("pk")
         JobEvent.objects.filter(job_type=kind.type_name(), job_id__in=keys).delete()
     audit.record(user, AuditEvent.Action.DELETED, experiment)
     experiment.delete()
