@@ -1,11 +1,15 @@
 """Addresses of the REST interface."""
 
+from typing import Any
+
 from django.urls import URLPattern, URLResolver, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
 from rest_framework.routers import APIRootView, DefaultRouter
 
 from api.boards import LeaderboardViewSet
 from api.external import EntryViewSet
+from api.http import queries
 from api.questions import QuestionViewSet
 from api.resources import Addressed
 from api.site import EventViewSet, WorkerViewSet
@@ -24,6 +28,10 @@ app_name = "api"
 
 class Root(Addressed, APIRootView):
     """Where every list is."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        queries.refuse_others(request.query_params, ["format"])
 
 
 router = DefaultRouter()

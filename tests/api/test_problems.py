@@ -53,6 +53,13 @@ def test_an_unknown_parameter_is_told_which_are_known(anyone: APIClient) -> None
     assert of_one["errors"] == {"seed": "unknown parameter, expected one of: format"}
 
 
+def test_the_index_is_asked_for_nothing(anyone: APIClient) -> None:
+    told = problem(anyone.get("/api/v1/?status=failed"), 400)
+
+    assert told["errors"] == {"status": "unknown parameter, expected one of: format"}
+    assert anyone.get("/api/v1/?format=json").status_code == 200
+
+
 def test_a_typo_while_writing_writes_nothing(writer: APIClient) -> None:
     data = factories.experiment_data(protocol=factories.make_protocol())
 

@@ -1,7 +1,9 @@
 """What may stand in an address after the question mark: anything else is refused by its name."""
 
+from collections.abc import Collection
 from typing import Any
 
+from django.http import QueryDict
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import ValidationError
 from rest_framework.viewsets import GenericViewSet
@@ -15,9 +17,17 @@ def check_query(view: GenericViewSet[Any]) -> None:
     Raises:
         ValidationError: with each of them, and the known ones.
     """
-    given, known = view.request.query_params, known_parameters(view)
+    refuse_others(view.request.query_params, known_parameters(view))
+
+
+def refuse_others(given: QueryDict, known: Collection[str]) -> None:
+    """Refuse parameters that are not known, and those that are there twice.
+
+    Raises:
+        ValidationError: with each of them, and the known ones.
+    """
     errors = {
-        name[:100]: text.replace("field", "parameter")
+        name[:100]: f"unknown parameter{text.removeprefix('unknown field')}"
         for name, text in unknown_fields(given, known).items()
     }
     for name in known:
