@@ -47,10 +47,12 @@ def _fetched(address: str) -> bytes:
 def in_api(address: str) -> str:
     """Return where a site's API has the protocol of a page; other addresses as they are.
 
-    Of the API of a board it is that of its protocol as well.
+    Of the API of a board it is that of its protocol as well. What the page was asked for, a column
+    to sort by, is nothing to the API.
     """
     parts = urlsplit(address)
     if not (found := _PAGE.fullmatch(parts.path)):
         return address
-    path = f"{found['site'].removesuffix('/api')}/api/protocols/{found['fingerprint']}/"
-    return urlunsplit(parts._replace(path=path, fragment=""))
+    site = re.sub("/api(/v1)?$", "", found["site"])
+    path = f"{site}/api/protocols/{found['fingerprint']}/"
+    return urlunsplit(parts._replace(path=path, query="", fragment=""))

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from api import bodies
-from api.views import FINGERPRINT, WHOLE_NUMBER, Resource
+from api.resources import WHOLE_NUMBER, ByFingerprint
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import export
@@ -26,7 +26,7 @@ CONTENDERS = [kind for kind in Entry.Kind if kind != Entry.Kind.CONTROL]
 
 
 class CSVRenderer(BaseRenderer):
-    """Text that is CSV already; a refusal becomes its sentence."""
+    """Text that is CSV already."""
 
     media_type = "text/csv"
     format = "csv"
@@ -35,9 +35,6 @@ class CSVRenderer(BaseRenderer):
     def render(
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
     ) -> bytes:
-        if isinstance(data, dict):
-            refusals = data.get("errors", data)
-            data = "; ".join(f"{name}: {text}" for name, text in refusals.items())
         return str(data or "").encode()
 
 
@@ -63,20 +60,17 @@ FOLLOWING = OpenApiParameter(
         responses={
             (200, "application/json"): bodies.BoardSerializer,
             (200, "text/csv"): OpenApiTypes.STR,
-            400: bodies.ErrorsSerializer,
         },
         tags=["leaderboards"],
     ),
 )
-class LeaderboardViewSet(Resource):
+class LeaderboardViewSet(ByFingerprint):
     """One board per protocol. `?format=csv` gives the same rows as CSV."""
 
     queryset = Protocol.objects.select_related("dataset").order_by("pk")
     serializer_class = bodies.BoardSerializer
     pagination_class = None
     filter_backends = ()
-    lookup_field = "fingerprint"
-    lookup_value_regex = FINGERPRINT
 
     def list(self, request: Request) -> Response:
         """Return every board with its address."""
@@ -102,7 +96,7 @@ class LeaderboardViewSet(Resource):
 
     @extend_schema(
         parameters=[EXPERIMENT, FOLLOWING],
-        responses={200: bodies.GuidanceSerializer, 400: bodies.ErrorsSerializer},
+        responses=bodies.GuidanceSerializer,
         tags=["leaderboards"],
     )
     @action(detail=True)

@@ -65,6 +65,17 @@ class SubmissionSerializer(serializers.Serializer[Any]):
     entries = EntrySubmissionSerializer(many=True)
 
 
+class RehearsalSerializer(serializers.Serializer[Any]):
+    """What a submission would make."""
+
+    spec = SubmissionSerializer(help_text="complete: with what presets and defaults say now")
+    runs = serializers.IntegerField()
+    jobs = serializers.IntegerField(help_text="runs, sample sets and evaluations, with controls")
+    warnings = serializers.ListField(
+        child=serializers.CharField(), help_text="what entries cannot learn, and why"
+    )
+
+
 class ExternalSubmissionSerializer(serializers.Serializer[Any]):
     """Samples that were made elsewhere: of an experiment, or of a new one under protocols."""
 
@@ -94,17 +105,18 @@ class ExternalSubmissionSerializer(serializers.Serializer[Any]):
     )
 
 
-class ErrorsSerializer(serializers.Serializer[Any]):
-    """Every wrong field by its dotted path, `entries.0.config.beta`; or one sentence."""
+class ProblemSerializer(serializers.Serializer[Any]):
+    """Why a request was refused: problem details, RFC 9457."""
 
-    errors = serializers.DictField(child=serializers.CharField(), required=False)  # type: ignore[assignment]  # a field of the data
-    detail = serializers.CharField(required=False)
-
-
-class DetailSerializer(serializers.Serializer[Any]):
-    """Why a request was refused, in one sentence."""
-
-    detail = serializers.CharField()
+    type = serializers.CharField(help_text="`about:blank`: the status says all there is to tell")
+    title = serializers.CharField(help_text="the status in words")
+    status = serializers.IntegerField()
+    detail = serializers.CharField(help_text="why, in a sentence")
+    errors = serializers.DictField(  # type: ignore[assignment]  # a field of the data
+        child=serializers.CharField(),
+        required=False,
+        help_text="of a 400 or 422: every wrong field by its dotted path, `entries.0.config.beta`",
+    )
 
 
 class ComparisonSerializer(serializers.Serializer[Any]):

@@ -11,6 +11,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
+from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
@@ -18,8 +19,9 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from api import bodies, serializers
-from api.views import Resource
+from api.resources import Resource
 from experiments.external import GivenFile, submit_external
+from experiments.lifetime.withdrawal import cancel_entry, retry_entry
 from experiments.models import Entry
 from experiments.ownership import require_change
 from experiments.submission.external import read_external
@@ -68,23 +70,43 @@ class EntryViewSet(Resource, ReadOnlyModelViewSet[Entry]):
             status.HTTP_200_OK: OpenApiResponse(
                 serializers.EntryStateSerializer, "The same was handed in before."
             ),
-            status.HTTP_413_REQUEST_ENTITY_TOO_LARGE: bodies.DetailSerializer,
+            status.HTTP_413_REQUEST_ENTITY_TOO_LARGE: bodies.ProblemSerializer,
         },
     )
     def create(self, request: Request) -> Response:
         """Hand in samples that were made elsewhere, a file for each seed.
 
         A worker reads and looks them over; `sample_sets` then say what was found, or why they were
-        refused.
+        refused. The same manifest with the same files is the same entry: asking twice makes one.
         """
         try:
-            spec = read_external(_read(request))
-            if spec.experiment is not None:
-                require_change(request.user, spec.experiment)
-            with _on_disk(request.FILES.getlist("files")) as files:
-                entry, is_new = submit_external(spec, files, user=self.user())
+            return self._submit(request)
         except SpecificationError as error:
             raise ValidationError({"errors": error.errors}) from error
+
+    @extend_schema(request=None, responses=bodies.CountSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Cancel every queued job of the entry and ask every running one to stop."""
+        return Response({"jobs": cancel_entry(self._changeable(), user=request.user)})
+
+    @extend_schema(request=None, responses=bodies.CountSerializer)
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Queue every failed or cancelled job of the entry again."""
+        return Response({"jobs": retry_entry(self._changeable(), user=request.user)})
+
+    def _changeable(self) -> Entry:
+        entry: Entry = self.get_object()
+        require_change(self.request.user, entry.experiment)
+        return entry
+
+    def _submit(self, request: Request) -> Response:
+        spec = read_external(_read(request))
+        if spec.experiment is not None:
+            require_change(request.user, spec.experiment)
+        with _on_disk(request.FILES.getlist("files")) as files:
+            entry, is_new = submit_external(spec, files, user=self.user())
         data = self.get_serializer(self.get_queryset().get(pk=entry.pk)).data
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(data, code, headers={"Location": str(data["url"])})

@@ -4,14 +4,18 @@ import codecs
 import json
 from typing import Any
 
+import yaml
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import (  # type: ignore[attr-defined]  # get_encoding has no stub
+    BaseParser,
     JSONParser,
     get_encoding,
 )
 from rest_framework.utils.json import strict_constant
 
-from experiments.submission.plain import check_plain, distinct
+from experiments.submission.plain import check_plain, distinct, read_yaml
+
+MOST_YAML = 200_000  # characters: reading them takes a hundred times as long as JSON
 
 
 class StrictJSONParser(JSONParser):
@@ -26,7 +30,7 @@ class StrictJSONParser(JSONParser):
         Raises:
             ParseError: if it is no JSON, or holds what cannot be stored.
         """
-        text = codecs.getreader(get_encoding(parser_context or {}))(stream)
+        text = _reader(stream, parser_context)
         try:
             data = json.load(text, object_pairs_hook=distinct, parse_constant=strict_constant)
             check_plain(data)
@@ -35,3 +39,29 @@ class StrictJSONParser(JSONParser):
         except ValueError as error:
             raise ParseError(f"JSON parse error - {error}") from error
         return data
+
+
+class StrictYAMLParser(BaseParser):
+    """YAML as `manage.py submit` reads it: its numbers as text, which each field understands."""
+
+    media_type = "application/yaml"
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        """Return the parsed body.
+
+        Raises:
+            ParseError: if it is no YAML, too much of it, or holds what cannot be stored.
+        """
+        text = _reader(stream, parser_context).read(MOST_YAML + 1)
+        if len(text) > MOST_YAML:
+            raise ParseError(
+                f"expected YAML of at most {MOST_YAML:,} characters; JSON may be longer"
+            )
+        try:
+            return read_yaml(text)
+        except (ValueError, TypeError, yaml.YAMLError) as error:
+            raise ParseError(f"YAML parse error - {error}"[:500]) from error
+
+
+def _reader(stream: Any, parser_context: Any) -> codecs.StreamReader:
+    return codecs.getreader(get_encoding(parser_context or {}))(stream)

@@ -15,7 +15,9 @@ from rest_framework.reverse import reverse
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from api.filters import LARGEST, whole_number
-from api.views import Conflict, Resource, download, may_change
+from api.http import idempotency
+from api.resources import Resource
+from api.views import TIMES, Conflict, download, may_change
 from experiments import overview, services
 from experiments.answers import asking
 from experiments.models import Experiment, Question
@@ -117,23 +119,30 @@ class QuestionViewSet(Resource, ReadOnlyModelViewSet[Question]):
 
     queryset = overview.loaded_questions().order_by("-pk")
     serializer_class = QuestionSerializer
+    orderings = ("id", *TIMES)
     filterset_class = QuestionFilter
 
     @extend_schema(
-        request=AskingSerializer, responses={status.HTTP_201_CREATED: QuestionSerializer}
+        request=AskingSerializer,
+        parameters=[idempotency.KEY],
+        responses={status.HTTP_201_CREATED: QuestionSerializer, **idempotency.REFUSALS},
     )
     def create(self, request: Request) -> Response:
         """Ask: the job is queued at once. An account may ask so many an hour and at a time."""
         if not isinstance(request.data, dict):
             raise ValidationError({"errors": {"": "expected an object with an experiment"}})
-        user = self.user()
-        assert user is not None, "permissions let nobody else write"
         try:
-            question = asking.ask(_experiment(request.data), request.data, user=user)
+            return idempotency.once(request, self._ask)
         except asking.TooManyQuestions as error:
             raise Throttled(detail=error.errors["text"]) from error
         except SpecificationError as error:
             raise ValidationError({"errors": error.errors}) from error
+
+    def _ask(self) -> Response:
+        given: Any = self.request.data  # an object, as was looked at
+        user = self.user()
+        assert user is not None, "permissions let nobody else write"
+        question = asking.ask(_experiment(given), given, user=user)
         data = self.get_serializer(question).data
         return Response(data, status.HTTP_201_CREATED, headers={"Location": str(data["url"])})
 

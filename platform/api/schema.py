@@ -6,10 +6,11 @@ from django.urls import get_script_prefix
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.permissions import SAFE_METHODS
 
-from api.bodies import DetailSerializer, ErrorsSerializer
+from api.bodies import ProblemSerializer
+from api.http.problems import CONTENT_TYPE
 
-READING = ("401", "404", "429")
-WRITING = ("400", "401", "403", "404", "413", "415", "429")
+READING = ("400", "401", "404", "406", "429", "500")
+WRITING = (*READING, "403", "413", "415")
 MAY_SUBMIT = "Submitters and admins may do this."
 MAY_CHANGE = "Who submitted the experiment or asked the question, and admins may do this."
 
@@ -38,10 +39,21 @@ class ApiSchema(AutoSchema):
     ) -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         codes = READING if self.method in SAFE_METHODS else WRITING
-        if self._is_list_view() and self.get_filter_backends():
-            codes = (*codes, "400")
-        for code in codes:
-            serializer = ErrorsSerializer if code == "400" else DetailSerializer
-            body = self._get_response_for_code(serializer, code)  # type: ignore[no-untyped-call]  # the library's
-            bodies.setdefault(code, body)
+        for code in sorted(set(codes) - {str(known) for known in bodies}):
+            bodies[code] = self._get_response_for_code(ProblemSerializer, code)
+        if self.method == "GET":
+            bodies["304"] = {"description": "Nothing has changed since the ETag of If-None-Match."}
         return bodies
+
+    def _get_response_for_code(
+        self,
+        serializer: Any,
+        status_code: Any,
+        media_types: Any = None,
+        direction: Any = "response",
+    ) -> dict[str, Any]:
+        refuses = str(status_code) >= "400"
+        found: dict[str, Any] = super()._get_response_for_code(  # type: ignore[no-untyped-call]  # the library's
+            serializer, status_code, [CONTENT_TYPE] if refuses else media_types, direction
+        )
+        return found

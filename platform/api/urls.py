@@ -1,16 +1,22 @@
 """Addresses of the REST interface."""
 
+from typing import Any
+
 from django.urls import URLPattern, URLResolver, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
-from rest_framework.routers import DefaultRouter
+from rest_framework.request import Request
+from rest_framework.routers import APIRootView, DefaultRouter
 
 from api.boards import LeaderboardViewSet
 from api.external import EntryViewSet
+from api.http import queries
 from api.questions import QuestionViewSet
+from api.resources import Addressed
+from api.site import EventViewSet, WorkerViewSet
+from api.submissions import ExperimentViewSet
 from api.views import (
     DatasetViewSet,
     EvaluationViewSet,
-    ExperimentViewSet,
     PromptSetViewSet,
     ProtocolViewSet,
     RunViewSet,
@@ -19,7 +25,17 @@ from api.views import (
 
 app_name = "api"
 
+
+class Root(Addressed, APIRootView):
+    """Where every list is."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        queries.refuse_others(request.query_params, ["format"])
+
+
 router = DefaultRouter()
+router.APIRootView = Root
 router.include_format_suffixes = False  # `?format=csv` asks for another one
 router.register("datasets", DatasetViewSet, basename="dataset")
 router.register("promptsets", PromptSetViewSet, basename="promptset")
@@ -30,6 +46,8 @@ router.register("runs", RunViewSet, basename="run")
 router.register("samplesets", SampleSetViewSet, basename="sampleset")
 router.register("evaluations", EvaluationViewSet, basename="evaluation")
 router.register("questions", QuestionViewSet, basename="question")
+router.register("workers", WorkerViewSet, basename="worker")
+router.register("events", EventViewSet, basename="event")
 router.register("leaderboards", LeaderboardViewSet, basename="leaderboard")
 
 docs = SpectacularSwaggerSplitView.as_view(

@@ -1,13 +1,14 @@
 """Resources of the REST interface. Reading is public by default, writing needs a token."""
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from django.http import FileResponse
-from django.shortcuts import get_object_or_404
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
+from django.utils.http import quote_etag
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiParameter,
@@ -20,12 +21,10 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet, ReadOnlyModelViewSet
+from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from accounts.models import User
 from api import bodies, catalogue, filters, serializers
-from api.parsers import StrictJSONParser
-from api.schema import ApiSchema
+from api.resources import FINGERPRINT, ByFingerprint, Resource
 from catalog import stored
 from catalog.engine import RegistrationError
 from catalog.models import Dataset, PromptSet, Protocol
@@ -34,19 +33,12 @@ from experiments import services
 from experiments.models import (
     Entry,
     Evaluation,
-    Experiment,
     LossPoint,
     MetricValue,
     Run,
     SampleSet,
 )
-from experiments.ownership import require_change
-from experiments.progress import loaded, progress
-from experiments.submission.specification import SpecificationError
 from jobs.models import Job, Status
-
-WHOLE_NUMBER = r"\d{1,18}"  # what a key can be
-FINGERPRINT = "[0-9a-f]{64}"
 
 
 class Conflict(APIException):
@@ -57,26 +49,8 @@ def may_change(
     response: type, description: str, *, code: int = status.HTTP_200_OK
 ) -> dict[int, Any]:
     """Return the documented answers of an action that the row's state may forbid."""
-    refused = OpenApiResponse(bodies.DetailSerializer, "The job's state does not allow it.")
+    refused = OpenApiResponse(bodies.ProblemSerializer, "The job's state does not allow it.")
     return {code: OpenApiResponse(response, description), status.HTTP_409_CONFLICT: refused}
-
-
-class Resource(GenericViewSet[Any]):
-    """What all resources share."""
-
-    schema = ApiSchema()
-    parser_classes = (StrictJSONParser,)
-    lookup_value_regex = WHOLE_NUMBER
-
-    def user(self) -> User | None:
-        """Return the account that writes; permissions let nobody else write."""
-        return self.request.user if self.request.user.is_authenticated else None
-
-    def changeable(self) -> Any:
-        """Return the asked row, for an account that may cancel and retry it."""
-        row = self.get_object()
-        require_change(self.request.user, row)
-        return row
 
 
 class DatasetViewSet(Resource, ReadOnlyModelViewSet[Dataset]):
@@ -87,6 +61,8 @@ class DatasetViewSet(Resource, ReadOnlyModelViewSet[Dataset]):
     lookup_field = "slug"
     lookup_value_regex = r"[-\w]+"
     filterset_fields: ClassVar = ["resolution", "channels"]
+    orderings = ("slug", "id", "name", "resolution", "created_at")
+    default_ordering = "slug"
 
 
 class PromptSetViewSet(Resource, ReadOnlyModelViewSet[PromptSet]):
@@ -96,10 +72,12 @@ class PromptSetViewSet(Resource, ReadOnlyModelViewSet[PromptSet]):
     serializer_class = catalogue.PromptSetSerializer
     lookup_field = "slug"
     lookup_value_regex = r"[-\w]+"
+    orderings = ("slug", "id", "created_at")
+    default_ordering = "slug"
 
     @extend_schema(
         parameters=[OpenApiParameter("images_per_prompt", int), OpenApiParameter("as", enum=FORMS)],
-        responses={(200, "application/zip"): OpenApiTypes.BINARY, 400: bodies.ErrorsSerializer},
+        responses={(200, "application/zip"): OpenApiTypes.BINARY},
         filters=False,
     )
     @action(detail=True, filter_backends=[], pagination_class=None)
@@ -118,13 +96,12 @@ class PromptSetViewSet(Resource, ReadOnlyModelViewSet[PromptSet]):
         return FileResponse(io.BytesIO(content), as_attachment=True, filename=f"{slug}.zip")
 
 
-class ProtocolViewSet(Resource, ReadOnlyModelViewSet[Protocol]):
+class ProtocolViewSet(ByFingerprint, ReadOnlyModelViewSet[Protocol]):
     """How generated images are scored; values of different fingerprints are never compared."""
 
     queryset = Protocol.objects.select_related("dataset", "prompt_set").order_by("pk")
     serializer_class = catalogue.ProtocolSerializer
-    lookup_field = "fingerprint"
-    lookup_value_regex = FINGERPRINT
+    default_ordering = "id"
     filterset_class = filters.ProtocolFilter
 
     def get_serializer_class(self) -> type[catalogue.ProtocolSerializer]:
@@ -147,58 +124,17 @@ class ProtocolViewSet(Resource, ReadOnlyModelViewSet[Protocol]):
     def compare(self, request: Request, fingerprint: str, other: str) -> Response:
         """Say whether values under two protocols may be compared, and in words why not."""
         protocol = self.get_object()
-        differences = protocol.differences(
-            get_object_or_404(self.get_queryset(), fingerprint=other)
-        )
+        differences = protocol.differences(self.by_fingerprint(other))
         return Response({"comparable": not differences, "differences": differences})
 
 
-@extend_schema_view(
-    cancel=extend_schema(request=None, responses=bodies.CountSerializer),
-    retry=extend_schema(request=None, responses=bodies.CountSerializer),
-)
-class ExperimentViewSet(Resource, ReadOnlyModelViewSet[Experiment]):
-    """Comparisons: one dataset, one budget, the same seeds for every entry."""
-
-    queryset = loaded(Experiment.objects.order_by("-created_at", "-pk"))
-    serializer_class = serializers.ExperimentSerializer
-    filterset_class = filters.ExperimentFilter
-
-    def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
-        chosen: Sequence[Any] = args[0] if kwargs.get("many") else args[:1]
-        kwargs.setdefault("context", self.get_serializer_context())["progress"] = progress(chosen)
-        return serializers.ExperimentSerializer(*args, **kwargs)
-
-    @extend_schema(
-        request=bodies.SubmissionSerializer,
-        responses={status.HTTP_201_CREATED: serializers.ExperimentSerializer},
-    )
-    def create(self, request: Request) -> Response:
-        """Submit an experiment: its runs are queued at once."""
-        if not isinstance(request.data, dict):
-            raise ValidationError({"errors": {"": "expected an object with a name"}})
-        try:
-            experiment = services.submit_data(request.data, user=self.user())
-        except SpecificationError as error:
-            raise ValidationError({"errors": error.errors}) from error
-        data = self.get_serializer(self.get_queryset().get(pk=experiment.pk)).data
-        return Response(data, status.HTTP_201_CREATED, headers={"Location": str(data["url"])})
-
-    @action(detail=True, methods=["post"])
-    def cancel(self, request: Request, pk: str) -> Response:
-        """Cancel every queued job and ask every running one to stop."""
-        experiment = self.changeable()
-        return Response({"jobs": services.cancel_experiment(experiment, user=request.user)})
-
-    @action(detail=True, methods=["post"])
-    def retry(self, request: Request, pk: str) -> Response:
-        """Queue every failed or cancelled job again."""
-        experiment = self.changeable()
-        return Response({"jobs": services.retry_experiment(experiment, user=request.user)})
+TIMES = ("queued_at", "started_at", "finished_at")
 
 
 class JobViewSet(Resource, ReadOnlyModelViewSet[Any]):
     """Work with a status."""
+
+    orderings: ClassVar[tuple[str, ...]] = ("id", *TIMES)
 
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
@@ -245,7 +181,15 @@ class RunViewSet(JobViewSet):
 
     queryset = runs().order_by("-pk")
     serializer_class = serializers.RunSerializer
+    orderings = ("id", *TIMES, "seed", "images_seen", "device_seconds")
     filterset_class = filters.RunFilter
+
+    @extend_schema(responses=serializers.CheckpointSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def checkpoints(self, request: Request, pk: str) -> Response:
+        """Return the run's checkpoints, the oldest first; weights are kept of the newest alone."""
+        found = self.get_object().checkpoints.order_by("images_seen")
+        return Response(serializers.CheckpointSerializer(found, many=True).data)
 
     @extend_schema(responses=serializers.LossPointSerializer(many=True), filters=False)
     @action(detail=True, pagination_class=None, filter_backends=[])
@@ -265,9 +209,16 @@ class SampleSetViewSet(JobViewSet):
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     @action(detail=True, filter_backends=[])
-    def file(self, request: Request, pk: str) -> FileResponse:
+    def file(self, request: Request, pk: str) -> HttpResponseBase:
         """Return the images: `.npz` with `arr_0` uint8 (N, H, W, C) and `labels` int64 (N,)."""
-        return download(self.get_object().path, as_attachment=True)
+        sample_set = self.get_object()
+        etag = quote_etag(sample_set.sha256) if sample_set.sha256 else None
+        if known := get_conditional_response(request._request, etag=etag):
+            return known
+        answer = download(sample_set.path, as_attachment=True)
+        if etag:
+            answer.headers["ETag"] = etag
+        return answer
 
     @extend_schema(responses={(200, "image/png"): OpenApiTypes.BINARY})
     @action(detail=True, filter_backends=[])

@@ -187,6 +187,8 @@ MIDDLEWARE = [
     "web.middleware.measure",
     "django.middleware.security.SecurityMiddleware",
     "web.middleware.security_headers",
+    "api.http.versions.unversioned",
+    "api.http.problems.problems",
     "web.middleware.bounded_body",
     "web.middleware.no_nul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -312,14 +314,13 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.ReadOrSubmit"],
     "DEFAULT_THROTTLE_CLASSES": [
-        "api.throttles.VisitorThrottle",
-        "api.throttles.AccountThrottle",
+        "api.http.throttles.VisitorThrottle",
+        "api.http.throttles.AccountThrottle",
     ],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "api.http.problems.handle",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "PAGE_SIZE": 50,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 API_TOKEN_DAYS = envint("API_TOKEN_DAYS", 90)  # a new token lives so long, 0 = until deleted
@@ -329,7 +330,12 @@ REST_KNOX = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Trilemma",
-    "DESCRIPTION": "Compare GANs, VAEs and diffusion models: quality, coverage and cost.",
+    "DESCRIPTION": "Compare GANs, VAEs and diffusion models: quality, coverage and cost.\n\n"
+    "Every refusal is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, "
+    "and of wrong fields `errors` by their dotted paths. A parameter that an address does not know "
+    "is refused by its name.\n\n"
+    "Lists come in pages: `next` leads on and never skips or repeats a row while others arrive.\n\n"
+    "Addresses without `v1` are those of before; answers there say `Deprecation`.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["accounts.permissions.ReadOrSubmit"],
@@ -337,7 +343,11 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "api.schema.name_the_server",
     ],
-    "ENUM_NAME_OVERRIDES": {"EntryKindEnum": "experiments.models.Entry.Kind"},
+    "ENUM_NAME_OVERRIDES": {
+        "EntryKindEnum": "experiments.models.Entry.Kind",
+        "KindEnum": "jobs.models.JobEvent.Kind",
+        "QueueEnum": "jobs.models.Queue",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -5,7 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
-    path("api/", include("api.urls")),
+    path("api/v1/", include("api.urls")),
     path("", include("experiments.urls")),
     path("", include("leaderboards.urls")),
     path("", include("operations.urls")),

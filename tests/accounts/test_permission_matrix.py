@@ -39,7 +39,8 @@ READ = {
     "api:leaderboard-guidance",
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
     *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
-    *("api:schema", "api:docs", "api:api-root"),
+    *("api:schema", "api:docs", "api:api-root", "api:experiment-spec", "api:run-checkpoints"),
+    *("api:worker-list", "api:worker-detail", "api:event-list"),
     *("api:promptset-list", "api:promptset-detail", "api:promptset-template"),
     *("api:entry-list", "api:entry-detail"),
     *(f"api:{name}-list" for name in ("dataset", "protocol", "experiment", "leaderboard")),
@@ -56,9 +57,10 @@ OPEN = {"login", "logout", "admin:login", "admin:logout", "health", "healthz", "
 ACT = {
     *("cancel-experiment", "retry-experiment", "cancel-job", "retry-job"),
     *(f"api:{name}-cancel" for name in ("experiment", "run", "sampleset", "evaluation")),
-    "api:question-cancel",
+    *("api:question-cancel", "api:entry-cancel", "api:entry-retry"),
     *(f"api:{name}-retry" for name in ("experiment", "run", "sampleset", "evaluation")),
 }
+ENTRY = ["api:entry-detail", "api:entry-cancel", "api:entry-retry"]
 PAUSES = {"pause", "resume"}
 IN_ADMIN = {
     *("admin:index", "admin:search", "admin:password_change", "admin:password_change_done"),
@@ -177,7 +179,7 @@ class Scene:
             "api:dataset-detail": {"slug": self.dataset.slug},
             "api:promptset-detail": {"slug": self.prompts.slug},
             "api:promptset-template": {"slug": self.prompts.slug},
-            "api:entry-detail": {"pk": self.run.entry_id},
+            **{name: {"pk": self.run.entry_id} for name in ENTRY},
             "api:protocol-compare": {
                 "fingerprint": self.protocol.fingerprint,
                 "other": self.protocol.fingerprint,

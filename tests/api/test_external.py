@@ -146,7 +146,7 @@ def test_others_hand_in_nothing(role: Role | None, protocol: Protocol, tmp_path:
         ({"protocols": []}, "protocols", "expected an experiment, or a list"),
         ({"protocols": ["00000000"]}, "protocols.0", "expected the fingerprint of one protocol"),
         ({"experiment": "none"}, "experiment", "expected the name or number of one"),
-        ({"name": "x" * 201}, "name", "expected 1 to 200 characters"),
+        ({"name": "x" * 201}, "name", "expected a name of 1 to 200 characters"),
         ({"label": "Uniform noise"}, "label", "is taken"),
         ({"fid": "1.8"}, "fid", "unknown"),
     ],
@@ -194,7 +194,7 @@ def test_a_filled_template_is_read_with_its_prompts(
     prompts = factories.make_prompts('a "red" circle, once', "a blue circle")
 
     answer: Any = anyone.get(
-        f"/api/promptsets/{prompts.slug}/template/?images_per_prompt=2&as={form}"
+        f"/api/v1/promptsets/{prompts.slug}/template/?images_per_prompt=2&as={form}"
     )
 
     with zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content))) as archive:
@@ -219,7 +219,7 @@ def test_a_filled_template_is_read_with_its_prompts(
 def test_a_template_that_there_is_not_is_refused(anyone: APIClient, query: str) -> None:
     prompts = factories.make_prompts("a red circle", "a blue circle")
 
-    answer = anyone.get(f"/api/promptsets/{prompts.slug}/template/?{query}")
+    answer = anyone.get(f"/api/v1/promptsets/{prompts.slug}/template/?{query}")
 
     assert answer.status_code == 400
     assert (
@@ -238,4 +238,4 @@ def test_a_protocol_comes_with_its_prompts_and_its_page_leads_to_the_template(
     page = anyone.get(f"/protocols/{protocol.fingerprint}/").content.decode()
 
     assert told["prompts"] == prompts.record
-    assert f"/api/promptsets/{prompts.slug}/template/?images_per_prompt=" in page
+    assert f"/api/v1/promptsets/{prompts.slug}/template/?images_per_prompt=" in page

@@ -23,6 +23,8 @@ RESOURCES = [
     "samplesets",
     "evaluations",
     "questions",
+    "workers",
+    "events",
     "leaderboards",
 ]
 
@@ -184,7 +186,8 @@ def test_images_that_are_not_drawn_yet_are_not_found(anyone: APIClient, what: st
     response = anyone.get(f"/api/samplesets/{sample_set.pk}/{what}/")
 
     assert response.status_code == 404
-    assert response.json() == {"detail": "the images are not drawn yet, or their file was removed"}
+    detail = "the images are not drawn yet, or their file was removed"
+    assert response.json()["detail"] == detail
     assert get(anyone, f"samplesets/{sample_set.pk}/")[what] is None
 
 
@@ -294,3 +297,37 @@ def test_a_long_list_of_experiments_takes_no_more_queries_than_a_short_one(
 
     with django_assert_max_num_queries(8):
         get(anyone, "experiments/")
+
+
+def test_workers_say_what_they_are_and_whether_they_take_jobs(anyone: APIClient) -> None:
+    worker = factories.make_worker()
+
+    (found,) = get(anyone, "v1/workers/")["results"]
+
+    assert (found["name"], found["queues"], found["is_alive"]) == (worker.name, worker.queues, True)
+    assert get(anyone, f"v1/workers/{worker.pk}/") == found
+
+
+def test_every_line_of_every_timeline_is_listed_the_newest_first(anyone: APIClient) -> None:
+    run = factories.make_run(status=Status.FAILED)
+    other = factories.make_run()
+
+    every = get(anyone, "v1/events/")["results"]
+    (queued,) = get(anyone, "v1/events/", job_type="run", job_id=other.pk)["results"]
+
+    assert [event["id"] for event in every] == sorted((e["id"] for e in every), reverse=True)
+    assert len(every) == get(anyone, "v1/events/")["count"] > 2
+    assert (queued["kind"], queued["job_type"], queued["job_id"]) == ("queued", "run", other.pk)
+    assert anyone.get("/api/v1/events/?kind=nothing").status_code == 400
+    assert get(anyone, "v1/events/", job_type="evaluation")["results"] == []
+    assert run.events.count() == get(anyone, "v1/events/", job_id=run.pk, job_type="run")["count"]
+
+
+def test_the_checkpoints_of_a_run_are_listed(anyone: APIClient) -> None:
+    run = factories.make_run()
+    made = [factories.make_checkpoint(run=run, images_seen=seen) for seen in (100, 200)]
+
+    found = get(anyone, f"v1/runs/{run.pk}/checkpoints/")
+
+    assert [point["id"] for point in found] == [point.pk for point in made]
+    assert found[0]["sha256"] == made[0].sha256

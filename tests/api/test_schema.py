@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.test import Client
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.strategies import sampled_from
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 from schemathesis.checks import not_a_server_error
@@ -22,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from accounts.models import Role
 from generators.specs import registry
 from generators.specs.algorithms import PRESETS
 from generators.specs.options import describe
@@ -44,9 +46,9 @@ def test_the_description_is_valid_and_without_warnings(capsys: pytest.CaptureFix
 
 
 def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> None:
-    paths = anyone.get("/api/schema/", {"format": "json"}).json()["paths"]
+    paths = anyone.get("/api/v1/schema/", {"format": "json"}).json()["paths"]
 
-    assert {path.split("/")[2] for path in paths} == {
+    assert {path.split("/")[3] for path in paths} == {
         "datasets",
         "promptsets",
         "protocols",
@@ -56,18 +58,20 @@ def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> N
         "samplesets",
         "evaluations",
         "questions",
+        "workers",
+        "events",
         "leaderboards",
     }
-    assert paths["/api/experiments/"]["post"]["responses"].keys() == {
-        *("201", "400", "401", "403", "404", "413", "415", "429")
+    assert paths["/api/v1/experiments/"]["post"]["responses"].keys() == {
+        *("200", "201", "400", "401", "403", "404", "406", "413", "415", "422", "429", "500")
     }
-    assert "409" in paths["/api/runs/{id}/retry/"]["post"]["responses"]
-    board = paths["/api/leaderboards/{fingerprint}/"]["get"]["responses"]["200"]["content"]
+    assert "409" in paths["/api/v1/runs/{id}/retry/"]["post"]["responses"]
+    board = paths["/api/v1/leaderboards/{fingerprint}/"]["get"]["responses"]["200"]["content"]
     assert board.keys() == {"application/json", "text/csv"}
 
 
 def test_the_description_holds_every_algorithms_options_and_presets(anyone: APIClient) -> None:
-    schemas = anyone.get("/api/schema/", {"format": "json"}).json()["components"]["schemas"]
+    schemas = anyone.get("/api/v1/schema/", {"format": "json"}).json()["components"]["schemas"]
 
     assert schemas["AlgorithmEnum"]["enum"] == registry.algorithm_names()
     assert schemas["PresetEnum"]["enum"] == list(PRESETS)
@@ -86,7 +90,7 @@ def test_the_description_holds_every_algorithms_options_and_presets(anyone: APIC
 
 
 def test_the_description_says_who_is_shown_a_traceback(anyone: APIClient) -> None:
-    schemas = anyone.get("/api/schema/", {"format": "json"}).json()["components"]["schemas"]
+    schemas = anyone.get("/api/v1/schema/", {"format": "json"}).json()["components"]["schemas"]
 
     for name in ("Run", "SampleSet", "Evaluation"):
         error = schemas[name]["properties"]["error"]
@@ -97,7 +101,7 @@ def test_the_description_says_who_is_shown_a_traceback(anyone: APIClient) -> Non
 def test_every_writing_operation_says_who_may_write_and_no_reading_one_does(
     anyone: APIClient,
 ) -> None:
-    paths = anyone.get("/api/schema/", {"format": "json"}).json()["paths"]
+    paths = anyone.get("/api/v1/schema/", {"format": "json"}).json()["paths"]
     operations = [(path, *item) for path, methods in paths.items() for item in methods.items()]
 
     assert {path.split("/")[-2] for path, method, _ in operations if method == "post"} == {
@@ -105,17 +109,43 @@ def test_every_writing_operation_says_who_may_write_and_no_reading_one_does(
     }
     for path, method, operation in operations:
         says = operation["description"].endswith("admins may do this.")
-        assert says == (method == "post"), (method, path)
-        assert ("Who submitted" in operation["description"]) == path.endswith(("cancel/", "retry/"))
+        assert says == (method != "get"), (method, path)
+        of_a_row = path.endswith(("cancel/", "retry/")) or method == "delete"
+        assert ("Who submitted" in operation["description"]) == of_a_row
+
+
+def test_every_refusal_is_described_as_problem_details(anyone: APIClient) -> None:
+    paths = anyone.get("/api/v1/schema/", {"format": "json"}).json()["paths"]
+    refusals = [
+        (path, code, answer["content"])
+        for path, methods in paths.items()
+        for operation in methods.values()
+        for code, answer in operation["responses"].items()
+        if code >= "400"
+    ]
+
+    assert len(refusals) > 300
+    for path, code, content in refusals:
+        (told,) = content.items()
+        expected = {"schema": {"$ref": "#/components/schemas/Problem"}}
+        assert told == ("application/problem+json", expected), (path, code)
+
+
+def test_every_creation_and_page_says_its_bounds(anyone: APIClient) -> None:
+    paths = anyone.get("/api/v1/schema/", {"format": "json"}).json()["paths"]
+
+    created = paths["/api/v1/experiments/"]["post"]
+    assert {"Idempotency-Key", "dry_run"} <= {p["name"] for p in created["parameters"]}
+    assert created["requestBody"]["content"].keys() == {"application/json", "application/yaml"}
 
 
 def test_the_swagger_page_loads_nothing_from_elsewhere(db: None) -> None:
-    page = Client().get("/api/docs/").content.decode()
+    page = Client().get("/api/v1/docs/").content.decode()
 
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert loaded
     for address in loaded:
-        assert address.startswith(("/static/drf_spectacular_sidecar/", "/api/docs/?script="))
+        assert address.startswith(("/static/drf_spectacular_sidecar/", "/api/v1/docs/?script="))
         with closing(Client().get(address)) as answer:
             assert answer.status_code == 200
 
@@ -142,42 +172,55 @@ def keys(db: None) -> Keys:
 
 @pytest.fixture
 def operations(db: None, static_root: Path) -> list[Any]:
-    schema = schemathesis.openapi.from_wsgi("/api/schema/?format=json", get_wsgi_application())
+    schema = schemathesis.openapi.from_wsgi("/api/v1/schema/?format=json", get_wsgi_application())
     found = list(schema.get_all_operations())
     assert all(isinstance(result, Ok) for result in found), found
     return [result.ok() for result in found if isinstance(result, Ok)]
 
 
-def test_whatever_is_asked_of_anyone_is_answered_as_described(
-    operations: list[Any], keys: Keys
+ROLES = ["a stranger", *Role]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_whatever_is_asked_is_answered_as_described(
+    operations: list[Any], keys: Keys, role: str
 ) -> None:
-    for operation in operations:
-        check_operation(operation, headers={}, keys={})
+    check_all(operations, keys, role, examples=10)
 
 
-def test_whatever_a_writer_asks_of_existing_rows_is_answered_as_described(
-    operations: list[Any], keys: Keys
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ROLES)
+def test_whatever_else_is_asked_is_answered_as_described(
+    operations: list[Any], keys: Keys, role: str
 ) -> None:
-    _, token = AuthToken.objects.create(factories.make_user())
+    check_all(operations, keys, role, examples=200)
+
+
+def check_all(operations: list[Any], keys: Keys, role: str, *, examples: int) -> None:
+    """Ask every operation as an account of a role, of rows that exist and of others."""
+    headers = {}
+    if role != "a stranger":
+        _, token = AuthToken.objects.create(factories.make_user(role=Role(role)))
+        headers["Authorization"] = f"Token {token}"
     for operation in operations:
-        check_operation(operation, headers={"Authorization": f"Token {token}"}, keys=keys)
+        check_operation(operation, headers=headers, keys=keys, examples=examples)
 
 
-def check_operation(operation: Any, *, headers: dict[str, str], keys: Keys) -> None:
-    """Ask a few made-up questions; where keys are given, of rows that exist."""
+def check_operation(operation: Any, *, headers: dict[str, str], keys: Keys, examples: int) -> None:
+    """Ask so many made-up questions, two of three of them of rows that exist."""
 
-    @given(case=operation.as_strategy())
+    @given(case=operation.as_strategy(), is_real=sampled_from([True, True, False]))
     @settings(
-        max_examples=3,
+        max_examples=examples,
         derandomize=True,
         deadline=None,
         database=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    def check(case: Any) -> None:
-        resource = case.path.split("/")[2]
-        if resource in keys:
+    def check(case: Any, is_real: bool) -> None:
+        resource = case.path.split("/")[3]
+        if resource in keys and is_real:
             case.path_parameters = dict.fromkeys(case.path_parameters or {}, keys[resource])
         case.call_and_validate(headers=headers, checks=CHECKS)
 

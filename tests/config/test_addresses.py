@@ -85,7 +85,7 @@ def client(request: pytest.FixtureRequest) -> Client:
 
 def filled(route: str, keys: Keys) -> str:
     """Return the address of a row that exists, where the route has one."""
-    subject = route.removeprefix("/api").split("/")[1]
+    subject = route.removeprefix("/api/v1").split("/")[1]
     if "<object_id>" in route:
         return PARAMETER.sub(admin_key(route), route)
     real = {**dict.fromkeys(["pk", "content_type_id"], keys.get(subject, "1")), **keys}
@@ -129,7 +129,7 @@ def errors(client: Client, addresses: Iterator[str], method: str = "get") -> lis
 
 
 def test_the_routes_are_all_of_them(keys: Keys, client: Client) -> None:
-    assert {"/", "/runs/<pk>/", "/api/runs/<pk>/", "/admin/experiments/run/"} <= set(ROUTES)
+    assert {"/", "/runs/<pk>/", "/api/v1/runs/<pk>/", "/admin/experiments/run/"} <= set(ROUTES)
     assert len(ROUTES) > 100
     for route in ROUTES:
         if route.startswith(("/api/", "/experiments/", "/runs/", "/leaderboards/")):

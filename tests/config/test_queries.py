@@ -40,10 +40,10 @@ PAGES = {  # what they read
     "/protocols/<fingerprint>/": ["with"],
     "/samples/<pk>.png": ["v"],
     "/login/": ["next"],
-    "/api/docs/": ["script"],
-    "/api/schema/": ["format", "lang"],
-    "/api/leaderboards/<fingerprint>/": ["experiment", "sort", "format"],
-    "/api/leaderboards/<fingerprint>/guidance/": ["experiment", "following"],
+    "/api/v1/docs/": ["script"],
+    "/api/v1/schema/": ["format", "lang"],
+    "/api/v1/leaderboards/<fingerprint>/": ["experiment", "sort", "format"],
+    "/api/v1/leaderboards/<fingerprint>/guidance/": ["experiment", "following"],
     "/admin/login/": ["next"],
     "/admin/experiments/experiment/add/": ["dataset", "algorithm", "preset", "_popup", "_to_field"],
     "/admin/experiments/run/<object_id>/change/": ["_to_field", "_popup", "_changelist_filters"],
@@ -96,7 +96,9 @@ def test_no_question_to_the_rest_interface_is_an_error(
     filters = getattr(view, "filterset_class", None)
     names = [*(filters.base_filters if filters else getattr(view, "filterset_fields", []))]
 
-    assert errors(client, asked(f"/api/{name}/", [*names, "page", "format"])) == []
+    pages = ["page_size", "ordering", "cursor"]
+    assert errors(client, asked(f"/api/v1/{name}/", [*names, *pages, "format"])) == []
+    assert errors(client, asked(f"/api/{name}/", ["page"])) == []
 
 
 LISTS = [

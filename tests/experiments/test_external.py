@@ -378,7 +378,7 @@ MALFORMED: dict[str, tuple[Make, str]] = {
         "manifest.date: expected a day",
     ),
     "a control's name": (lambda place: [npz(place), "--label=Real test images"], "label: 'Real test images' is taken"),
-    "a name too long": (lambda place: [npz(place), "--name=" + "x" * 201], "name: expected 1 to 200 characters"),
+    "a name too long": (lambda place: [npz(place), "--name=" + "x" * 201], "name: expected a name of 1 to 200 characters"),
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Write what is frozen anew: `PYTHONPATH=.:platform python -m tests.legacy.freeze [NAME …]`.
 
 `protocols_before` holds records as earlier Trilemmas made them, which are read and scored for ever;
-nothing writes it.
+nothing writes it. Nor `schema_before`: the description of the API before it had a version.
 
 Only for changes that are meant: whatever differs afterwards is no longer what an earlier Trilemma
 wrote or said. NAME is a file of `tests/legacy/frozen` without its suffix; none = all but

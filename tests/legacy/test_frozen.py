@@ -58,6 +58,24 @@ def test_the_api_is_described_as_it_was() -> None:
     check("schema", facts.schema())
 
 
+def test_what_the_api_had_before_it_had_a_version_is_in_its_first() -> None:
+    before, now = facts.frozen("schema_before"), facts.frozen("schema")
+    fields = {
+        name: set(s.get("properties", ())) for name, s in now["components"]["schemas"].items()
+    }
+
+    for path, operations in before["paths"].items():
+        for method, operation in operations.items():
+            kept = now["paths"][path.replace("/api/", "/api/v1/", 1)][method]
+            asked = {parameter["name"] for parameter in operation.get("parameters", ())}
+            assert asked - {"page"} <= {p["name"] for p in kept.get("parameters", ())}, path
+            assert operation["responses"].keys() <= kept["responses"].keys(), path
+    for name, schema in before["components"]["schemas"].items():
+        if name not in ("Errors", "Detail"):  # are problem details now, which have both fields
+            assert set(schema.get("properties", ())) <= fields[name], name
+    assert {"errors", "detail"} <= fields["Problem"]
+
+
 def test_commands_have_the_options_and_exit_statuses_that_they_had() -> None:
     before, now = facts.frozen("commands"), facts.commands()
 

@@ -25,7 +25,14 @@ from tests.web.links import Answer, crawl, links, look
 pytestmark = pytest.mark.django_db
 HOST = "http://127.0.0.1"
 ADMIN = ["/admin/", "/admin/experiments/experiment/", f"{ADD}?algorithm=vae.conv", "/admin/login/"]
-REST = ["/api/", "/api/docs/", "/api/docs/?script=", "/api/leaderboards/", "/api/experiments/"]
+REST = [
+    "/api/",
+    "/api/v1/",
+    "/api/docs/",
+    "/api/docs/?script=",
+    "/api/leaderboards/",
+    "/api/experiments/",
+]
 REST += ["/api/samplesets/", "/api/evaluations/", "/api/protocols/", "/api/datasets/", "/api/runs/"]
 
 
@@ -167,13 +174,13 @@ def test_the_login_says_where_it_leads_only_where_that_is_a_page_of_its_own(
 
 def test_the_description_of_the_interface_says_where_it_is(visitor: Visitor) -> None:
     docs = visitor.get(f"{HOST}{visitor.prefix}/api/docs/?script=").text.replace(r"\u002D", "-")
-    address = f"{visitor.prefix}/api/schema/"
+    address = f"{visitor.prefix}/api/v1/schema/"
     schema = json.loads(visitor.get(f"{HOST}{address}?format=json").text)
 
     assert address in docs
     expected = [{"url": visitor.prefix}] if visitor.prefix else None
     assert schema.get("servers") == expected
-    assert "/api/runs/" in schema["paths"]
+    assert "/api/v1/runs/" in schema["paths"]
 
 
 def test_policies_and_probes_are_the_same_under_a_prefix(visitor: Visitor) -> None:

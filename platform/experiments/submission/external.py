@@ -10,6 +10,7 @@ from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.manifests import Manifest
 from experiments import controls
 from experiments.models import Experiment
+from experiments.submission.plain import name_problem
 from experiments.submission.specification import Reader, find_protocols
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".parquet", ".npz", ".npy")
@@ -46,6 +47,8 @@ def read_external(data: Mapping[str, Any]) -> ExternalSpec:
     reader.unknown("", data, {"manifest", "experiment", "name", "protocols", "label"})
     manifest = _read_manifest(reader, data.get("manifest"))
     label = _read_text(reader, "label", data.get("label"), manifest.label if manifest else "?", 100)
+    if manifest and label == manifest.label and (problem := name_problem(label, 100)):
+        reader.wrong("manifest.system", problem)
     if label in controls.LABELS:
         reader.wrong("label", f"{label!r} is taken, expected another")
     experiment = _read_experiment(reader, data)
@@ -71,10 +74,10 @@ def _read_manifest(reader: Reader, record: object) -> Manifest | None:
 def _read_text(reader: Reader, path: str, given: object, default: str, most: int) -> str:
     if given in (None, ""):
         return default
-    if not isinstance(given, str) or not 0 < len(given.strip()) <= most:
-        reader.wrong(path, f"expected 1 to {most} characters, got {given!r}"[:300])
+    if problem := name_problem(given, most):
+        reader.wrong(path, problem)
         return default
-    return given.strip()
+    return str(given).strip()
 
 
 def _read_experiment(reader: Reader, data: Mapping[str, Any]) -> Experiment | None:

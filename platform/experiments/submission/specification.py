@@ -11,7 +11,7 @@ from catalog.models import Dataset, Protocol
 from experiments import asked, controls
 from experiments.submission import autoencoders
 from experiments.submission.guided import one_by_one
-from experiments.submission.plain import read_number
+from experiments.submission.plain import name_problem, read_number
 from generators.specs import registry
 from generators.specs.conditions import ConditionError
 from generators.specs.latent import LatentOptions
@@ -171,10 +171,10 @@ def _with_autoencoder(reader: Reader, dataset: Dataset, index: int, entry: Entry
 
 
 def _read_name(reader: Reader, name: object) -> str:
-    if not isinstance(name, str) or not 0 < len(name.strip()) <= 200:
-        reader.wrong("name", f"expected a name of 1 to 200 characters, got {name!r}"[:300])
+    if problem := name_problem(name, 200):
+        reader.wrong("name", problem)
         return ""
-    return name.strip()
+    return str(name).strip()
 
 
 def _read_dataset(reader: Reader, slug: object) -> Dataset | None:
@@ -296,8 +296,8 @@ def _read_entry(reader: Reader, path: str, entry: object) -> EntrySpec | None:
     label = entry.get("label")
     if label is None or label == "":
         label = registry.get_spec(algorithm).label
-    if not isinstance(label, str) or not 0 < len(label.strip()) <= 100:
-        reader.wrong(f"{path}.label", f"expected 1 to 100 characters, got {label!r}"[:300])
+    if problem := name_problem(label, 100):
+        reader.wrong(f"{path}.label", problem)
     if config is None or len(reader.errors) > errors_before:
         return None
     return EntrySpec(str(label).strip(), algorithm, to_dict(config), samplers, places)

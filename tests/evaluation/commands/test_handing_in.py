@@ -235,9 +235,10 @@ def test_a_fingerprint_that_is_not_the_records_is_refused(
     [
         (f"https://x.org/protocols/{FINGERPRINT}/", f"https://x.org/api/protocols/{FINGERPRINT}/"),
         (f"https://x.org/a/protocols/{FINGERPRINT}", f"https://x.org/a/api/protocols/{FINGERPRINT}/"),
-        (f"http://x/leaderboards/{FINGERPRINT}/?sort=fd#top", f"http://x/api/protocols/{FINGERPRINT}/?sort=fd"),
+        (f"http://x/leaderboards/{FINGERPRINT}/?sort=fd#top", f"http://x/api/protocols/{FINGERPRINT}/"),
         (f"http://x/api/leaderboards/{FINGERPRINT}/", f"http://x/api/protocols/{FINGERPRINT}/"),
         (f"http://x/api/protocols/{FINGERPRINT}/", f"http://x/api/protocols/{FINGERPRINT}/"),
+        (f"http://x/a/api/v1/leaderboards/{FINGERPRINT}/", f"http://x/a/api/protocols/{FINGERPRINT}/"),
         ("https://x.org/my/protocol.json", "https://x.org/my/protocol.json"),
     ],
 )  # fmt: skip

@@ -1,0 +1,105 @@
+"""Every refusal below /api in one shape: problem details, `application/problem+json`.
+
+Nottingham et al., 2023, RFC 9457, "Problem details for HTTP APIs". `errors` is ours: every wrong
+field by its dotted path.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+CONTENT_TYPE = "application/problem+json"
+ERROR = 400  # and above
+SHOWN = 3  # fields in the sentence
+SENTENCES: dict[int, str] = {
+    HTTPStatus.NOT_FOUND: "nothing has this address; /api/v1/ leads to everything",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "an error of the site; its log tells more",
+}
+View = Callable[[HttpRequest], HttpResponseBase]
+
+
+def problem(status: int, detail: str, errors: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the body of a refusal: type, title, status, detail, and perhaps errors."""
+    known = {
+        "type": "about:blank",  # the status says all there is to tell
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    return known if errors is None else {**known, "errors": dict(errors)}
+
+
+def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """Return the answer to what a view raised; None where it is an error of ours.
+
+    A refusal is JSON whatever else was asked for.
+    """
+    response = exception_handler(error, dict(context))
+    if response is None:
+        return None
+    if request := context.get("request"):
+        request.accepted_renderer, request.accepted_media_type = JSONRenderer(), CONTENT_TYPE
+    response.data = _said(error, response)
+    response.content_type = CONTENT_TYPE
+    return response
+
+
+def _said(error: Exception, response: Response) -> dict[str, Any]:
+    if isinstance(error, ValidationError):
+        errors = _by_path(error.detail)
+        return problem(response.status_code, _sentence(errors), errors)
+    return problem(response.status_code, str(response.data["detail"]))
+
+
+def _by_path(found: Any, path: str = "") -> dict[str, str]:
+    """Return sentences by dotted paths; those of a submission come as `{"errors": {…}}`."""
+    if isinstance(found, Mapping):
+        parts = found["errors"] if set(found) == {"errors"} and not path else found
+        begin = f"{path}." if path else ""
+        return {
+            where: text
+            for name, part in parts.items()
+            for where, text in _by_path(part, f"{begin}{name}").items()
+        }
+    if isinstance(found, list | tuple):
+        return {path: " ".join(str(part) for part in found)}
+    return {path: str(found)}
+
+
+def _sentence(errors: Mapping[str, str]) -> str:
+    told = [f"{path}: {text}" if path else text for path, text in list(errors.items())[:SHOWN]]
+    more = len(errors) - SHOWN
+    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+
+
+def problems(get_response: View) -> View:
+    """Give what was refused outside the REST views the same shape: no address, no host, a fault."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        is_wrong = response.status_code >= ERROR and request.path_info.startswith("/api/")
+        if is_wrong and isinstance(response, HttpResponse):
+            _reshape(response)
+        return response
+
+    return middleware
+
+
+def _reshape(response: HttpResponse) -> None:
+    kind, status = response.headers["Content-Type"], response.status_code
+    if kind == CONTENT_TYPE:
+        return
+    detail = SENTENCES.get(status, HTTPStatus(status).description)
+    if kind == "application/json":
+        detail = json.loads(response.content).get("detail", detail)
+    response.content = json.dumps(problem(status, detail)).encode()
+    response.headers["Content-Type"] = CONTENT_TYPE
+    response.headers["Content-Length"] = str(len(response.content))
