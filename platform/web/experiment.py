@@ -55,7 +55,8 @@ class Page:
             "samples": self._samples,
             "runs": self._runs,
         }
-        query = urlencode({**self._address(), "page": str(self.page)})
+        later = {"page": str(self.page)} if self.page > 1 else {}
+        query = urlencode({**self._address(), **later})
         return {
             name: Region(
                 template=f"web/_experiment_{name}.html",

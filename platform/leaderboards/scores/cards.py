@@ -9,6 +9,7 @@ from leaderboards.highlights import Highlight, Leader
 from leaderboards.models import Judging, Score, Standing
 from leaderboards.ranking import board_of
 from leaderboards.scores import reading
+from leaderboards.scores.query import Query
 
 
 def overview(protocols: Sequence[Protocol]) -> list[Highlight]:
@@ -20,7 +21,7 @@ def _card(protocol: Protocol) -> Highlight:
     empty = board_of(protocol, "", None)
     state = reading.state_of(protocol, dict(empty.unranked))
     if state.is_small and not state.is_of_now:
-        return highlights.highlight(reading.board(protocol))
+        return highlights.highlight(reading.judged_now(empty, Query()))
     contenders = Standing.objects.filter(protocol=protocol, control="")
     return Highlight(
         board=empty,

@@ -129,8 +129,9 @@ class Standstill:
 def state_of(protocol: Protocol, unranked: dict[str, str]) -> Standstill:
     """Return what is known of a board's judgement; `unranked` are the columns without ranks now."""
     judging = Judging.objects.filter(protocol=protocol, judged_at__isnull=False).first()
-    mine = Standing.objects.filter(protocol=protocol)
-    total, waiting = mine.count(), mine.filter(is_judged=False).count()
+    of_now = Standing.objects.filter(protocol=protocol).values_list("is_judged").order_by()
+    counts: dict[bool, int] = dict(of_now.annotate(Count("pk")))
+    total, waiting = sum(counts.values()), counts.get(False, 0)
     known = judging is not None and (judging.standings, judging.unranked) == (total, unranked)
     return Standstill(judging, total, waiting, is_of_now=known and waiting == 0)
 
@@ -154,11 +155,16 @@ def board(
     empty, query = board_of(protocol, sort, experiment), query or Query()
     state = None if experiment else state_of(protocol, dict(empty.unranked))
     if state is None or (state.is_small and not state.is_of_now):
-        return _part(empty, judged(_rows(empty), empty.columns, empty.ranked), query)
+        return judged_now(empty, query)
     if not state.is_of_now:
         bell.ring(protocol.pk)
     kept = replace(empty, judged_at=state.judged_at, waiting=state.unjudged)
     return _part(kept, _judged_before(kept), query) if query.size is None else _page(kept, query)
+
+
+def judged_now(board: Board, query: Query) -> Board:
+    """Return a board with the part of its rows that is asked for, judged by this process."""
+    return _part(board, judged(_rows(board), board.columns, board.ranked), query)
 
 
 def _rows(board: Board) -> list[Row]:
