@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from celery import current_app
 from django.core.management import call_command
 from hypothesis import Phase, given, settings as hypothesis_settings, strategies as st
 from hypothesis.extra.django import TestCase
@@ -271,7 +272,7 @@ def test_a_bell_rings_once_until_somebody_begins(monkeypatch: pytest.MonkeyPatch
     (protocol,) = make_protocols(1)
     make_experiment([protocol])
     rung: list[Any] = []
-    monkeypatch.setattr(bell.current_app, "send_task", lambda *a, **k: rung.append(a))
+    monkeypatch.setattr(current_app, "send_task", lambda *a, **k: rung.append(a))
 
     bell.ring(protocol.pk)
     bell.ring(protocol.pk)

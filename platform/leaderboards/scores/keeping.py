@@ -22,8 +22,10 @@ from leaderboards.scores import bell
 BATCH = 500  # entries that are written in one transaction, where all are
 LASTING = ("value", "low", "high", "interval_of", "plug_in", "declared", "unknown", "reason")
 OF_SCORE = ("group", "badness", *LASTING, "seeds", "seeds_lost", "details")
-OF_STANDING = ("label", "control", "of_entry", "place", "seeds_scored", "seeds_total")
-OF_STANDING += ("seeds_failed", "scored_at", "scored_by")
+OF_STANDING = (
+    *("label", "control", "of_entry", "place", "scored_at", "scored_by"),
+    *("seeds_scored", "seeds_total", "seeds_failed"),
+)
 
 Key = tuple[int, str]  # entry, sampler's label
 Fields = dict[str, Any]

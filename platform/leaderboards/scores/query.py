@@ -14,7 +14,7 @@ from generators.specs import registry
 from leaderboards.board import Column
 from leaderboards.models import Score, Standing
 
-PAGE = 50  # rows of a page
+PAGE = 40  # rows of a page, whose HTML stays under 300 KB
 MOST = 500  # rows of a page that may be asked for
 LONGEST = 200  # characters of a text
 

@@ -20,8 +20,10 @@ from leaderboards.scores.query import Query
 from leaderboards.statistics.spread import Seed
 
 MOST_AT_ONCE = 300  # rows that a request judges itself, where nobody has
-PLAIN = ("value", "low", "high", "interval_of", "plug_in", "reason", "unknown", "declared")
-PLAIN += ("seeds_lost",)
+PLAIN = (
+    *("value", "low", "high", "interval_of", "plug_in", "reason", "unknown", "declared"),
+    "seeds_lost",
+)
 NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
 IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
 SAID = ("rank", "rank_low", "rank_high", "leads", "beats_control", "near_training", "no_merit")

@@ -30,7 +30,7 @@ from experiments.models import (
     SampleSet,
 )
 from generators.specs import registry
-from jobs.models import JobEvent, Status
+from jobs.models import Job, JobEvent, Status
 from tests import factories
 
 M = TypeVar("M", bound=models.Model)
@@ -217,7 +217,7 @@ def ended(job: factories.J, status: Status, begin: datetime) -> factories.J:
     return job
 
 
-def events(job: Run | SampleSet | Evaluation) -> Iterator[JobEvent]:
+def events(job: Job) -> Iterator[JobEvent]:
     for kind in ("queued", "claimed", job.status):
         if kind != job.status or job.is_finished:
             yield JobEvent(
