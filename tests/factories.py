@@ -38,6 +38,7 @@ from experiments.models import (
 )
 from generators.specs import registry
 from jobs.models import ACTIVE, FINISHED, Job, Status, Worker
+from jobs.settled import tell
 
 J = TypeVar("J", bound=Job)
 Number = float | None
@@ -538,4 +539,5 @@ def _put(job: J, status: str, fields: dict[str, Any]) -> J:
     for name, value in {**state, **fields}.items():
         setattr(job, name, value)
     job.save()
+    tell(job)
     return job

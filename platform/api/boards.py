@@ -13,14 +13,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from api import bodies
+from api import board_query, bodies
 from api.resources import WHOLE_NUMBER, ByFingerprint
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import export
 from leaderboards.board import Board
 from leaderboards.guidance import chart, to_dict
-from leaderboards.ranking import rank
+from leaderboards.scores import reading
+from leaderboards.scores.query import Query
 
 CONTENDERS = [kind for kind in Entry.Kind if kind != Entry.Kind.CONTROL]
 
@@ -56,7 +57,7 @@ FOLLOWING = OpenApiParameter(
         responses=bodies.BoardLinkSerializer(many=True), filters=False, tags=["leaderboards"]
     ),
     retrieve=extend_schema(
-        parameters=[SORT, EXPERIMENT],
+        parameters=[SORT, EXPERIMENT, *board_query.PARAMETERS],
         responses={
             (200, "application/json"): bodies.BoardSerializer,
             (200, "text/csv"): OpenApiTypes.STR,
@@ -71,6 +72,7 @@ class LeaderboardViewSet(ByFingerprint):
     serializer_class = bodies.BoardSerializer
     pagination_class = None
     filter_backends = ()
+    also_reads = ("_min", "_max")  # behind the key of a column
 
     def list(self, request: Request) -> Response:
         """Return every board with its address."""
@@ -88,9 +90,11 @@ class LeaderboardViewSet(ByFingerprint):
         and sorted behind all rows without, whatever the mean over the seeds that survived:
         survivors are not the sample.
         """
-        board = _board(request, self.get_object())
+        protocol = self.get_object()
+        part = board_query.wanted(request, protocol)
+        board = _board(request, protocol, part)
         if request.accepted_renderer.format != CSVRenderer.format:
-            return Response(export.to_dict(board))
+            return Response(export.to_dict(board) | board_query.about(board, part))
         name = f'attachment; filename="leaderboard-{board.protocol.short}.csv"'
         return Response(export.to_csv(board), headers={"Content-Disposition": name})
 
@@ -124,10 +128,11 @@ class LeaderboardViewSet(ByFingerprint):
         return [JSONRenderer(), CSVRenderer()]
 
 
-def _board(request: Request, protocol: Protocol) -> Board:
+def _board(request: Request, protocol: Protocol, part: Query) -> Board:
     experiment = _asked_experiment(request, protocol)
     try:
-        return rank(protocol, sort=request.query_params.get("sort", ""), experiment=experiment)
+        sort = request.query_params.get("sort", "")
+        return reading.board(protocol, sort=sort, experiment=experiment, query=part)
     except ValueError as error:
         raise ValidationError({"errors": {"sort": str(error)}}) from error
 

@@ -169,7 +169,9 @@ class BoardSerializer(serializers.Serializer[Any]):
     metric, rows with lost seeds rank behind all rows without. Controls have no rank; `control_kind`
     says which one a row is (test, copy, noise, blur). By column, `details` holds what else is known
     of a value for each scored seed, and `judgements` its rank, range and what is marked. `unranked`
-    has the columns without ranks, each with the reason.
+    has the columns without ranks, each with the reason. Of a part of a board, `rows_in_all` counts
+    the rows that were asked for on all pages, and `begin` those before these. Where rows changed
+    since a large board was judged, `waiting` counts them and `judged_at` says when that was.
     """
 
     protocol = serializers.CharField()
@@ -181,6 +183,10 @@ class BoardSerializer(serializers.Serializer[Any]):
     columns = ColumnSerializer(many=True)
     unranked = serializers.DictField(child=serializers.CharField())
     rows = serializers.ListField(child=serializers.DictField())
+    rows_in_all = serializers.IntegerField(required=False)
+    begin = serializers.IntegerField(required=False)
+    judged_at = serializers.DateTimeField(required=False, allow_null=True)
+    waiting = serializers.IntegerField(required=False)
 
 
 class AxisSerializer(serializers.Serializer[Any]):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from accounts import audit
 from accounts.models import AuditEvent, User
@@ -20,6 +20,7 @@ from experiments.submission.external import ExternalSpec, check_files, suffix_of
 from experiments.submission.specification import SpecificationError
 from jobs import lifecycle
 from jobs.models import Queue
+from jobs.settled import settled
 
 FOLDER = "submissions"  # of the data folder
 SAMPLER = "handed in"  # as the label of the sampler: which one it was is for others to say
@@ -108,7 +109,7 @@ def _keep(file: GivenFile, digest: str, user: User | None) -> Path:
     return path
 
 
-@transaction.atomic
+@settled()
 def _write(
     spec: ExternalSpec, config: dict[str, Any], kept: Sequence[Path], *, user: User | None
 ) -> Entry:

@@ -27,6 +27,7 @@ from experiments.submission.specification import ExperimentSpec, SpecificationEr
 from generators.specs import registry
 from jobs import lifecycle
 from jobs.models import Job, JobEvent, Queue
+from jobs.settled import settled
 
 MAX_LOSS_POINTS = 400  # per run; above that every second one is dropped
 LossFigures = tuple[int, float, dict[str, float]]  # images seen, wall seconds, losses
@@ -59,7 +60,7 @@ def submit_once(data: Mapping[str, Any], *, user: User | None) -> tuple[Experime
     return found, False
 
 
-@transaction.atomic
+@settled()
 def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
     """Write an experiment with its entries, queued runs and controls, and ring for them.
 
@@ -212,7 +213,7 @@ def _add_loss_points(run: Run, points: Iterable[LossFigures]) -> None:
         curve.filter(pk__in=keys[1:-1:2]).delete()
 
 
-@transaction.atomic
+@settled()
 def finish_training(
     run: Run, checkpoint: Checkpoint, *, resume: str = "none", **facts: Any
 ) -> None:
@@ -270,7 +271,7 @@ def _queue_reconstructions(checkpoint: Checkpoint, wanted: int) -> None:
     )
 
 
-@transaction.atomic
+@settled()
 def finish_sampling(sample_set: SampleSet, **facts: Any) -> None:
     """Complete a sample set and queue one evaluation per protocol, in one transaction.
 
@@ -286,7 +287,7 @@ def finish_sampling(sample_set: SampleSet, **facts: Any) -> None:
             lifecycle.enqueue(evaluation)
 
 
-@transaction.atomic
+@settled()
 def finish_evaluation(evaluation: Evaluation, values: Mapping[str, Mapping[str, Any]]) -> None:
     """Write all metric values and completed in one transaction.
 
@@ -351,7 +352,7 @@ def finish_unscored(evaluation: Evaluation, reason: str) -> None:
     finish_evaluation(evaluation, absent)
 
 
-@transaction.atomic
+@settled()
 def cancel_job(job: Job, *, user: Actor) -> bool:
     """Cancel a queued job at once, ask a running one to stop; return False if it is neither."""
     done = lifecycle.cancel(job, by=audit.name_of(user))
@@ -360,7 +361,7 @@ def cancel_job(job: Job, *, user: Actor) -> bool:
     return done
 
 
-@transaction.atomic
+@settled()
 def retry_job(job: Job, *, user: Actor) -> bool:
     """Queue a failed or cancelled job again; return False if it is neither."""
     done = lifecycle.retry(job, by=audit.name_of(user))
@@ -376,13 +377,14 @@ def cancel_experiment(experiment: Experiment, *, user: Actor) -> int:
     """
     cancelled = 0
     while waiting := [job for job in experiment.jobs() if job.can_cancel]:
-        cancelled += sum(lifecycle.cancel(job, by=audit.name_of(user)) for job in waiting)
+        with settled():
+            cancelled += sum(lifecycle.cancel(job, by=audit.name_of(user)) for job in waiting)
     if cancelled:
         audit.record(user, AuditEvent.Action.CANCELLED, experiment, f"{cancelled} jobs")
     return cancelled
 
 
-@transaction.atomic
+@settled()
 def retry_experiment(experiment: Experiment, *, user: Actor) -> int:
     """Return how many failed or cancelled jobs were queued again."""
     by = audit.name_of(user)

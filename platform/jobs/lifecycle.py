@@ -25,6 +25,7 @@ from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from jobs.models import ACTIVE, GB, Cause, Job, JobEvent, Order, Pause, Status, Worker
+from jobs.settled import settled, tell
 
 logger = logging.getLogger(__name__)
 J = TypeVar("J", bound=Job)
@@ -70,6 +71,7 @@ def ring(job: Job) -> None:
 def enqueue(job: Job) -> None:
     """Note a newly saved job as queued and ring once the transaction is committed."""
     note(job, Kind.QUEUED)
+    tell(job)
     transaction.on_commit(partial(ring, job))
 
 
@@ -154,7 +156,7 @@ def beat(job: Job, **progress: Any) -> bool:
     raise StaleAttempt(f"{job.type_name()} {job.pk}: attempt {job.attempt} no longer holds the row")
 
 
-@transaction.atomic
+@settled()
 def complete(job: Job, **results: Any) -> None:
     """Write results and the state completed together.
 
@@ -172,9 +174,10 @@ def complete(job: Job, **results: Any) -> None:
     if not done:
         raise StaleAttempt(f"{job.type_name()} {job.pk}: attempt {job.attempt} may not complete it")
     note(job, Kind.COMPLETED)
+    tell(job)
 
 
-@transaction.atomic
+@settled()
 def fail(job: Job, reason: str, *, cause: Cause = Cause.ERROR, error: str = "") -> bool:
     """Write failed(reason, cause, traceback); return False if the attempt was stale."""
     failed = _update(
@@ -189,6 +192,7 @@ def fail(job: Job, reason: str, *, cause: Cause = Cause.ERROR, error: str = "") 
     )
     if failed:
         note(job, Kind.FAILED, reason)
+        tell(job)
     return failed
 
 
@@ -211,7 +215,7 @@ def release(job: Job) -> bool:
     return released
 
 
-@transaction.atomic
+@settled()
 def cancel(job: Job, *, by: str) -> bool:
     """Cancel a queued job at once, ask a running one to stop; return False if neither.
 
@@ -224,6 +228,7 @@ def cancel(job: Job, *, by: str) -> bool:
     )
     if ended:
         note(job, Kind.CANCELLED, f"by {by} while queued")
+        tell(job)
         return True
     asked = rows.filter(status=Status.RUNNING).update(status=Status.CANCELLING, reason=reason)
     if asked:
@@ -231,7 +236,7 @@ def cancel(job: Job, *, by: str) -> bool:
     return bool(asked)
 
 
-@transaction.atomic
+@settled()
 def confirm_cancel(job: Job) -> bool:
     """Write cancelled after the work has stopped; return False if the attempt was stale."""
     stopped = _update(
@@ -243,10 +248,11 @@ def confirm_cancel(job: Job) -> bool:
     )
     if stopped:
         note(job, Kind.CANCELLED, "while running")
+        tell(job)
     return stopped
 
 
-@transaction.atomic
+@settled()
 def retry(job: Job, *, by: str) -> bool:
     """Queue a failed or cancelled job again; return False if it is neither."""
     queued = (
@@ -265,6 +271,7 @@ def retry(job: Job, *, by: str) -> bool:
     )
     if queued:
         note(job, Kind.QUEUED, f"retried by {by}")
+        tell(job)
         transaction.on_commit(partial(ring, job))
     return bool(queued)
 
@@ -285,7 +292,7 @@ def requeue_lost(*, of: QuerySet[Worker] | None = None) -> int:
     return sum(_take_back(job, blame=of is None) for job in held)
 
 
-@transaction.atomic
+@settled()
 def _take_back(job: Job, *, blame: bool) -> bool:
     """Take one job from its worker; `blame` counts the loss towards MAX_RESTARTS."""
     rows = type(job)._default_manager.filter(
@@ -314,6 +321,7 @@ def _take_back(job: Job, *, blame: bool) -> bool:
     logger.warning("%s %s: %s", job.type_name(), job.pk, lost)
     note(job, Kind.LOST, lost)
     note(job, message)
+    tell(job)
     if message == Kind.REQUEUED:
         transaction.on_commit(partial(ring, job))
     return True

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +13,7 @@ from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import METRICS
 from experiments import controls
 from experiments.models import Entry, Experiment, SampleSet
-from leaderboards.spread import Seed
+from leaderboards.statistics.spread import Seed
 
 Corner = Literal["quality", "coverage", "memorisation", "cost"]
 CORNERS: tuple[Corner, ...] = ("quality", "coverage", "memorisation", "cost")  # in a board's order
@@ -161,6 +162,16 @@ class Board:
     rows: tuple[Row, ...]
     sort: str  # key of a column, with a leading "-" for worst first
     unranked: Mapping[str, str] = field(default_factory=dict)  # columns without ranks: why
+    judged_at: datetime | None = None  # ranks and marks are of then; None: of now
+    waiting: int = 0  # rows that changed since, or were never judged
+    begin: int = 0  # rows of the board that stand before these
+    rows_in_all: int | None = None  # that were asked for, on every page; None: these
+    contenders: Mapping[str, int] | None = None  # of those, by their kind; None: of these
+
+    @property
+    def ranked(self) -> list[Column]:
+        """Return the columns with ranks."""
+        return [column for column in self.columns if column.key not in self.unranked]
 
     @property
     def why_unranked(self) -> list[str]:
@@ -170,8 +181,10 @@ class Board:
     @property
     def kinds(self) -> dict[str, int]:
         """Return how many contenders of each kind there are, by the kind in words."""
-        found = Counter(row.kind for row in self.rows if not row.is_control)
-        return {kind.label: found[kind.label] for kind in Entry.Kind if kind.label in found}
+        found = self.contenders
+        if found is None:
+            found = Counter(row.entry.kind for row in self.rows if not row.is_control)
+        return {str(kind.label): found[kind] for kind in Entry.Kind if kind in found}
 
     @property
     def sort_key(self) -> str:

@@ -1,12 +1,12 @@
 """What is worth saying of a board in one line: who leads each corner, how many take part."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.db.models import Max, QuerySet
 
 from catalog.models import Protocol
-from leaderboards import ranking, rounding
+from leaderboards import rounding
 from leaderboards.board import Board, Column, Row
 
 SPEED = "images_per_second"
@@ -45,18 +45,19 @@ def protocols_in_use() -> QuerySet[Protocol]:
     return used.filter(latest__isnull=False).select_related("dataset").order_by("-latest")
 
 
-def overview(protocols: Sequence[Protocol]) -> list[Highlight]:
-    return [highlight(ranking.rank(protocol)) for protocol in protocols]
-
-
 def highlight(board: Board) -> Highlight:
     contenders = [row for row in board.rows if not row.is_control]
     return Highlight(
         board=board,
-        leaders=tuple(filter(None, (_leader(board, *corner) for corner in _corners(board)))),
+        leaders=tuple(leaders(board)),
         entries=len(contenders),
         scored=sum(row.seeds_scored > 0 for row in contenders),
     )
+
+
+def leaders(board: Board) -> Iterator[Leader]:
+    """Yield who leads each corner of the trilemma, where anybody has a rank."""
+    return filter(None, (_leader(board, *corner) for corner in _corners(board)))
 
 
 def _corners(board: Board) -> list[tuple[str, Column]]:
@@ -78,6 +79,12 @@ def _leader(board: Board, corner: str, column: Column) -> Leader | None:
     if not ranked:
         return None
     row, cell = min(leading or ranked, key=lambda pair: pair[1].rank or 0)
+    return leader_of(corner, column, row, tied=max(0, len(leading) - 1), leads=cell.leads)
+
+
+def leader_of(corner: str, column: Column, row: Row, *, tied: int, leads: bool) -> Leader:
+    """Return a row with a value as the leader of a corner."""
+    cell = row.cells[column.key]
     assert cell.value is not None, "only present values have a rank"
     places = rounding.decimals([cell])
     return Leader(
@@ -86,6 +93,6 @@ def _leader(board: Board, corner: str, column: Column) -> Leader | None:
         row=row,
         text=rounding.number(cell.value, places),
         spread=rounding.spread(cell, places),
-        tied=max(0, len(leading) - 1),
-        leads=cell.leads,
+        tied=tied,
+        leads=leads,
     )

@@ -16,8 +16,8 @@ from dataclasses import replace
 
 from evaluation.protocols.replication import copies_p_value, nearness_p_value
 from leaderboards.board import Cell, Column, Row
-from leaderboards.quantiles import below
-from leaderboards.spread import DEGREES_OF_IMAGES
+from leaderboards.statistics.quantiles import below
+from leaderboards.statistics.spread import DEGREES_OF_IMAGES
 
 LEVEL = 0.05
 NEARER = "nearer to the reference than unseen real images are"

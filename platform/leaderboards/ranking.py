@@ -36,8 +36,8 @@ from leaderboards.admission_box import admission_of
 from leaderboards.board import Board, Cell, Column, Row, columns_of
 from leaderboards.marks import Place, marked
 from leaderboards.rows import rows_of
-from leaderboards.separation import Ranks, rank_ranges
-from leaderboards.spread import Rows, estimates, scale_of
+from leaderboards.statistics.separation import Ranks, rank_ranges
+from leaderboards.statistics.spread import Rows, estimates, scale_of
 
 SHARPNESS = ("precision", "density", "is", "is_splits")  # of single images: one good one will do
 COVERAGE = ("recall", "coverage")
@@ -53,15 +53,24 @@ def rank(protocol: Protocol, *, sort: str = "", experiment: Experiment | None = 
     Raises:
         ValueError: if there is no such column.
     """
+    empty = board_of(protocol, sort, experiment)
+    rows = judged(rows_of(protocol, empty.columns, experiment), empty.columns, empty.ranked)
+    return replace(empty, rows=in_order(rows, empty.columns, empty.sort))
+
+
+def board_of(protocol: Protocol, sort: str, experiment: Experiment | None) -> Board:
+    """Return a board without its rows.
+
+    Raises:
+        ValueError: if there is no column to sort by of this name.
+    """
     columns = columns_of(protocol)
     keys = [column.key for column in columns]
     unranked = _unranked(protocol, columns)
     sort = sort or next((key for key in keys if key not in unranked), keys[0])
     if sort.removeprefix("-") not in keys:
         raise ValueError(f"expected a column to sort by ({', '.join(keys)}), got {sort!r}")
-    ranked = [column for column in columns if column.key not in unranked]
-    rows = judged(rows_of(protocol, columns, experiment), columns, ranked)
-    return Board(protocol, experiment, columns, _sorted(rows, columns, sort), sort, unranked)
+    return Board(protocol, experiment, columns, (), sort, unranked)
 
 
 def _unranked(protocol: Protocol, columns: tuple[Column, ...]) -> dict[str, str]:
@@ -195,18 +204,27 @@ def _why_uncovered(row: Row, control: Row | None, column: Column | None) -> str:
     return f"no merit without coverage: {column.label} {cell.value:.2g}"
 
 
-def _sorted(rows: list[Row], columns: tuple[Column, ...], sort: str) -> tuple[Row, ...]:
-    """Return real images, values in order, survivors' values, what is missing, other controls."""
+def place_of(row: Row, column: Column) -> tuple[int, float]:
+    """Return where a row stands by a column: its group, of 0 to 4, and how bad it is there.
+
+    Groups are real images, values, survivors' values, what is missing, and other controls.
+    """
+    cell = row.cells[column.key]
+    if row.is_control:
+        return 4 * (not row.is_real), controls.KINDS.index(row.control)
+    if cell.value is None:
+        return 3, 0.0
+    return 2 if of_survivors(cell, column) else 1, _badness(cell, column)
+
+
+def in_order(rows: Iterable[Row], columns: tuple[Column, ...], sort: str) -> tuple[Row, ...]:
+    """Return the rows by their groups, in each the best first, or the worst; controls as ever."""
     column = next(c for c in columns if c.key == sort.removeprefix("-"))
     sign = -1.0 if sort.startswith("-") else 1.0
 
     def place(row: Row) -> tuple[int, float, str, str, int]:
-        cell = row.cells[column.key]
-        name = (row.entry.label, row.sampler_label, row.entry.pk)
-        if row.is_control:
-            return (4 * (not row.is_real), controls.KINDS.index(row.control), *name)
-        if cell.value is None:
-            return (3, 0.0, *name)
-        return (2 if of_survivors(cell, column) else 1, sign * _badness(cell, column), *name)
+        group, badness = place_of(row, column)
+        turned = badness if row.is_control else sign * badness
+        return group, turned, row.entry.label, row.sampler_label, row.entry.pk
 
     return tuple(sorted(rows, key=place))

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Literal, TypeVar
 
@@ -11,7 +11,7 @@ from evaluation.protocols.metric_specs import MetricSpec
 from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, SampleSet
 from jobs.models import Status
 from leaderboards.board import Cell, Column, Row, kind_of, shown
-from leaderboards.spread import Seed, mean_interval
+from leaderboards.statistics.spread import Seed, mean_interval
 
 T = TypeVar("T", Run, SampleSet)
 Values = dict[int, dict[str, MetricValue]]
@@ -27,25 +27,46 @@ def rows_of(
     entries = Entry.objects.filter(experiment__protocols=protocol).select_related("experiment")
     if experiment is not None:
         entries = entries.filter(experiment=experiment)
-    runs = _by_entry(Run.objects.filter(entry__in=entries))
+    trained = Run.objects.filter(entry__in=entries)
+    return _rows(protocol, columns, entries, _once(entries, protocol), trained)
+
+
+def rows_among(
+    protocol: Protocol, columns: tuple[Column, ...], entries: Sequence[Entry]
+) -> list[Row]:
+    """Return the rows of these entries, not yet ranked, controls of every experiment among them."""
+    trained = Run.objects.filter(entry__in={entry.source or entry.pk for entry in entries})
+    return _rows(protocol, columns, entries, entries, trained)
+
+
+def _rows(
+    protocol: Protocol,
+    columns: tuple[Column, ...],
+    entries: Iterable[Entry],
+    shown: Iterable[Entry],
+    trained: Iterable[Run],
+) -> list[Row]:
+    runs = _by_entry(trained)
     sets = _by_entry(SampleSet.objects.filter(entry__in=entries).select_related("run"))
     values = _values(protocol, entries)
     unscored = _failed(protocol, entries)
     rows = []
-    for entry in _once(entries, protocol):
-        trained = runs[entry.source or entry.pk]
+    for entry in shown:
+        own = runs[entry.source or entry.pk]
         for label in _sampler_labels(entry, sets[entry.pk]):
             drawn = [s for s in sets[entry.pk] if s.sampler_label == label]
-            failed = _seeds_failed(trained, drawn, unscored)
-            rows.append(_row(entry, label, columns, trained, drawn, values, failed))
+            failed = _seeds_failed(own, drawn, unscored)
+            rows.append(_row(entry, label, columns, own, drawn, values, failed))
     return rows
 
 
 def _once(entries: Iterable[Entry], protocol: Protocol) -> list[Entry]:
     """Return the entries with each control once: the first that was scored, else the oldest.
 
-    Those of an entry's autoencoder are all different.
+    Those of an entry's autoencoder are all different. One whose samples were deleted has no row.
     """
+    drawn = SampleSet.objects.filter(entry__in=entries, entry__kind=Entry.Kind.CONTROL)
+    have_rows = set(drawn.order_by().values_list("entry_id", flat=True))
     scored = Evaluation.objects.filter(
         protocol=protocol,
         status=Status.COMPLETED,
@@ -56,11 +77,12 @@ def _once(entries: Iterable[Entry], protocol: Protocol) -> list[Entry]:
     places = {pk: place for place, pk in enumerate(order)}
     first: dict[str, Entry] = {}
     for entry in sorted(entries, key=lambda e: (places.get(e.pk, len(places)), e.pk)):
-        first.setdefault(kind_of(entry), entry)
+        if entry.pk in have_rows:
+            first.setdefault(kind_of(entry), entry)
     return [
         entry
         for entry in entries
-        if not kind_of(entry) or entry.source or first[kind_of(entry)] == entry
+        if not kind_of(entry) or entry.source or first.get(kind_of(entry)) == entry
     ]
 
 

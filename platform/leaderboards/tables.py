@@ -1,11 +1,13 @@
 """A board as the page shows it: heads with sort links, cells with digits, notes and raw values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from urllib.parse import urlencode
 
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.timesince import timesince
 
 from experiments.pages import reconstructions
 from leaderboards import rounding
@@ -19,6 +21,7 @@ CORNERS = {
     "memorisation": "Memorisation",
     "cost": "Cost",
 }
+MINUTES = 2  # from which on it is said how many of them ago
 EVERY = "all"  # in an address: every metric of the protocol is a column
 INTERVAL_NOTES = {
     "seeds": "95 % interval of the mean over training seeds",
@@ -99,6 +102,16 @@ class Table:
         return any(cell.cell.no_merit for cell in self._cells())
 
     @property
+    def judged(self) -> str:
+        """Return how long ago the board was judged, "4 s ago"; "" where it was just now."""
+        if self.board.judged_at is None:
+            return ""
+        seconds = int((timezone.now() - self.board.judged_at).total_seconds())
+        if seconds < MINUTES * 60:
+            return f"{max(0, seconds)} s ago"
+        return f"{timesince(self.board.judged_at, depth=1)} ago".replace("\xa0", " ")
+
+    @property
     def mixed(self) -> str:
         """Return which kinds of entries stand here in words, "" where all are of one."""
         kinds = self.board.kinds
@@ -143,12 +156,21 @@ class Table:
         return (cell for row in (*self.rows, *self.controls) for cell in row.cells)
 
 
-def table(board: Board, *, page: str = "", columns: str = "", **query: str) -> Table:
+def table(
+    board: Board,
+    *,
+    page: str = "",
+    columns: str = "",
+    filters: Mapping[str, str] | None = None,
+    **query: str,
+) -> Table:
     """Return the table of a board; its links lead to `page` and keep the rest of the query.
 
+    Those to exports keep the `filters` of rows, too, and lead to all pages.
     Its columns are the headline metrics, the one that decides the order, and the costs; with
     `columns` EVERY all metrics and the costs.
     """
+    query = {**(filters or {}), **query}
     kept = {**query, "columns": EVERY} if columns == EVERY else query
     chosen = [c for c in board.columns if columns == EVERY or c.headline or c.key == board.sort_key]
     groups = [(corner, list(found)) for corner, found in groupby(chosen, lambda c: c.corner)]
@@ -165,8 +187,8 @@ def table(board: Board, *, page: str = "", columns: str = "", **query: str) -> T
         heads=heads,
         rows=tuple(row for row in rows if not row.row.is_aside),
         controls=tuple(row for row in rows if row.row.is_aside),
-        csv_link=export_link(board, "csv"),
-        json_link=export_link(board, "json"),
+        csv_link=export_link(board, "csv", filters or {}),
+        json_link=export_link(board, "json", filters or {}),
     )
 
 
@@ -205,9 +227,9 @@ def _lost(board: Board, row: Row) -> str:
     )
 
 
-def export_link(board: Board, kind: str) -> str:
+def export_link(board: Board, kind: str, filters: Mapping[str, str]) -> str:
     """Return where the REST interface gives the same board as CSV or JSON."""
-    query = {"format": kind, "sort": board.sort}
+    query = {"format": kind, "sort": board.sort, **filters}
     if board.experiment is not None:
         query["experiment"] = str(board.experiment.pk)
     address = reverse("api:leaderboard-detail", args=[board.protocol.fingerprint])

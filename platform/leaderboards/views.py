@@ -7,17 +7,19 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 
 from catalog.models import Protocol
-from leaderboards import charts, highlights, protocol_box, ranking, tables
+from leaderboards import charts, highlights, protocol_box, tables
+from leaderboards.board import columns_of
+from leaderboards.scores import cards, pages, query, reading
 
 PAGE_SIZE = 12  # a board costs a handful of queries
 
 
 def leaderboards(request: HttpRequest) -> HttpResponse:
     """List every protocol in use with the leader of each corner, then those without entries."""
-    pages = Paginator(highlights.protocols_in_use(), PAGE_SIZE)
-    page = pages.get_page(request.GET.get("page"))
+    found = Paginator(highlights.protocols_in_use(), PAGE_SIZE)
+    page = found.get_page(request.GET.get("page"))
     unused = Protocol.objects.filter(experiments__isnull=True).select_related("dataset")
-    context = {"page": page, "boards": highlights.overview(list(page)), "unused": unused}
+    context = {"page": page, "boards": cards.overview(list(page)), "unused": unused}
     return render(request, "leaderboards/list.html", context)
 
 
@@ -25,13 +27,17 @@ def leaderboard(request: HttpRequest, fingerprint: str) -> HttpResponse:
     """Show the board of one protocol."""
     protocols = Protocol.objects.select_related("dataset")
     protocol = get_object_or_404(protocols, fingerprint=fingerprint)
+    asked = request.GET
     try:
-        board = ranking.rank(protocol, sort=request.GET.get("sort", ""))
+        wanted = query.read(asked, columns_of(protocol), size=query.PAGE)
+        board = reading.board(protocol, sort=asked.get("sort", ""), query=wanted)
     except ValueError as error:
         raise Http404(str(error)) from error
+    columns, kept = asked.get("columns", ""), {n: asked.get(n, "") for n in ("sort", "columns")}
     context: dict[str, Any] = {
         **protocol_box.describe(protocol),
-        "table": tables.table(board, columns=request.GET.get("columns", "")),
+        "table": tables.table(board, columns=columns, filters=wanted.filters),
+        "pages": pages.pages(board, wanted, kept),
         "chart": charts.trilemma(board),
     }
     return render(request, "leaderboards/detail.html", context)

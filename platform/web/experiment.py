@@ -14,8 +14,11 @@ from experiments import asked, comparison, overview
 from experiments.models import Entry, Experiment
 from experiments.pages.live import Region
 from jobs.models import Worker, overall
-from leaderboards import charts, protocol_box, ranking, tables
+from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
+from leaderboards.scores import reading
+from leaderboards.scores.pages import pages
+from leaderboards.scores.query import PAGE, Query, QueryError, read
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Page:
     seed: int  # whose samples stand side by side
     sort: str  # of the boards
     columns: str  # "all" = every metric on the boards
+    page: int = 1  # of the boards
 
     @classmethod
     def of(cls, request: HttpRequest, pk: int) -> "Page":
@@ -41,6 +45,7 @@ class Page:
             seed=chosen_seed(request.GET.get("seed", ""), experiment.seeds),
             sort=_chosen_sort(request.GET.get("sort", ""), protocols),
             columns=request.GET.get("columns", ""),
+            page=_chosen_page(request),
         )
 
     def regions(self) -> dict[str, Region]:
@@ -50,7 +55,8 @@ class Page:
             "samples": self._samples,
             "runs": self._runs,
         }
-        query = urlencode({"seed": str(self.seed), "sort": self.sort, "columns": self.columns})
+        later = {"page": str(self.page)} if self.page > 1 else {}
+        query = urlencode({**self._address(), **later})
         return {
             name: Region(
                 template=f"web/_experiment_{name}.html",
@@ -60,6 +66,9 @@ class Page:
             )
             for name, context in contexts.items()
         }
+
+    def _address(self) -> dict[str, str]:
+        return {"seed": str(self.seed), "sort": self.sort, "columns": self.columns}
 
     def _standing(self) -> dict[str, Any]:
         jobs = self.jobs.all
@@ -82,12 +91,14 @@ class Page:
     def _board(self, protocol: Protocol, before: Protocol | None) -> dict[str, Any]:
         keys = {column.key for column in columns_of(protocol)}
         sort = self.sort if self.sort.removeprefix("-") in keys else ""
-        board = ranking.rank(protocol, sort=sort, experiment=self.experiment)
+        query = Query(page=self.page, size=PAGE)
+        board = reading.board(protocol, sort=sort, experiment=self.experiment, query=query)
         page = self.experiment.get_absolute_url()
         return {
             "apart": protocol_box.apart(protocol, [before])[0] if before else None,
             "protocol": protocol,
             "table": tables.table(board, page=page, columns=self.columns, seed=str(self.seed)),
+            "pages": pages(board, query, self._address()),
             "chart": charts.trilemma(board),
             "chart_name": f"trilemma-{protocol.short}",
         }
@@ -111,6 +122,13 @@ def chosen_seed(text: str, seeds: list[int]) -> int:
     if text not in {str(seed) for seed in seeds}:
         raise Http404(f"expected a seed of the experiment ({seeds}), got {text!r}")
     return int(text)
+
+
+def _chosen_page(request: HttpRequest) -> int:
+    try:
+        return read({"page": request.GET.get("page", "")}, ()).page
+    except QueryError as error:
+        raise Http404(str(error)) from error
 
 
 def _chosen_sort(sort: str, protocols: list[Protocol]) -> str:

@@ -12,6 +12,7 @@ from experiments.models import Experiment
 from experiments.pages.live import Region
 from jobs.models import Worker
 from leaderboards import highlights
+from leaderboards.scores import cards
 
 MAX_BOARDS = 6
 
@@ -20,7 +21,7 @@ def home(request: HttpRequest) -> HttpResponse:
     """Show the boards with their leaders, what runs now, who is online, and what to do next."""
     in_use = highlights.protocols_in_use()
     context = {
-        "boards": highlights.overview(list(in_use[:MAX_BOARDS])),
+        "boards": cards.overview(list(in_use[:MAX_BOARDS])),
         "boards_total": in_use.count(),
         "activity": _activity().render(request),
         "steps": _steps(),

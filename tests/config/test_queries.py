@@ -30,19 +30,20 @@ NUMBERS += ["1e99999999", "nan", "-1", "٣", "²"]
 TEXTS = ["", "\0", "a\0b", "\ud800", "\ufffe", "[", "%", "\\", "'\"", "a" * 60_000, "a " * 2000]
 DATES = ["2024-13-45", "99999-01-01", "2024-01-01T00:00:00+99:99"]
 VALUES = [*NUMBERS, *TEXTS, *DATES]
+QUERY = ["page", "family", "algorithm", "submitter", "budget", "text", "since", "until", "fd_min"]
 PAGES = {  # what they read
     "/experiments/": ["page", "status", "dataset"],
-    "/experiments/<pk>/": ["seed", "sort", "columns"],
+    "/experiments/<pk>/": ["seed", "sort", "columns", "page"],
     "/experiments/<pk>/prompts/": ["seed", "following"],
     "/experiments/<pk>/live/<name>/": ["seed", "sort", "columns", "seen"],
     "/leaderboards/": ["page"],
-    "/leaderboards/<fingerprint>/": ["sort", "columns"],
+    "/leaderboards/<fingerprint>/": ["sort", "columns", *QUERY],
     "/protocols/<fingerprint>/": ["with"],
     "/samples/<pk>.png": ["v"],
     "/login/": ["next"],
     "/api/v1/docs/": ["script"],
     "/api/v1/schema/": ["format", "lang"],
-    "/api/v1/leaderboards/<fingerprint>/": ["experiment", "sort", "format"],
+    "/api/v1/leaderboards/<fingerprint>/": ["experiment", "sort", "format", "page_size", *QUERY],
     "/api/v1/leaderboards/<fingerprint>/guidance/": ["experiment", "following"],
     "/admin/login/": ["next"],
     "/admin/experiments/experiment/add/": ["dataset", "algorithm", "preset", "_popup", "_to_field"],

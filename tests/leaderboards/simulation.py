@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from leaderboards.separation import Ranks, rank_ranges
-from leaderboards.spread import Seed, estimates, scale_of
+from leaderboards.statistics.separation import Ranks, rank_ranges
+from leaderboards.statistics.spread import Seed, estimates, scale_of
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,8 +15,15 @@ from jobs.models import Status
 from leaderboards import highlights
 from leaderboards.board import Board, Cell, Column, Row
 from leaderboards.ranking import BEYOND, judged, rank
-from leaderboards.separation import OUTSIDE, Ranks, _apart, _factor, _rounded_up, rank_ranges
-from leaderboards.spread import Estimate, Seed, estimates, scale_of
+from leaderboards.statistics.separation import (
+    OUTSIDE,
+    Ranks,
+    _apart,
+    _factor,
+    _rounded_up,
+    rank_ranges,
+)
+from leaderboards.statistics.spread import Estimate, Seed, estimates, scale_of
 from tests import factories
 from tests.leaderboards import simulation
 from tests.leaderboards.simulation import (

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import special, stats
 
-from leaderboards.quantiles import (
+from leaderboards.statistics.quantiles import (
     MANY,
     below,
     digamma,
@@ -14,7 +14,7 @@ from leaderboards.quantiles import (
     t_quantile,
     trigamma_inverse,
 )
-from leaderboards.spread import mean_interval
+from leaderboards.statistics.spread import mean_interval
 
 numbers = st.floats(-1e6, 1e6)
 

@@ -14,7 +14,7 @@ from experiments.models import Entry, Experiment, MetricValue
 from jobs.models import Status
 from leaderboards.board import CORNERS, COSTS, Board, Cell, Column, Row, columns_of
 from leaderboards.ranking import judged, rank
-from leaderboards.spread import Seed
+from leaderboards.statistics.spread import Seed
 from tests import factories
 
 pytestmark = pytest.mark.django_db

@@ -7,7 +7,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from experiments.models import Entry
 from leaderboards.board import Cell, Column, Row
 from leaderboards.ranking import judged
-from leaderboards.spread import Seed
+from leaderboards.statistics.spread import Seed
 
 COLUMNS = tuple(Column(f"metric {n}", f"M{n}", "", n % 2 == 1, "quality", "") for n in range(15))
 

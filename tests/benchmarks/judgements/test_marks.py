@@ -18,7 +18,7 @@ from evaluation.metrics.uncertainty import MetricResult
 from experiments.models import Entry
 from leaderboards.board import Cell, Column, Row
 from leaderboards.marks import LEVEL, marked
-from leaderboards.spread import Seed
+from leaderboards.statistics.spread import Seed
 from tests.benchmarks.judgements.test_copies import MNIST
 from tests.leaderboards.simulation import most
 

@@ -18,7 +18,7 @@ from functools import cache
 from statistics import fmean
 from typing import NamedTuple
 
-from leaderboards.quantiles import MANY, digamma, polygamma, t_quantile, trigamma_inverse
+from leaderboards.statistics.quantiles import MANY, digamma, polygamma, t_quantile, trigamma_inverse
 
 DEGREES_OF_IMAGES = 19  # of an error from images: most are of twenty groups
 SIGNIFICANT = 2.0  # standard errors by which variances must differ to be taken for unequal

@@ -21,8 +21,8 @@ from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple
 
-from leaderboards.quantiles import SQRT_2, range_quantile, t_quantile
-from leaderboards.spread import Estimate
+from leaderboards.statistics.quantiles import SQRT_2, range_quantile, t_quantile
+from leaderboards.statistics.spread import Estimate
 
 # Probability that any statement about a column is wrong, if seeds of all rows vary alike: the rest
 # of 5 % is left for rows whose seeds vary up to three times as much as others', which two or three

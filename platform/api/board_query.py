@@ -1,0 +1,61 @@
+"""Which part of a board is asked for over REST, in the words of the board's page."""
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+from catalog.models import Protocol
+from leaderboards.board import Board, columns_of
+from leaderboards.scores.query import MOST, PAGE, Query, QueryError, read
+
+TELL = {
+    "family": "Only contenders of this family, or `external`.",
+    "algorithm": "Only contenders of this algorithm.",
+    "submitter": "Only contenders that this account submitted.",
+    "budget": "Only contenders of this budget: images as `1000000`, device-seconds as `60s`.",
+    "text": "Only contenders in whose name, sampler or experiment this text is.",
+}
+PARAMETERS = [
+    OpenApiParameter(
+        "page",
+        int,
+        description="Which page of the rows, from 1 on; without it and `page_size` all rows. "
+        "Ranks are those of the whole board in any case.",
+    ),
+    OpenApiParameter(
+        "page_size", int, description=f"Rows of a page, {MOST} at most; {PAGE} by default."
+    ),
+    *(OpenApiParameter(name, str, description=words) for name, words in TELL.items()),
+    OpenApiParameter("since", OpenApiTypes.DATE, description="Only what was scored on or after."),
+    OpenApiParameter(
+        "until",
+        OpenApiTypes.DATE,
+        description="Only what was scored on or before. By value: `KEY_min` and `KEY_max`, with "
+        "the key of any column.",
+    ),
+]
+
+
+def wanted(request: Request, protocol: Protocol) -> Query:
+    """Return what part of a board a request asks for, by default all of it.
+
+    Raises:
+        ValidationError: with the parameter that cannot be understood.
+    """
+    try:
+        return read(request.query_params, columns_of(protocol))
+    except QueryError as error:
+        raise ValidationError({"errors": {error.name: error.message}}) from error
+
+
+def about(board: Board, query: Query) -> dict[str, Any]:
+    """Return what is to be said of a part of a board, and of one that waits to be judged."""
+    said: dict[str, Any] = {}
+    if query.filters or query.size is not None:
+        said |= {"rows_in_all": board.rows_in_all, "begin": board.begin}
+    if board.waiting:
+        said |= {"judged_at": board.judged_at, "waiting": board.waiting}
+    return said

@@ -1,0 +1,243 @@
+"""Reads the rows of a board back: what was written as values came, with what it was judged to be."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import Count, F, Q, QuerySet
+from django.db.models.functions import Collate
+
+from catalog.models import Protocol
+from experiments.models import Entry, Experiment, SampleSet
+from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.models import Judgement, Judging, Score, Standing
+from leaderboards.ranking import board_of, in_order, judged
+from leaderboards.scores import bell
+from leaderboards.scores.query import Query
+from leaderboards.statistics.spread import Seed
+
+MOST_AT_ONCE = 300  # rows that a request judges itself, where nobody has
+PLAIN = (
+    *("value", "low", "high", "interval_of", "plug_in", "reason", "unknown", "declared"),
+    "seeds_lost",
+)
+NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
+IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
+SAID = ("rank", "rank_low", "rank_high", "leads", "beats_control", "near_training", "no_merit")
+
+
+def of_board(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
+    """Return a board's standings, each control that all experiments have once: see `rows`."""
+    mine = Standing.objects.filter(protocol=protocol)
+    if experiment is not None:
+        mine = mine.filter(entry__experiment=experiment)
+    order = (F("scored_at").asc(nulls_last=True), "scored_by", "entry_id")
+    first: dict[str, int] = {}
+    repeated = mine.filter(of_entry=False).exclude(control="").order_by(*order)
+    for control, entry in repeated.values_list("control", "entry_id"):
+        first.setdefault(control, entry)
+    shown = mine.filter(Q(control="") | Q(of_entry=True) | Q(entry__in=first.values()))
+    return shown.select_related("entry__experiment").order_by(*IN_ORDER)
+
+
+def rows_from(
+    standings: Sequence[Standing], columns: Iterable[Column], scores: QuerySet[Score]
+) -> list[Row]:
+    """Return the rows of standings, not yet ranked; `scores` are theirs, others among them perhaps."""
+    absent = {column.key: Cell(None, reason=NOT_KEPT) for column in columns}
+    cells: dict[int, dict[str, Cell]] = defaultdict(lambda: dict(absent))
+    pending = {each.pk: _is_pending(each) for each in standings}
+    for pk, metric, seeds, details, *plain in scores.values_list(
+        "standing_id", "metric", "seeds", "details", *PLAIN
+    ):
+        if pk in pending:
+            cells[pk][metric] = Cell(
+                **dict(zip(PLAIN, plain, strict=True)),
+                seeds=tuple(Seed(float(value), _number(error)) for value, error in seeds),
+                details=tuple(details),
+                provisional=pending[pk],
+            )
+    sets = _sample_sets(standings)
+    return [
+        Row(
+            entry=each.entry,
+            sampler_label=each.sampler_label,
+            seeds_scored=each.seeds_scored,
+            seeds_total=each.seeds_total,
+            seeds_failed=each.seeds_failed,
+            cells=cells[each.pk],
+            sample_sets=tuple(sets[each.entry_id, each.sampler_label]),
+        )
+        for each in standings
+    ]
+
+
+def _is_pending(standing: Standing) -> bool:
+    return standing.seeds_total > standing.seeds_scored + standing.seeds_failed
+
+
+def _number(error: float | str | None) -> float | None:
+    return None if error is None else float(error)
+
+
+def _sample_sets(standings: Iterable[Standing]) -> dict[tuple[int, str], list[SampleSet]]:
+    """Return the sets of which a row says more than its cells: handed in, or of autoencoders."""
+    told = {s.entry_id for s in standings if s.of_entry or s.entry.kind == Entry.Kind.EXTERNAL}
+    found: dict[tuple[int, str], list[SampleSet]] = defaultdict(list)
+    for each in SampleSet.objects.filter(entry__in=told) if told else ():
+        found[each.entry_id, each.sampler_label].append(each)
+    return found
+
+
+def said_of(row: Row) -> dict[str, list[Any]]:
+    """Return what a judged row is said to be, as JSON values; what says nothing is left out."""
+    said = {key: [getattr(cell, name) for name in SAID] for key, cell in row.cells.items()}
+    return {key: values for key, values in said.items() if any(values)}
+
+
+def judged_as(row: Row, said: dict[str, list[Any]]) -> Row:
+    """Return a row with what was said of it."""
+    cells = {key: row.cells[key]._replace(**dict(zip(SAID, values, strict=True)))
+             for key, values in said.items() if key in row.cells}  # fmt: skip
+    return replace(row, cells={**row.cells, **cells})
+
+
+@dataclass(frozen=True)
+class Standstill:
+    """How far the kept judgement of all experiments' board is what it would be now."""
+
+    judging: Judging | None
+    standings: int
+    waiting: int  # that changed since, or were never judged
+    is_of_now: bool
+
+    @property
+    def is_small(self) -> bool:
+        return self.standings <= MOST_AT_ONCE
+
+    @property
+    def unjudged(self) -> int:
+        """Return how many rows changed since; at least one where it is not of now."""
+        return 0 if self.is_of_now else max(1, self.waiting)
+
+    @property
+    def judged_at(self) -> datetime | None:
+        return self.judging.judged_at if self.judging else None
+
+
+def state_of(protocol: Protocol, unranked: dict[str, str]) -> Standstill:
+    """Return what is known of a board's judgement; `unranked` are the columns without ranks now."""
+    judging = Judging.objects.filter(protocol=protocol, judged_at__isnull=False).first()
+    of_now = Standing.objects.filter(protocol=protocol).values_list("is_judged").order_by()
+    counts: dict[bool, int] = dict(of_now.annotate(Count("pk")))
+    total, waiting = sum(counts.values()), counts.get(False, 0)
+    known = judging is not None and (judging.standings, judging.unranked) == (total, unranked)
+    return Standstill(judging, total, waiting, is_of_now=known and waiting == 0)
+
+
+def board(
+    protocol: Protocol,
+    *,
+    sort: str = "",
+    experiment: Experiment | None = None,
+    query: Query | None = None,
+) -> Board:
+    """Return a board, as `ranking.rank` does, from its rows; of a query its part of them.
+
+    Ranks and marks are those of the whole board, whatever part is asked for. That of all
+    experiments has the judgement that is kept; where that is of before, a small board is judged
+    now, a large one says since when how many rows wait. An experiment's is judged now.
+
+    Raises:
+        ValueError: if there is no column to sort by of this name.
+    """
+    empty, query = board_of(protocol, sort, experiment), query or Query()
+    state = None if experiment else state_of(protocol, dict(empty.unranked))
+    if state is None or (state.is_small and not state.is_of_now):
+        return judged_now(empty, query)
+    if not state.is_of_now:
+        bell.ring(protocol.pk)
+    kept = replace(empty, judged_at=state.judged_at, waiting=state.unjudged)
+    return _part(kept, _judged_before(kept), query) if query.size is None else _page(kept, query)
+
+
+def judged_now(board: Board, query: Query) -> Board:
+    """Return a board with the part of its rows that is asked for, judged by this process."""
+    return _part(board, judged(_rows(board), board.columns, board.ranked), query)
+
+
+def _rows(board: Board) -> list[Row]:
+    """Return all rows of a board, not yet ranked."""
+    scores = Score.objects.filter(protocol=board.protocol)
+    if board.experiment is not None:
+        scores = scores.filter(standing__entry__experiment=board.experiment)
+    standings = list(of_board(board.protocol, board.experiment))
+    return rows_from(standings, board.columns, scores)
+
+
+def _judged_before(board: Board) -> list[Row]:
+    """Return all rows of a board with what is kept of them."""
+    said = {
+        (entry, label): found
+        for entry, label, found in Judgement.objects.filter(
+            standing__protocol=board.protocol
+        ).values_list("standing__entry_id", "standing__sampler_label", "found")
+    }
+    return [judged_as(row, said.get(_key(row), {})) for row in _rows(board)]
+
+
+def _key(row: Row) -> tuple[int, str]:
+    return row.entry.pk, row.sampler_label
+
+
+def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
+    """Return the part of a board, of which all rows are known, that is asked for."""
+    shown = in_order(rows, board.columns, board.sort)
+    if query.filters:
+        wanted = query.of(of_board(board.protocol, board.experiment))
+        keys = set(wanted.values_list("entry_id", "sampler_label"))
+        shown = tuple(row for row in shown if _key(row) in keys)
+    return replace(
+        board,
+        rows=shown[query.begin : query.end],
+        begin=query.begin,
+        rows_in_all=len(shown),
+        contenders=Counter(row.entry.kind for row in shown if not row.is_control),
+    )
+
+
+def _page(board: Board, query: Query) -> Board:
+    """Return a page of a board, put in order by the database."""
+    wanted = query.of(of_board(board.protocol))
+    ordered = _in_order(wanted, board)
+    keys = list(ordered[query.begin : query.end])
+    found = Standing.objects.select_related("entry__experiment", "judgement").in_bulk(keys)
+    standings = [found[key] for key in keys if key in found]
+    rows = rows_from(standings, board.columns, Score.objects.filter(standing__in=keys))
+    said = tuple(
+        judged_as(row, each.judgement.found if hasattr(each, "judgement") else {})
+        for row, each in zip(rows, standings, strict=True)
+    )
+    kinds = wanted.filter(control="").order_by().values_list("entry__kind")
+    return replace(
+        board,
+        rows=said,
+        begin=query.begin,
+        rows_in_all=wanted.count(),
+        contenders=dict(kinds.annotate(Count("pk"))),
+    )
+
+
+def _in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Score, int]:
+    """Return the keys of standings in the order of `ranking.in_order`."""
+    by = F("badness").desc() if board.sort.startswith("-") else F("badness").asc()
+    binary = "BINARY" if connection.vendor == "sqlite" else "C"  # as Python orders text
+    names = [Collate(f"standing__{name}", binary) for name in ("label", "sampler_label")]
+    scores = Score.objects.filter(
+        protocol=board.protocol, metric=board.sort_key, standing__in=standings.order_by()
+    )
+    order = scores.order_by("group", by, "standing__place", *names, "standing__entry_id")
+    return order.values_list("standing_id", flat=True)
