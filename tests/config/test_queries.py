@@ -33,7 +33,7 @@ VALUES = [*NUMBERS, *TEXTS, *DATES]
 PAGES = {  # what they read
     "/experiments/": ["page", "status", "dataset"],
     "/experiments/<pk>/": ["seed", "sort", "columns"],
-    "/experiments/<pk>/prompts/": ["seed", "following"],
+    "/experiments/<pk>/prompts/": ["seed", "following", "group", "image"],
     "/experiments/<pk>/live/<name>/": ["seed", "sort", "columns", "seen"],
     "/leaderboards/": ["page"],
     "/leaderboards/<fingerprint>/": ["sort", "columns"],
