@@ -100,7 +100,10 @@ def by_hand(folder: Path, pixels: np.ndarray, texts: list[str]) -> torch.Tensor:
     )
     with torch.no_grad():
         out = model(**tokens, **images)
-    return 100 * (out.image_embeds.double() @ out.text_embeds.double().T).clamp(min=0)
+    scores: torch.Tensor = 100 * (out.image_embeds.double() @ out.text_embeds.double().T).clamp(
+        min=0
+    )
+    return scores
 
 
 def test_it_is_what_transformers_gives_by_hand(folder: Path, clip: ClipModel) -> None:
@@ -116,6 +119,7 @@ def test_it_is_what_transformers_gives_by_hand(folder: Path, clip: ClipModel) ->
     assert found.details["real_pairs"] == pytest.approx(float(real), abs=1e-4)
     assert found.details["cut"] == 1
     assert found.interval is not None
+    assert found.value is not None
     assert found.interval[0] < found.value < found.interval[1]
 
 
