@@ -163,14 +163,17 @@ def test_a_plugin_is_trained_and_drawn_from(place: Path, site: Site, tmp_path: P
 @pytest.mark.skipif(not all(map(shutil.which, ("curl", "unzip"))), reason="needs curl and unzip")
 def test_a_closed_system_answers_the_prompts_of_a_template(place: Path, site: Site) -> None:
     site.manage("migrate", "-v0")
-    site.manage("register_dataset", "scenes", "--packaged", "scenes32")
+    drawn = ["--num", "400", "--num-test", "100", "--out", str(place / "drawn")]
+    site.run("-m", "evaluation", "scenes", *drawn)
+    site.manage("register_dataset", "scenes", "--folder", str(place / "drawn"))
     options = ["--preset", "scenes-prompts", "--metrics", "following", "--images-per-prompt", "1"]
     made = site.manage("register_protocol", "scenes", *options, "--admission-images", "0")
     protocol = made.stdout.split()[-1]
     address = site.start_web()
 
     typed(FETCHED, place, site, SITE=address)
-    names = [line.partition(",")[0] for line in (place / "answers/metadata.csv").open()][1:]
+    lines = (place / "answers/metadata.csv").read_text("utf-8").splitlines()
+    names = [line.partition(",")[0] for line in lines[1:]]
     for name, image in zip(names, draw_scenes(len(names), 32, 5).pixels, strict=True):
         Image.fromarray(image.transpose(1, 2, 0)).save(place / "answers" / name)
     typed(FILLED, place, site, SITE=address, PROTOCOL=protocol)
