@@ -296,6 +296,13 @@ def _add_choices(parser: argparse.ArgumentParser, *, else_scored: str) -> None:
         type=_positive,
         help="images that each prompt is asked for; by default as many as are scored",
     )
+    parser.add_argument(
+        "--clip",
+        type=Path,
+        metavar="FOLDER",
+        help="a CLIP-like model, as transformers saves it: adds clip_score, how well images and "
+        "prompts agree by it; with --protocol the one that it names (else looked for in --cache)",
+    )
 
 
 def _extractor_help() -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from evaluation.commands.addresses import CommandError
 from evaluation.commands.admit import admission
 from evaluation.commands.classes import class_counts
+from evaluation.commands.clip import chosen_clip, chosen_metrics, kept_clip
 from evaluation.commands.inputs import (
     open_held_out,
     open_reference,
@@ -18,7 +19,7 @@ from evaluation.imagesets.opening import ImageStream
 from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protocol
 from evaluation.protocols.extractor_specs import INCEPTION
 from evaluation.protocols.presets import ProtocolPreset, get_preset
-from evaluation.protocols.prompts import PromptSet, packaged_prompts
+from evaluation.protocols.prompts import PromptSet, packaged_prompts, real_pairs
 from evaluation.protocols.record import LOSSLESS, LOSSY_ACCEPTED, Protocol
 from evaluation.scoring.references import SavedReference
 
@@ -27,11 +28,13 @@ def protocol(options: argparse.Namespace) -> int:
     """Make a protocol with what it needs, and print or write it."""
     preset = chosen_preset(options)
     name = chosen_extractor(options, preset)
+    chosen_clip(options)  # what is missing is said before minutes of work
     reference, held_out = open_reference(options, name), open_held_out(options)
     with progress() as bars:
         prepared = prepare_extractor(name, options, reference, bars, keep=True)
         protocol = described_protocol(options, preset, prepared.extractor, reference, held_out)
-        facts = dict(prepared.facts)
+        kept_clip(options)
+        facts = dict(prepared.facts) | _pairs(options, preset, protocol, held_out)
         if options.admission_images:
             facts["admission"] = admission(
                 prepared, reference, options, bars, options.admission_images, protocol
@@ -51,6 +54,20 @@ def protocol(options: argparse.Namespace) -> int:
     else:
         print_record(record, as_json=True)
     return 0
+
+
+def _pairs(
+    options: argparse.Namespace,
+    preset: ProtocolPreset | None,
+    protocol: Protocol,
+    held_out: ImageStream | None,
+) -> dict[str, bool]:
+    """Return that held-out images are real pairs of the prompts, {} if they are not."""
+    prompts = chosen_prompts(options, preset)
+    if prompts is None or protocol.prompts is None or held_out is None or held_out.captions is None:
+        return {}
+    found = real_pairs(held_out.captions, prompts, protocol.prompts["images_per_prompt"])
+    return {} if found is None else {"real_pairs": True}
 
 
 def chosen_preset(options: argparse.Namespace) -> ProtocolPreset | None:
@@ -105,13 +122,14 @@ def described_protocol(
         weights_sha256=extractor.weights_sha256,
         recipe=extractor.recipe,
         dim=extractor.dim,
-        metrics=options.metrics or (preset.metrics if preset else None),
+        metrics=chosen_metrics(options, preset),
         num_images=count,
         reference_split=_reference_split(options),
         labels=options.labels,
         prompts=prompts,
         images_per_prompt=options.images_per_prompt
         or (preset.images_per_prompt if preset else None),
+        clip=chosen_clip(options),
         lossy=LOSSY_ACCEPTED if getattr(options, "allow_lossy", False) else LOSSLESS,
     )
 

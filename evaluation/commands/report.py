@@ -42,11 +42,20 @@ def print_result(result: EvaluationResult, protocol: Protocol) -> None:
     for name, found in result.values.items():
         if found.reason:
             say(f"{result.labels[name]}: {found.reason}")
+        if "other_prompts" in found.details:
+            say(f"{result.labels[name]}: {_between(found.details)}")
     counted = f"against {protocol.reference.count} real ones"
     if protocol.reference.kind == "statistics":
         counted = f"against published statistics ({protocol.reference.split})"
     say(f"{protocol.num_images} images {counted}")
     say(f"protocol {result.fingerprint}")
+
+
+def _between(details: Mapping[str, Any]) -> str:
+    """Return in words the floor and the ceiling that an agreement is to be read between."""
+    real = details.get("real_pairs")
+    ceiling = "no real pairs are known" if real is None else f"real pairs {_number(real)}"
+    return f"other prompts {_number(details['other_prompts'])}, {ceiling}"
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

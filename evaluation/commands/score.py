@@ -6,6 +6,7 @@ from pathlib import Path
 
 from evaluation.commands.addresses import CommandError
 from evaluation.commands.classes import label_warning
+from evaluation.commands.clip import chosen_clip, open_clip
 from evaluation.commands.inputs import (
     feature_cache,
     open_held_out,
@@ -48,6 +49,7 @@ def score(options: argparse.Namespace) -> int:
     given = read_protocol(options.protocol) if options.protocol else None
     if given:
         given.check_packages()
+    chosen_clip(options)  # what is missing is said before minutes of work
     prompts = chosen_prompts(options, preset)
     name = given.extractor.name if given else chosen_extractor(options, preset)
     if options.extractor not in (None, name):
@@ -80,6 +82,7 @@ def score(options: argparse.Namespace) -> int:
             extractor=prepared.extractor,
             held_out=held_out,
             prompts=prompts,
+            clip=open_clip(options, protocol),
             published=published_beside(reference, Path(options.reference), prepared.extractor),
             batch_size=options.batch_size,
             on_progress=lambda stage, share: bars.update(

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -109,6 +109,12 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file, in hex."""
     with path.open("rb") as file:
         return sha256_of_content(file)
+
+
+def files_sha256(files: Iterable[Path]) -> str:
+    """Return the sha256 of files in their order: of their names and hashes."""
+    lines = [f"{sha256_of(file)}  {file.name}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def sha256_of_content(file: IO[bytes]) -> str:

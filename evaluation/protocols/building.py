@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evaluation.protocols.agreement import CLIP_SCORE, ClipIdentity
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.extractor_specs import ExtractorSpec
 from evaluation.protocols.extractors import get_extractor
@@ -66,6 +67,7 @@ def build_protocol(
     labels: Wanted | None = None,  # None = as the reference, if it is labelled
     prompts: PromptSet | None = None,  # what images are asked with, in turn
     images_per_prompt: int | None = None,  # None = as many as make up num_images, 1 at least
+    clip: ClipIdentity | None = None,  # judges how well images and prompts agree
 ) -> Protocol:
     """Return the protocol of these metrics at their default parameters.
 
@@ -98,6 +100,7 @@ def build_protocol(
         "held_out": held_out is not None,
         "prompts": rule is not None,
         "claims": rule is not None and rule["judge"] is not None,
+        "clip": clip is not None,
     }
     names = _metric_names(metrics, extractor, reference.kind, given)
     return Protocol(
@@ -120,7 +123,7 @@ def build_protocol(
         images=_image_rules(dataset, spec, lossy, label_rule(labels, reference.class_counts)),
         num_images=count,
         prompts=rule,
-        metrics={name: _parameters(name, reference.count, count) for name in names},
+        metrics={name: _parameters(name, reference.count, count, clip) for name in names},
         uncertainty={
             "level": CONFIDENCE_LEVEL,
             **{name: dict(METRICS[name].uncertainty) for name in names},
@@ -176,7 +179,9 @@ def _image_rules(
     )
 
 
-def _parameters(metric: str, reference_count: int, num_images: int) -> dict[str, Any]:
+def _parameters(
+    metric: str, reference_count: int, num_images: int, clip: ClipIdentity | None
+) -> dict[str, Any]:
     """Return a metric's parameters, with the number of reference images where it is limited."""
     parameters = dict(METRICS[metric].parameters)
     if metric in ("kd", "sliced_wasserstein"):
@@ -184,4 +189,6 @@ def _parameters(metric: str, reference_count: int, num_images: int) -> dict[str,
     if metric in ("precision", "recall", "density", "coverage"):
         # As many real as generated images: unequal sets shrink the radii of one side.
         parameters["reference_count"] = min(reference_count, max(num_images, 2))
+    if metric == CLIP_SCORE and clip is not None:
+        parameters["model"] = clip.to_record()
     return parameters

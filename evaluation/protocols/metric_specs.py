@@ -16,6 +16,7 @@ Need = Literal[
     "pairs",  # generated image i is a reconstruction of reference image i
     "prompts",  # what generated images were asked with
     "claims",  # what can be checked of an image that follows its prompt
+    "clip",  # a CLIP-like model
 ]
 
 

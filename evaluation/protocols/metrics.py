@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from evaluation.protocols.agreement import AGREEMENT, with_model
 from evaluation.protocols.coverage_specs import COVERAGE
 from evaluation.protocols.extractor_specs import FIDELITY_PREFIX, INCEPTION
 from evaluation.protocols.extractors import EXTRACTORS, get_extractor, has_known_weights
@@ -17,7 +18,7 @@ from evaluation.protocols.prompt_specs import PROMPTS
 from evaluation.protocols.quality_specs import QUALITY
 
 METRICS, LEFT_OUT = with_installed(
-    (*QUALITY, *COVERAGE, *MEMORISATION, *PROMPTS), "trilemma.metrics", check_metric
+    (*QUALITY, *COVERAGE, *MEMORISATION, *PROMPTS, AGREEMENT), "trilemma.metrics", check_metric
 )
 
 OF_STATISTICS = ("fd", "fd_infinity")  # need no more of the reference than mean and covariance
@@ -35,7 +36,12 @@ def get_metric(name: str) -> MetricSpec:
 
 
 def default_metrics(
-    extractor: str, *, held_out: bool, prompts: bool = False, claims: bool = False
+    extractor: str,
+    *,
+    held_out: bool,
+    prompts: bool = False,
+    claims: bool = False,
+    clip: bool = False,
 ) -> tuple[str, ...]:
     """Return the metrics that presets measure on these features, in the order of boards."""
     return tuple(
@@ -43,17 +49,24 @@ def default_metrics(
         for spec in METRICS.values()
         if spec.by_default
         and not missing_needs(
-            spec.name, extractor, held_out=held_out, prompts=prompts, claims=claims
+            spec.name, extractor, held_out=held_out, prompts=prompts, claims=claims, clip=clip
         )
     )
 
 
 def missing_needs(
-    metric: str, extractor: str, *, held_out: bool, prompts: bool = False, claims: bool = False
+    metric: str,
+    extractor: str,
+    *,
+    held_out: bool,
+    prompts: bool = False,
+    claims: bool = False,
+    clip: bool = False,
 ) -> tuple[str, ...]:
     """Return in words what a metric needs and extractor, dataset and prompts do not give.
 
-    prompts: images are asked with some. claims: of those something can be checked.
+    prompts: images are asked with some. claims: of those something can be checked. clip: a CLIP-like
+    model is supplied.
     """
     predicts = get_extractor(extractor).predicts
     given = {
@@ -62,6 +75,7 @@ def missing_needs(
         "held-out": held_out,
         "prompts": prompts,
         "claims": claims,
+        "clip": clip,
     }
     words = {
         "logits": "an extractor that predicts classes",
@@ -69,6 +83,7 @@ def missing_needs(
         "held-out": "held-out real images",
         "prompts": "prompts",
         "claims": "prompts with claims",
+        "clip": "a CLIP-like model",
     }
     return tuple(words[need] for need in get_metric(metric).needs if not given.get(need, True))
 
@@ -95,7 +110,7 @@ def recorded_metric(name: str, parameters: Mapping[str, Any]) -> MetricSpec:
             help=f"A metric of the package {package.get('name', '?')}, which is not installed.",
             package=package,
         )
-    return replace(spec, **parameters.get("board", {}))
+    return replace(with_model(spec, parameters), **parameters.get("board", {}))
 
 
 def metric_label(spec: MetricSpec, extractor: str, weights_sha256: str) -> str:
@@ -112,6 +127,11 @@ def metric_label(spec: MetricSpec, extractor: str, weights_sha256: str) -> str:
     if extractor == INCEPTION:
         features = f"{features}@{weights_sha256[:8]}"
     return f"{spec.prefix}[{features}] {spec.suffix}".rstrip()
+
+
+def is_of_prompts(name: str) -> bool:
+    """Return whether a metric is of what images were asked for in words."""
+    return name in METRICS and not {"prompts", "claims"}.isdisjoint(METRICS[name].needs)
 
 
 def arrow(spec: MetricSpec) -> str:

@@ -139,6 +139,20 @@ def order_of_prompts(captions: Sequence[str], prompts: PromptSet, each: int) -> 
     return [found[k] for k in range(each) for found in places.values()]
 
 
+def real_pairs(captions: Sequence[str], prompts: PromptSet, each: int) -> list[int] | None:
+    """Return which real image is the i-th that is asked for, with prompt i mod P, by their captions.
+
+    None unless every prompt is the caption of ``each`` images at least.
+    """
+    places: dict[str, list[int]] = {text: [] for text in prompts.texts}
+    for index, caption in enumerate(captions):
+        if caption in places:
+            places[caption].append(index)
+    if any(len(found) < each for found in places.values()):
+        return None
+    return [found[k] for k in range(each) for found in places.values()]
+
+
 def check_asked(record: Any) -> None:
     """Raise ProtocolError unless it is what `asked` returns, or None."""
     if record is None:

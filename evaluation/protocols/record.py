@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from evaluation.protocols.agreement import CLIP_SCORE, check_extra, check_model
 from evaluation.protocols.checking import (
     HEX_64,
     ProtocolError,
@@ -22,9 +23,8 @@ from evaluation.protocols.checking import (
 )
 from evaluation.protocols.extractors import EXTRACTORS, get_extractor
 from evaluation.protocols.labels import check_rule, in_words
-from evaluation.protocols.metrics import METRICS, metric_label, recorded_metric
+from evaluation.protocols.metrics import METRICS, is_of_prompts, metric_label, recorded_metric
 from evaluation.protocols.plugins import is_package, is_signed, missing_package
-from evaluation.protocols.prompt_specs import OF_PROMPTS
 from evaluation.protocols.prompts import check_asked
 
 VERSION = 2
@@ -159,7 +159,7 @@ class Protocol:
         return metric_label(spec, self.extractor.name, self.extractor.weights_sha256)
 
     def check_packages(self) -> None:
-        """Check that what other packages bring is installed here, in the same version.
+        """Check that what other packages bring is installed here, in the same version, and extras.
 
         Raises:
             ProtocolError: if it is not: nothing can be scored then, though all can be read.
@@ -172,6 +172,7 @@ class Protocol:
         installed = EXTRACTORS[name].package if name in EXTRACTORS else {}
         if missing := missing_package(wanted, installed):
             raise ProtocolError("extractor.name", f"{name} {missing}")
+        check_extra(self.metrics)
 
 
 _PARTS: dict[str, type] = {
@@ -232,6 +233,8 @@ def _identity(protocol: Protocol) -> dict[str, Any]:
         if record[part] is not None:
             del record[part]["split"]
             record[part].pop("lossy", None)
+    if CLIP_SCORE in record["metrics"]:
+        del record["metrics"][CLIP_SCORE]["model"]["name"]
     return record
 
 
@@ -317,8 +320,9 @@ def _check_metrics(protocol: Protocol) -> None:
         expect(f"metrics.{name}", is_known, f"a metric of {', '.join(METRICS)}", name)
         expect(f"metrics.{name}", is_signed(parameters), "package and board", parameters)
         check_plain(f"uncertainty.{name}", uncertainty.get(name))
-        if name in OF_PROMPTS and "package" not in parameters:
+        if is_of_prompts(name) and "package" not in parameters:
             _check_need(name, protocol.prompts)
+    check_model(metrics)
     level = uncertainty.get("level")
     is_level = isinstance(level, float) and 0 < level < 1
     expect("uncertainty.level", is_level, "a number in 0..1", level)
@@ -326,7 +330,7 @@ def _check_metrics(protocol: Protocol) -> None:
 
 def _check_need(metric: str, prompts: Mapping[str, Any] | None) -> None:
     """Check that the protocol has the prompts that one of their metrics needs."""
-    judged = "claims" in OF_PROMPTS[metric].needs
+    judged = "claims" in METRICS[metric].needs
     if prompts is None or (judged and prompts["judge"] is None):
         need = "prompts with claims" if judged else "prompts"
         raise ProtocolError(f"metrics.{metric}", f"needs {need}")

@@ -145,6 +145,8 @@ def check_settings(protocol: Protocol) -> None:
                     f"{name} reference_count: expected at most the {protocol.reference.count} "
                     f"reference images, got {parameters['reference_count']}"
                 )
+        if "model" in parameters and "clip" in spec.needs:
+            expected["model"] = parameters["model"]  # compared with the one that is given
         _check(name, expected, parameters)
         if protocol.uncertainty[name] != spec.earlier_uncertainty:
             _check(name, spec.uncertainty, protocol.uncertainty[name])

@@ -10,13 +10,16 @@ import torch
 
 from evaluation.features.base import ExtractionStopped, Extractor, FeatureSet
 from evaluation.features.cache import FeatureCache
+from evaluation.features.clip import ClipModel
 from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.splits import choose
 from evaluation.metrics.frechet import ReferenceGaussian, reference_gaussian
 from evaluation.metrics.uncertainty import MetricResult
+from evaluation.protocols.agreement import CLIP_SCORE
 from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.prompts import PromptSet
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
+from evaluation.scoring.agreement import check_clip, measure_agreement
 from evaluation.scoring.averaging import averaged
 from evaluation.scoring.checks import (
     EvaluationError,
@@ -74,6 +77,7 @@ def evaluate_images(
     extractor: Extractor,
     held_out: ImageSet | None = None,
     prompts: PromptSet | None = None,  # the protocol's, where it has some
+    clip: ClipModel | None = None,  # the protocol's, where it measures agreement
     published: SavedReference | None = None,  # statistics to check the reference images with
     batch_size: int | None = None,  # None = the extractor's own
     on_progress: Callable[[str, float], None] | None = None,
@@ -110,7 +114,9 @@ def evaluate_images(
         else _as_stream(reference, "reference"),
         held_out=None if held_out is None else _as_stream(held_out, "held-out images"),
         prompts=prompts,
+        clip=clip,
     )
+    check_clip(protocol, clip)
     _check_sets(work)
 
     views = _views(work)
@@ -294,6 +300,8 @@ def _measure(work: Work, views: list[Scored], name: str) -> dict[str, MetricResu
     """Return a metric with those that come with it."""
     if name in JUDGED:
         return measure_judged(work)
+    if name == CLIP_SCORE:
+        return {name: measure_agreement(work)}
     if name in OF_IMAGES:
         return {name: OF_IMAGES[name](work)}
     found = [measure(name, view) for view in views]

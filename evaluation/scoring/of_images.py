@@ -10,6 +10,7 @@ from torch import Tensor
 from evaluation.features.base import ExtractionStopped, Extractor
 from evaluation.features.cache import FeatureCache
 from evaluation.features.classifier import LabelledImages
+from evaluation.features.clip import ClipModel
 from evaluation.imagesets.splits import choose
 from evaluation.imagesets.stream import ImageStream
 from evaluation.metrics.classification_accuracy import classification_accuracy_score
@@ -46,6 +47,7 @@ class Work:
     real: Real
     held_out: ImageStream | None
     prompts: PromptSet | None = None  # what the generated images were asked with, in turn
+    clip: ClipModel | None = None  # judges how well they agree with these
 
     @property
     def level(self) -> float:

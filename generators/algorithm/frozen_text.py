@@ -4,7 +4,6 @@ The folder is as `save_pretrained` of transformers writes it. Nothing is downloa
 folder runs, and weights are read from safetensors alone.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable
 from functools import lru_cache
@@ -14,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from evaluation.imagesets.atomic import sha256_of
+from evaluation.imagesets.atomic import files_sha256
 from generators.specs.conditions import MOST_TOKENS, ConditionError, Conditions, FrozenText
 from generators.specs.options import ConfigError
 
@@ -105,8 +104,7 @@ def conditions_of(folder: str, captions: Iterable[str]) -> Conditions:
 def digest_of(folder: Path) -> str:
     """Return the sha256 of the folder's files that are read: of their names and hashes."""
     files = sorted(file for file in folder.iterdir() if file.suffix in READ and file.is_file())
-    lines = [f"{sha256_of(file)}  {file.name}\n" for file in files]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return files_sha256(files)
 
 
 def _wrong(folder: Path | str, message: str) -> ConfigError:

@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from catalog.stored import BucketError, DamagedError, StoredFile, digest_of
 from evaluation.protocols import prompts, record as protocols
+from evaluation.protocols.agreement import ClipIdentity
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.labels import Rule, in_words
 from evaluation.protocols.metric_specs import MetricSpec
@@ -321,6 +322,12 @@ class Protocol(FrozenModel):
         path = self.weights_path
         is_alone = path is None or path.parent == settings.DATA_DIR / EXTRACTORS
         return path if is_alone or path is None else path.parent
+
+    @property
+    def clip_files(self) -> Path | None:
+        """The folder of the CLIP-like model that judges agreement, None if none does."""
+        found = ClipIdentity.of(self.record["metrics"])
+        return None if found is None else settings.DATA_DIR / EXTRACTORS / found.folder
 
     def parsed(self) -> protocols.Protocol:
         return protocols.Protocol.from_record(self.record)

@@ -65,6 +65,7 @@ class Scoring:
     labels: str = ""  # the rule of conditional samples; "" = as the reference, if it is labelled
     weights: Path | None = None  # of the extractor; for Inception else settings.INCEPTION_WEIGHTS
     classifier_data: Path | None = None  # labelled images, for a stacked classifier
+    clip: Path | None = None  # folder of a CLIP-like model, that judges agreement with prompts
 
     @property
     def extractor_name(self) -> str:
@@ -76,6 +77,7 @@ class Scoring:
         parts = [self.preset or self.extractor, ", ".join(self.metrics)]
         parts.append(f"{self.num_images} images" if self.num_images else "")
         parts.append(f"prompts {self.prompts}" if self.prompts else "")
+        parts.append(f"agreement by {self.clip.resolve().name}" if self.clip else "")
         parts.append(f"labels {self.labels}" if self.labels not in ("", REFERENCE) else "")
         return ", ".join(filter(None, parts))[:200]
 
@@ -221,6 +223,7 @@ def _options(dataset: Dataset, scoring: Scoring) -> list[str]:
         "--images-per-prompt": scoring.images_per_prompt,
         "--weights": weights,
         "--classifier-data": scoring.classifier_data,
+        "--clip": scoring.clip,
         "--reference": dataset.train_path,
         "--held-out": dataset.test_path,
         "--cache": settings.DATA_DIR / EXTRACTORS,
@@ -255,8 +258,8 @@ def _keep_protocol(
         raise RegistrationError(
             f"{dataset.slug}: {found.dataset} has the same images and this protocol already"
         )
-    if found.extractor_files is not None:
-        stored.keep(found.extractor_files, StoredFile.Kind.EXTRACTOR)
+    for used in filter(None, (found.extractor_files, found.clip_files)):
+        stored.keep(used, StoredFile.Kind.EXTRACTOR)
     if not is_new and "admission" in facts and _says_more(facts["admission"], found):
         found.facts = {**found.facts, **facts}
         found.save()

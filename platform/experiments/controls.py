@@ -1,7 +1,7 @@
 """Controls: images that no model made, scored like a model's, so that a board explains itself."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from catalog.models import Dataset, Protocol
@@ -96,10 +96,20 @@ CONTROLS: Mapping[str, Control] = MappingProxyType(
 
 def controls_of(dataset: Dataset, protocols: Iterable[Protocol]) -> list[Control]:
     """Return the controls that an experiment has once, in the order of boards."""
-    asked = [each.prompt_set.parsed() for each in protocols if each.prompt_set is not None]
-    drawn = [each.can_be_drawn(dataset.channels, dataset.resolution) for each in asked]
+    asking = [each for each in protocols if each.prompt_set is not None]
+    asked = [each.prompt_set.parsed() for each in asking if each.prompt_set is not None]
+    drawn = any(each.can_be_drawn(dataset.channels, dataset.resolution) for each in asked)
+    paired = any(each.facts.get("real_pairs") for each in asking)
     known = [each for each in CONTROLS.values() if not each.of_entry]
-    return [each for each in known if not each.is_asked or any(drawn)]
+    if drawn or not paired:
+        return [each for each in known if drawn or not each.is_asked]
+    return [of_pairs(each) if each.is_asked else each for each in known]
+
+
+def of_pairs(control: Control) -> Control:
+    """Return a control of prompts whose images are real ones with these captions, not drawn."""
+    source = "captions of the test split" if control.kind == ASKED else "captions of other images"
+    return replace(control, label=control.label.replace("scenes", "images"), source=source)
 
 
 def is_taken(label: str) -> bool:
@@ -109,4 +119,6 @@ def is_taken(label: str) -> bool:
 
 
 KINDS = tuple(CONTROLS)  # in the order of boards
-LABELS = frozenset(control.label for control in CONTROLS.values())  # no entry may be called so
+LABELS = frozenset(  # no entry may be called so
+    label for each in CONTROLS.values() for label in (each.label, of_pairs(each).label)
+)

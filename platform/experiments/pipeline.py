@@ -349,6 +349,7 @@ def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
             extractor=_extractor(row, reference),
             held_out=None if held_out is None else open_split(row.dataset, held_out.split),
             prompts=None if row.prompt_set is None else row.prompt_set.parsed(),
+            clip=real_images.clip_of(row, device()),
             on_progress=on_progress,
             should_stop=heartbeat.should_stop,
             cache=feature_cache(),

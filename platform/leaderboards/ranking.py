@@ -29,7 +29,7 @@ from dataclasses import replace
 from itertools import compress
 
 from catalog.models import Protocol
-from evaluation.protocols.prompt_specs import OF_PROMPTS
+from evaluation.protocols.metrics import is_of_prompts
 from experiments import controls
 from experiments.models import Experiment
 from leaderboards.admission_box import admission_of
@@ -162,7 +162,7 @@ def _bound(rows: Iterable[Row], column: Column) -> float:
 
     Of what prompts ask, these are the scenes that were drawn for them: test images were asked nothing.
     """
-    kind = controls.ASKED if column.key in OF_PROMPTS else controls.TEST
+    kind = controls.ASKED if is_of_prompts(column.key) else controls.TEST
     control = next((row.cells[column.key] for row in rows if row.control == kind), None)
     end = None
     if control is not None and column.corner in ("quality", "coverage") and column.ideal is None:

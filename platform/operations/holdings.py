@@ -26,9 +26,9 @@ def find() -> Iterator[Holding]:
     yield from _checkpoints()
     for dataset in Dataset.objects.all():
         yield Holding((dataset.train_path, dataset.test_path))
-    for protocol in Protocol.objects.exclude(extractor_weights=""):
-        if (extractor := protocol.extractor_files) is not None:
-            yield Holding(_files(extractor))
+    for protocol in Protocol.objects.all():
+        for used in filter(None, (protocol.extractor_files, protocol.clip_files)):
+            yield Holding(_files(used))
     for sample_set in SampleSet.objects.filter(status=Status.COMPLETED):
         yield Holding((sample_set.path, sample_set.grid_path))
     for waiting in SampleSet.objects.exclude(source="").exclude(status=Status.COMPLETED):

@@ -8,11 +8,11 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
-from experiments import comparison
+from experiments import comparison, controls
 from experiments.models import Experiment, MetricValue, SampleSet
 from jobs.models import Status
 from web import guidance_box, question_box
-from web.experiment import chosen_seed
+from web.prompt_choices import PromptChoices
 from web.sheets import SHEET_IMAGES, Sheet
 
 VERDICTS = {True: "follows", False: "does not follow", None: "unparsed"}
@@ -22,8 +22,8 @@ VERDICTS = {True: "follows", False: "does not follow", None: "unparsed"}
 class Answer:
     """What one entry drew for a prompt, and what the judge read in it."""
 
-    sample_set: SampleSet | None
-    sheet: Sheet | None
+    sample_set: SampleSet | None  # None = not drawn yet
+    sheet: Sheet | None  # None = its contact sheet does not show it
     box: str
     verdict: str  # "" = not judged
     read: str
@@ -49,42 +49,61 @@ def prompts(request: HttpRequest, pk: int) -> HttpResponse:
     protocol = asking.first()
     if protocol is None or protocol.prompt_set is None:
         raise Http404("the experiment's protocols ask with no prompts")
-    seed = chosen_seed(request.GET.get("seed", ""), experiment.seeds)
+    asked = protocol.prompt_set.record["prompts"]
+    each = protocol.record["prompts"]["images_per_prompt"]
+    choices = PromptChoices.of(request.GET, asked, each, experiment.seeds)
+    seed = choices.seed
     box = question_box.QuestionBox.of(request, experiment, seed)
     if request.method == "POST" and not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
     if request.method == "POST" and (question := box.ask()):
         return redirect(question)
     jobs = comparison.ExperimentJobs.of(experiment)
-    contenders = comparison.contenders(experiment, seed, jobs)
-    asked = protocol.prompt_set.record["prompts"]
+    contenders = real_first(comparison.contenders(experiment, seed, jobs))
     context = {
         "experiment": experiment,
         "seed": seed,
+        "choices": choices,
         "protocol": protocol,
         "prompt_set": protocol.prompt_set,
         "contenders": contenders,
         "box": box,
         "guidance": guidance_box.describe(protocol, experiment, request.GET.get("following", "")),
-        "rows": _rows(asked[:SHEET_IMAGES], contenders, experiment),
+        "rows": _rows(asked[:SHEET_IMAGES], contenders, experiment, choices, len(asked)),
         "left_out": max(0, len(asked) - SHEET_IMAGES),
     }
     return render(request, "web/prompts.html", context)
 
 
+def real_first(columns: list[comparison.Contender]) -> list[comparison.Contender]:
+    """Return the columns, first of all real images: those for the prompts, where there are some."""
+    order = (controls.ASKED, controls.TEST)
+
+    def place(column: comparison.Contender) -> int:
+        control = column.entry.control
+        return order.index(control.kind) if control and control.kind in order else len(order)
+
+    return sorted(columns, key=place)
+
+
 def _rows(
-    asked: list[dict[str, Any]], contenders: list[comparison.Contender], experiment: Experiment
+    asked: list[dict[str, Any]],
+    contenders: list[comparison.Contender],
+    experiment: Experiment,
+    choices: PromptChoices,
+    total: int,
 ) -> list[Row]:
     read = _readings([item.sample_set for item in contenders if item.sample_set is not None])
     sets = [item.sample_set for item in contenders]
-    side = experiment.dataset.resolution
+    side, first = experiment.dataset.resolution, choices.image * total
     return [
         Row(
             prompt["text"],
             prompt["group"],
-            [_answer(each, number, side, read) for each in sets],
+            [_answer(each, number + first, side, read) for each in sets],
         )
         for number, prompt in enumerate(asked)
+        if choices.group in ("", prompt["group"])
     ]
 
 
@@ -111,6 +130,8 @@ def _answer(
     if sample_set is None:
         return Answer(None, None, "", "", "")
     sheet = Sheet(side, min(sample_set.count, SHEET_IMAGES))
+    if number >= sheet.images:
+        return Answer(sample_set, None, "", "", "")
     found = read.get((sample_set.pk, number))
     if found is None:
         return Answer(sample_set, sheet, sheet.box(number), "", "")

@@ -34,7 +34,7 @@ QUERY = ["page", "family", "algorithm", "submitter", "budget", "text", "since", 
 PAGES = {  # what they read
     "/experiments/": ["page", "status", "dataset"],
     "/experiments/<pk>/": ["seed", "sort", "columns", "page"],
-    "/experiments/<pk>/prompts/": ["seed", "following"],
+    "/experiments/<pk>/prompts/": ["seed", "following", "group", "image"],
     "/experiments/<pk>/live/<name>/": ["seed", "sort", "columns", "seen"],
     "/leaderboards/": ["page"],
     "/leaderboards/<fingerprint>/": ["sort", "columns", *QUERY],

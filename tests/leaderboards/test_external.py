@@ -150,7 +150,8 @@ def test_the_experiments_page_shows_what_is_said_and_what_is_not(
 
     panel = page[page.index(f'id="entry-{entry.pk}"') :].split("</div>")[0]
     assert "Jo &lt;script&gt;" in panel
-    assert panel.count("not said") == 6
+    assert "External: only its samples are known, 1 set" in panel
+    assert "licence" in panel and panel.count("not said") == 6
     assert panel.count("declared") == 2
     assert "10 of 20 images are lossy" in panel
 

@@ -29,9 +29,8 @@ from evaluation.protocols.building import DatasetFacts, SplitFacts, build_protoc
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
 from evaluation.protocols.extractors import EXTRACTORS
-from evaluation.protocols.metrics import METRICS
+from evaluation.protocols.metrics import METRICS, is_of_prompts
 from evaluation.protocols.presets import PRESETS
-from evaluation.protocols.prompt_specs import OF_PROMPTS
 from evaluation.protocols.prompts import packaged_prompts
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
 from generators.__main__ import main as generators_main
@@ -120,7 +119,7 @@ def _examples() -> dict[str, Callable[[], Protocol]]:
         "weights of nobody": lambda: _build(INCEPTION, weights_sha256="9" * 64),
         "recipe": lambda: _build("dataset-classifier", recipe={"epochs": 3, "rate": 1e-3}),
         "every metric": lambda: _build(
-            "dataset-classifier", metrics=METRICS.keys() - OF_PROMPTS.keys()
+            "dataset-classifier", metrics=[name for name in METRICS if not is_of_prompts(name)]
         ),
         "two metrics": lambda: _build(INCEPTION, metrics=["kd", "fd"], num_images=77),
         "lossy images": lambda: _build(INCEPTION, lossy=LOSSY_ACCEPTED),

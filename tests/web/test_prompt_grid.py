@@ -4,10 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from PIL import Image
+from pytest_django import DjangoAssertNumQueries
 
+from catalog.models import PromptSet
 from evaluation.imagesets.writing import grid_png
+from evaluation.protocols.prompts import PromptSet as Prompts
 from experiments.models import Experiment, SampleSet
 from tests import factories
 from tests.web import html, scenes
@@ -136,3 +141,83 @@ def test_prompts_without_claims_have_no_curve(client: Client, experiment: Experi
     page = html.get(client, f"/experiments/{experiment.pk}/prompts/")
 
     assert "Following against variety" not in page.text
+
+
+def asked_experiment(each: int = 4, entries: int = 1) -> Experiment:
+    """Return an experiment with two groups of prompts and so many images of each prompt."""
+    prompts = [
+        {"id": text, "text": text, "group": "many" if "two" in text else "one"} for text in TEXTS
+    ]
+    record = {"version": 1, "prompts": prompts}
+    digest = Prompts.from_record(record).digest()
+    name = f"grouped-{entries}"
+    facts = {"slug": name, "name": name, "record": record}
+    rows = PromptSet.objects.get_or_create(digest=digest, defaults=facts)[0]
+    dataset = factories.make_dataset(classes=(), texts=TEXTS)
+    protocol = factories.make_protocol(dataset=dataset, prompts=rows, num_images=3 * each)
+    labelled = [{"algorithm": "vae.conv", "label": f"vae {place}"} for place in range(entries)]
+    return factories.make_experiment(protocols=[protocol], entries=labelled)
+
+
+def test_prompts_of_one_group_are_shown_and_links_lead_to_the_others(client: Client) -> None:
+    experiment = asked_experiment()
+    address = f"/experiments/{experiment.pk}/prompts/"
+
+    page = html.get(client, f"{address}?group=many")
+
+    rows = page.one("table", class_name="prompts").all("tr")[1:]
+    assert [row.all("th")[0].text for row in rows] == ["two crosses many"]
+    links = {
+        link.text: link.attributes for link in page.all("a") if "group" in str(link.attributes)
+    }
+    assert links["one"]["href"] == "?seed=0&group=one#grid-heading"
+    assert client.get(f"{address}?group=none").status_code == 404
+
+
+def test_a_slider_and_links_show_every_image_of_a_prompt(client: Client) -> None:
+    experiment = asked_experiment()
+    factories.make_sample_set(entry=factories.control_of(experiment), count=12)
+    address = f"/experiments/{experiment.pk}/prompts/"
+
+    first, third = html.get(client, address), html.get(client, f"{address}?group=one&image=3")
+
+    slider = third.one("form", class_name="prompt-slider")
+    fields = {each.attributes["name"]: each.attributes for each in slider.all("input")}
+    assert (fields["image"]["max"], fields["image"]["value"]) == ("4", "3")
+    assert fields["group"]["value"] == "one" and fields["seed"]["value"] == "0"
+    links = [link.attributes["href"] for link in slider.all("a")]
+    assert links == [f"?seed=0&group=one&image={place}#grid-heading" for place in (2, 4)]
+    boxes = [
+        [each.attributes["viewbox"] for each in page.all("svg", class_name="prompt-image")]
+        for page in (first, third)
+    ]
+    sheet = Sheet(experiment.dataset.resolution, 12)
+    assert boxes == [
+        [sheet.box(place) for place in (0, 1, 2)],
+        [sheet.box(place) for place in (6, 7)],
+    ]
+    assert client.get(f"{address}?image=5").status_code == 404
+
+
+def test_the_first_column_has_real_images_for_the_prompts(client: Client) -> None:
+    experiment = scenes.guided_comparison()
+
+    page = html.get(client, f"/experiments/{experiment.pk}/prompts/")
+
+    heads = [each.text for each in page.one("table", class_name="prompts").all("th")]
+    assert heads[1].startswith("Real scenes for the prompts")
+
+
+def test_more_systems_are_no_more_queries(
+    client: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    one, many = asked_experiment(entries=1), asked_experiment(entries=5)
+    for experiment in (one, many):
+        for entry in experiment.entries.all():
+            factories.make_sample_set(entry=entry)
+    client.get(f"/experiments/{one.pk}/prompts/")
+    with CaptureQueriesContext(connection) as few:
+        client.get(f"/experiments/{one.pk}/prompts/")
+
+    with django_assert_num_queries(len(few)):
+        client.get(f"/experiments/{many.pk}/prompts/")

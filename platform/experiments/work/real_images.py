@@ -9,11 +9,14 @@ import numpy as np
 from django.conf import settings
 
 from catalog.models import Dataset, Protocol
-from evaluation.features.base import Extractor
+from evaluation.features.base import Extractor, ExtractorError
 from evaluation.features.cache import FeatureCache
+from evaluation.features.clip import ClipModel, find_clip
 from evaluation.imagesets.in_memory import Images, read_images
 from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.splits import take
+from evaluation.protocols.agreement import ClipIdentity
+from evaluation.protocols.prompts import real_pairs
 from evaluation.scenes.claims import read_claims
 from evaluation.scoring import controls
 from evaluation.scoring.reconstructions import Pairs
@@ -48,6 +51,22 @@ def feature_cache() -> FeatureCache:
     return FeatureCache(settings.DATA_DIR / "features", max_bytes=FEATURE_BYTES)
 
 
+def clip_of(protocol: Protocol, device: str) -> ClipModel | None:
+    """Return the model that judges how well images and prompts agree, None if none does.
+
+    Raises:
+        JobError: if it is gone, or is not the one that was registered.
+    """
+    identity, folder = ClipIdentity.of(protocol.record["metrics"]), protocol.clip_files
+    if identity is None or folder is None:
+        return None
+    work_files.fetched(folder)
+    try:
+        return find_clip(identity, None, folder.parent, device=device)
+    except ExtractorError as error:
+        raise JobError(str(error)) from error
+
+
 # --- controls -----------------------------------------------------------------------------------
 
 
@@ -56,7 +75,7 @@ def of_control(sample_set: SampleSet) -> Images:
     control, dataset = sample_set.entry.control, sample_set.entry.experiment.dataset
     assert control is not None, "only controls have no checkpoint"
     if control.is_asked:
-        return Images(_asked_scenes(sample_set, is_shuffled=control.kind == SHUFFLED), None, ())
+        return _asked(sample_set, is_shuffled=control.kind == SHUFFLED)
     if not control.split:
         shape = (dataset.channels, dataset.resolution, dataset.resolution)
         pixels = controls.uniform_noise(shape, sample_set.count, seed=CONTROL_SEED)
@@ -65,6 +84,22 @@ def of_control(sample_set: SampleSet) -> Images:
     if control.kind == "blur":
         return replace(images, pixels=controls.blurred(images.pixels))
     return images
+
+
+def _asked(sample_set: SampleSet, *, is_shuffled: bool) -> Images:
+    """Return real images that have what was asked, or that other prompts asked: drawn, or by captions."""
+    experiment, count = sample_set.entry.experiment, sample_set.count
+    if asked.can_be_drawn(experiment):
+        return Images(_asked_scenes(sample_set, is_shuffled=is_shuffled), None, ())
+    prompts, test = asked.prompt_set_of(experiment), load_split(experiment.dataset, "test")
+    assert prompts is not None, "these controls are of experiments with prompts"
+    found = real_pairs(test.captions or (), prompts, -(-count // len(prompts.prompts)))
+    if found is None:
+        raise JobError("the test split no longer has real images for every prompt")
+    chosen = np.array(found[:count])
+    if is_shuffled:
+        chosen = chosen[np.random.default_rng(CONTROL_SEED).permutation(count)]
+    return Images(test.pixels[chosen], None, ())
 
 
 def _asked_scenes(sample_set: SampleSet, *, is_shuffled: bool = False) -> np.ndarray:

@@ -58,6 +58,13 @@ class Command(BaseCommand):
             help="images that each prompt is asked for",
         )
         parser.add_argument(
+            "--clip",
+            type=Path,
+            metavar="FOLDER",
+            help="a CLIP-like model as transformers saves it, copied into the data folder: how well "
+            "images and prompts agree by it is measured too (needs the extra text)",
+        )
+        parser.add_argument(
             "--weights",
             type=Path,
             metavar="FILE",
@@ -131,4 +138,5 @@ def scoring(options: dict[str, Any]) -> Scoring:
         images_per_prompt=options["images_per_prompt"],
         weights=options["weights"],
         classifier_data=options["classifier_data"],
+        clip=options["clip"],
     )

@@ -1,0 +1,183 @@
+"""What README.md tells under "Your own model in three minutes" is done, block by block, as it stands.
+
+In a folder of one's own, with real processes: a shell, commands, a worker and a web server. Only
+`pip install` is stood in for, by laying the package out on the path.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation.imagesets.in_memory import write_npz
+from evaluation.imagesets.packaged import PACKAGED
+from evaluation.scenes.drawing import draw_scenes
+from tests.generators.pipelines import tiny
+from tests.servers import wait_until
+from tests.site import ROOT, Site
+from tests.test_contributing import install_examples
+
+HEADING = "## Your own model in three minutes\n"
+COMMANDS = 'python() { "$PYTHON" "$@"; }; pip() { test "$1" = install; }\n'
+SECONDS = 300  # on a busy machine
+
+
+def blocks() -> list[str]:
+    """Return the section's commands, block by block."""
+    _, _, rest = (ROOT / "README.md").read_text("utf-8").partition(HEADING)
+    section, _, _ = rest.partition("\n## ")
+    return re.findall(r"(?s)```sh\n(.*?)```", section)
+
+
+SAMPLES, SCORED, PIPELINE, PLUGIN, FETCHED, FILLED = blocks()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder in which the README's commands can be typed."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    (folder / "manage.py").symlink_to(ROOT / "manage.py")
+    return folder
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    data = tmp_path / "data"
+    data.mkdir()
+    with closing(Site(data, PYTHON=sys.executable)) as made:
+        yield made
+
+
+def typed(block: str, place: Path, site: Site, **variables: str) -> str:
+    """Type a block into a shell; return what it writes, and what it calls PROTOCOL at its end."""
+    done = subprocess.run(  # the README's own commands
+        ["bash", "-euo", "pipefail", "-c", f'{COMMANDS}{block}\necho "${{PROTOCOL:-}}"'],  # noqa: S607
+        cwd=place,
+        env={**site.env, "XDG_CACHE_HOME": str(place / "cache"), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def pictures(folder: Path, pixels: np.ndarray) -> None:
+    """Write grey images (N, 1, H, W) as files."""
+    folder.mkdir()
+    for number, image in enumerate(pixels):
+        Image.fromarray(image[0]).save(folder / f"{number:04}.png")
+
+
+def mixture(train: np.ndarray, count: int) -> np.ndarray:
+    """Return digits of another tool's making: of scikit-learn's Gaussian mixture."""
+    from sklearn.mixture import GaussianMixture  # noqa: PLC0415  # slow to import
+
+    rows = train.reshape(len(train), -1).astype(float)
+    fitted = GaussianMixture(10, covariance_type="diag", random_state=0).fit(rows)
+    drawn: np.ndarray = fitted.sample(count)[0].round().clip(0, 255).astype(np.uint8)
+    return drawn.reshape(count, *train.shape[1:])
+
+
+def test_every_block_of_the_section_is_typed_here() -> None:
+    assert [block.split()[2] for block in (SAMPLES, SCORED, PIPELINE, PLUGIN)] == [
+        "migrate",
+        "evaluation",
+        "generators",
+        "./pixel-flow",
+    ]
+    assert len(blocks()) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.acceptance
+def test_samples_of_another_tool_come_to_a_board_and_equal_their_scores_without_a_site(
+    place: Path, site: Site
+) -> None:
+    train = PACKAGED["digits"]("train").pixels
+    write_npz(place / "train.npz", train, None)
+    pictures(place / "samples", mixture(train, 300))
+
+    protocol = typed(SAMPLES, place, site).split()[-1]
+    site.start_worker()
+    site.start_web()
+    row = wait_for_entry(site, protocol, "My mixture")
+    typed(SCORED.rstrip() + " --json scores.json", place, site)
+
+    expected = json.loads((place / "scores.json").read_text())
+    for name in ("kd", "precision", "recall", "coverage"):
+        value = expected["metrics"][name]
+        assert row[f"{value['label']} plug-in"] == pytest.approx(value["value"], rel=1e-6), name
+    assert row["kind"] == "external" and row["judgements"]["kd"]["rank"] == 1
+
+
+def wait_for_entry(site: Site, protocol: str, label: str) -> dict[str, Any]:
+    """Return an entry's row of a board, once it has been scored."""
+    found: list[dict[str, Any]] = []
+
+    def is_there() -> bool:
+        rows = site.get(f"/api/leaderboards/{protocol}/")["rows"]
+        found[:] = [row for row in rows if row["entry"] == label and row["seeds_scored"]]
+        return bool(found)
+
+    wait_until(is_there, seconds=SECONDS, what=f"{label} on the board\n{site.log()}")
+    return found[0]
+
+
+def test_a_diffusers_folder_is_drawn_from_and_scored(place: Path, site: Site) -> None:
+    tiny.ddpm(place / "pipeline")
+    rng = np.random.default_rng(0)
+    write_npz(place / "train.npz", rng.integers(0, 256, (400, 3, 8, 8), np.uint8), None)
+
+    told = typed(PIPELINE, place, site)
+
+    assert "DDPMPipeline" in told and "FD[random-convolution]" in told
+    with np.load(place / "theirs.npz") as file:
+        assert file["arr_0"].shape == (300, 8, 8, 3)
+
+
+def test_a_plugin_is_trained_and_drawn_from(place: Path, site: Site, tmp_path: Path) -> None:
+    packages = install_examples(tmp_path / "packages")
+    path = os.pathsep.join([site.env["PYTHONPATH"], str(packages)])
+
+    typed(PLUGIN, place, site, PYTHONPATH=path)
+
+    with np.load(place / "mine.npz") as file:
+        assert file["arr_0"].shape == (300, 8, 8, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.acceptance
+@pytest.mark.skipif(not all(map(shutil.which, ("curl", "unzip"))), reason="needs curl and unzip")
+def test_a_closed_system_answers_the_prompts_of_a_template(place: Path, site: Site) -> None:
+    site.manage("migrate", "-v0")
+    drawn = ["--num", "400", "--num-test", "100", "--out", str(place / "drawn")]
+    site.run("-m", "evaluation", "scenes", *drawn)
+    site.manage("register_dataset", "scenes", "--folder", str(place / "drawn"))
+    options = ["--preset", "scenes-prompts", "--metrics", "following", "--images-per-prompt", "1"]
+    made = site.manage("register_protocol", "scenes", *options, "--admission-images", "0")
+    protocol = made.stdout.split()[-1]
+    address = site.start_web()
+
+    typed(FETCHED, place, site, SITE=address)
+    lines = (place / "answers/metadata.csv").read_text("utf-8").splitlines()
+    names = [line.partition(",")[0] for line in lines[1:]]
+    for name, image in zip(names, draw_scenes(len(names), 32, 5).pixels, strict=True):
+        Image.fromarray(image.transpose(1, 2, 0)).save(place / "answers" / name)
+    typed(FILLED, place, site, SITE=address, PROTOCOL=protocol)
+    site.start_worker()
+
+    row = wait_for_entry(site, protocol, "DALL-E 3")
+    assert 0 <= row["Following"] < 1
