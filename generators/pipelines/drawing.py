@@ -96,7 +96,7 @@ def draw(
     whole = completed(sampler, pipeline.card)
     wanted = wanted_of(pipeline, labels, captions, len(seeds))
     if captions is not None and whole.long_prompts == "refuse":
-        check_prompts(pipeline, [*captions, whole.negative_prompt])
+        check_prompts(pipeline, [*captions, *filter(None, [whole.negative_prompt])])
     counted = Tally() if tally is None else tally
     start = 0
     with _stopping(pipeline, should_stop, lambda: f"stopped after {start} of {len(seeds)} images"):

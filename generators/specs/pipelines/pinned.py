@@ -32,7 +32,7 @@ def folder_within(storage: Path, name: str) -> Path:
         PipelineError: if the name leads out of the storage, by `..`, as a whole path or by a link.
     """
     parts = name.split("/")
-    if not all(re.fullmatch(r"[\w.-]{1,96}", part) and part.strip(".") for part in parts):
+    if not all(re.fullmatch(r"[\w.-]{1,200}", part) and part.strip(".") for part in parts):
         raise PipelineError(f"expected the name of a folder of the storage, got {name!r}"[:300])
     folder = storage.joinpath(*parts)
     if folder.resolve() != storage.resolve().joinpath(*parts):
