@@ -158,8 +158,8 @@ def draw_all(
         list(drawn(min(size, len(seeds)), 0, size, tally=(warm := Tally())))
         size = warm.batch_size
     reset_peak_memory(pipeline.device)
-    tally, kept, seconds = Tally(), [], 0.0
-    began = time.perf_counter()
+    kept: list[np.ndarray] = []
+    tally, seconds, began = Tally(), 0.0, time.perf_counter()
     for pixels in drawn(len(seeds), 0, size, on_batch=on_batch, tally=tally):
         seconds += time.perf_counter() - began
         first = sum(map(len, kept))

@@ -441,13 +441,14 @@ def test_an_attempt_goes_on_where_another_was_killed(
     place: Place, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from experiments.work import parts, pipelines  # noqa: PLC0415  # loads torch
+    from generators.pipelines.drawing import draw_all  # noqa: PLC0415
 
     place("ddpm")
     protocol_of_40 = factories.make_protocol(dataset=protocol.dataset, num_images=40)
     entry = {"pipeline": "ddpm", "samplers": [{"steps": 2}]}
     whole, broken = submit(protocol_of_40, entry), submit(protocol_of_40, entry)
     draw(whole)
-    write, draw_all, asked = parts.Parts.write, pipelines.draw_all, []
+    write, asked = parts.Parts.write, []
 
     def die(self: parts.Parts, start: int, part: parts.Part) -> None:
         write(self, start, part)

@@ -58,7 +58,7 @@ def read_pipeline(
     config = _read_config(reader, f"{path}.config", entry.get("config"), card)
     given = entry.get("samplers") or [{}]
     samplers, places = _read_samplers(reader, f"{path}.samplers", given, card, most_samplers)
-    label = reader.label(path, entry.get("label"), str(source).rpartition("/")[2])
+    label = reader.label(path, entry.get("label"), str(source).rpartition("/")[2] or "?")
     if config is None or len(reader.errors) > before:
         return None
     facts: dict[str, Any] = {"pipeline": source, "revision": revision, **to_dict(config)}
