@@ -199,3 +199,17 @@ def _fit(image: Image.Image, target: Target) -> Image.Image:
     # Cropped first: with resize(box=...) the filter would reach beyond the box.
     square = image.crop((left, top, left + side, top + side))
     return square.resize((resolution, resolution), Image.Resampling.LANCZOS)
+
+
+def fitted(pixels: np.ndarray, resolution: int) -> np.ndarray:
+    """Return images (n, C, H, W) uint8 of 1 or 3 channels with this side, by RESIZE_RULE."""
+    channels, *sides = pixels.shape[1:]
+    if sides == [resolution, resolution]:
+        return pixels
+    target = Target(resolution=resolution, channels=channels)
+    small = [
+        np.asarray(_fit(Image.fromarray(each[0] if channels == 1 else each), target))
+        for each in (pixels if channels == 1 else np.moveaxis(pixels, 1, -1))
+    ]
+    stacked = np.stack(small)
+    return stacked[:, None] if channels == 1 else np.ascontiguousarray(np.moveaxis(stacked, -1, 1))

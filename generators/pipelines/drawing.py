@@ -96,7 +96,7 @@ def draw(
     whole = completed(sampler, pipeline.card)
     wanted = wanted_of(pipeline, labels, captions, len(seeds))
     if captions is not None and whole.long_prompts == "refuse":
-        check_prompts(pipeline, [*captions, whole.negative_prompt])
+        check_prompts(pipeline, [*captions, *filter(None, [whole.negative_prompt])])
     counted = Tally() if tally is None else tally
     start = 0
     with _stopping(pipeline, should_stop, lambda: f"stopped after {start} of {len(seeds)} images"):
@@ -126,8 +126,12 @@ def draw_all(
     batch_size: int | None = None,
     on_batch: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    keep: Callable[[np.ndarray, list[int]], np.ndarray] = lambda pixels, _black: pixels,
 ) -> PipelineSamples:
     """Return all images at once, with what they cost; arguments and errors as for `draw`.
+
+    `keep` is given each batch with the places of its blackened images, and returns what stays of
+    it: smaller images, perhaps. What it does is not timed.
 
     Without a batch size it is the largest that fits, up to a limit. On a GPU a batch that is not
     counted comes first: it chooses kernels and allocates memory.
@@ -137,40 +141,42 @@ def draw_all(
     on_gpu = pipeline.device.type == "cuda"
     size = batch_size or min(LARGEST_BATCH if on_gpu else CPU_BATCH, len(seeds))
 
-    def drawn(count: int, first: int, size: int, **told: Any) -> list[np.ndarray]:
+    def drawn(count: int, first: int, size: int, **told: Any) -> Iterator[np.ndarray]:
         """Return the first images, with seeds from `first` on."""
-        return list(
-            draw(
-                pipeline,
-                sampler,
-                seeds=seeds if count == len(seeds) else range(first, first + count),
-                labels=None if labels is None else labels[:count],
-                captions=None if captions is None else captions[:count],
-                batch_size=size,
-                should_stop=should_stop,
-                **told,
-            )
+        return draw(
+            pipeline,
+            sampler,
+            seeds=seeds if count == len(seeds) else range(first, first + count),
+            labels=None if labels is None else labels[:count],
+            captions=None if captions is None else captions[:count],
+            batch_size=size,
+            should_stop=should_stop,
+            **told,
         )
 
     if on_gpu:
-        drawn(min(size, len(seeds)), 0, size, tally=(warm := Tally()))
+        list(drawn(min(size, len(seeds)), 0, size, tally=(warm := Tally())))
         size = warm.batch_size
     reset_peak_memory(pipeline.device)
-    tally, began = Tally(), time.perf_counter()
-    batches = drawn(len(seeds), 0, size, on_batch=on_batch, tally=tally)
-    seconds = time.perf_counter() - began
+    kept: list[np.ndarray] = []
+    tally, seconds, began = Tally(), 0.0, time.perf_counter()
+    for pixels in drawn(len(seeds), 0, size, on_batch=on_batch, tally=tally):
+        seconds += time.perf_counter() - began
+        first = sum(map(len, kept))
+        kept.append(keep(pixels, [place - first for place in tally.blackened if place >= first]))
+        began = time.perf_counter()
     peak = peak_memory(pipeline.device)
-    alone = latencies(lambda seed: drawn(1, seed, 1))
+    alone = latencies(lambda seed: list(drawn(1, seed, 1)))
     stats = SamplingStats(
         nfe=round(tally.evaluations / len(seeds)),
         images_per_second=len(seeds) / seconds,
         latency_seconds=float(np.median(alone)),
         latency_p95_seconds=float(np.percentile(alone, 95)),
-        batch_size=max(map(len, batches)),
+        batch_size=max(map(len, kept)),
         peak_memory_bytes=peak,
     )
     return PipelineSamples(
-        np.concatenate(batches),
+        np.concatenate(kept),
         None if labels is None else labels.astype(np.int64),
         None if captions is None else list(captions),
         completed(sampler, pipeline.card),

@@ -1,35 +1,17 @@
 """A pipeline of the Hugging Face hub, at one revision for ever: found here, or downloaded."""
 
-import re
 from pathlib import Path
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from generators.specs.pipelines.card import PipelineError
+from generators.specs.pipelines.pinned import check_pinned, local_folder
 from generators.specs.pipelines.reading import INDEX, READ
 
-NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
-REVISION = re.compile(r"[0-9a-f]{40}")
 # AttributeError: what huggingface_hub raises where several downloads lose the network at once
 HUB_ERRORS = (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError, AttributeError)
 WANTED = [*(f"*{suffix}" for suffix in READ), "README.md"]  # no pickles, no code
-
-
-def check_pinned(source: str, revision: str | None) -> None:
-    """Raise PipelineError unless this is a hub id and a revision that cannot move."""
-    if not NAME.fullmatch(source):
-        raise PipelineError(f"expected a hub id such as owner/name, got {source!r}"[:300])
-    if revision is None or not REVISION.fullmatch(revision):
-        raise PipelineError(
-            f"{source}: expected a revision of 40 hex digits, since branches and tags move; "
-            f"got {revision!r}"[:300]
-        )
-
-
-def local_folder(source: str, revision: str, storage: Path) -> Path:
-    """Return where a pipeline is looked for first: `owner--name/revision` of a storage."""
-    return storage / source.replace("/", "--") / revision
 
 
 def find_pipeline(

@@ -27,10 +27,21 @@ class EntrySubmissionSerializer(serializers.Serializer[Any]):
     """A contender; fields of `config` and `samplers` are those of `python -m generators list`.
 
     Its configuration is the algorithm's defaults, then the preset's values, then those of `config`.
-    The entry keeps it whole: a preset that changes later changes no experiment.
+    The entry keeps it whole: a preset that changes later changes no experiment. A pipeline that was
+    trained elsewhere has instead of an algorithm its folder, or its hub id with a revision.
     """
 
-    algorithm = serializers.ChoiceField(choices=registry.algorithm_names())
+    algorithm = serializers.ChoiceField(
+        required=False, choices=registry.algorithm_names(), help_text="or a pipeline"
+    )
+    pipeline = serializers.CharField(
+        required=False,
+        max_length=200,
+        help_text="instead of an algorithm: a folder of `pipelines/` in the site's storage, or a hub id",
+    )
+    revision = serializers.RegexField(
+        "^[0-9a-f]{40}$", required=False, help_text="of a hub's pipeline: a commit, 40 hex digits"
+    )
     label = serializers.CharField(required=False, max_length=100)  # type: ignore[assignment]  # a field of the data
     preset = serializers.ChoiceField(
         required=False,
@@ -52,7 +63,7 @@ class SubmissionSerializer(serializers.Serializer[Any]):
         min_length=1,
         help_text="protocols of that dataset: fingerprints, their beginnings, or names that only one has",
     )
-    budget = BudgetSerializer()
+    budget = BudgetSerializer(required=False, help_text="none where all entries are pipelines")
     seeds = serializers.JSONField(
         required=False, help_text="how many, or a list of different whole numbers"
     )

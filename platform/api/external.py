@@ -56,7 +56,7 @@ class BoundedMultiPartParser(MultiPartParser):
 
 
 class EntryViewSet(Resource, ReadOnlyModelViewSet[Entry]):
-    """Contenders of experiments: trained here, external, or controls."""
+    """Contenders of experiments: trained here, pipelines, external, or controls."""
 
     queryset = Entry.objects.prefetch_related("sample_sets__entry").order_by("-pk")
     serializer_class = serializers.EntryStateSerializer

@@ -8,14 +8,16 @@ from experiments.submission.specification import MAX_SAMPLERS
 from generators.specs import registry
 from generators.specs.algorithms import AlgorithmSpec
 from generators.specs.options import FieldSpec, Value, describe
+from generators.specs.pipelines.options import PipelineConfig, PipelineSampler
 
 JSON_TYPES = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"}
 Schema = dict[str, Any]
 
 
 def config_schema() -> Schema:
-    """Return the schema of an entry's `config`: one possibility for each algorithm."""
-    return {"anyOf": [_config_of(spec) for spec in registry.ALGORITHMS.values()]}
+    """Return the schema of an entry's `config`: one possibility for each algorithm, and a pipeline's."""
+    found = [_config_of(spec) for spec in registry.ALGORITHMS.values()]
+    return {"anyOf": [*found, _object("pipeline", describe(PipelineConfig))]}
 
 
 def samplers_schema() -> Schema:
@@ -25,7 +27,9 @@ def samplers_schema() -> Schema:
         for spec in registry.ALGORITHMS.values()
         for name, sampler in spec.samplers.items()
     }
-    return {"type": "array", "maxItems": MAX_SAMPLERS, "items": {"anyOf": list(found.values())}}
+    pipeline = _many_scales(_object(PipelineSampler.name, describe(PipelineSampler)))
+    possible = [*found.values(), pipeline]
+    return {"type": "array", "maxItems": MAX_SAMPLERS, "items": {"anyOf": possible}}
 
 
 def _many_scales(schema: Schema) -> Schema:

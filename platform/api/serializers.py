@@ -106,7 +106,7 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
         slug_field="fingerprint", read_only=True, many=True
     )
     budget = serializers.SerializerMethodField(
-        help_text="null where nothing is trained: all entries are external"
+        help_text="null where nothing is trained: all entries are pipelines or external"
     )
     seeds = serializers.ListField(child=serializers.IntegerField())
     entries = EntrySerializer(many=True)
@@ -245,7 +245,13 @@ class SampleSetSerializer(JobSerializer):
     findings = serializers.ListField(
         child=serializers.CharField(),
         read_only=True,
-        help_text="of a set that was handed in, in sentences",
+        help_text="of a set that was handed in, or drawn from a pipeline, in sentences",
+    )
+    provenance = serializers.DictField(
+        read_only=True,
+        help_text="of a pipeline's images what they were made by: `card` (components with digests, "
+        "licence, model card), `sampler`, `loaded`, `environment`, `blackened` by a safety checker "
+        "(null: it has none), `cut` prompts with `cut_words`; empty for others",
     )
     file = serializers.SerializerMethodField()
     grid = serializers.SerializerMethodField()
@@ -264,6 +270,7 @@ class SampleSetSerializer(JobSerializer):
             "first_seed",
             "seed",
             "findings",
+            "provenance",
             "drawn",
             "nfe",
             "images_per_second",

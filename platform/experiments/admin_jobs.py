@@ -94,6 +94,7 @@ class SampleSetAdmin(ChangeableJobAdmin):
         *JobAdmin.job_fields,
         "source",
         "found",
+        "made_by",
         "count",
         "first_seed",
         "nfe",
@@ -109,6 +110,7 @@ class SampleSetAdmin(ChangeableJobAdmin):
         "training",
         "settings",
         "found",
+        "made_by",
     ]
 
     def percent_of(self, job: SampleSet) -> str:
@@ -122,6 +124,10 @@ class SampleSetAdmin(ChangeableJobAdmin):
     @admin.display(description="findings")
     def found(self, sample_set: SampleSet) -> str:
         return "; ".join(sample_set.findings) or "–"
+
+    @admin.display(description="provenance")
+    def made_by(self, sample_set: SampleSet) -> str | SafeString:
+        return as_json(sample_set.provenance) if sample_set.provenance else "–"
 
     @admin.display(description="sampler")
     def settings(self, sample_set: SampleSet) -> SafeString:

@@ -10,6 +10,10 @@ TEST = "test"
 ASKED = "asked"
 SHUFFLED = "shuffled"
 RECONSTRUCTED = "reconstructed"
+ELSEWHERE: Mapping[str, str] = {  # kinds of entries that were not trained here, in a few words
+    "external": "made elsewhere: only its samples are known here",
+    "pipeline": "trained elsewhere, sampled here",
+}
 RECONSTRUCTED_BY = "Reconstructed by {}'s autoencoder"
 
 

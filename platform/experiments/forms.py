@@ -19,8 +19,10 @@ from accounts.models import User
 from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Experiment
+from experiments.submission import offered
 from experiments.submission.blocks import CONFIG, Block, new_block, read_blocks, refilled
 from experiments.submission.guided import GUIDANCE
+from experiments.submission.offered import Offer
 from experiments.submission.specification import (
     MAX_ENTRIES,
     MAX_IMAGES,
@@ -29,8 +31,7 @@ from experiments.submission.specification import (
     read_experiment,
 )
 from experiments.submission.typed import is_place, read_sampler, read_seeds
-from generators.specs import registry
-from generators.specs.algorithms import PRESETS, AlgorithmSpec, Family
+from generators.specs.algorithms import PRESETS, Family
 from generators.specs.options import FieldSpec, describe
 
 MOST_OPEN = 3  # entries; where there are more, only those are open that need somebody's eye
@@ -57,7 +58,7 @@ class SharedForm(forms.Form):
     budget_amount = forms.CharField(
         required=False,
         label="Training budget",
-        help_text="The same for every entry.",
+        help_text="The same for every entry that is trained; pipelines are not.",
         widget=widgets.UnfoldAdminIntegerFieldWidget(attrs={"min": 1, "step": "any"}),
     )
     budget_unit = forms.ChoiceField(
@@ -99,12 +100,14 @@ class EntryForm(forms.Form):
     def __init__(self, block: Block, *, number: int, opened: bool) -> None:
         """Make the fields of the block's algorithm and fill them with what was typed."""
         self.number = number
-        self.algorithm = registry.get_spec(block["algorithm"])
+        self.algorithm = offered.find(block["algorithm"])
+        self.is_pipeline = self.algorithm.name == offered.NAME
         self.filled = block.get("filled", "")  # the preset whose values the fields show
         self._opened = opened
         prefix = f"entries-{number}"
         super().__init__({f"{prefix}-{name}": text for name, text in block.items()}, prefix=prefix)
         self.fields["preset"] = preset_field(self.algorithm, number)
+        self.fields |= pipeline_fields() if self.is_pipeline else {}
         for spec in describe(self.algorithm.config):
             self.fields[CONFIG + spec.name] = config_field(spec)
         self.fields["samplers"] = forms.CharField(
@@ -150,24 +153,32 @@ class EntryForm(forms.Form):
 
     def to_data(self) -> dict[str, Any]:
         """Return the entry as `read_experiment` takes it."""
+        read = [read_sampler(line) for _, line in self.sampler_lines]
         typed = {
             name.removeprefix(CONFIG): value
             for name, value in self.cleaned_data.items()
             if name.startswith(CONFIG) and value != ""
         }
-        return {
-            "algorithm": self.algorithm.name,
-            "label": self.cleaned_data.get("label", ""),
-            "preset": self.cleaned_data.get("preset", ""),
-            "config": typed,
-            "samplers": [read_sampler(line) for _, line in self.sampler_lines],
-        }
+        entry = {"label": self.cleaned_data.get("label", ""), "config": typed}
+        if self.is_pipeline:
+            named = {name: self.cleaned_data.get(name, "") for name in ("pipeline", "revision")}
+            return {**entry, **named, "samplers": [self._walk(each) for each in read or [{}]]}
+        preset = self.cleaned_data.get("preset", "")
+        return {**entry, "algorithm": self.algorithm.name, "preset": preset, "samplers": read}
+
+    def _walk(self, read: dict[str, Any]) -> dict[str, Any]:
+        """Return a pipeline's sampler, whose first word is its scheduler."""
+        walk = {"scheduler" if name == "name" else name: value for name, value in read.items()}
+        unwanted = self.cleaned_data.get("negative_prompt", "")
+        return {**walk, "negative_prompt": unwanted} if unwanted else walk
 
     def show_error(self, path: str, message: str) -> None:
         """Show what is wrong at `config.beta`, `samplers.0.steps` or `label` at its field."""
         part, _, rest = path.partition(".")
         if part == "config" and CONFIG + rest in self.fields:
             self.add_error(CONFIG + rest, message)
+        elif rest.endswith(".negative_prompt") and self.is_pipeline:
+            self.add_error("negative_prompt", message)
         elif part == "samplers" and rest:
             index, _, name = rest.partition(".")
             number = self.sampler_lines[int(index)][0] if self.sampler_lines else 1
@@ -176,7 +187,16 @@ class EntryForm(forms.Form):
             self.add_error(part if part in self.fields else None, message)
 
 
-def preset_field(algorithm: AlgorithmSpec, number: int) -> forms.Field:
+def pipeline_fields() -> dict[str, forms.Field]:
+    """Return the fields that only a pipeline has."""
+    return {
+        "pipeline": _text("Folder or hub id", "In pipelines/ of the data folder, or owner/name."),
+        "revision": _text("Revision", "Of a hub's: a commit, 40 hex digits.", maxlength=40),
+        "negative_prompt": _text("Negative prompt", "What images of words are not to show."),
+    }
+
+
+def preset_field(algorithm: Offer, number: int) -> forms.Field:
     """Return the choice of a preset; with JavaScript a change fills in the block at once."""
     choices = [("", "none: the defaults"), *((name, name) for name in algorithm.presets)]
     attrs = {
@@ -217,26 +237,17 @@ def config_field(spec: FieldSpec) -> forms.Field:
     return forms.CharField(label=label, help_text=words, required=False, widget=widget)
 
 
-def sampler_words(algorithm: AlgorithmSpec) -> Iterator[str]:
+def sampler_words(algorithm: Offer) -> Iterator[str]:
     """Yield each sampler with its defaults, as it may be typed: `ddim steps=50 eta=0.0`."""
     for name, config in algorithm.samplers.items():
         yield " ".join([name, *(f"{spec.name}={spec.default}" for spec in describe(config))])
 
 
-def guidance_words(algorithm: AlgorithmSpec) -> str:
+def guidance_words(algorithm: Offer) -> str:
     """Return how several guidance scales are typed, empty where no sampler has one."""
     found = (spec for config in algorithm.samplers.values() for spec in describe(config))
     has_guidance = any(spec.name == GUIDANCE for spec in found)
     return f". {GUIDANCE}=0,1,2,4 draws at each of these scales." if has_guidance else ""
-
-
-def offers() -> list[tuple[Family, list[AlgorithmSpec]]]:
-    """Return the algorithms of each family, in the order they are listed."""
-    found = [
-        (family, [spec for spec in registry.ALGORITHMS.values() if spec.family_name == family.name])
-        for family in registry.FAMILIES.values()
-    ]
-    return [(family, specs) for family, specs in found if specs]
 
 
 class Submission:
@@ -267,9 +278,10 @@ class Submission:
         initial["memory_gb"] = "0"
         if first:
             initial |= {"dataset": first.dataset.slug, "protocols": [first.fingerprint]}
-        names = [n for n in query.getlist("algorithm") if n in registry.ALGORITHMS]
+        names = [name for name in query.getlist("algorithm") if offered.is_offered(name)]
+        firsts = [specs[0].name for _, specs in offered.by_family()]
         blocks: list[Block] = []
-        for name in names[:MAX_ENTRIES] or [specs[0].name for _, specs in offers()]:
+        for name in names[:MAX_ENTRIES] or [name for name in firsts if name != offered.NAME]:
             blocks.append(new_block(name, blocks, preset=query.get("preset", "")))
         return cls(SharedForm(initial=initial), blocks)
 
@@ -284,7 +296,7 @@ class Submission:
         if "add_entry" in data:
             before = len(blocks)
             for name in data.getlist("add_algorithm"):
-                if name in registry.ALGORITHMS and len(blocks) < MAX_ENTRIES:
+                if offered.is_offered(name) and len(blocks) < MAX_ENTRIES:
                     blocks.append(new_block(name, blocks, preset=data.get("add_preset", "")))
             opened = set(range(before, len(blocks))) if len(blocks) - before == 1 else opened
         removed = data.get("remove_entry", "")
@@ -293,8 +305,8 @@ class Submission:
         return cls(SharedForm(data, initial={}), blocks, opened=opened)
 
     @property
-    def offers(self) -> list[tuple[Family, list[AlgorithmSpec]]]:
-        return offers()
+    def offers(self) -> list[tuple[Family, list[Offer]]]:
+        return list(offered.by_family())
 
     @property
     def presets(self) -> tuple[str, ...]:
@@ -320,11 +332,12 @@ class Submission:
 
     def _to_data(self, sent: list[EntryForm]) -> dict[str, Any]:
         typed = self.shared.cleaned_data
+        budget = {typed.get("budget_unit"): typed.get("budget_amount", "")}
         return {
             "name": typed.get("name", ""),
             "dataset": typed.get("dataset", ""),
             "protocols": typed.get("protocols", []),
-            "budget": {typed.get("budget_unit"): typed.get("budget_amount", "")},
+            "budget": None if sent and all(each.is_pipeline for each in sent) else budget,
             "seeds": read_seeds(typed.get("seeds", "")),
             "memory_gb": typed.get("memory_gb") or 0,
             "entries": [entry.to_data() for entry in sent],

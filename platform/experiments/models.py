@@ -82,10 +82,11 @@ class Experiment(models.Model):
 
 
 class Entry(models.Model):
-    """One contender: a generator with its complete frozen config, samples of others, or a control."""
+    """One contender: a generator with its complete frozen config, a pipeline, samples, a control."""
 
     class Kind(models.TextChoices):
         GENERATOR = "generator", "Trained here"  # the only one with an algorithm and runs
+        PIPELINE = "pipeline"  # config: {"pipeline", "revision", how it is loaded, "card"}
         CONTROL = "control"  # no model: config says which, {"control": "test"}
         EXTERNAL = "external"  # config: {"manifest": {…}, "sets": [{"file", "sha256"}]}
 
@@ -161,9 +162,8 @@ class Entry(models.Model):
         """Return the family in a few words, empty for a control."""
         if self.spec:
             return registry.FAMILIES[self.family].description
-        if self.kind == self.Kind.EXTERNAL:
-            return "made elsewhere: only its samples are known here"
-        return f"no {self.algorithm} is installed here" if self.algorithm else ""
+        missing = f"no {self.algorithm} is installed here" if self.algorithm else ""
+        return controls.ELSEWHERE.get(self.kind, missing)
 
     @property
     def sampler_labels(self) -> list[str]:
@@ -278,7 +278,7 @@ class LossPoint(models.Model):
 
 
 class SampleSet(Job):
-    """Images drawn from a checkpoint with one sampler; those of a control; or handed in."""
+    """Images drawn from a checkpoint or a pipeline; those of a control; or handed in."""
 
     task_name = "experiments.tasks.draw_samples"
     urgency = 1
@@ -290,7 +290,8 @@ class SampleSet(Job):
     checkpoint = models.ForeignKey(Checkpoint, null=True, blank=True, on_delete=models.RESTRICT)
     seed = models.PositiveIntegerField(default=0)  # of an entry without runs: which of its sets
     source = models.CharField(max_length=300, blank=True)  # what was handed in, in DATA_DIR
-    findings = models.JSONField(default=list)  # of what was handed in, in sentences
+    findings = models.JSONField(default=list)  # of what was not trained here, in sentences
+    provenance = models.JSONField(default=dict, blank=True)  # of a pipeline: what it was made by
     sampler = models.JSONField(default=dict)
     sampler_label = models.CharField(max_length=100)
     count = models.PositiveIntegerField()

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from django.conf import settings
 
-from catalog.models import Dataset, Protocol
+from catalog.models import Protocol
 from catalog.stored import name_of
 from evaluation.features.base import Extractor, ExtractorError
 from evaluation.features.registry import build_extractor, pixels_wanted
@@ -25,9 +25,9 @@ from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.writing import grid_png
 from evaluation.scoring import evaluate as scoring
 from experiments import asked, services, work_files
-from experiments.models import Evaluation, Experiment, Run, SampleSet
-from experiments.work import handed_in, real_images
-from experiments.work.real_images import CONTROL_SEED, feature_cache, load_split, open_split
+from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
+from experiments.work import handed_in, pipelines, real_images
+from experiments.work.real_images import feature_cache, load_split, open_split, train_captions
 from generators.algorithm.contract import NotFinite
 from generators.specs import registry
 from generators.trained import sampling
@@ -225,11 +225,16 @@ def _draw_preview(checkpoint: Path, path: Path, experiment: Experiment) -> None:
 
 
 def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
-    """Draw a sample set's images from its checkpoint, take real ones, or read those given."""
+    """Draw a sample set's images from its checkpoint or pipeline, take real ones, or those given."""
     facts: dict[str, Any] = {}
     control = sample_set.entry.control
     if sample_set.source:
         images, facts = handed_in.read(sample_set, heartbeat)
+    elif sample_set.entry.kind == Entry.Kind.PIPELINE:
+        with stopping(), failing():
+            images, facts = pipelines.draw(
+                sample_set, heartbeat, device=device(), environment=environment()
+            )
     elif control is not None and control.of_entry:
         generator = _generator(sample_set)
         with stopping(), failing():
@@ -247,6 +252,7 @@ def sample(sample_set: SampleSet, heartbeat: Heartbeat) -> None:
     sha256 = _write(sample_set, images)
     heartbeat.end()
     services.finish_sampling(sample_set, sha256=sha256, **facts)
+    work_files.drop_parts(sample_set)
 
 
 def _generator(sample_set: SampleSet) -> sampling.LoadedGenerator:
@@ -275,16 +281,8 @@ def _asked_by(
     """Return the labels or the captions of so many images; {} for an unconditional generator."""
     if generator.conditions.by_text:
         captions = asked.prompts_of(experiment, count)
-        return {"captions": captions or _train_captions(experiment.dataset, count)}
+        return {"captions": captions or train_captions(experiment.dataset, count)}
     return {"labels": _labels(generator, asked.shares_of(experiment), count)}
-
-
-def _train_captions(dataset: Dataset, count: int) -> list[str]:
-    """Return captions of the train split in a seeded order: as it is told, where no prompts are."""
-    captions = open_split(dataset, "train").captions
-    assert captions is not None, "a generator of words was trained on some"
-    order = np.random.default_rng(CONTROL_SEED).permutation(len(captions))
-    return [captions[index] for index in np.resize(order, count)]
 
 
 def _labels(

@@ -63,6 +63,8 @@ def jobs_needed(experiment: Experiment) -> int:
             total += scored
         elif entry.kind == Entry.Kind.EXTERNAL:
             total += len(entry.config["sets"]) * scored
+        elif entry.kind == Entry.Kind.PIPELINE:
+            total += len(experiment.seeds) * len(entry.samplers) * scored
         else:
             total += len(experiment.seeds) * (1 + len(entry.samplers) * scored)
     return total

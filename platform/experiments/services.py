@@ -22,6 +22,7 @@ from experiments.models import (
     SampleSet,
 )
 from experiments.submission import autoencoders
+from experiments.submission.beginning import jobs_of
 from experiments.submission.resubmission import differences
 from experiments.submission.specification import ExperimentSpec, SpecificationError, read_experiment
 from generators.specs import registry
@@ -62,7 +63,7 @@ def submit_once(data: Mapping[str, Any], *, user: User | None) -> tuple[Experime
 
 @settled()
 def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
-    """Write an experiment with its entries, queued runs and controls, and ring for them.
+    """Write an experiment with its entries, queued runs or sets, and controls, and ring for them.
 
     Raises:
         SpecificationError: if the name is taken.
@@ -84,6 +85,7 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
     for position, entry_spec in enumerate(spec.entries, start=1):
         entry = Entry.objects.create(
             experiment=experiment,
+            kind=entry_spec.kind,
             label=entry_spec.label,
             algorithm=entry_spec.algorithm,
             config=entry_spec.config,
@@ -91,8 +93,10 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
             position=position,
         )
         for seed in spec.seeds:
-            run = Run.objects.create(entry=entry, seed=seed, memory_gb=spec.memory_gb)
-            lifecycle.enqueue(run)
+            for job in jobs_of(entry, seed, SEEDS_PER_RUN):
+                job.memory_gb = spec.memory_gb
+                job.save()
+                lifecycle.enqueue(job)
     for position, control in enumerate(others, start=1 + len(spec.entries)):
         add_control(experiment, control, position=position)
     for entry in experiment.entries.all():

@@ -1,5 +1,6 @@
 """Files that work needs and leaves: fetched, checked against their rows, kept."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +98,16 @@ def forget_pruned_checkpoints(run: Run) -> None:
         folder = (settings.DATA_DIR / file.path).parent
         if not folder.exists():
             stored.forget(folder)
+
+
+def parts_folder(sample_set: SampleSet) -> Path:
+    """Return where batches that are drawn lie until the set is whole, for an attempt that goes on."""
+    return sample_set.path.parent / f"{sample_set.pk}-parts"
+
+
+def drop_parts(sample_set: SampleSet) -> None:
+    """Delete the batches of a set that is whole."""
+    shutil.rmtree(parts_folder(sample_set), ignore_errors=True)
 
 
 def keep_samples(sample_set: SampleSet) -> None:

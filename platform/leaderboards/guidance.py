@@ -118,6 +118,10 @@ def _setting(row: Row) -> tuple[str, float | None]:
             values = registry.sampler_to_dict(parsed)
             guidance = values.pop("guidance", None)
             return json.dumps(values, sort_keys=True), None if guidance is None else float(guidance)
+    if entry.kind == Entry.Kind.PIPELINE and row.sample_sets:
+        values = dict(row.sample_sets[0].sampler)
+        guidance = values.pop("guidance")
+        return json.dumps(values, sort_keys=True), float(guidance) or None  # 0 = it knows none
     return row.sampler_label, None
 
 

@@ -161,6 +161,8 @@ def _row(
             cell = Cell(None, reason="no model draws these images")
         elif column.corner == "cost" and (manifest := entry.manifest):
             cell = _unmeasured(manifest.costs.get(column.key))
+        elif entry.kind == Entry.Kind.PIPELINE and column.key in ("parameters", "device_seconds"):
+            cell = _pipeline_cell(column.key, sets)
         elif column.key == "device_seconds":
             cell = _training_cell(entry, runs)
         elif column.corner == "cost":
@@ -175,6 +177,14 @@ def _unmeasured(declared: float | None) -> Cell:
     """Return the cost of what was made elsewhere: without a value, so that it has no rank."""
     said = "nobody declared it" if declared is None else "it was declared by who handed it in"
     return Cell(None, reason=f"unknown: not measured here, {said}", unknown=True, declared=declared)
+
+
+def _pipeline_cell(key: str, sets: list[SampleSet]) -> Cell:
+    """Return the weights that a pipeline's files hold; what its training cost nobody here knows."""
+    if key == "device_seconds":
+        return _unmeasured(None)
+    cards = [s.provenance["card"] for s in sets if s.provenance]
+    return _exact_cell([sum(part["parameters"] or 0 for part in c["components"]) for c in cards])
 
 
 def _cost_cell(key: str, runs: list[Run], sets: list[SampleSet]) -> Cell:

@@ -1,6 +1,6 @@
 """The page of an experiment: boards, entries side by side, runs, configurations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,6 +138,15 @@ def _chosen_sort(sort: str, protocols: list[Protocol]) -> str:
     return sort
 
 
+def _pipelines(jobs: comparison.ExperimentJobs) -> Iterator[tuple[Entry, dict[str, Any]]]:
+    """Yield each pipeline with its card: of the files that were drawn from, else as submitted."""
+    for entry in jobs.entries:
+        if entry.kind == Entry.Kind.PIPELINE:
+            sets = [each for each in jobs.sample_sets if each.entry_id == entry.pk]
+            drawn = [each.provenance["card"] for each in sets if each.provenance]
+            yield entry, next(iter(drawn), entry.config.get("card", {}))
+
+
 def experiment(request: HttpRequest, pk: int) -> HttpResponse:
     """Show an experiment."""
     page = Page.of(request, pk)
@@ -145,6 +154,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
         "page": page,
         "experiment": page.experiment,
         "prompt_set": any(protocol.prompt_set_id for protocol in page.protocols),
+        "pipelines": list(_pipelines(page.jobs)),
         "external": [each for each in page.jobs.entries if each.kind == Entry.Kind.EXTERNAL],
         "warnings": asked.warnings(page.experiment.dataset, page.jobs.entries),
         "trained": [entry for entry in page.jobs.entries if entry.algorithm],

@@ -155,3 +155,46 @@ def test_enter_in_a_field_submits_and_does_not_remove_an_entry(
     admin: Client, protocol: Protocol
 ) -> None:
     assert open_form(admin).buttons[0] == ("_save", "")
+
+
+def test_a_pipeline_has_fields_of_its_own_and_errors_at_them(
+    admin: Client, protocol: Protocol
+) -> None:
+    form = open_form(admin, "?algorithm=pipeline")
+    assert form.values["entries-0-config-precision"] == ["float32"]
+    typed = filled(
+        form,
+        name="theirs",
+        entries__0__pipeline="../etc",
+        entries__0__samplers="DDIMScheduler steps=x\nown steps=3",
+        entries__0__negative_prompt="a dog",
+    )
+
+    page = send(admin, typed)
+
+    assert "expected the name of a folder of the storage, got &#x27;../etc&#x27;" in page
+    assert "line 1: steps: expected a whole number in 0..10000, got &#x27;x&#x27;" in page
+    again = read_form(page)
+    assert again.values["entries-0-negative_prompt"] == ["a dog"]
+
+
+def test_a_hubs_pipeline_is_submitted_without_a_budget(admin: Client, protocol: Protocol) -> None:
+    typed = filled(
+        open_form(admin, "?algorithm=pipeline"),
+        name="theirs",
+        entries__0__pipeline="us/tiny",
+        entries__0__revision="0" * 40,
+        entries__0__label="Theirs",
+        entries__0__samplers="DDIMScheduler steps=4 guidance=1,3",
+        entries__0__negative_prompt="a dog",
+    )
+
+    assert admin.post(ADD, typed).status_code == 302
+
+    entry = Experiment.objects.get().entries.get(kind="pipeline")
+    assert (entry.label, entry.experiment.budget) == ("Theirs", "")
+    assert entry.config["revision"] == "0" * 40
+    assert [each["guidance"] for each in entry.samplers] == [1.0, 3.0]
+    assert {each["negative_prompt"] for each in entry.samplers} == {"a dog"}
+    labels = list(entry.sample_sets.values_list("sampler_label", flat=True))
+    assert labels == ["DDIM 4 w=1 not 'a dog'", "DDIM 4 w=3 not 'a dog'"]

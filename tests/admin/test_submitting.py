@@ -8,8 +8,9 @@ from django.test import Client
 
 from accounts.models import Role, User
 from catalog.models import Protocol
-from experiments.forms import offers, sampler_words
+from experiments.forms import sampler_words
 from experiments.models import Experiment, Run
+from experiments.submission import offered
 from experiments.submission.typed import read_sampler, read_seeds
 from generators.specs import registry
 from generators.specs.options import FieldSpec, describe
@@ -35,8 +36,9 @@ def test_the_form_is_ready_to_send_with_an_algorithm_of_each_family(
 
     assert form.values["dataset"] == ["digits"]
     assert form.values["protocols"] == [protocol.fingerprint]
-    offered = [specs[0].name for _, specs in offers()]
-    assert [form.values[f"entries-{i}-algorithm"][0] for i in range(3)] == offered
+    *trained, elsewhere = [specs[0].name for _, specs in offered.by_family()]
+    assert [form.values[f"entries-{i}-algorithm"][0] for i in range(3)] == trained
+    assert form.values["entries-TOTAL"] == ["3"] and elsewhere == offered.NAME
     assert all(form.values[f"entries-{i}-include"] == ["on"] for i in range(3))
 
 

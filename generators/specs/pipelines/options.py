@@ -69,11 +69,13 @@ class PipelineSampler(SamplerConfig):
     )
 
     def label(self) -> str:
-        """Return the scheduler, its steps and the guidance: `DDIM 20 w=7.5`."""
+        """Return the scheduler, its steps, a size, the guidance and what is not wanted: `DDIM 20 w=7.5`."""
         name = self.scheduler.removesuffix("Scheduler").removesuffix("Discrete")
         size = [f"{self.width}x{self.height}"] if self.width and self.height else []
         guidance = named("w", self.guidance, 0)
-        return " ".join([name, *([str(self.steps)] if self.steps else []), *size, *guidance])
+        without = [f"not {self.negative_prompt[:20]!r}"] if self.negative_prompt else []
+        steps = [str(self.steps)] if self.steps else []
+        return " ".join([name, *steps, *size, *guidance, *without])
 
 
 def completed(sampler: PipelineSampler, card: PipelineCard) -> PipelineSampler:
@@ -130,7 +132,7 @@ def _size_problems(asked: PipelineSampler, card: PipelineCard) -> dict[str, str]
         given = getattr(asked, side)
         if given and given != own and not card.spec.sized:
             found[side] = f"expected {own}, the only one of {card.pipeline}; got {given}"
-        elif given % 8:
+        elif given % 8 and given != own:
             found[side] = f"expected a multiple of 8, got {given}"
     return found
 

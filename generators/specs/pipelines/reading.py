@@ -66,7 +66,9 @@ def inspect(folder: Path, *, digests: bool = True) -> PipelineCard:
 def _no_index(folder: Path) -> str:
     if not folder.is_dir():
         return f"{folder}: expected a pipeline's folder, found {'a file' if folder.exists() else 'nothing there'}"
-    return f"{folder}: expected a pipeline's {INDEX}, found none"
+    parts = [part for part in ("unet", "scheduler", "vae") if (folder / part).is_dir()]
+    why = f" but {', '.join(parts)}, parts that no pipeline of diffusers walks as they are meant"
+    return f"{folder}: expected a pipeline's {INDEX}, found none{why if parts else ''}"
 
 
 # --- what may not be there ----------------------------------------------------------------------

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
+from experiments.submission import offered
 from experiments.submission.specification import MAX_ENTRIES
 from experiments.submission.typed import is_place
-from generators.specs import registry
-from generators.specs.options import to_dict
 
 Block = dict[str, str]  # what was typed in an entry's block, by field
 CONFIG = "config-"  # a block's fields whose names begin so are those of the configuration
@@ -17,7 +16,7 @@ CONFIG = "config-"  # a block's fields whose names begin so are those of the con
 
 def new_block(algorithm: str, blocks: Sequence[Block] = (), *, preset: str = "") -> Block:
     """Return a block filled with a preset's values, under a label that is not taken."""
-    spec = registry.get_spec(algorithm)
+    spec = offered.find(algorithm)
     labels = {block.get("label") for block in blocks}
     label, number = spec.label, 1
     while label in labels:
@@ -30,7 +29,7 @@ def new_block(algorithm: str, blocks: Sequence[Block] = (), *, preset: str = "")
 
 def filling(algorithm: str, preset: str) -> Block:
     """Return the text of every field of a configuration; a box that is not ticked is absent."""
-    config = to_dict(registry.parse_config(algorithm, {}, preset=preset or None))
+    config = offered.values(algorithm, preset)
     texts = {CONFIG + name: "on" if value is True else str(value) for name, value in config.items()}
     return {name: text for name, text in texts.items() if text != "False"}
 
@@ -42,7 +41,7 @@ def refilled(block: Block) -> Block:
     """
     algorithm = block["algorithm"]
     before, now = block.get("filled", ""), block.get("preset", "")
-    known = {"", *registry.get_spec(algorithm).presets}
+    known = {"", *offered.find(algorithm).presets}
     if before == now or not {before, now} <= known:
         return block
     old, new = filling(algorithm, before), filling(algorithm, now)
@@ -68,6 +67,6 @@ def read_blocks(data: QueryDict) -> list[Block]:
         found = re.fullmatch(r"entries-(\d{1,3})-(.+)", key)
         if found and int(found[1]) < len(blocks):
             blocks[int(found[1])][found[2]] = str(value)
-    if any(block.get("algorithm") not in registry.ALGORITHMS for block in blocks):
+    if not all(offered.is_offered(block.get("algorithm")) for block in blocks):
         raise BadRequest("expected every entry to have an algorithm")
     return blocks

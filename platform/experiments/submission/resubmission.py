@@ -6,13 +6,14 @@ from experiments.models import Entry, Experiment
 from experiments.submission.specification import EntrySpec, ExperimentSpec
 
 ABSENT = "nothing"
+SPECIFIED = (Entry.Kind.GENERATOR, Entry.Kind.PIPELINE)  # kinds that specifications name
 
 
 def differences(experiment: Experiment, spec: ExperimentSpec) -> dict[str, str]:
     """Return each dotted path at which they differ with both values; empty if they are the same."""
     before, after = _described(experiment), _specified(spec)
     if before["entries"] == after["entries"]:
-        generators = experiment.entries.filter(kind=Entry.Kind.GENERATOR)
+        generators = experiment.entries.filter(kind__in=SPECIFIED)
         for index, (submitted, specified) in enumerate(zip(generators, spec.entries, strict=True)):
             before |= _entry(f"entries.{index}", submitted)
             after |= _entry(f"entries.{index}", specified)
@@ -24,7 +25,7 @@ def differences(experiment: Experiment, spec: ExperimentSpec) -> dict[str, str]:
 
 
 def _described(experiment: Experiment) -> dict[str, Any]:
-    generators = experiment.entries.filter(kind=Entry.Kind.GENERATOR)
+    generators = experiment.entries.filter(kind__in=SPECIFIED)
     return {
         "dataset": experiment.dataset.slug,
         "protocols": sorted(protocol.label for protocol in experiment.protocols.all()),

@@ -3,15 +3,21 @@
 The admin form, the REST interface and YAML files all go through here.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.models import Dataset, Protocol
 from experiments import asked, controls
-from experiments.submission import autoencoders
+from experiments.models import Entry
+from experiments.submission import autoencoders, pipelines
 from experiments.submission.guided import one_by_one
 from experiments.submission.plain import name_problem, read_number
+from experiments.submission.reading import (
+    EntrySpec as EntrySpec,
+    Reader as Reader,
+    SpecificationError as SpecificationError,
+)
 from generators.specs import registry
 from generators.specs.conditions import ConditionError
 from generators.specs.latent import LatentOptions
@@ -23,7 +29,6 @@ from generators.specs.options import (
     Value,
     parse,
     to_dict,
-    unknown_fields,
 )
 
 MAX_IMAGES = 10**12
@@ -35,28 +40,9 @@ MAX_SAMPLERS = 20
 MAX_MEMORY_GB = 10_000
 
 
-class SpecificationError(ValueError):
-    """Wrong values; `errors` maps "entries.0.config.beta" to what was expected there."""
-
-    def __init__(self, errors: dict[str, str]) -> None:
-        self.errors = errors
-        super().__init__("; ".join(f"{path}: {text}" for path, text in errors.items()))
-
-
-@dataclass(frozen=True)
-class EntrySpec:
-    """A generator that takes part: complete config, at least one sampler."""
-
-    label: str
-    algorithm: str
-    config: dict[str, Value]
-    samplers: list[dict[str, Value]]
-    places: list[int]  # of each sampler, among those that were given: one may stand for several
-
-
 @dataclass(frozen=True)
 class ExperimentSpec:
-    """A whole comparison, ready to be written."""
+    """A whole comparison, ready to be written; without a budget where nothing is trained."""
 
     name: str
     dataset: Dataset
@@ -68,28 +54,6 @@ class ExperimentSpec:
     entries: list[EntrySpec]
 
 
-class Reader:
-    """Collects what is wrong while a mapping is read."""
-
-    def __init__(self) -> None:
-        self.errors: dict[str, str] = {}
-
-    def wrong(self, path: str, message: str) -> None:
-        self.errors.setdefault(path, message)
-
-    def unknown(self, path: str, found: Mapping[str, Any], known: Collection[str]) -> None:
-        for name, message in sorted(unknown_fields(found, sorted(known)).items()):
-            self.wrong(path + name, message)
-
-    def take(self, path: str, error: ConfigError) -> None:
-        for name, message in error.errors.items():
-            self.wrong(f"{path}.{name}", message)
-
-    def finish(self) -> None:
-        if self.errors:
-            raise SpecificationError(self.errors)
-
-
 def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     """Return the experiment that plain data describes.
 
@@ -98,7 +62,9 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     of a device (0), "entries": [{"algorithm", "label",
     "preset", "config": {}, "samplers": [{"name", …}]}]}`
 
-    A sampler whose "guidance" is a list of scales stands for one at each of them.
+    An entry that is sampled here and trained elsewhere has instead of an algorithm a "pipeline": the
+    folder of one in the site's storage, or a hub id with its "revision"; where all are such, there is
+    no budget. A sampler whose "guidance" is a list of scales stands for one at each of them.
     Numbers may come as text: of a form, or of YAML, where `1e3` is one.
     A configuration is the algorithm's defaults, then the preset's values, then those of "config".
 
@@ -111,20 +77,34 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     name = _read_name(reader, data.get("name"))
     dataset = _read_dataset(reader, data.get("dataset"))
     protocols = _read_protocols(reader, data.get("protocols"), dataset)
-    images, seconds = _read_budget(reader, data.get("budget"))
+    images, seconds = _read_budget(reader, data.get("budget"), data.get("entries"))
     seeds = _read_seeds(reader, data.get("seeds", 1))
     memory_gb = _read_memory(reader, data.get("memory_gb", 0))
     entries = _read_entries(reader, data.get("entries"))
     if dataset is not None:
-        _check_fit(reader, dataset, entries)
+        _check_fit(reader, dataset, protocols, entries)
         entries = [_with_autoencoder(reader, dataset, *each) for each in enumerate(entries)]
     reader.finish()
     assert dataset is not None, "a missing dataset is an error above"
     return ExperimentSpec(name, dataset, protocols, images, seconds, seeds, memory_gb, entries)
 
 
-def _check_fit(reader: Reader, dataset: Dataset, entries: list[EntrySpec]) -> None:
-    """Refuse what would fail only after hours of training."""
+def _check_fit(
+    reader: Reader, dataset: Dataset, protocols: list[Protocol], entries: list[EntrySpec]
+) -> None:
+    """Refuse what would fail only after hours of training or sampling."""
+    is_told = True
+    if not entries or any(entry.kind == Entry.Kind.GENERATOR for entry in entries):
+        is_told = _check_dataset(reader, dataset)
+    for index, entry in enumerate(entries):
+        if entry.kind == Entry.Kind.PIPELINE:
+            pipelines.check_fit(reader, f"entries.{index}", dataset, protocols, entry)
+        else:
+            _check_generator(reader, f"entries.{index}", dataset, entry, is_told)
+
+
+def _check_dataset(reader: Reader, dataset: Dataset) -> bool:
+    """Return whether models of a dataset are told what its images show; refuse what none learns."""
     if not SMALLEST_SIDE <= dataset.resolution <= LARGEST_SIDE:
         reader.wrong(
             "dataset",
@@ -132,35 +112,41 @@ def _check_fit(reader: Reader, dataset: Dataset, entries: list[EntrySpec]) -> No
             f"{dataset} has {dataset.resolution}",
         )
     try:
-        is_told = asked.conditions_of(dataset).given
+        return asked.conditions_of(dataset).given
     except ConditionError as error:
         reader.wrong("dataset", f"captions of {dataset}: {error}")
-        is_told = True
-    for index, entry in enumerate(entries):
-        config = parse(registry.get_spec(entry.algorithm).config, entry.config)
-        shape = (dataset.channels, dataset.resolution, dataset.resolution)
-        if problems := config.shape_problems(shape):
-            reader.take(f"entries.{index}.config", ConfigError(problems))
-        if getattr(config, "text_encoder", ""):  # a path is not for strangers to choose
-            reader.wrong(
-                f"entries.{index}.config.text_encoder",
-                "expected none: on the platform every training has a text encoder of its own",
-            )
-        if problems := asked.unlearnable(dataset, config):
-            reader.take(f"entries.{index}.config", ConfigError(problems))
-        trained = replace(config, conditional=config.conditional and is_told)
-        for place, sampler in zip(entry.places, entry.samplers, strict=True):
-            try:
-                registry.parse_sampler(entry.algorithm, sampler, trained)
-            except ConfigError as error:
-                reader.take(f"entries.{index}.samplers.{place}", error)
+        return True
+
+
+def _check_generator(
+    reader: Reader, path: str, dataset: Dataset, entry: EntrySpec, is_told: bool
+) -> None:
+    config = parse(registry.get_spec(entry.algorithm).config, entry.config)
+    shape = (dataset.channels, dataset.resolution, dataset.resolution)
+    if problems := config.shape_problems(shape):
+        reader.take(f"{path}.config", ConfigError(problems))
+    if getattr(config, "text_encoder", ""):  # a path is not for strangers to choose
+        reader.wrong(
+            f"{path}.config.text_encoder",
+            "expected none: on the platform every training has a text encoder of its own",
+        )
+    if problems := asked.unlearnable(dataset, config):
+        reader.take(f"{path}.config", ConfigError(problems))
+    trained = replace(config, conditional=config.conditional and is_told)
+    for place, sampler in zip(entry.places, entry.samplers, strict=True):
+        try:
+            registry.parse_sampler(entry.algorithm, sampler, trained)
+        except ConfigError as error:
+            reader.take(f"{path}.samplers.{place}", error)
 
 
 def _with_autoencoder(reader: Reader, dataset: Dataset, index: int, entry: EntrySpec) -> EntrySpec:
     """Return the entry with the folder of the autoencoder that it takes, if it takes one."""
-    config = parse(registry.get_spec(entry.algorithm).config, entry.config)
     wanted = entry.config.get("autoencoder")
-    if not wanted or not isinstance(config, LatentOptions):
+    if not wanted:
+        return entry
+    config = parse(registry.get_spec(entry.algorithm).config, entry.config)
+    if not isinstance(config, LatentOptions):
         return entry
     try:
         folder = autoencoders.find(str(wanted), config, dataset)
@@ -225,7 +211,13 @@ def find_protocols(text: object, dataset: Dataset | None) -> list[Protocol]:
     return matches
 
 
-def _read_budget(reader: Reader, budget: object) -> tuple[int | None, float | None]:
+def _read_budget(
+    reader: Reader, budget: object, entries: object
+) -> tuple[int | None, float | None]:
+    if isinstance(entries, list) and entries and all(map(pipelines.is_pipeline, entries)):
+        if budget is not None:
+            reader.wrong("budget", "expected none: pipelines alone are not trained here")
+        return None, None
     wanted = 'expected {"images": n} or {"device_seconds": s}, exactly one of them'
     if not isinstance(budget, Mapping) or len(budget) != 1:
         reader.wrong("budget", f"{wanted}, got {budget!r}"[:300])
@@ -281,6 +273,8 @@ def _read_entry(reader: Reader, path: str, entry: object) -> EntrySpec | None:
     if not isinstance(entry, Mapping):
         reader.wrong(path, f"expected an entry with an algorithm, got {entry!r}"[:300])
         return None
+    if pipelines.is_pipeline(entry):
+        return pipelines.read_pipeline(reader, path, entry, MAX_SAMPLERS)
     known = {"label", "algorithm", "preset", "config", "samplers"}
     reader.unknown(f"{path}.", entry, known)
     algorithm = entry.get("algorithm")
@@ -293,14 +287,10 @@ def _read_entry(reader: Reader, path: str, entry: object) -> EntrySpec | None:
     config = _read_config(reader, f"{path}.config", algorithm, entry.get("config"), preset=preset)
     given = entry.get("samplers")
     samplers, places = _read_samplers(reader, f"{path}.samplers", algorithm, config, given)
-    label = entry.get("label")
-    if label is None or label == "":
-        label = registry.get_spec(algorithm).label
-    if problem := name_problem(label, 100):
-        reader.wrong(f"{path}.label", problem)
+    label = reader.label(path, entry.get("label"), registry.get_spec(algorithm).label)
     if config is None or len(reader.errors) > errors_before:
         return None
-    return EntrySpec(str(label).strip(), algorithm, to_dict(config), samplers, places)
+    return EntrySpec(label, algorithm, to_dict(config), samplers, places)
 
 
 def _read_preset(reader: Reader, path: str, algorithm: str, preset: object) -> str | None:

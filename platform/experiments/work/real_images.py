@@ -46,6 +46,14 @@ def open_split(dataset: Dataset, split: str) -> ImageStream:
     return open_images(work_files.split_file(dataset, split))
 
 
+def train_captions(dataset: Dataset, count: int) -> list[str]:
+    """Return captions of the train split in a seeded order: as it is told, where no prompts are."""
+    captions = open_split(dataset, "train").captions
+    assert captions is not None, "what is asked by words was trained on some, or is refused"
+    order = np.random.default_rng(CONTROL_SEED).permutation(len(captions))
+    return [captions[index] for index in np.resize(order, count)]
+
+
 def feature_cache() -> FeatureCache:
     """Return where features of real images are kept."""
     return FeatureCache(settings.DATA_DIR / "features", max_bytes=FEATURE_BYTES)

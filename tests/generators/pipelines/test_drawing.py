@@ -136,6 +136,20 @@ def test_a_scheduler_takes_the_place_of_the_folders_own(opened: Open) -> None:
     assert np.array_equal(drawn(pipeline, TWO, [1], 1), own)
 
 
+def test_what_is_kept_of_a_batch_is_what_stays(opened: Open) -> None:
+    seen: list[tuple[int, list[int]]] = []
+
+    def keep(pixels: np.ndarray, black: list[int]) -> np.ndarray:
+        seen.append((len(pixels), black))
+        return pixels[:, :, ::2, ::2]
+
+    whole = draw_all(opened("ddpm"), TWO, seeds=[1, 2, 3], batch_size=2)
+    kept = draw_all(opened("ddpm"), TWO, seeds=[1, 2, 3], batch_size=2, keep=keep)
+
+    assert np.array_equal(kept.pixels, whole.pixels[:, :, ::2, ::2])
+    assert seen == [(2, []), (1, [])] and kept.stats.batch_size == 2
+
+
 # --- memory, stopping, safety -------------------------------------------------------------------
 
 
@@ -203,7 +217,16 @@ def test_images_that_a_safety_checker_blackened_are_counted(
     off = load(folder, PipelineConfig(safety_checker=False))
     free = draw_all(off, TWO, seeds=[1, 2, 3], captions=PROMPTS[:3])
 
+    told: list[list[int]] = []
+
+    def keep(pixels: np.ndarray, black: list[int]) -> np.ndarray:
+        told.append(black)
+        return pixels
+
+    draw_all(load(folder), TWO, seeds=[1, 2, 3], captions=PROMPTS[:3], batch_size=2, keep=keep)
+
     assert (checked.blackened, free.blackened) == (blackened, None)
+    assert told == ([[0, 1], [0]] if blackened else [[], []])
     assert free.pixels.max() > 0
     if blackened:
         assert checked.pixels.max() == 0
@@ -246,7 +269,7 @@ def test_prompts_that_are_too_long_are_refused_or_cut(opened: Open) -> None:
     assert cut_words(pipeline, [long, "short"]) == {long: "red circle"}
     with pytest.raises(PipelineError) as caught:
         drawn(pipeline, TWO, [1, 2], 2, captions=[long, "short"])
-    assert "1 of 3 prompts are too long: expected at most 77 tokens" in str(caught.value)
+    assert "1 of 2 prompts are too long: expected at most 77 tokens" in str(caught.value)
     assert "this would be cut off: 'red circle'" in str(caught.value)
 
     sampler = PipelineSampler(steps=2, long_prompts="cut")

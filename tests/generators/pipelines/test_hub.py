@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import constants
 
-from generators.pipelines.hub import find_pipeline, local_folder
+from generators.pipelines.hub import find_pipeline
 from generators.specs.pipelines.card import PipelineError
+from generators.specs.pipelines.pinned import local_folder
 from generators.specs.pipelines.reading import inspect
 from tests.generators.conftest import exactly
 from tests.generators.pipelines.conftest import Copy

@@ -13,6 +13,7 @@ import pytest
 from generators.specs.pipelines import card as cards
 from generators.specs.pipelines.card import PipelineError
 from generators.specs.pipelines.classes import COMPONENTS, PIPELINES
+from generators.specs.pipelines.pinned import folder_within
 from generators.specs.pipelines.reading import EXPORT, INDEX, inspect
 from tests.generators.conftest import exactly
 from tests.generators.pipelines import tiny
@@ -319,3 +320,31 @@ def test_every_class_that_is_named_is_one_of_diffusers_or_transformers() -> None
     for module, classes in COMPONENTS.values():
         if module == "transformers":
             assert {name for name in classes if not hasattr(transformers, name)} <= gone
+
+
+@pytest.mark.parametrize("name", ["..", "a/../b", "/etc", "a//b", "", ".", "a\\b", "a/b "])
+def test_a_name_does_not_lead_out_of_the_storage(name: str, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="expected the name of a folder of the storage, got"):
+        folder_within(tmp_path, name)
+
+
+def test_a_link_does_not_lead_out_of_the_storage(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (storage := tmp_path / "storage").mkdir()
+    (storage / "tiny").symlink_to(tmp_path / "elsewhere")
+
+    assert folder_within(storage, "ours/ddpm") == storage / "ours" / "ddpm"
+    with pytest.raises(PipelineError, match=r"^tiny: expected .*, got a link$"):
+        folder_within(storage, "tiny")
+
+
+def test_parts_of_an_export_are_no_pipeline(tmp_path: Path) -> None:
+    for part in ("unet", "scheduler"):
+        (tmp_path / part).mkdir()
+
+    (problem,) = inspect(tmp_path).problems
+
+    assert problem.endswith(
+        "model_index.json, found none but unet, scheduler, parts that no pipeline of diffusers "
+        "walks as they are meant"
+    )

@@ -1,0 +1,57 @@
+"""What readers of submissions share: entries as they will be written, and what is wrong by its field."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.models import Entry
+from generators.specs.options import ConfigError, Value, unknown_fields
+
+
+class SpecificationError(ValueError):
+    """Wrong values; `errors` maps "entries.0.config.beta" to what was expected there."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(f"{path}: {text}" for path, text in errors.items()))
+
+
+@dataclass(frozen=True)
+class EntrySpec:
+    """A generator or a pipeline that takes part: complete config, at least one sampler."""
+
+    label: str
+    algorithm: str
+    config: dict[str, Any]
+    samplers: list[dict[str, Value]]
+    places: list[int]  # of each sampler, among those that were given: one may stand for several
+    kind: str = Entry.Kind.GENERATOR
+
+
+class Reader:
+    """Collects what is wrong while a mapping is read."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, str] = {}
+
+    def wrong(self, path: str, message: str) -> None:
+        self.errors.setdefault(path, message)
+
+    def unknown(self, path: str, found: Mapping[str, Any], known: Collection[str]) -> None:
+        for name, message in sorted(unknown_fields(found, sorted(known)).items()):
+            self.wrong(path + name, message)
+
+    def take(self, path: str, error: ConfigError) -> None:
+        for name, message in error.errors.items():
+            self.wrong(f"{path}.{name}", message)
+
+    def label(self, path: str, given: object, default: str) -> str:
+        """Return an entry's label, by default what it is called anyway."""
+        label = default if given is None or given == "" else given
+        if not isinstance(label, str) or not 0 < len(label.strip()) <= 100:
+            self.wrong(f"{path}.label", f"expected 1 to 100 characters, got {label!r}"[:300])
+        return str(label).strip()
+
+    def finish(self) -> None:
+        if self.errors:
+            raise SpecificationError(self.errors)
