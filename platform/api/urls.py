@@ -7,6 +7,7 @@ from rest_framework.routers import DefaultRouter
 from api.boards import LeaderboardViewSet
 from api.external import EntryViewSet
 from api.questions import QuestionViewSet
+from api.uploads import UploadDetail, UploadList
 from api.views import (
     DatasetViewSet,
     EvaluationViewSet,
@@ -39,5 +40,7 @@ docs = SpectacularSwaggerSplitView.as_view(
 urlpatterns: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", docs, name="docs"),
+    path("uploads/", UploadList.as_view(), name="uploads"),
+    path("uploads/<uuid:pk>/", UploadDetail.as_view(), name="upload"),
     *router.urls,
 ]

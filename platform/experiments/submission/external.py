@@ -11,8 +11,8 @@ from evaluation.protocols.manifests import Manifest
 from experiments import controls
 from experiments.models import Experiment
 from experiments.submission.specification import Reader, find_protocols
+from experiments.uploads.files import SUFFIXES
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".parquet", ".npz", ".npy")
 MAX_SETS = 20
 MAX_PROTOCOLS = 20
 
