@@ -10,7 +10,8 @@ import binascii
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, UnreadablePostError
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, UnreadablePostError
 from django.shortcuts import get_object_or_404
 from django.utils.http import http_date
 from drf_spectacular.utils import extend_schema
@@ -114,7 +115,7 @@ class UploadDetail(Tus):
     def upload(self, request: Request) -> Upload:
         found = get_object_or_404(Upload, pk=self.kwargs["pk"])
         if not files.may_see(request.user, found):
-            raise Http404
+            raise PermissionDenied("only who began the upload and admins may do this")
         return found
 
     def get(self, request: Request, pk: str) -> Response:

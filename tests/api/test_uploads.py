@@ -259,8 +259,8 @@ def test_an_upload_is_its_owners_and_admins(client: APIClient) -> None:
     url = begun(client)
     other, admin = client_of(), client_of(Role.ADMIN)
 
-    assert [send(other, url, b"x").status_code, other.delete(url, **TUS).status_code] == [404, 404]
-    assert (other.head(url, **TUS).status_code, other.get(url).status_code) == (404, 404)
+    assert [send(other, url, b"x").status_code, other.delete(url, **TUS).status_code] == [403, 403]
+    assert (other.head(url, **TUS).status_code, other.get(url).status_code) == (403, 403)
     assert other.get("/api/uploads/").json() == {"results": []}
     assert admin.get(url).json()["offset"] == 0
 

@@ -25,7 +25,7 @@ from experiments.models import Intake, Upload
 from experiments.ownership import require_change
 from experiments.submission.external import check_files, read_external
 from experiments.submission.specification import SpecificationError
-from experiments.uploads.files import GB, free_uploads
+from experiments.uploads.files import free_uploads
 from jobs import lifecycle
 from jobs.models import FINISHED, Queue, Status
 
@@ -192,5 +192,5 @@ def _check_bounds(kind: Kind, user: User) -> None:
 
 
 def limits() -> dict[str, int]:
-    """Return what pages say of bounds: bytes of an account's uploads, hours until they are deleted."""
-    return {"bytes": settings.UPLOAD_GB * GB, "hours": settings.UPLOAD_HOURS}
+    """Return what pages say of bounds: GB of an account's uploads, hours until they are deleted."""
+    return {"gb": settings.UPLOAD_GB, "hours": settings.UPLOAD_HOURS}

@@ -141,6 +141,7 @@ def _answer(
         "uploads": files.free_uploads(user) if chosen else [],
         "chosen": {upload.pk for upload in chosen.uploads} if chosen else set(),
         "accepted": ",".join(SUFFIXES),
+        "kinds": ", ".join(SUFFIXES),
         "limits": asking.limits(),
         "latest": Intake.objects.filter(created_by=user, of=None)[:LATEST],
     }

@@ -153,11 +153,13 @@ function prepare(form) {
   const [list, note] = ["list", "note"].map((name) => form.querySelector(`[data-upload-${name}]`));
   const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
   const sendings = [];
-  input.addEventListener("change", () => {
+  const take = () => {
     const files = [...input.files];
     input.value = ""; // the form itself carries none
     for (const file of files) sendings.push(new Sending(file, form.dataset.uploads, token, list));
-  });
+  };
+  input.addEventListener("change", take);
+  take(); // what was chosen before this script was here
   form.addEventListener("submit", async (event) => {
     const isHere = (sending) => sending.failed || sending.row.dataset.uploaded;
     if (sendings.every(isHere)) return;
