@@ -7,7 +7,7 @@ here. It is no part of the OpenAPI description, for which HEAD, and bodies of an
 
 import base64
 import binascii
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -16,7 +16,6 @@ from django.shortcuts import get_object_or_404
 from django.utils.http import http_date
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import APIException
-from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -55,8 +54,7 @@ class Tus(APIView):
     """What both addresses share."""
 
     permission_classes = (MaySubmit,)
-    content_negotiation_class = DefaultContentNegotiation
-    parser_classes: ClassVar = ()  # bodies are read by pieces
+    parser_classes = ()  # bodies are read by pieces
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -72,7 +70,7 @@ class Tus(APIView):
         answer["Cache-Control"] = "no-store"
         return answer
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
         """Say what is spoken here."""
         headers = {
             "Tus-Extension": EXTENSIONS,

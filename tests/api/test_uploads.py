@@ -21,7 +21,7 @@ from experiments.uploads import files
 from tests import factories
 
 pytestmark = pytest.mark.django_db
-TUS = {"HTTP_TUS_RESUMABLE": "1.0.0"}
+TUS: dict[str, Any] = {"HTTP_TUS_RESUMABLE": "1.0.0"}
 CONTENT = bytes(range(256)) * 20
 
 
@@ -204,9 +204,9 @@ def test_what_is_no_file_is_refused(
 
 
 def test_metadata_that_is_no_base64_is_refused(client: APIClient) -> None:
-    headers = {"HTTP_UPLOAD_LENGTH": "1", "HTTP_UPLOAD_METADATA": "filename %%%"}
+    headers: dict[str, Any] = {"HTTP_UPLOAD_LENGTH": "1", "HTTP_UPLOAD_METADATA": "filename %%%"}
 
-    assert client.generic("POST", "/api/uploads/", b"", **TUS, **headers).status_code == 400
+    assert client.generic("POST", "/api/uploads/", **TUS, **headers).status_code == 400
 
 
 def test_an_account_has_so_much_on_its_way_and_no_more(
@@ -278,7 +278,7 @@ def test_a_browser_needs_its_csrf_token(client: APIClient) -> None:
 
 
 def test_bodies_are_as_large_as_uploads_are_and_elsewhere_as_forms_are(client: APIClient) -> None:
-    content = bytes(3_000_000)
+    content: Any = bytes(3_000_000)
     url = begun(client, length=len(content))
 
     assert send(client, url, content).status_code == 204

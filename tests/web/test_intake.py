@@ -25,6 +25,7 @@ from evaluation.imagesets.in_memory import write_npz
 from experiments import tasks
 from experiments.intake import asking
 from experiments.models import Entry, Experiment, Intake, SampleSet, Upload
+from experiments.submission.specification import SpecificationError
 from jobs.models import Status
 from operations import garbage
 from tests import factories
@@ -319,7 +320,7 @@ def test_only_so_much_waits_for_one_account(ada: User, tmp_path: Path) -> None:
     for _ in range(asking.MOST_UNFINISHED):
         bring(ada, b"x")
 
-    with pytest.raises(asking.SpecificationError, match="wait for a worker"):
+    with pytest.raises(SpecificationError, match="wait for a worker"):
         bring(ada, b"x")
 
 

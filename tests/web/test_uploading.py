@@ -165,7 +165,7 @@ def test_a_connection_that_breaks_off_is_made_again(page: Page, tmp_path: Path) 
 
     page.route("**/api/uploads/*/", break_some)
     page.locator("[data-upload]").set_input_files(path)
-    expect(page.locator("[data-uploaded]")).to_have_count(1)
+    expect(page.locator("[data-uploaded]")).to_have_count(1, timeout=30_000)
 
     assert len(broken) == 3
     assert Upload.objects.get().path.read_bytes() == content

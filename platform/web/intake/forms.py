@@ -27,7 +27,7 @@ class IntakeForm(forms.Form):
     use_required_attribute = False  # a form without JavaScript is answered in our own words
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
             field.widget.attrs |= {"class": "select", "aria-describedby": f"{name}-about"}
 
