@@ -23,7 +23,7 @@ from tests.browsers import CHROMIUM, chromium
 from tests.experiments.test_pipeline import work_off
 from tests.servers import wait_until
 
-PIECE = 2_000_000  # bytes; the browser's own would hold the whole file
+PIECE = 200_000  # bytes; the browser's own would hold the whole file
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH"),
     pytest.mark.django_db(transaction=True),
@@ -132,21 +132,25 @@ def large(place: Path) -> tuple[Path, bytes]:
 
 def test_an_upload_is_paused_and_goes_on_after_a_reload(page: Page, tmp_path: Path) -> None:
     path, content = large(tmp_path)
+    held: list[Route] = []
 
-    def pause_at_the_second(route: Route) -> None:
-        if route.request.headers.get("upload-offset") == str(PIECE):
-            page.get_by_role("button", name="Pause").click()
-        route.continue_()
+    def hold_the_second(route: Route) -> None:
+        is_second = route.request.headers.get("upload-offset") == str(PIECE)
+        held.append(route) if is_second else route.continue_()
 
-    page.route("**/api/uploads/*/", pause_at_the_second)
-    page.locator("[data-upload]").set_input_files(path)
-    expect(page.get_by_text("paused at")).to_be_visible()
+    page.route("**/api/uploads/*/", hold_the_second)
+    with page.expect_request(lambda r: r.headers.get("upload-offset") == str(PIECE)):
+        page.locator("[data-upload]").set_input_files(path)
+    expect(page.get_by_text("19 %")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Pause").click()
+    held.pop().continue_()
+    expect(page.get_by_text("paused at 39 %")).to_be_visible(timeout=30_000)
     (upload,) = Upload.objects.all()
     wait_until(lambda: upload.offset == 2 * PIECE, seconds=20, what="the second piece")
     page.reload()
     expect(page.get_by_text("choose the same file to go on")).to_be_visible()
     page.locator("[data-upload]").set_input_files(path)
-    expect(page.locator("[data-uploaded]")).to_have_count(1)
+    expect(page.locator("[data-uploaded]")).to_have_count(1, timeout=60_000)
 
     assert Upload.objects.get() == upload
     assert upload.path.read_bytes() == content
@@ -165,7 +169,7 @@ def test_a_connection_that_breaks_off_is_made_again(page: Page, tmp_path: Path) 
 
     page.route("**/api/uploads/*/", break_some)
     page.locator("[data-upload]").set_input_files(path)
-    expect(page.locator("[data-uploaded]")).to_have_count(1, timeout=30_000)
+    expect(page.locator(".upload")).to_contain_text("here", timeout=60_000)
 
     assert len(broken) == 3
     assert Upload.objects.get().path.read_bytes() == content
