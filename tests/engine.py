@@ -23,4 +23,4 @@ def Popen(command: Sequence[str], **_: object) -> Iterator[SimpleNamespace]:  # 
     with redirect_stdout(io.StringIO()), redirect_stderr(stderr):
         status = main(command[3:])
     stderr.seek(0)
-    yield SimpleNamespace(stderr=stderr, returncode=status)
+    yield SimpleNamespace(stderr=stderr, returncode=status, kill=lambda: None)

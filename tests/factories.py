@@ -30,11 +30,13 @@ from experiments.models import (
     Entry,
     Evaluation,
     Experiment,
+    Intake,
     LossPoint,
     MetricValue,
     Question,
     Run,
     SampleSet,
+    Upload,
 )
 from generators.specs import registry
 from jobs.models import ACTIVE, FINISHED, Job, Status, Worker
@@ -396,6 +398,30 @@ def finish_question(question: Question) -> Question:
     Image.new("RGB", (1 + 65 * question.images, 66), (120, 160, 90)).save(question.path)
     facts = {"answers": [drawn, failed], "judge": "scenes-1", "sha256": sha256_of(question.path)}
     return _put(question, Status.COMPLETED, {**facts, "entries_done": 2, "entries_total": 2})
+
+
+def make_upload(content: bytes = b"x", *, name: str = "s.zip", owner: User | None = None) -> Upload:
+    """Return an upload that is whole."""
+    upload = Upload.objects.create(owner=owner or make_user(), name=name, length=len(content))
+    upload.path.parent.mkdir(exist_ok=True)
+    upload.path.write_bytes(content)
+    return upload
+
+
+def make_intake(*, user: User | None = None, status: str = Status.COMPLETED) -> Intake:
+    """Return a dataset of two classes that was looked at and waits to be registered."""
+    user = user or make_user()
+    intake = Intake.objects.create(
+        kind=Intake.Kind.DATASET, created_by=user, asked={"name": "Flowers", "file": "flowers.zip"}
+    )
+    intake.attempt = 1  # whose folder it is
+    intake.folder.mkdir(parents=True)
+    Image.new("L", (64, 64)).save(intake.picture)
+    sizes = {"train_size": 4, "test_size": 2, "resolution": 8, "channels": 1, "classes": ["a", "b"]}
+    digests = {"digest": sha256("x"), "train_digest": sha256("y"), "test_digest": sha256("z")}
+    prepared = {**sizes, **digests, "preparation": "read from flowers.zip", "left_out": ["1 text"]}
+    found = {"prepared": prepared, "class_sizes": [[2, 2], [1, 1]], "captions": [], "shown": 4}
+    return _put(intake, status, {"found": {**found, "picture": sha256_of(intake.picture)}})
 
 
 def make_evaluation(

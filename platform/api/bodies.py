@@ -7,8 +7,9 @@ from rest_framework import serializers
 
 from api.options import config_schema, samplers_schema
 from api.serializers import BudgetSerializer
-from experiments.submission.external import MAX_SETS, SUFFIXES
+from experiments.submission.external import MAX_SETS
 from experiments.submission.specification import MAX_MEMORY_GB
+from experiments.uploads.files import SUFFIXES
 from generators.specs import registry
 from generators.specs.algorithms import PRESETS
 

@@ -14,6 +14,7 @@ from api.questions import QuestionViewSet
 from api.resources import Addressed
 from api.site import EventViewSet, WorkerViewSet
 from api.submissions import ExperimentViewSet
+from api.uploads import UploadDetail, UploadList
 from api.views import (
     DatasetViewSet,
     EvaluationViewSet,
@@ -57,5 +58,7 @@ docs = SpectacularSwaggerSplitView.as_view(
 urlpatterns: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", docs, name="docs"),
+    path("uploads/", UploadList.as_view(), name="uploads"),
+    path("uploads/<uuid:pk>/", UploadDetail.as_view(), name="upload"),
     *router.urls,
 ]

@@ -46,10 +46,14 @@ def run_evaluation(arguments: list[str], report: Report, *, what: str) -> dict[s
             env=_environment(),
         ) as process:
             assert process.stderr is not None, "it was asked for"
-            for line in map(str.rstrip, process.stderr):
-                lines.append(line)
-                if not line.startswith(REFUSED):  # told by the exception
-                    report(line)
+            try:
+                for line in map(str.rstrip, process.stderr):
+                    lines.append(line)
+                    if not line.startswith(REFUSED):  # told by the exception
+                        report(line)
+            except BaseException:  # who listens wants no more
+                process.kill()
+                raise
         if out.exists():  # of a test that failed too, whose status says so
             answer: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
             return answer

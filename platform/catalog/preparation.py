@@ -1,6 +1,6 @@
 """Turns sets of images and packaged ones into prepared splits; the one module here with numpy.
 
-Only management commands import it. Every function is a context manager that yields the PreparedDataset
+Management commands and a worker's work import it. Every function is a context manager that yields the PreparedDataset
 splits in a temporary folder, for `services.register_dataset` to rename into place; what is left of
 the folder afterwards, after an error too, is deleted.
 """

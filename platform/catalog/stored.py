@@ -26,9 +26,11 @@ FOLDERS = (
     "answers",
     "datasets",
     "extractors",
+    "intake",
     "runs",
     "samples",
     "submissions",
+    "uploads",
 )  # of the data folder, all files are in them
 
 
@@ -50,6 +52,7 @@ class StoredFile(models.Model):
         SAMPLES = "samples"
         SUBMISSION = "submission"  # handed in; needed until a worker has read it
         PICTURE = "picture"
+        UPLOAD = "upload"  # whole; needed until a worker has read it
 
     path = models.CharField(max_length=500, unique=True)
     kind = models.CharField(max_length=20, choices=Kind.choices)

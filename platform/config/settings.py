@@ -150,7 +150,7 @@ SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = URL_PREFIX or "/"  # its neighbours hav
 # Asked by a container's own health check.
 SECURE_REDIRECT_EXEMPT = [f"^{re.escape(f'{URL_PREFIX}/health/'[1:])}$"]
 X_FRAME_OPTIONS = "DENY"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes of any body; nothing is uploaded to the site
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes of any body but of web.middleware.STREAMED
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.ReportFilter"
 # Whether the other hosts of the domain have HTTPS is not ours to promise.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
@@ -298,6 +298,8 @@ JOB_SECONDS = envint("JOB_SECONDS", 0)  # a job may take so long, 0 = as long as
 QUESTIONS_PER_HOUR = envint("QUESTIONS_PER_HOUR", 20)  # an account may ask, 0 = nobody
 QUESTIONS_UNFINISHED = envint("QUESTIONS_UNFINISHED", 2, at_least=1)  # of an account at a time
 QUESTIONS_KEPT = envint("QUESTIONS_KEPT", 50)  # the newest of an account, with their images
+UPLOAD_GB = envint("UPLOAD_GB", 20)  # of files that an account may have on their way, 0 = nobody
+UPLOAD_HOURS = envint("UPLOAD_HOURS", 48, at_least=1)  # those nobody goes on with are deleted
 STALL_SECONDS = envint("STALL_SECONDS", 3600, at_least=10)  # work without progress hangs
 CHECKPOINT_SECONDS = envint("CHECKPOINT_SECONDS", 60, at_least=1)  # at most this much is lost
 DEVICE = os.environ.get("DEVICE", "auto")  # auto = cuda where there is one, else cpu

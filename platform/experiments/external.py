@@ -1,5 +1,6 @@
 """Takes in samples that were made elsewhere: their files are kept, a worker reads them."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from django.db import IntegrityError
 from accounts import audit
 from accounts.models import AuditEvent, User
 from catalog import stored
+from catalog.engine import RegistrationError, run_evaluation, silent
+from catalog.models import Protocol
 from catalog.stored import StoredFile, name_of
 from evaluation.imagesets.atomic import replacing_path, sha256_of
 from experiments import controls, services
@@ -32,6 +35,32 @@ class GivenFile:
 
     path: Path
     name: str
+
+
+def findings_of(path: Path, protocols: Sequence[Protocol], folder: Path) -> list[str]:
+    """Return what is odd about a file that is to be handed in; the folder is written into.
+
+    Raises:
+        RegistrationError: if the protocols cannot score it.
+    """
+    arguments = ["lint", str(path), *protocol_options(protocols, folder)]
+    try:
+        found = run_evaluation(arguments, silent, what=path.name)
+    except RegistrationError as error:
+        once = str(error).replace(f"{path.name}: {path.name}", path.name, 1)
+        raise RegistrationError(once) from error
+    return list(found["findings"])
+
+
+def protocol_options(protocols: Sequence[Protocol], folder: Path) -> list[str]:
+    """Return the options by which the engine is told of protocols, written into the folder."""
+    options = []
+    for place, protocol in enumerate(protocols):
+        prompts = None if protocol.prompt_set is None else protocol.prompt_set.record
+        file = folder / f"{place}.json"
+        file.write_text(json.dumps({"protocol": protocol.record, "prompts": prompts}), "utf-8")
+        options += ["--protocol", str(file)]
+    return options
 
 
 def submit_external(

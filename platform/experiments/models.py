@@ -15,6 +15,7 @@ from catalog.models import Dataset, Protocol
 from evaluation.protocols.manifests import Manifest
 from experiments import controls
 from experiments.questions.models import Question as Question  # for Django to find it
+from experiments.uploads.models import Intake as Intake, Upload as Upload  # likewise
 from generators.specs import registry
 from generators.specs.algorithms import AlgorithmSpec
 from jobs.models import Job, overall

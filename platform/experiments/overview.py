@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Count, QuerySet
 
-from experiments.models import Entry, Evaluation, Experiment, Question, Run, SampleSet
+from experiments.models import Entry, Evaluation, Experiment, Intake, Question, Run, SampleSet
 from jobs.models import ACTIVE, Job, Status, Worker, overall
 
 EXPERIMENT_OF = {
@@ -40,7 +40,9 @@ def describe(job: Job) -> Work:
         return _drawing(job)
     if isinstance(job, Question):
         return _answering(job)
-    assert isinstance(job, Evaluation), "there are four kinds of jobs"
+    if isinstance(job, Intake):
+        return _taking_in(job)
+    assert isinstance(job, Evaluation), "there are five kinds of jobs"
     return _scoring(job)
 
 
@@ -92,6 +94,18 @@ def _answering(question: Question) -> Work:
     )
 
 
+def _taking_in(intake: Intake) -> Work:
+    """Return its kind alone: what it holds is its author's."""
+    return Work(
+        job=intake,
+        verb="looking at",
+        entry=Entry(label=intake.get_kind_display()),  # of no experiment yet
+        what="what was handed in",
+        percent=intake.percent,
+        url=page_of(intake),
+    )
+
+
 def _set_name(sample_set: SampleSet) -> str:
     if sample_set.source:
         return f"set {sample_set.seed}"
@@ -102,10 +116,10 @@ def _set_name(sample_set: SampleSet) -> str:
 
 def page_of(job: Job) -> str:
     """Return the page that shows a job: its run's, or its experiment's for a control."""
-    if isinstance(job, Run | Question):
+    if isinstance(job, Run | Question | Intake):
         return job.get_absolute_url()
     sample_set = job.sample_set if isinstance(job, Evaluation) else job
-    assert isinstance(sample_set, SampleSet), "there are four kinds of jobs"
+    assert isinstance(sample_set, SampleSet), "there are five kinds of jobs"
     if sample_set.run is not None:
         return sample_set.run.get_absolute_url()
     return sample_set.entry.experiment.get_absolute_url()
@@ -129,6 +143,10 @@ def loaded_questions() -> QuerySet[Question]:
     return Question.objects.select_related("worker", "created_by", "experiment__dataset")
 
 
+def loaded_intakes() -> QuerySet[Intake]:
+    return Intake.objects.select_related("worker", "created_by", "of")
+
+
 def active_work() -> list[Work]:
     """Return what workers hold now, trainings first."""
     jobs: list[Job] = [
@@ -136,6 +154,7 @@ def active_work() -> list[Work]:
         *loaded_sample_sets().filter(status__in=ACTIVE).order_by("started_at", "pk"),
         *loaded_evaluations().filter(status__in=ACTIVE).order_by("started_at", "pk"),
         *loaded_questions().filter(status__in=ACTIVE).order_by("started_at", "pk"),
+        *loaded_intakes().filter(status__in=ACTIVE).order_by("started_at", "pk"),
     ]
     return [describe(job) for job in jobs]
 

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from experiments.models import Evaluation, Question, Run, SampleSet
+from experiments.models import Evaluation, Intake, Question, Run, SampleSet
 from jobs.execution import Work, execute
 from jobs.models import Job
 
@@ -10,12 +10,14 @@ from jobs.models import Job
 def _answer(kind: type[Job], pk: int) -> None:
     from experiments import pipeline
     from experiments.answers import work
+    from experiments.intake import work as intake
 
     works: dict[type[Job], Work] = {
         Run: pipeline.train,
         SampleSet: pipeline.sample,
         Evaluation: pipeline.evaluate,
         Question: work.answer,
+        Intake: intake.take_in,
     }
     execute(kind, pk, works)
 
@@ -38,3 +40,8 @@ def evaluate_samples(pk: int) -> None:
 @shared_task
 def answer_question(pk: int) -> None:
     _answer(Question, pk)
+
+
+@shared_task
+def take_in(pk: int) -> None:
+    _answer(Intake, pk)

@@ -9,7 +9,7 @@ from django.conf import settings
 from catalog import stored
 from catalog.models import Dataset, Protocol
 from evaluation.imagesets.atomic import sha256_of_content
-from experiments.models import Checkpoint, Question, Run, SampleSet
+from experiments.models import Checkpoint, Intake, Question, Run, SampleSet
 from jobs.models import FINISHED, Job, Status
 from operations import holdings
 
@@ -53,7 +53,12 @@ def _is_at_work(name: str) -> bool:
     """Whether a job that has not ended may still want the file: a retry goes on from it."""
     kind, owner, *_ = PurePosixPath(name).parts
     number = owner.partition("-")[0].partition(".")[0]  # runs/12/…, samples/34-1.npz
-    models: dict[str, type[Job]] = {"runs": Run, "samples": SampleSet, "answers": Question}
+    models: dict[str, type[Job]] = {
+        "runs": Run,
+        "samples": SampleSet,
+        "answers": Question,
+        "intake": Intake,
+    }
     model = models.get(kind)
     if model is None or not number.isdigit():
         return False

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from catalog.models import Dataset, Protocol
-from experiments.models import Checkpoint, Question, SampleSet
+from experiments.models import Checkpoint, Intake, Question, SampleSet, Upload
 from jobs.models import Status
 
 
@@ -35,6 +35,10 @@ def find() -> Iterator[Holding]:
         yield Holding((Path(settings.DATA_DIR) / waiting.source,))
     for question in Question.objects.filter(status=Status.COMPLETED):
         yield Holding((question.path,), needed=False)  # the oldest go when others are asked
+    for upload in Upload.objects.all():
+        yield Holding((upload.path,), needed=False)  # what is not here of it is sent again
+    for intake in Intake.objects.filter(kind=Intake.Kind.DATASET, status=Status.COMPLETED):
+        yield Holding(_files(intake.folder), needed=False)
 
 
 def _checkpoints() -> Iterator[Holding]:

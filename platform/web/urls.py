@@ -4,6 +4,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, path
 
 from web import experiment, families, home, pausing, prompt_grid, question, views
+from web.intake import pages as intake, state
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -18,6 +19,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("experiments/<int:pk>/prompts/", prompt_grid.prompts, name="experiment-prompts"),
     path("questions/<int:pk>/", question.question, name="question"),
     path("questions/<int:pk>/live/", question.question_region, name="question-region"),
+    path("submit/samples/", intake.samples, name="submit-samples"),
+    path("submit/dataset/", intake.dataset, name="submit-dataset"),
+    path("submit/protocol/", intake.protocol, name="submit-protocol"),
+    path("submit/uploads/<uuid:pk>/remove/", intake.remove_upload, name="remove-upload"),
+    path("intakes/<int:pk>/", state.intake, name="intake"),
+    path("intakes/<int:pk>/live/", state.intake_region, name="intake-region"),
+    path("intakes/<int:pk>.png", state.intake_picture, name="intake-picture"),
+    path("intakes/<int:pk>/confirm/", state.confirm, name="confirm-intake"),
+    path("intakes/<int:pk>/discard/", state.discard, name="discard-intake"),
     path("datasets/", views.datasets, name="datasets"),
     path("datasets/<slug:slug>/", views.dataset, name="dataset"),
     path("protocols/<slug:fingerprint>/", views.protocol, name="protocol"),

@@ -15,7 +15,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import AuditEvent, Role, User
 from catalog import stored
 from catalog.models import StoredFile
-from experiments.models import Experiment, Run
+from experiments.models import Experiment, Run, Upload
 from jobs.models import Status
 from tests import factories
 from tests.static import static_root
@@ -62,6 +62,11 @@ ACT = {
 }
 ENTRY = ["api:entry-detail", "api:entry-cancel", "api:entry-retry"]
 PAUSES = {"pause", "resume"}
+SUBMIT = {
+    *("submit-samples", "submit-dataset", "submit-protocol", "api:uploads"),
+}
+OWN = {"intake", "intake-region", "intake-picture", "api:upload"}
+CHANGE_OWN = {"remove-upload", "confirm-intake", "discard-intake"}
 IN_ADMIN = {
     *("admin:index", "admin:search", "admin:password_change", "admin:password_change_done"),
     *("admin:jsi18n", "admin:app_list", "admin:view_on_site"),
@@ -78,7 +83,9 @@ def who_may(name: str) -> frozenset[str]:
     """Return which actors may open an address. What is not written here fails the test."""
     if name in READ | OPEN:
         return EVERYBODY
-    if name in ACT:
+    if name in SUBMIT:
+        return SUBMITTERS
+    if name in ACT | OWN | CHANGE_OWN:
         return WHOSE_IT_IS
     if name in IN_ADMIN or name == "admin:experiments_experiment_add":
         return SUBMITTERS
@@ -135,6 +142,10 @@ class Scene:
         self.prompts = factories.make_prompts()
         self.asked = factories.make_asked_experiment()
         self.question = factories.make_question(user=self.users[OWNER], status=Status.COMPLETED)
+        self.upload = factories.make_upload(owner=self.users[OWNER])
+        # One that a worker is about to read: nobody can take it from those who come later.
+        self.intake = factories.make_intake(user=self.users[OWNER], status=Status.QUEUED)
+        Upload.objects.filter(pk=self.upload.pk).update(intake=self.intake)
         stored.keep(self.sample_set.path, StoredFile.Kind.SAMPLES)
         self.file = StoredFile.objects.get()
         self.worker = factories.make_worker()
@@ -161,12 +172,17 @@ class Scene:
             "sampleset": self.sample_set,
             "evaluation": self.evaluation,
             "question": self.question,
+            "intake": self.intake,
         }
         of_name: dict[str, dict[str, Any]] = {
             "answer-sheet": {"pk": self.question.pk},
             "api:leaderboard-guidance": {
                 "fingerprint": self.question.experiment.protocols.get().fingerprint
             },
+            "remove-upload": {"pk": self.upload.pk},
+            "api:upload": {"pk": self.upload.pk},
+            "confirm-intake": {"pk": self.intake.pk},
+            "discard-intake": {"pk": self.intake.pk},
             "sample-grid": {"pk": self.sample_set.pk},
             "checkpoint-preview": {"pk": self.checkpoint.pk},
             "entry-losses": {"pk": self.run.entry_id},
@@ -220,7 +236,7 @@ def ask(scene: Scene, actor: str, name: str) -> HttpResponseBase:
     client = Client()
     if actor != STRANGER:
         client.force_login(scene.users[actor])
-    changes = name in ACT | PAUSES or name.endswith("logout")
+    changes = name in ACT | PAUSES | CHANGE_OWN or name.endswith("logout")
     response = (client.post if changes else client.get)(scene.address(name))
     response.close()
     return response

@@ -180,6 +180,12 @@ def test_what_is_too_large_is_refused_before_it_is_read(
     assert nothing_is_written()
 
 
+def test_files_are_larger_than_forms_are(writer: APIClient, protocol: Protocol) -> None:
+    large = SimpleUploadedFile("s.zip", bytes(3_000_000))
+
+    assert post(writer, files=[large], protocols=[protocol.fingerprint]).status_code == 201
+
+
 def test_a_body_that_is_no_form_is_refused(writer: APIClient) -> None:
     assert writer.post("/api/entries/", {}, format="json").status_code == 415
 

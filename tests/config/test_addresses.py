@@ -71,6 +71,8 @@ def keys() -> Keys:
         "guided": guided.fingerprint,
         "questions": str(question.pk),
         "answers": str(question.pk),
+        "intakes": str(factories.make_intake().pk),
+        "uploads": str(factories.make_upload().pk),
         "promptsets": str(asked.protocols.get().prompt_set),
     }
 

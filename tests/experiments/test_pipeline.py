@@ -16,7 +16,7 @@ from torch import Tensor
 from catalog.services import Scoring, register_protocol
 from evaluation.imagesets.atomic import sha256_of
 from experiments import services, tasks
-from experiments.models import Evaluation, Experiment, MetricValue, Run, SampleSet
+from experiments.models import Evaluation, Experiment, Intake, MetricValue, Run, SampleSet
 from generators.training.memory import MORE
 from generators.vae.conv import ConvVAE
 from jobs import lifecycle
@@ -43,6 +43,7 @@ TASKS: dict[type[Job], Callable[[int], None]] = {
     Run: tasks.train_run,
     SampleSet: tasks.draw_samples,
     Evaluation: tasks.evaluate_samples,
+    Intake: tasks.take_in,
 }
 
 

@@ -188,7 +188,7 @@ def test_a_scrape_asks_the_same_few_questions_however_many_jobs_there_are(
     for _ in range(3):
         factories.make_experiment(seeds=[0, 1, 2])
 
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(17):  # three for each kind of job
         scrape(client)
 
 

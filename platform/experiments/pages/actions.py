@@ -61,6 +61,7 @@ def _find(kind: str, pk: int) -> Job:
         "sampleset": overview.loaded_sample_sets,
         "evaluation": overview.loaded_evaluations,
         "question": overview.loaded_questions,
+        "intake": overview.loaded_intakes,
     }
     if kind not in loaded:
         raise Http404(f"expected a kind of job ({', '.join(loaded)}), got {kind!r}")

@@ -16,7 +16,7 @@ YEAR_SECONDS = 31_536_000
 @require_safe
 def sample_grid(request: HttpRequest, pk: int) -> FileResponse:
     """Return the contact sheet of a sample set."""
-    return _picture(request, get_object_or_404(SampleSet, pk=pk).grid_path)
+    return picture(request, get_object_or_404(SampleSet, pk=pk).grid_path)
 
 
 @require_safe
@@ -25,16 +25,16 @@ def checkpoint_preview(request: HttpRequest, pk: int) -> FileResponse:
     checkpoint = get_object_or_404(Checkpoint, pk=pk)
     if not checkpoint.preview:
         raise Http404("no preview was drawn with this checkpoint")
-    return _picture(request, Path(settings.DATA_DIR) / checkpoint.preview)
+    return picture(request, Path(settings.DATA_DIR) / checkpoint.preview)
 
 
 @require_safe
 def answer_sheet(request: HttpRequest, pk: int) -> FileResponse:
     """Return all images that were drawn for a question."""
-    return _picture(request, get_object_or_404(Question, pk=pk).path)
+    return picture(request, get_object_or_404(Question, pk=pk).path)
 
 
-def _picture(request: HttpRequest, path: Path) -> FileResponse:
+def picture(request: HttpRequest, path: Path) -> FileResponse:
     """Return a PNG inside the data folder; an address with `v=<digest>` never changes."""
     root = Path(settings.DATA_DIR).resolve()
     if not path.resolve().is_relative_to(root) or path.suffix != ".png":

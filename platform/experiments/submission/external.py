@@ -12,8 +12,8 @@ from experiments import controls
 from experiments.models import Experiment
 from experiments.submission.plain import name_problem
 from experiments.submission.specification import Reader, find_protocols
+from experiments.uploads.files import SUFFIXES
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".parquet", ".npz", ".npy")
 MAX_SETS = 20
 MAX_PROTOCOLS = 20
 

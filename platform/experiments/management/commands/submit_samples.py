@@ -1,6 +1,5 @@
 """Hand in samples that were made elsewhere: an external entry, scored as ours are."""
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from catalog.engine import RegistrationError, run_evaluation
 from catalog.models import Protocol
 from catalog.stored import BucketError
-from experiments.external import GivenFile, submit_external
+from experiments.external import GivenFile, protocol_options, submit_external
 from experiments.management.commands.submit import find_account, read_file
 from experiments.submission.external import read_external
 from experiments.submission.specification import SpecificationError
@@ -80,16 +79,8 @@ class Command(BaseCommand):
             packed = folder / "packed.zip"
             arguments = ["pack", str(path), str(packed), "--no-manifest"]
             given = GivenFile(packed, f"{path.absolute().name}.zip")
-        for place, protocol in enumerate(protocols):
-            file = folder / f"{place}.json"
-            file.write_text(_as_json(protocol), "utf-8")
-            arguments += ["--protocol", str(file)]
+        arguments += protocol_options(protocols, folder)
         answer = run_evaluation(arguments, lambda _line: None, what=str(path))
         for text in answer["findings"]:
             self.stdout.write(f"{path}: {text}")
         return given
-
-
-def _as_json(protocol: Protocol) -> str:
-    prompts = None if protocol.prompt_set is None else protocol.prompt_set.record
-    return json.dumps({"protocol": protocol.record, "prompts": prompts})

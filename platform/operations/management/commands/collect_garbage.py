@@ -5,13 +5,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from catalog import stored
+from experiments.intake import asking
+from experiments.uploads import files
 from operations import garbage
 
 
 class Command(BaseCommand):
     help = (
         "Delete files in the data folder that no row refers to: what deleted experiments and "
-        "attempts that came to nothing left behind. Files of jobs that have not completed, and "
+        "attempts that came to nothing left behind, uploads that nobody goes on with and datasets that nobody registers. Files of jobs that have not completed, and "
         "those of the last hour, stay."
     )
 
@@ -33,6 +35,9 @@ class Command(BaseCommand):
             raise CommandError(f"expected --keep-checkpoints of at least 0, got {keep_checkpoints}")
         count = size = 0
         try:
+            if not dry_run:
+                files.forget_expired()
+                asking.forget_ended()
             for name, file_bytes in garbage.find(keep_checkpoints=keep_checkpoints):
                 self.stdout.write(name)
                 count, size = count + 1, size + file_bytes
