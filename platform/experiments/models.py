@@ -168,10 +168,7 @@ class Entry(models.Model):
 
     @property
     def sampler_labels(self) -> list[str]:
-        """Return the labels of the entry's samplers, in the order they were given.
-
-        None where nothing is trained, or by a missing algorithm: only what was drawn says them.
-        """
+        """Return its samplers' labels as they were given; none where only what was drawn has them."""
         if not self.spec:
             return []
         return [

@@ -17,18 +17,21 @@ def check_query(view: GenericViewSet[Any]) -> None:
     Raises:
         ValidationError: with each of them, and the known ones.
     """
-    refuse_others(view.request.query_params, known_parameters(view))
+    refuse_others(
+        view.request.query_params, known_parameters(view), getattr(view, "also_reads", ())
+    )
 
 
-def refuse_others(given: QueryDict, known: Collection[str]) -> None:
-    """Refuse parameters that are not known, and those that are there twice.
+def refuse_others(given: QueryDict, known: Collection[str], ends: tuple[str, ...] = ()) -> None:
+    """Refuse parameters that are not known and have none of the ends, and those that are there twice.
 
     Raises:
         ValidationError: with each of them, and the known ones.
     """
+    fixed = [name for name in given if not name.endswith(ends)]
     errors = {
         name[:100]: f"unknown parameter{text.removeprefix('unknown field')}"
-        for name, text in unknown_fields(given, known).items()
+        for name, text in unknown_fields(fixed, known).items()
     }
     for name in known:
         if len(given.getlist(name)) > 1:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.models import Entry
+from experiments.submission.plain import name_problem
 from generators.specs.options import ConfigError, Value, unknown_fields
 
 
@@ -48,8 +49,8 @@ class Reader:
     def label(self, path: str, given: object, default: str) -> str:
         """Return an entry's label, by default what it is called anyway."""
         label = default if given is None or given == "" else given
-        if not isinstance(label, str) or not 0 < len(label.strip()) <= 100:
-            self.wrong(f"{path}.label", f"expected 1 to 100 characters, got {label!r}"[:300])
+        if problem := name_problem(label, 100):
+            self.wrong(f"{path}.label", problem)
         return str(label).strip()
 
     def finish(self) -> None:
