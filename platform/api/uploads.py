@@ -24,6 +24,7 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from accounts.permissions import may_submit
+from api.resources import Addressed
 from experiments.uploads import files
 from experiments.uploads.files import ALGORITHMS, GB, Checksum, UploadRefused
 from experiments.uploads.models import Upload
@@ -50,7 +51,7 @@ class MaySubmit(BasePermission):
         return request.method == "OPTIONS" or may_submit(request.user)
 
 
-class Tus(APIView):
+class Tus(Addressed):
     """What both addresses share."""
 
     permission_classes = (MaySubmit,)

@@ -51,7 +51,7 @@ def measure(get_response: View) -> View:
 
 
 # read by pieces into files, and bounded, by what has these addresses
-STREAMED = ("/api/entries/", "/api/uploads/")
+STREAMED = ("/api/v1/entries/", "/api/v1/uploads/")
 
 
 def bounded_body(get_response: View) -> View:

@@ -138,7 +138,7 @@ def test_an_upload_is_paused_and_goes_on_after_a_reload(page: Page, tmp_path: Pa
         is_second = route.request.headers.get("upload-offset") == str(PIECE)
         held.append(route) if is_second else route.continue_()
 
-    page.route("**/api/uploads/*/", hold_the_second)
+    page.route("**/api/v1/uploads/*/", hold_the_second)
     with page.expect_request(lambda r: r.headers.get("upload-offset") == str(PIECE)):
         page.locator("[data-upload]").set_input_files(path)
     expect(page.get_by_text("19 %")).to_be_visible(timeout=30_000)
@@ -167,7 +167,7 @@ def test_a_connection_that_breaks_off_is_made_again(page: Page, tmp_path: Path) 
         else:
             route.continue_()
 
-    page.route("**/api/uploads/*/", break_some)
+    page.route("**/api/v1/uploads/*/", break_some)
     page.locator("[data-upload]").set_input_files(path)
     expect(page.locator(".upload")).to_contain_text("here", timeout=60_000)
 

@@ -18,6 +18,7 @@ from rest_framework.views import exception_handler
 
 CONTENT_TYPE = "application/problem+json"
 ERROR = 400  # and above
+PHRASES = {each.value: each.phrase for each in HTTPStatus} | {460: "Checksum Mismatch"}  # as tus says
 SHOWN = 3  # fields in the sentence
 SENTENCES: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "nothing has this address; /api/v1/ leads to everything",
@@ -30,7 +31,7 @@ def problem(status: int, detail: str, errors: Mapping[str, str] | None = None) -
     """Return the body of a refusal: type, title, status, detail, and perhaps errors."""
     known = {
         "type": "about:blank",  # the status says all there is to tell
-        "title": HTTPStatus(status).phrase,
+        "title": PHRASES.get(status, "Refused"),
         "status": status,
         "detail": detail,
     }
@@ -97,7 +98,7 @@ def _reshape(response: HttpResponse) -> None:
     kind, status = response.headers["Content-Type"], response.status_code
     if kind == CONTENT_TYPE:
         return
-    detail = SENTENCES.get(status, HTTPStatus(status).description)
+    detail = SENTENCES.get(status) or PHRASES.get(status, "Refused")
     if kind == "application/json":
         detail = json.loads(response.content).get("detail", detail)
     response.content = json.dumps(problem(status, detail)).encode()
