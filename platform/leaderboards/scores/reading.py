@@ -11,7 +11,8 @@ from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Collate
 
 from catalog.models import Protocol
-from experiments.models import Entry, Experiment, SampleSet
+from experiments import controls
+from experiments.models import Experiment, SampleSet
 from leaderboards.board import Board, Cell, Column, Row
 from leaderboards.models import Judgement, Judging, Score, Standing
 from leaderboards.ranking import board_of, in_order, judged
@@ -85,7 +86,7 @@ def _number(error: float | str | None) -> float | None:
 
 def _sample_sets(standings: Iterable[Standing]) -> dict[tuple[int, str], list[SampleSet]]:
     """Return the sets of which a row says more than its cells: handed in, or of autoencoders."""
-    told = {s.entry_id for s in standings if s.of_entry or s.entry.kind == Entry.Kind.EXTERNAL}
+    told = {s.entry_id for s in standings if s.of_entry or s.entry.kind in controls.ELSEWHERE}
     found: dict[tuple[int, str], list[SampleSet]] = defaultdict(list)
     for each in SampleSet.objects.filter(entry__in=told) if told else ():
         found[each.entry_id, each.sampler_label].append(each)
