@@ -64,15 +64,16 @@ WELL_TAUGHT = {
     "learning_rate": 1.4e-3,
     "optimiser": "muon",
     "self_conditioning": True,
+    "label_dropout": 0.0,
     "time_sampling": "logit-normal",
 }
-WALK = {"name": "euler", "steps": 50, "eta": 1}  # without guidance, under which objects vanish
+WALK = {"name": "euler", "steps": 80, "eta": 1}  # without guidance, under which objects vanish
 SCENES = Comparison(
     name="Pictures of scenes from words",
     dataset="scenes",
     source={"packaged": "scenes32"},
-    protocol={"preset": "scenes-prompts", "images_per_prompt": 16},
-    budget={"device_seconds": 560},
+    protocol={"preset": "scenes-prompts", "images_per_prompt": 8},
+    budget={"device_seconds": 570},
     quick_budget={"device_seconds": 10},
     entries=[
         {
