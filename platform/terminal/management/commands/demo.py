@@ -73,7 +73,7 @@ SCENES = Comparison(
     dataset="scenes",
     source={"packaged": "scenes32"},
     protocol={"preset": "scenes-prompts", "images_per_prompt": 8},
-    budget={"device_seconds": 570},
+    budget={"device_seconds": 545},
     quick_budget={"device_seconds": 10},
     entries=[
         {
