@@ -91,7 +91,7 @@ def sign_in(visitor: Visitor, role: Role = Role.ADMIN) -> None:
 
 def check_everything(visitor: Visitor) -> None:
     done, live = scenes.finished_comparison(seeds=1, failing=True), scenes.running_comparison()
-    board = f"/api/leaderboards/{done.protocol.fingerprint}/"
+    board = f"/api/v1/leaderboards/{done.protocol.fingerprint}/"
     pages = [*scenes.addresses(done, live), "/login/", *REST, board, f"{board}?format=csv"]
 
     crawl(visitor, [*pages, "/admin/login/"])
