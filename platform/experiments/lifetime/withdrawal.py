@@ -35,8 +35,8 @@ def retry_entry(entry: Entry, *, user: Actor) -> int:
 
 
 def _jobs(entry: Entry) -> Iterator[Job]:
-    yield from entry.runs.all()
-    yield from entry.sample_sets.all()
+    yield from Run.objects.filter(entry=entry)  # as they are now, whatever the entry remembers
+    yield from SampleSet.objects.filter(entry=entry)
     yield from Evaluation.objects.filter(sample_set__entry=entry)
 
 
