@@ -109,7 +109,7 @@ def test_no_entry_may_be_called_like_a_control() -> None:
     with pytest.raises(SpecificationError) as caught:
         services.submit_data(data, user=None)
 
-    assert len(caught.value.errors) == len(LABELS) == 7
+    assert len(caught.value.errors) == len(LABELS) == 9
     assert caught.value.errors["entries.0.label"] == (
         "'Blurred test images' is taken, expected another"
     )
