@@ -190,7 +190,7 @@ def test_pipelines_alone_have_no_budget(place: Place, protocol: Protocol) -> Non
         ({"samplers": [{"guidance": 2}]}, "samplers.0.guidance", "expected 1: DDPMPipeline know"),
         ({"samplers": [{}, {}]}, "samplers.1", "DDPM 100 is there already"),
         ({"samplers": "ddim"}, "samplers", "expected a list of 1 to 20 samplers"),
-        ({"label": "x" * 101}, "label", "expected 1 to 100 characters, got"),
+        ({"label": "x" * 101}, "label", "expected a name of 1 to 100 characters, got"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_field(
