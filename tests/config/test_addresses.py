@@ -13,7 +13,7 @@ from knox.models import AuthToken
 
 from accounts.models import Role
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
-from jobs.models import Status
+from jobs.models import JobEvent, Status, Worker
 from tests import factories
 from tests.static import static_root
 from tests.web import scenes
@@ -71,6 +71,8 @@ def keys() -> Keys:
         "guided": guided.fingerprint,
         "questions": str(question.pk),
         "answers": str(question.pk),
+        "workers": str(Worker.objects.latest("pk").pk),
+        "events": str(JobEvent.objects.latest("pk").pk),
         "intakes": str(factories.make_intake().pk),
         "uploads": str(factories.make_upload().pk),
         "promptsets": str(asked.protocols.get().prompt_set),

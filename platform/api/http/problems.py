@@ -18,7 +18,9 @@ from rest_framework.views import exception_handler
 
 CONTENT_TYPE = "application/problem+json"
 ERROR = 400  # and above
-PHRASES = {each.value: each.phrase for each in HTTPStatus} | {460: "Checksum Mismatch"}  # as tus says
+PHRASES = {each.value: each.phrase for each in HTTPStatus} | {
+    460: "Checksum Mismatch"
+}  # as tus says
 SHOWN = 3  # fields in the sentence
 SENTENCES: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "nothing has this address; /api/v1/ leads to everything",
