@@ -364,7 +364,7 @@ def test_each_step_is_shown_the_last_estimate(guidance: float) -> None:
 def test_an_estimate_changes_what_is_predicted_and_none_is_zeros() -> None:
     model = make_flow(self_conditioning=True)
     network = model.networks["denoiser"]
-    nn.init.normal_(network.unet.conv_out.weight)  # type: ignore[union-attr]  # as diffusers has it
+    nn.init.normal_(network.unet.conv_out.weight)  # type: ignore[union-attr, arg-type]  # as diffusers has it
     x, t, labels = NoiseSource([1, 2]).normal(1, 8, 8), torch.full((2,), 500.0), torch.zeros(2, 1)
 
     plain, zeros, ones = (
