@@ -94,7 +94,9 @@ def test_an_upload_goes_on_where_a_killed_server_left_it(site: Site, content: by
 def test_the_kept_client_of_the_protocol_goes_on_as_well(
     site: Site, content: bytes, tmp_path: Path
 ) -> None:
-    client_of: Any = pytest.importorskip("tusclient.client", reason="needs tuspy, of the extra [test]")
+    client_of: Any = pytest.importorskip(
+        "tusclient.client", reason="needs tuspy, of the extra [test]"
+    )
     token = site.make_token()
     site.start_web()
     client = client_of.TusClient(f"{site.address}/api/uploads/", headers=headers(token))
