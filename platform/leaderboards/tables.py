@@ -71,7 +71,7 @@ class ShownRow:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of two links: the headline metrics, or all."""
+    """One link of several: the headline metrics, or all."""
 
     label: str
     link: str

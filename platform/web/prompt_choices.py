@@ -8,17 +8,9 @@ from urllib.parse import urlencode
 
 from django.http import Http404, QueryDict
 
+from leaderboards.tables import Choice
 from web.experiment import chosen_seed
 from web.sheets import SHEET_IMAGES
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One link of several."""
-
-    label: str
-    link: str
-    is_chosen: bool
 
 
 @dataclass(frozen=True)
