@@ -320,6 +320,7 @@ def test_a_question_is_asked_by_keyboard_and_its_page_follows_the_job(
     page.keyboard.type("a purple shape")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("does not know 'purple'")
+    page.wait_for_load_state()  # what takes the focus when a page has loaded has taken it
 
     page.get_by_label("Prompt", exact=True).fill("a red shape")
     for _ in range(3):  # past images and first seed, to the button
