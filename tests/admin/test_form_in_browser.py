@@ -13,14 +13,13 @@ from generators.specs import registry
 from generators.specs.algorithms import Preset
 from tests import factories
 from tests.admin.pages import ADD
-from tests.browsers import CHROMIUM, chromium
+from tests.browsers import CHROMIUM, PATIENCE_MS, chromium
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH"),
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("small_vae", "static_root"),
 ]
-PATIENCE_MS = 20_000
 CHANNELS, LATENT = "[name=entries-1-config-base_channels]", "[name=entries-1-config-latent_dim]"
 
 

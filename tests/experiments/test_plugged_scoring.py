@@ -75,6 +75,7 @@ def what_the_site_says(site: Site) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_metric_is_scored_shown_and_exported_and_its_board_stays_when_it_goes(
     toy_site: Site, tmp_path: Path
 ) -> None:

@@ -333,7 +333,6 @@ print(claimed)
 """
 
 
-@pytest.mark.bounded
 def test_eight_workers_that_claim_at_once_claim_each_job_once(place: Place, tell: Tell) -> None:
     site, outcome = place.site, Outcome("eight workers claim at once")
     for _ in range(TRIALS):

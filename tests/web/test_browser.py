@@ -10,11 +10,10 @@ from accounts.models import Role
 from experiments.models import LossPoint, Question, Run
 from jobs.models import Status
 from tests import factories
-from tests.browsers import CHROMIUM, chromium
+from tests.browsers import CHROMIUM, PATIENCE_MS, chromium
 from tests.servers import wait_until
 from tests.web import scenes
 
-PATIENCE_MS = 10_000
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH"),
     pytest.mark.django_db(transaction=True),

@@ -11,7 +11,7 @@ from pytest_django.live_server_helper import LiveServer
 from accounts.models import Role
 from tests import factories
 from tests.admin.pages import ADD
-from tests.browsers import CHROMIUM, chromium
+from tests.browsers import CHROMIUM, PATIENCE_MS, chromium
 from tests.web import scenes
 
 STRICT = {
@@ -28,7 +28,6 @@ STRICT = {
 }
 INLINE_STYLE = STRICT - {"style-src 'self'"} | {"style-src 'self' 'unsafe-inline'"}
 ADMIN = INLINE_STYLE - {"script-src 'self'"} | {"script-src 'self' 'unsafe-eval'"}
-PATIENCE_MS = 20_000
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 
 

@@ -160,7 +160,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_chips_and_markers_have_the_familys_colour(
     browser: Browser, live_server: LiveServer, flow: str, theme: str
 ) -> None:

@@ -19,7 +19,7 @@ from evaluation.imagesets.in_memory import read_images, write_npz
 from experiments.models import Entry, Intake, MetricValue, Upload
 from leaderboards import ranking
 from tests import factories
-from tests.browsers import CHROMIUM, chromium
+from tests.browsers import CHROMIUM, PATIENCE_MS, chromium
 from tests.experiments.test_pipeline import work_off
 from tests.servers import wait_until
 
@@ -51,7 +51,7 @@ def ada() -> User:
 def page(browser: Browser, live_server: LiveServer, ada: User) -> Iterator[Page]:
     """A tab of the site in which somebody is signed in, with a script that sends small pieces."""
     context = browser.new_context(base_url=live_server.url)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_MS)
     context.route("**/upload*.js", smaller_pieces)
     tab = context.new_page()
     tab.goto("/login/?next=/submit/samples/")
