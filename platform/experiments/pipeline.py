@@ -328,9 +328,16 @@ def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
         heartbeat.end()
         services.finish_unscored(evaluation, reason)
         return
+    if evaluation.protocol.refusal:
+        raise JobError(evaluation.protocol.refusal)
+    values = real_images.known_values(evaluation) or _scored(evaluation, heartbeat)
+    heartbeat.end()
+    services.finish_evaluation(evaluation, values)
+
+
+def _scored(evaluation: Evaluation, heartbeat: Heartbeat) -> dict[str, dict[str, Any]]:
+    """Return the fields of each metric's value."""
     row = evaluation.protocol
-    if row.refusal:
-        raise JobError(row.refusal)
     protocol = row.parsed()
     stages = scoring.stages(protocol)
     reference = open_split(row.dataset, protocol.reference.split)
@@ -352,10 +359,7 @@ def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
             should_stop=heartbeat.should_stop,
             cache=feature_cache(),
         )
-    heartbeat.end()
-    services.finish_evaluation(
-        evaluation, {name: services.columns(value) for name, value in result.values.items()}
-    )
+    return {name: services.columns(value) for name, value in result.values.items()}
 
 
 def _extractor(protocol: Protocol, reference: ImageStream) -> Extractor:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from catalog.services import Scoring, register_protocol
 from evaluation.imagesets.atomic import sha256_of
+from evaluation.scoring import evaluate as scoring
 from experiments import services, tasks
 from experiments.models import Evaluation, Experiment, Intake, MetricValue, Run, SampleSet
 from generators.training.memory import MORE
 from generators.vae.conv import ConvVAE
 from jobs import lifecycle
-from jobs.models import Job, Status
+from jobs.models import Job, Status, Worker
 from tests.factories import control_of, make_dataset, make_experiment, make_protocol
 from tests.inception import write_random_weights
 
@@ -299,6 +300,41 @@ def test_extractors_without_weights_score_every_control(
         for v in values.filter(metric="fd")
     }
     assert fd["copy"] < fd["test"]
+
+
+@pytest.mark.usefixtures("engine_here")
+def test_controls_are_scored_once_for_all_experiments_by_the_same_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = make_dataset(files=True, train_size=120, test_size=60)
+    wanted = Scoring(extractor="random-convolution", metrics=("fd", "coverage"))
+    protocol, _ = register_protocol(dataset, wanted, admission_images=0)
+    scored: list[Any] = []
+    original = scoring.evaluate_images
+
+    def evaluate_images(protocol: Any, *args: Any, **options: Any) -> Any:
+        scored.append(protocol)
+        return original(protocol, *args, **options)
+
+    monkeypatch.setattr(scoring, "evaluate_images", evaluate_images)
+
+    def values() -> list[tuple[Any, ...]]:
+        experiment = make_experiment(protocols=[protocol])
+        Run.objects.all().delete()
+        work_off()
+        found = MetricValue.objects.filter(evaluation__sample_set__entry__experiment=experiment)
+        return list(
+            found.values_list("metric", "value", "low", "high", "standard_error", "details")
+        )
+
+    first, second = values(), values()
+    assert len(scored) == 4
+    assert len(first) == 8
+    assert first == second
+
+    Worker.objects.update(version="of before")
+    assert values() == first
+    assert len(scored) == 8
 
 
 def test_samples_whose_file_changed_are_not_scored() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from django.conf import settings
+from django.db.models import F
+from django.forms import model_to_dict
 
 from catalog.models import Dataset, Protocol
 from evaluation.features.base import Extractor, ExtractorError
@@ -22,13 +24,15 @@ from evaluation.scoring import controls
 from evaluation.scoring.reconstructions import Pairs
 from experiments import asked, services, work_files
 from experiments.controls import SHUFFLED
-from experiments.models import SampleSet
+from experiments.models import Entry, Evaluation, MetricValue, SampleSet
 from generators.trained.inspection import through_autoencoder
 from generators.trained.sampling import LoadedGenerator
 from jobs.execution import Heartbeat
 from jobs.lifecycle import JobError
+from jobs.models import Status
 
 FEATURE_BYTES = 20 * 2**30  # of kept features; the least recently used go first
+OWN = ("id", "evaluation", "metric")  # of a value, the rest is what was measured
 CONTROL_SEED = 0  # of noise, and of which images a control holds where there are more than needed
 
 
@@ -52,6 +56,27 @@ def train_captions(dataset: Dataset, count: int) -> list[str]:
     assert captions is not None, "what is asked by words was trained on some, or is refused"
     order = np.random.default_rng(CONTROL_SEED).permutation(len(captions))
     return [captions[index] for index in np.resize(order, count)]
+
+
+def known_values(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """Return the values of a control whose very images a worker of this code has scored already.
+
+    The controls of a dataset are the same images in every experiment, and the same images have the
+    same values. Nothing is taken from a worker that has been started, or updated, since.
+    """
+    sample_set = evaluation.sample_set
+    if sample_set.entry.kind != Entry.Kind.CONTROL:
+        return {}
+    same = Evaluation.objects.filter(
+        protocol=evaluation.protocol,
+        status=Status.COMPLETED,
+        sample_set__sha256=sample_set.sha256,
+        sample_set__entry__kind=Entry.Kind.CONTROL,
+        worker__version=settings.VERSION,
+        started_at__gte=F("worker__started_at"),
+    ).exclude(pk=evaluation.pk)
+    values = MetricValue.objects.filter(evaluation=same.order_by("pk").values("pk")[:1])
+    return {value.metric: model_to_dict(value, exclude=OWN) for value in values}
 
 
 def feature_cache() -> FeatureCache:
