@@ -67,13 +67,13 @@ WELL_TAUGHT = {
     "label_dropout": 0.0,
     "time_sampling": "logit-normal",
 }
-WALK = {"name": "euler", "steps": 80, "eta": 1}  # without guidance, under which objects vanish
+WALK = {"name": "euler", "steps": 120, "eta": 1}  # without guidance, under which objects vanish
 SCENES = Comparison(
     name="Pictures of scenes from words",
     dataset="scenes",
     source={"packaged": "scenes32"},
     protocol={"preset": "scenes-prompts", "images_per_prompt": 8},
-    budget={"device_seconds": 545},
+    budget={"device_seconds": 535},
     quick_budget={"device_seconds": 10},
     entries=[
         {
