@@ -7,7 +7,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from generators.specs.pipelines.card import PipelineError
 from generators.specs.pipelines.pinned import check_pinned, local_folder
-from generators.specs.pipelines.reading import INDEX, READ
+from generators.specs.pipelines.reading import READ, is_folder
 
 # AttributeError: what huggingface_hub raises where several downloads lose the network at once
 HUB_ERRORS = (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError, AttributeError)
@@ -38,7 +38,7 @@ def find_pipeline(
         found = _snapshot(source, revision, download)
     except HUB_ERRORS as error:
         raise PipelineError(_missing(source, revision, storage and put, error)) from error
-    if found.name != revision or not (found / INDEX).is_file():
+    if found.name != revision or not is_folder(found):
         raise PipelineError(f"{source}: expected revision {revision}, the hub gave another")
     return found
 

@@ -535,6 +535,23 @@ def test_our_own_export_scores_as_the_original(data_dir: Path) -> None:
     assert second.value is not None and first.low < second.value < first.high
 
 
+def test_parts_that_we_exported_are_an_entry(protocol: Protocol, data_dir: Path) -> None:
+    from generators.trained.export import export_diffusers  # noqa: PLC0415  # loads torch
+    from tests.generators.trained.test_parts import made  # noqa: PLC0415
+
+    shown = made("diffusion.flow", (3, 8, 8), self_conditioning=True, patch=2)
+    export_diffusers(shown, data_dir / "pipelines" / "ours", label=1, steps=2)
+
+    experiment = submit(protocol, {"pipeline": "ours", "samplers": [{}, {"steps": 3}]})
+    draw(experiment)
+
+    sets = experiment.entries.get(kind="pipeline").sample_sets.order_by("pk")
+    assert [each.status for each in sets] == ["completed"] * 2, sets[0].reason
+    assert [(each.sampler_label, each.nfe) for each in sets] == [("euler 2", 2), ("euler 3", 3)]
+    assert sets[0].provenance["sampler"]["scheduler"] == "euler"
+    assert sets[0].provenance["card"]["pipeline"] == "diffusion.flow"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sampler", "nfe"),

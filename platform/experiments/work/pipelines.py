@@ -176,10 +176,11 @@ def _made_by(
     pipeline: LoadedPipeline, sampler: PipelineSampler, environment: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return all that images depend on, as manifests say it."""
-    walk = next(each for each in pipeline.card.components if each.name == "scheduler").class_name
+    card = json.loads(json.dumps(pipeline.card.as_record()))
+    walk = submitted.walk_of(card)
     scheduler = walk if sampler.scheduler == "own" else sampler.scheduler
     return {
-        "card": json.loads(json.dumps(pipeline.card.as_record())),
+        "card": card,
         "sampler": to_dict(replace(sampler, scheduler=scheduler)),
         "loaded": to_dict(pipeline.config),
         "environment": dict(environment),
