@@ -97,9 +97,17 @@ class ExternalSubmissionSerializer(serializers.Serializer[Any]):
     )
     files = serializers.ListField(
         child=serializers.FileField(),
+        required=False,
         min_length=1,
         max_length=MAX_SETS,
         help_text=f"one for each seed: {', '.join(SUFFIXES)}",
+    )
+    uploads = serializers.ListField(
+        child=serializers.UUIDField(),
+        required=False,
+        min_length=1,
+        max_length=MAX_SETS,
+        help_text="in place of files, the ids of whole uploads, one for each seed",
     )
     experiment = serializers.CharField(
         required=False, help_text="name or number of the one that the entry joins"
