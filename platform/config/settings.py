@@ -300,6 +300,7 @@ QUESTIONS_UNFINISHED = envint("QUESTIONS_UNFINISHED", 2, at_least=1)  # of an ac
 QUESTIONS_KEPT = envint("QUESTIONS_KEPT", 50)  # the newest of an account, with their images
 UPLOAD_GB = envint("UPLOAD_GB", 20)  # of files that an account may have on their way, 0 = nobody
 UPLOAD_HOURS = envint("UPLOAD_HOURS", 48, at_least=1)  # those nobody goes on with are deleted
+PIPELINE_GB = envint("PIPELINE_GB", 100)  # of a hub's pipeline that is downloaded, 0 = none is
 STALL_SECONDS = envint("STALL_SECONDS", 3600, at_least=10)  # work without progress hangs
 CHECKPOINT_SECONDS = envint("CHECKPOINT_SECONDS", 60, at_least=1)  # at most this much is lost
 DEVICE = os.environ.get("DEVICE", "auto")  # auto = cuda where there is one, else cpu

@@ -124,8 +124,8 @@ class ExperimentAdmin(OperatedAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         if request.method != "POST":
-            return self._form(request, Submission.empty(request.GET))
-        submission = Submission.typed(request.POST)
+            return self._form(request, Submission.empty(request.GET, cast(User, request.user)))
+        submission = Submission.typed(request.POST, cast(User, request.user))
         if {"add_entry", "remove_entry", "refill"} & request.POST.keys():
             return self._form(request, submission)
         experiment = submission.submit(cast(User, request.user))

@@ -295,6 +295,7 @@ class SampleSet(Job):
     count = models.PositiveIntegerField()
     first_seed = models.PositiveBigIntegerField(default=0)  # image i has the seed first_seed + i
     drawn = models.PositiveIntegerField(default=0)
+    step = models.CharField(max_length=200, blank=True)  # what it is at before it draws, in words
     nfe = models.PositiveIntegerField(null=True, blank=True)  # network evaluations per image
     images_per_second = models.FloatField(null=True, blank=True)
     latency_seconds = models.FloatField(null=True, blank=True)  # one image, median

@@ -80,7 +80,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     images, seconds = _read_budget(reader, data.get("budget"), data.get("entries"))
     seeds = _read_seeds(reader, data.get("seeds", 1))
     memory_gb = _read_memory(reader, data.get("memory_gb", 0))
-    entries = _read_entries(reader, data.get("entries"))
+    entries = read_entries(reader, data.get("entries"))
     if dataset is not None:
         _check_fit(reader, dataset, protocols, entries)
         entries = [_with_autoencoder(reader, dataset, *each) for each in enumerate(entries)]
@@ -254,7 +254,8 @@ def _read_memory(reader: Reader, memory_gb: object) -> int:
     return 0
 
 
-def _read_entries(reader: Reader, entries: object) -> list[EntrySpec]:
+def read_entries(reader: Reader, entries: object) -> list[EntrySpec]:
+    """Return the entries that plain data describes, but for those that are wrong."""
     if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_ENTRIES:
         reader.wrong("entries", f"expected a list of 1 to {MAX_ENTRIES} entries")
         return []
