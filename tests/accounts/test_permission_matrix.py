@@ -38,6 +38,7 @@ READ = {
     *("api:question-list", "api:question-detail", "api:question-sheet"),
     "api:leaderboard-guidance",
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
+    "sample-sheet",
     *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
     *("api:schema", "api:docs", "api:api-root", "api:experiment-spec", "api:run-checkpoints"),
     *("api:worker-list", "api:worker-detail", "api:event-list"),
@@ -57,9 +58,12 @@ OPEN = {"login", "logout", "admin:login", "admin:logout", "health", "healthz", "
 ACT = {
     *("cancel-experiment", "retry-experiment", "cancel-job", "retry-job"),
     *(f"api:{name}-cancel" for name in ("experiment", "run", "sampleset", "evaluation")),
-    *("api:question-cancel", "api:entry-cancel", "api:entry-retry"),
+    *("api:question-cancel", "api:entry-cancel", "api:entry-retry", "api:experiment-entries"),
     *(f"api:{name}-retry" for name in ("experiment", "run", "sampleset", "evaluation")),
 }
+BODIES = {
+    "api:experiment-entries": {"pipeline": "us/tiny", "revision": "0" * 40}
+}  # of what is sent
 ENTRY = ["api:entry-detail", "api:entry-cancel", "api:entry-retry"]
 PAUSES = {"pause", "resume"}
 SUBMIT = {
@@ -184,6 +188,7 @@ class Scene:
             "confirm-intake": {"pk": self.intake.pk},
             "discard-intake": {"pk": self.intake.pk},
             "sample-grid": {"pk": self.sample_set.pk},
+            "sample-sheet": {"pk": self.sample_set.pk, "number": 0},
             "checkpoint-preview": {"pk": self.checkpoint.pk},
             "entry-losses": {"pk": self.run.entry_id},
             "cancel-job": {"kind": "run", "pk": self.run.pk},
@@ -237,7 +242,11 @@ def ask(scene: Scene, actor: str, name: str) -> HttpResponseBase:
     if actor != STRANGER:
         client.force_login(scene.users[actor])
     changes = name in ACT | PAUSES | CHANGE_OWN or name.endswith("logout")
-    response = (client.post if changes else client.get)(scene.address(name))
+    address, body = scene.address(name), {**BODIES.get(name, {}), "label": actor}
+    if name in BODIES:
+        response = client.post(address, body, content_type="application/json")
+    else:
+        response = (client.post if changes else client.get)(address)
     response.close()
     return response
 
