@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef
 from catalog.models import Dataset, Protocol
 from experiments.models import Checkpoint, Entry, Intake, Question, SampleSet, Upload
 from experiments.submission import pipelines
+from generators.specs.pipelines.card import PipelineError
 from jobs.models import Status
 
 
@@ -58,9 +59,16 @@ def _pipelines() -> Iterator[Holding]:
     """Return the folders of the storage that entries are drawn from; not those of the hub's cache."""
     rows = Entry.objects.filter(kind=Entry.Kind.PIPELINE).values_list("config", flat=True)
     named = {(str(config["pipeline"]), str(config["revision"])) for config in rows}
-    for folder in filter(None, (pipelines.folder_of(*name) for name in sorted(named))):
+    for folder in filter(None, (_folder_of(*name) for name in sorted(named))):
         files = tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
         yield Holding(files or (folder,))
+
+
+def _folder_of(source: str, revision: str) -> Path | None:
+    try:
+        return pipelines.folder_of(source, revision)
+    except PipelineError:  # a link took its place
+        return None
 
 
 def _files(path: Path) -> tuple[Path, ...]:

@@ -138,7 +138,9 @@ def test_what_cannot_be_had_is_said_with_the_place_to_put_it(
     )
 
 
-def test_a_pinned_revision_is_downloaded_once_without_pickles(hub: type[Hub], cache: Path) -> None:
+def test_a_pinned_revision_is_downloaded_once_without_pickles(
+    hub: type[Hub], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (hub.folder / "unet" / "old.bin").write_bytes(b"a pickle")
     (hub.folder / "mine.py").write_text("code")
 
@@ -151,6 +153,8 @@ def test_a_pinned_revision_is_downloaded_once_without_pickles(hub: type[Hub], ca
     hub.asked.clear()
     assert find_pipeline("us/tiny", REVISION, download=False) == found
     assert hub.asked == []
+    point_at("http://127.0.0.1:9", monkeypatch)  # where nobody answers
+    assert find_pipeline("us/tiny", REVISION, most_bytes=1) == found
 
 
 def test_a_download_tells_how_far_it_is_and_may_be_ended(hub: type[Hub]) -> None:
