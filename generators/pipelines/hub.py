@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from tqdm.auto import tqdm
+from huggingface_hub.utils.tqdm import tqdm
 
 from generators.specs.pipelines.card import PipelineError
 from generators.specs.pipelines.pinned import check_pinned, local_folder
@@ -112,7 +112,7 @@ def _telling(on_bytes: OnBytes) -> type[Any]:
     """
     lock, here = threading.Lock(), {"bytes": 0}
 
-    class Told(tqdm):  # type: ignore[misc,type-arg]  # it has no types
+    class Told(tqdm):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             options.pop("name", None)
             self.is_of_bytes, self.came = options.get("unit") == "B", options.get("initial") or 0

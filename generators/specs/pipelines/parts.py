@@ -78,12 +78,12 @@ def read_parts(about: Mapping[str, Any]) -> tuple[TrainingConfig, Shape]:
         PipelineError: if they make no sense.
     """
     shape, config = about.get("shape"), about.get("config")
-    is_shape = isinstance(shape, list) and len(shape) == 3
-    if not is_shape or not all(type(n) is int and 1 <= n <= LARGEST_SIDE for n in shape):
+    sides = shape if isinstance(shape, list) else []
+    if len(sides) != 3 or not all(type(n) is int and 1 <= n <= LARGEST_SIDE for n in sides):
         raise PipelineError(f"shape: expected channels, height and width, got {shape!r}"[:300])
     if not isinstance(config, Mapping):
         raise PipelineError(f"config: expected options, got {config!r}"[:300])
-    channels, height, width = shape
+    channels, height, width = sides
     try:
         found: TrainingConfig = parse(get_spec(str(about["algorithm"])).config, config)
         if problems := found.shape_problems((channels, height, width)):
