@@ -92,11 +92,11 @@ def _check_room(source: str, revision: str, most_bytes: int | None) -> None:
     except HUB_ERRORS:  # nobody answers: what is here is enough, or the download says why
         return
     size = sum(row.file_size or 0 for row in rows)
-    if most_bytes is not None and size > most_bytes:
+    coming = sum(row.file_size or 0 for row in rows if row.will_download)
+    if most_bytes is not None and coming and size > most_bytes:
         raise PipelineError(
             f"{source}: expected at most {most_bytes:,} bytes to download, its files have {size:,}"
         )
-    coming = sum(row.file_size or 0 for row in rows if row.will_download)
     cache = Path(constants.HF_HUB_CACHE)
     free = shutil.disk_usage(next(p for p in (cache, *cache.parents) if p.exists())).free
     if coming > free:
