@@ -132,6 +132,8 @@ def _telling(on_bytes: OnBytes) -> type[Any]:
 
 def _missing(source: str, revision: str, put: Path | None, error: Exception) -> str:
     reason = " ".join(str(error).split())[:300]
+    if "local_files_only" in reason:  # what the hub's client advises is not for whoever reads it
+        reason = "it is not in the hub's cache, and nothing is downloaded here"
     place = f"put its files into {put}" if put else "give the path of a folder with its files"
     return (
         f"{source} at {revision}: neither here nor to be had from the hub ({reason}); {place}: "

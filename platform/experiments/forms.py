@@ -36,6 +36,7 @@ from experiments.submission.typed import is_place, read_sampler, read_seeds
 from generators.specs.algorithms import PRESETS, Family
 from generators.specs.options import FieldSpec, describe
 
+APART = ("scheduler", "negative_prompt")  # of a sampler: its first word, and a field of its own
 MOST_JOINED = 200  # experiments to choose from, the newest
 MOST_OPEN = 3  # entries; where there are more, only those are open that need somebody's eye
 
@@ -254,7 +255,8 @@ def config_field(spec: FieldSpec) -> forms.Field:
 def sampler_words(algorithm: Offer) -> Iterator[str]:
     """Yield each sampler with its defaults, as it may be typed: `ddim steps=50 eta=0.0`."""
     for name, config in algorithm.samplers.items():
-        yield " ".join([name, *(f"{spec.name}={spec.default}" for spec in describe(config))])
+        typed = (spec for spec in describe(config) if spec.name not in APART)
+        yield " ".join([name, *(f"{spec.name}={spec.default}" for spec in typed)])
 
 
 def guidance_words(algorithm: Offer) -> str:

@@ -70,6 +70,7 @@ def prompts(request: HttpRequest, pk: int) -> HttpResponse:
         "prompt_set": protocol.prompt_set,
         "contenders": contenders,
         "box": box,
+        "is_asked": any(each.entry.algorithm for each in contenders),  # pipelines answer nothing
         "guidance": guidance_box.describe(protocol, experiment, request.GET.get("following", "")),
         "rows": _rows(asked[:SHEET_IMAGES], contenders, experiment, choices, len(asked)),
         "left_out": max(0, len(asked) - SHEET_IMAGES),
