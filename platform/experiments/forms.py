@@ -74,6 +74,14 @@ class SharedForm(forms.Form):
         help_text="Only workers whose device has so much train and sample; 0 = all.",
         widget=widgets.UnfoldAdminIntegerFieldWidget(attrs={"min": 0}),
     )
+    notify = forms.CharField(
+        required=False,
+        label="Tell me when it ends",
+        help_text="By mail and webhooks, as your account's page has them.",
+        widget=widgets.UnfoldAdminSelectWidget(
+            choices=[("", "as my account prefers"), ("true", "yes"), ("false", "no")]
+        ),
+    )
 
     def __init__(self, data: QueryDict | None = None, *, initial: dict[str, Any]) -> None:
         super().__init__(data, initial=initial)
@@ -340,6 +348,7 @@ class Submission:
             "budget": None if sent and all(each.is_pipeline for each in sent) else budget,
             "seeds": read_seeds(typed.get("seeds", "")),
             "memory_gb": typed.get("memory_gb") or 0,
+            "notify": typed.get("notify") or None,
             "entries": [entry.to_data() for entry in sent],
         }
 

@@ -11,6 +11,7 @@ from accounts.audit import Actor
 from accounts.models import AuditEvent, User
 from catalog.models import Protocol
 from experiments import asked, controls
+from experiments.lifetime.beginning import submitted
 from experiments.models import (
     Checkpoint,
     Entry,
@@ -103,6 +104,7 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
         if entry.has_autoencoder:
             _reconstructed(entry)
     audit.record(user, AuditEvent.Action.SUBMITTED, experiment)
+    submitted.send(Experiment, experiment=experiment, user=user, notify=spec.notify)
     return experiment
 
 
