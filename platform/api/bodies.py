@@ -74,6 +74,11 @@ class SubmissionSerializer(serializers.Serializer[Any]):
         max_value=MAX_MEMORY_GB,
         help_text="only workers whose device has so much train and sample; 0 = all",
     )
+    notify = serializers.BooleanField(
+        required=False,
+        allow_null=True,
+        help_text="whether you are told when it ends; null: as your account prefers",
+    )
     entries = EntrySubmissionSerializer(many=True)
 
 

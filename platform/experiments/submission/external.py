@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.models import Dataset, Protocol
+from catalog.names import name_problem
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.manifests import Manifest
 from experiments import controls
 from experiments.models import Experiment
-from experiments.submission.plain import name_problem
 from experiments.submission.specification import Reader, find_protocols
 from experiments.uploads.files import SUFFIXES
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from catalog.names import name_problem
 from experiments.models import Entry
-from experiments.submission.plain import name_problem
 from generators.specs.options import ConfigError, Value, unknown_fields
 
 

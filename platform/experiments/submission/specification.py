@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.models import Dataset, Protocol
+from catalog.names import name_problem
 from experiments import asked, controls
 from experiments.models import Entry
 from experiments.submission import autoencoders, pipelines
 from experiments.submission.guided import one_by_one
-from experiments.submission.plain import name_problem, read_number
+from experiments.submission.plain import read_number
 from experiments.submission.reading import (
     EntrySpec as EntrySpec,
     Reader as Reader,
