@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from celery import current_app
 from django.core.management import call_command
 from hypothesis import Phase, given, settings as hypothesis_settings, strategies as st
 from hypothesis.extra.django import TestCase
@@ -268,17 +267,15 @@ def test_a_card_says_the_same_from_what_is_kept(django_assert_max_num_queries: A
     ]
 
 
-def test_a_bell_rings_once_until_somebody_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_board_that_is_asked_for_is_judged_once_by_whoever_takes_it() -> None:
     (protocol,) = make_protocols(1)
     make_experiment([protocol])
-    rung: list[Any] = []
-    monkeypatch.setattr(current_app, "send_task", lambda *a, **k: rung.append(a))
-
     bell.ring(protocol.pk)
-    bell.ring(protocol.pk)
-    assert len(rung) == 1
-    judging.judge(protocol)
+    asked = Judging.objects.get(protocol=protocol).rung_at
     bell.ring(protocol.pk)
 
-    assert len(rung) == 2
-    assert Judging.objects.get(protocol=protocol).rung_at is not None
+    assert Judging.objects.get(protocol=protocol).rung_at == asked is not None
+    assert (judging.judge_asked(), judging.judge_asked()) == (1, 0)
+    assert Judging.objects.get(protocol=protocol).judged_at > asked
+    bell.ring(protocol.pk)
+    assert judging.judge_asked() == 1

@@ -17,6 +17,21 @@ from leaderboards.scores import reading
 BATCH = 1000
 
 
+def judge_asked() -> int:
+    """Judge the boards that are asked for, and return how many this call did.
+
+    Whoever takes a board from the others judges it; one that is killed there leaves it as it was,
+    until somebody looks at the board and asks again.
+    """
+    asked = Judging.objects.filter(rung_at__isnull=False).select_related("protocol")
+    taken = 0
+    for each in list(asked.order_by("rung_at", "pk")):
+        if asked.filter(pk=each.pk).update(rung_at=None):
+            judge(each.protocol)
+            taken += 1
+    return taken
+
+
 def judge(protocol: Protocol) -> Board:
     """Judge a protocol's board of all experiments, and keep what is said of each row.
 
