@@ -24,6 +24,8 @@ def name_the_server(result: dict[str, Any], **others: Any) -> dict[str, Any]:
 class ApiSchema(AutoSchema):
     """Adds to each operation the refusals that it shares with all others, and who may write."""
 
+    may_change = MAY_CHANGE  # what has a key
+
     def get_auth(self) -> list[dict[str, Any]]:
         auth: list[dict[str, Any]] = super().get_auth()
         return [*auth, {}] if self.method in SAFE_METHODS else auth
@@ -32,7 +34,7 @@ class ApiSchema(AutoSchema):
         description: str = super().get_description()
         if self.method in SAFE_METHODS:
             return description
-        return f"{description}\n\n{MAY_CHANGE if '{' in self.path else MAY_SUBMIT}"
+        return f"{description}\n\n{self.may_change if '{' in self.path else MAY_SUBMIT}"
 
     def _get_response_bodies(
         self, direction: Literal["request", "response"] = "response"
@@ -56,4 +58,18 @@ class ApiSchema(AutoSchema):
         found: dict[str, Any] = super()._get_response_for_code(  # type: ignore[no-untyped-call]  # the library's
             serializer, status_code, [CONTENT_TYPE] if refuses else media_types, direction
         )
+        return found
+
+
+class PrivateSchema(ApiSchema):
+    """Describes what is not open to all who read."""
+
+    def get_auth(self) -> list[dict[str, Any]]:
+        return [each for each in super().get_auth() if each]
+
+    def _get_response_bodies(
+        self, direction: Literal["request", "response"] = "response"
+    ) -> dict[str, Any]:
+        found = super()._get_response_bodies(direction)
+        found["403"] = self._get_response_for_code(ProblemSerializer, "403")
         return found

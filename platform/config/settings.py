@@ -297,6 +297,8 @@ SPECTACULAR_SETTINGS = {
         "EntryKindEnum": "experiments.models.Entry.Kind",
         "KindEnum": "jobs.models.JobEvent.Kind",
         "QueueEnum": "jobs.models.Queue",
+        "StatusEnum": "jobs.models.Status",
+        "DeliveryStatusEnum": "notifications.models.Delivery.State",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -1,5 +1,6 @@
 """Work as rows: a Job is its own place in the queue, a Worker is who does it."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import ClassVar, Self
 
@@ -238,17 +239,20 @@ class Job(models.Model):
         """Return why a queued job is not running yet, for people; empty when it is not queued."""
         if self.status != Status.QUEUED:
             return ""
-        ahead = self.ahead()
+        return self.why_waiting(self.ahead(), Pause.objects.first(), Worker.objects.all())
+
+    def why_waiting(self, ahead: int, pause: Pause | None, workers: Iterable[Worker]) -> str:
+        """Return why a queued job with so many ahead of it is not running yet, for people."""
         place = f"{ahead} ahead" if ahead else "next in the queue"
-        if pause := Pause.objects.first():
+        if pause:
             return f"the site is {pause}; {place}"
-        if absence := self._absence():
+        if absence := self._absence(workers):
             return f"{absence}; {place}"
         return f"waiting for a free worker, {place}" if ahead else place
 
-    def _absence(self) -> str:
+    def _absence(self, workers: Iterable[Worker]) -> str:
         """Return that no worker would take the job, and for how long; empty if one would."""
-        able = [worker for worker in Worker.objects.all() if worker.fits(self)]
+        able = [worker for worker in workers if worker.fits(self)]
         wanted = f" with {self.memory_gb} GB of memory" if self.memory_gb else ""
         place = f"for the queue {self.queue}"
         if any(worker.takes_jobs for worker in able):

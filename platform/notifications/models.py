@@ -12,7 +12,7 @@ from django.utils import timezone
 from experiments.models import Experiment
 from jobs.models import Status
 
-ENDS = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)  # of an experiment
+ENDS = (Status.COMPLETED.value, Status.FAILED.value, Status.CANCELLED.value)  # of an experiment
 
 
 class Preference(models.Model):

@@ -9,6 +9,8 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from accounts.models import User
+from accounts.permissions import may_submit
 from catalog.models import Protocol
 from experiments import asked, comparison, overview
 from experiments.models import Entry, Experiment
@@ -19,6 +21,7 @@ from leaderboards.board import columns_of
 from leaderboards.scores import reading
 from leaderboards.scores.pages import pages
 from leaderboards.scores.query import PAGE, Query, QueryError, read
+from notifications import receivers
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,13 @@ def _pipelines(jobs: comparison.ExperimentJobs) -> Iterator[tuple[Entry, dict[st
             yield entry, next(iter(drawn), entry.config.get("card", {}))
 
 
+def _watching(request: HttpRequest, experiment: Experiment) -> dict[str, bool]:
+    user = request.user
+    if not may_submit(user) or not isinstance(user, User):
+        return {"may_watch": False}
+    return {"may_watch": True, "is_told": receivers.is_told(user, experiment)}
+
+
 def experiment(request: HttpRequest, pk: int) -> HttpResponse:
     """Show an experiment."""
     page = Page.of(request, pk)
@@ -156,6 +166,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
         "prompt_set": any(protocol.prompt_set_id for protocol in page.protocols),
         "pipelines": list(_pipelines(page.jobs)),
         "external": [each for each in page.jobs.entries if each.kind == Entry.Kind.EXTERNAL],
+        **_watching(request, page.experiment),
         "warnings": asked.warnings(page.experiment.dataset, page.jobs.entries),
         "trained": [entry for entry in page.jobs.entries if entry.algorithm],
         "configs": comparison.config_tables(page.jobs.entries),

@@ -60,6 +60,12 @@ def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> N
         "questions",
         "workers",
         "events",
+        "audit",
+        "queues",
+        "webhooks",
+        "deliveries",
+        "watches",
+        "preference",
         "leaderboards",
     }
     assert paths["/api/v1/experiments/"]["post"]["responses"].keys() == {
@@ -105,13 +111,18 @@ def test_every_writing_operation_says_who_may_write_and_no_reading_one_does(
     operations = [(path, *item) for path, methods in paths.items() for item in methods.items()]
 
     assert {path.split("/")[-2] for path, method, _ in operations if method == "post"} == {
-        *("experiments", "entries", "questions", "cancel", "retry")
+        *("experiments", "entries", "questions", "cancel", "retry"),
+        *("webhooks", "watches", "renew", "test"),
     }
     for path, method, operation in operations:
         says = operation["description"].endswith("admins may do this.")
         assert says == (method != "get"), (method, path)
         of_a_row = path.endswith(("cancel/", "retry/")) or method == "delete"
-        assert ("Who submitted" in operation["description"]) == of_a_row
+        is_own = path.split("/")[3] in {"webhooks", "watches"}
+        assert ("Who submitted" in operation["description"]) == (of_a_row and not is_own)
+        assert ("what is their own" in operation["description"]) == (
+            is_own and "{" in path and method != "get"
+        )
 
 
 def test_every_refusal_is_described_as_problem_details(anyone: APIClient) -> None:
