@@ -11,7 +11,6 @@ from accounts.audit import Actor
 from accounts.models import AuditEvent, User
 from catalog.models import Protocol
 from experiments import asked, controls
-from experiments.lifetime.beginning import submitted
 from experiments.models import (
     Checkpoint,
     Entry,
@@ -23,7 +22,7 @@ from experiments.models import (
     SampleSet,
 )
 from experiments.submission import autoencoders
-from experiments.submission.beginning import jobs_of
+from experiments.submission.beginning import jobs_of, submitted
 from experiments.submission.resubmission import differences
 from experiments.submission.specification import ExperimentSpec, SpecificationError, read_experiment
 from generators.specs import registry

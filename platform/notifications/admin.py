@@ -9,6 +9,7 @@ from django.http import HttpRequest
 
 from accounts import audit
 from accounts.admin import Action, FrozenAdmin, ListedAdmin
+from accounts.permissions import is_admin
 from notifications.models import Delivery, Webhook
 
 
@@ -43,3 +44,6 @@ class DeliveryAdmin(FrozenAdmin):
     search_fields: ClassVar = ["user__username", "message_id"]
     fields: ClassVar = [*list_display, "message_id", "experiment", "next_at", "ended_at"]
     readonly_fields: ClassVar = fields
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return is_admin(request.user)  # else no account that was told something could be deleted

@@ -14,10 +14,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
-from experiments.lifetime.beginning import submitted
 from experiments.models import Experiment
 from experiments.overview import EXPERIMENT_OF
 from experiments.progress import Progress, progress
+from experiments.submission.beginning import submitted
 from jobs.models import FINISHED, Job
 from jobs.settled import moved
 from notifications.models import ENDS, Delivery, Preference, Watch, Webhook

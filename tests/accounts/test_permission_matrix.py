@@ -123,6 +123,7 @@ MADE_IN_ADMIN = {
         "catalog_dataset",
         "catalog_protocol",
         "notifications_webhook",
+        "notifications_delivery",
     },
 }
 # Asked with what only the admin's own widgets send; gone for the next who asks.

@@ -44,6 +44,7 @@ PAGES = {  # what they read
     "/submit/samples/": ["protocol", "experiment"],
     "/submit/protocol/": ["dataset"],
     "/intakes/<pk>/live/": ["seen"],
+    "/account/": ["page"],
     "/api/v1/docs/": ["script"],
     "/api/v1/schema/": ["format", "lang"],
     "/api/v1/leaderboards/<fingerprint>/": ["experiment", "sort", "format", "page_size", *QUERY],

@@ -91,9 +91,11 @@ def test_what_is_ticked_is_kept(browser: Client, user: User, script: APIClient) 
     ticked = {box.attributes["name"] for box in boxes if "checked" in box.attributes}
     over_rest = script.get("/api/v1/preference/").json()
     script.patch("/api/v1/preference/", {"completed": True})
+    refused = script.patch("/api/v1/preference/", {"compelted": True})
 
     assert ticked == {"failed"}
     assert over_rest == {"completed": False, "failed": True, "cancelled": False, "email": False}
+    assert refused.json()["errors"]["compelted"].startswith("unknown field")
     kept = Preference.objects.get(user=user)
     assert (kept.completed, kept.failed, kept.email) == (True, True, False)
 

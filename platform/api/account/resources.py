@@ -23,6 +23,7 @@ from api.resources import Resource
 from api.schema import PrivateSchema
 from api.views import Conflict
 from experiments.models import Experiment
+from generators.specs.options import unknown_fields
 from notifications import outbox, receivers
 from notifications.addresses import MOST_CHARACTERS
 from notifications.models import ENDS, Delivery, Preference, Watch, Webhook
@@ -72,6 +73,7 @@ class WebhookSerializer(serializers.ModelSerializer[Webhook]):
 
 class NewWebhookSerializer(serializers.Serializer[Any]):
     url = serializers.CharField(
+        allow_blank=True,  # refused in our own words
         max_length=MOST_CHARACTERS,
         help_text="http or https, of the public internet unless the administrator allows others",
     )
@@ -99,9 +101,9 @@ class WebhookViewSet(Own, ReadOnlyModelViewSet[Webhook]):
     @extend_schema(request=NewWebhookSerializer, responses={201: SecretSerializer})
     def create(self, request: Request) -> Response:
         """Add a webhook; its secret is in this answer and in no other."""
-        url = _text(request.data, "url")
+        given = _read(NewWebhookSerializer, request)
         try:
-            webhook, secret = receivers.add_webhook(self.account, url)
+            webhook, secret = receivers.add_webhook(self.account, given["url"])
         except receivers.WishRefused as error:
             raise ValidationError({"errors": error.errors}) from error
         return _told(webhook, secret, status.HTTP_201_CREATED)
@@ -196,15 +198,13 @@ class WatchViewSet(Own, ReadOnlyModelViewSet[Watch]):
     @extend_schema(request=NewWatchSerializer, responses={201: WatchSerializer})
     def create(self, request: Request) -> Response:
         """Say whether you are told of an experiment's end; said again, the last word counts."""
-        given = NewWatchSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
-        wanted = given.validated_data
+        given = _read(NewWatchSerializer, request)
         with transaction.atomic():
             rows = Experiment.objects.select_for_update(no_key=True)
-            experiment = rows.filter(pk=wanted["experiment"]).first()
+            experiment = rows.filter(pk=given["experiment"]).first()
             if experiment is None:
                 raise ValidationError({"experiment": "expected an experiment's id"})
-            watch = receivers.watch(self.account, experiment, wanted=wanted["wanted"])
+            watch = receivers.watch(self.account, experiment, wanted=given["wanted"])
         return Response(WatchSerializer(watch).data, status.HTTP_201_CREATED)
 
     @extend_schema(responses={status.HTTP_204_NO_CONTENT: None})
@@ -235,15 +235,15 @@ class PreferenceView(Own):
 
     def partial_update(self, request: Request) -> Response:
         """Change those that are given."""
-        given = PreferenceSerializer(data=request.data, partial=True)
-        given.is_valid(raise_exception=True)
-        return Response(
-            PreferenceSerializer(receivers.prefer(self.account, given.validated_data)).data
-        )
+        given = _read(PreferenceSerializer, request, partial=True)
+        return Response(PreferenceSerializer(receivers.prefer(self.account, given)).data)
 
 
-def _text(data: Any, name: str) -> str:
-    found = data.get(name) if isinstance(data, dict) else None
-    if not isinstance(found, str):
-        raise ValidationError({"errors": {name: f"expected text, got {found!r}"[:300]}})
+def _read(kind: type[Any], request: Request, *, partial: bool = False) -> dict[str, Any]:
+    """Return what a body says; a field that is not known is refused like one that is wrong."""
+    given = kind(data=request.data, partial=partial)
+    given.is_valid(raise_exception=True)
+    if unknown := unknown_fields(request.data, sorted(given.fields)):
+        raise ValidationError({"errors": unknown})
+    found: dict[str, Any] = given.validated_data
     return found

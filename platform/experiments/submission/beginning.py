@@ -1,15 +1,23 @@
-"""The jobs with which an entry begins, for each seed: a training, or sampling where there is none."""
+"""How an experiment begins: the jobs of its entries, and that others are told of it."""
 
 from collections.abc import Iterator
+
+from django.dispatch import Signal
 
 from experiments.models import Entry, Run, SampleSet
 from experiments.submission import pipelines
 from generators.specs.options import parse
 from generators.specs.pipelines.options import PipelineSampler
 
+# In the transaction of a submission: experiment; user, None of a command's; notify, None = not said.
+submitted = Signal()
+
 
 def jobs_of(entry: Entry, seed: int, seeds_apart: int) -> Iterator[Run | SampleSet]:
-    """Yield the unwritten jobs of a seed; samples of neighbouring seeds begin so far apart."""
+    """Yield an entry's unwritten jobs of a seed: a training, or sampling where there is none.
+
+    Samples of neighbouring seeds begin so far apart.
+    """
     if entry.kind != Entry.Kind.PIPELINE:
         yield Run(entry=entry, seed=seed)
         return
