@@ -96,7 +96,9 @@ def _meant(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Add
         nat64 = IPv4Address(int(address) & 0xFFFFFFFF) if address in NAT64 else None
         found = (address.ipv4_mapped, address.sixtofour, *(address.teredo or ()), nat64)
         inner = [each for each in found if each is not None]
-    yield from inner or [address]
+    if not inner:
+        yield address
+    yield from inner
 
 
 def _may_be_called(address: IPv4Address | IPv6Address) -> bool:

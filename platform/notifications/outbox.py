@@ -22,6 +22,7 @@ from jobs.models import FINISHED, Job
 from jobs.settled import moved
 from notifications.models import ENDS, Delivery, Preference, Watch, Webhook
 
+AT_ONCE = 10_000  # keys in one question
 TEST = "test"  # the event of a message that somebody sends to see whether it arrives
 
 
@@ -64,10 +65,11 @@ def _at_rest(jobs: Iterable[Job]) -> set[int]:
     ended: set[int] = set()
     going_on: set[int] = set()
     for kind, path in EXPERIMENT_OF.items():
-        keys = [job.pk for job in jobs if isinstance(job, kind)]
-        rows = kind._default_manager.filter(pk__in=keys).values_list(path, "status")
-        for pk, status in rows if keys else ():
-            (ended if status in FINISHED else going_on).add(pk)
+        keys = [job.pk for job in jobs if type(job) is kind]
+        for begin in range(0, len(keys), AT_ONCE):
+            rows = kind._default_manager.filter(pk__in=keys[begin : begin + AT_ONCE])
+            for pk, status in rows.values_list(path, "status"):
+                (ended if status in FINISHED else going_on).add(pk)
     return ended - going_on
 
 

@@ -80,7 +80,10 @@ def _send(delivery: Delivery) -> int | None:
     Raises:
         NotDelivered: if it did not arrive.
     """
-    return _call(delivery) if delivery.webhook else _mail(delivery)
+    if delivery.webhook:
+        return _call(delivery)
+    _mail(delivery)
+    return None
 
 
 def _call(delivery: Delivery) -> int:

@@ -274,8 +274,10 @@ def test_a_board_that_is_asked_for_is_judged_once_by_whoever_takes_it() -> None:
     asked = Judging.objects.get(protocol=protocol).rung_at
     bell.ring(protocol.pk)
 
-    assert Judging.objects.get(protocol=protocol).rung_at == asked is not None
+    assert asked is not None
+    assert Judging.objects.get(protocol=protocol).rung_at == asked
     assert (judging.judge_asked(), judging.judge_asked()) == (1, 0)
-    assert Judging.objects.get(protocol=protocol).judged_at > asked
+    judged_at = Judging.objects.get(protocol=protocol).judged_at
+    assert judged_at is not None and judged_at > asked
     bell.ring(protocol.pk)
     assert judging.judge_asked() == 1
