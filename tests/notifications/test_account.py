@@ -49,7 +49,7 @@ def test_somebody_sets_up_a_webhook_and_sees_what_comes_of_its_messages(
     assert "no-store" in added["Cache-Control"]
     assert is_signed(receiver.calls[0], secret)
     (row,) = html.read(page.content.decode()).one("tbody").all("tr")
-    assert [cell.text for cell in row.all("td")][1:5] == ["127.0.0.1", "delivered", "1", "204"]
+    assert [cell.text for cell in row.all("td")][2:6] == ["127.0.0.1", "delivered", "1", "204"]
     assert secret not in page.content.decode()
     browser.post(f"/account/webhooks/{hook.pk}/remove/")
     assert not Webhook.objects.exists()
