@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.routers import APIRootView, DefaultRouter
 
 from api.boards import LeaderboardViewSet
+from api.comparing.views import CompareViewSet
 from api.external import EntryViewSet
 from api.http import queries
 from api.questions import QuestionViewSet
@@ -50,6 +51,7 @@ router.register("questions", QuestionViewSet, basename="question")
 router.register("workers", WorkerViewSet, basename="worker")
 router.register("events", EventViewSet, basename="event")
 router.register("leaderboards", LeaderboardViewSet, basename="leaderboard")
+router.register("compare", CompareViewSet, basename="compare")
 
 docs = SpectacularSwaggerSplitView.as_view(
     url_name="api:schema",

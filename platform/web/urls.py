@@ -4,6 +4,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, path
 
 from web import experiment, families, home, pausing, prompt_grid, question, views
+from web.compare import pages as compare
 from web.intake import pages as intake, state
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -17,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="experiment-region",
     ),
     path("experiments/<int:pk>/prompts/", prompt_grid.prompts, name="experiment-prompts"),
+    path("compare/", compare.compare, name="compare"),
     path("questions/<int:pk>/", question.question, name="question"),
     path("questions/<int:pk>/live/", question.question_region, name="question-region"),
     path("submit/samples/", intake.samples, name="submit-samples"),
