@@ -148,10 +148,11 @@ def of_survivors(cell: Cell, column: Column) -> bool:
 
 def _badness(cell: Cell, column: Column) -> float:
     assert cell.value is not None, "only present values are compared"
-    return _badness_of(cell.value, column)
+    return badness_of(cell.value, column)
 
 
-def _badness_of(value: float, column: Column) -> float:
+def badness_of(value: float, column: Column) -> float:
+    """Return a number that is the less the better a value is."""
     if column.ideal is not None:
         return abs(value - column.ideal)
     return -value if column.higher_is_better else value
@@ -167,7 +168,7 @@ def _bound(rows: Iterable[Row], column: Column) -> float:
     end = None
     if control is not None and column.corner in ("quality", "coverage") and column.ideal is None:
         end = control.high if column.higher_is_better else control.low
-    return -math.inf if end is None else _badness_of(end, column)
+    return -math.inf if end is None else badness_of(end, column)
 
 
 def _without_merit(rows: list[Row], columns: tuple[Column, ...]) -> dict[Place, str]:

@@ -276,6 +276,38 @@ def test_the_keyboard_reaches_the_content_first(page: Page) -> None:
     assert page.evaluate("document.activeElement.id") == "content"
 
 
+def test_ticked_rows_of_a_board_stand_side_by_side(page: Page, complaints: list[str]) -> None:
+    scene = scenes.finished_comparison(seeds=2)
+    scenes.add_preview(scene.run, images_seen=400)
+    scenes.add_preview(scene.run, images_seen=1000, side=72)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"/leaderboards/{scene.protocol.fingerprint}/")
+    for name in ("SNGAN, direct", "σ-VAE, direct", "DDPM, DDIM 50"):
+        page.get_by_label(f"Compare {name}").check()
+    page.get_by_role("button", name="Compare 3 ticked rows").click()
+
+    expect(page.locator("h1")).to_have_text("3 entries, side by side")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    expect(page.locator("[data-metric=fd] .is-worse")).to_have_count(2)
+    page.get_by_role("link", name="Losses").click()
+    expect(page.locator("[data-chart=compare][data-drawn] .legendtext")).to_have_count(3)
+
+    row = page.locator(".compare-grid tbody tr").nth(1)
+    before = row.locator("svg").first.bounding_box()
+    row.locator("svg").nth(2).click()
+    after = row.locator("svg").first.bounding_box()
+    assert before is not None and after is not None and after["width"] > 2 * before["width"]
+
+    film = page.locator("[data-film]")
+    wait_for(page, "document.querySelector('[data-film] img').naturalWidth === 72")
+    page.locator("[data-films] input[type=range]").fill("1")
+    expect(film.locator("figcaption")).to_have_text("after 400 images")
+    wait_for(page, "document.querySelector('[data-film] img').naturalWidth === 36")
+    page.get_by_role("link", name="Make it the baseline").first.click()
+    expect(page.locator("[data-metric=fd] .is-better")).to_have_count(1)
+    assert complaints == []
+
+
 def test_the_guidance_curve_is_drawn_joined_and_named(page: Page, complaints: list[str]) -> None:
     experiment = scenes.guided_comparison()
     page.goto(f"/experiments/{experiment.pk}/prompts/")

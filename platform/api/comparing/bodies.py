@@ -52,14 +52,12 @@ class ComparedSerializer(serializers.Serializer[Any]):
     declared = serializers.FloatField(allow_null=True, help_text="a cost that nobody measured here")
     reason = serializers.CharField(allow_blank=True, help_text="why something is absent")
     remarks = serializers.ListField(child=serializers.CharField(), help_text="what is marked")
-    difference = DifferenceSerializer(
-        allow_null=True, help_text="to the baseline; the two are taken for independent"
-    )
+    difference = DifferenceSerializer(allow_null=True, help_text="to the baseline")
     ratio = serializers.FloatField(allow_null=True, help_text="of a cost to the baseline's")
     verdict = serializers.ChoiceField(
-        choices=["better", "worse"],
+        choices=["better", "worse", "differs"],
         allow_blank=True,
-        help_text="empty unless the difference's interval excludes 0 and it is a merit or a fault",
+        help_text="empty unless the difference's interval excludes 0; `differs`: neither merit nor fault",
     )
     why = serializers.CharField(
         allow_blank=True, help_text="why there is no difference, or no verdict"

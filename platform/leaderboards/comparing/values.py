@@ -10,23 +10,23 @@ from leaderboards.board import Cell, Column, Row, columns_of
 from leaderboards.comparing.sides import Comparison, Side
 from leaderboards.models import Score, Standing
 from leaderboards.protocol_box import Apart
-from leaderboards.ranking import has_leader, of_survivors
+from leaderboards.ranking import badness_of, has_leader, of_survivors
 from leaderboards.scores import reading
 from leaderboards.statistics.differences import Difference, difference
 
 OF_DEVICES = ("images_per_second", "device_seconds")  # costs that say as much of the device
-Verdict = Literal["better", "worse", ""]
+Verdict = Literal["better", "worse", "differs", ""]
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One side's number beside the baseline's."""
+    """One side's number beside the baseline's; a verdict only where the interval excludes 0."""
 
     side: Side
     cell: Cell
-    difference: Difference | None = None  # to the baseline; of a cost nobody asks
+    difference: Difference | None = None  # to the baseline
     ratio: float | None = None  # of a cost to the baseline's
-    verdict: Verdict = ""  # "" where chance may be all there is, or nobody can tell
+    verdict: Verdict = ""  # "differs" where that is no merit and no fault
     why: str = ""  # why there is no difference, or no verdict
 
 
@@ -63,15 +63,7 @@ class Table:
         cell = row.cells[column.key]
         if against is None or self.baseline is None or side is self.baseline or cell.value is None:
             return Compared(side, cell)
-        other = against.cells[column.key]
-        if other.value is None:
-            return Compared(side, cell, why="the baseline has no value")
-        if column.corner == "cost":
-            return _cost(column, side, cell, self.baseline, other)
-        found = difference(cell, other)
-        why = _why_no_verdict(column, cell, other, found)
-        verdict = "" if found is None or why else _verdict(column, found)
-        return Compared(side, cell, found, verdict=verdict, why=why)
+        return _beside(column, side, cell, self.baseline, against.cells[column.key])
 
 
 @dataclass(frozen=True)
@@ -83,36 +75,58 @@ class Stranger:
     datasets: tuple[str, str] | None = None  # its and the baseline's, where they differ
 
 
-def _verdict(column: Column, found: Difference) -> Verdict:
-    if not found.excludes_zero:
-        return ""
-    return "better" if (found.value > 0) == column.higher_is_better else "worse"
+def _beside(column: Column, side: Side, cell: Cell, base: Side, other: Cell) -> Compared:
+    """Return a number with its difference to the baseline's, or why there is none."""
+    why = _why_apart(column, side, base)
+    if cell.value is None or other.value is None or not (cell.seeds and other.seeds):
+        why = why or "the baseline has no value"
+    if why:
+        return Compared(side, cell, why=why)
+    found = difference(cell.seeds, other.seeds)
+    is_cost = column.corner == "cost"
+    if column.key in OF_DEVICES and len(cell.seeds) == len(other.seeds) == 1:
+        found = Difference(
+            found.value
+        )  # timed once: nobody knows how much another time would differ
+    why = _why_unsure(column, cell, other, found)
+    return Compared(
+        side=side,
+        cell=cell,
+        difference=found,
+        ratio=cell.value / other.value if is_cost and cell.value and other.value else None,
+        verdict="" if why or not found.is_sure else _verdict(column, cell, other),
+        why=why,
+    )
 
 
-def _why_no_verdict(column: Column, cell: Cell, other: Cell, found: Difference | None) -> str:
-    """Return why a difference is no merit and no fault, whatever its interval; "" if it may be."""
-    if found is None or found.low is None:
-        return "no interval: the error of one of the two is not known"
+def _why_unsure(column: Column, cell: Cell, other: Cell, found: Difference) -> str:
+    """Return why a difference tells nothing, whatever its interval."""
     if of_survivors(cell, column) or of_survivors(other, column):
         return "seeds were lost: those that are left are not the sample"
     if cell.provisional or other.provisional:
         return "seeds are still to come"
-    if column.ideal is not None:
-        return f"nearer to {column.ideal:g} is better, on either side"
-    if not has_leader(column):
-        return "being further from copies than others is no merit"
-    return cell.no_merit or other.no_merit
+    return "its error is not known" if found.low is None else ""
 
 
-def _cost(column: Column, side: Side, cell: Cell, base: Side, other: Cell) -> Compared:
-    """Return a cost as a multiple of the baseline's, where both are of one kind of device."""
+def _verdict(column: Column, cell: Cell, other: Cell) -> Verdict:
+    """Return what a sure difference says."""
+    assert cell.value is not None, "what is absent has no difference"
+    assert other.value is not None, "what is absent has no difference"
+    worse = badness_of(cell.value, column) - badness_of(other.value, column)
+    if not has_leader(column) or worse == 0 or (worse < 0 and cell.no_merit):
+        return "differs"
+    return "worse" if worse > 0 else "better"
+
+
+def _why_apart(column: Column, side: Side, base: Side) -> str:
+    """Return why two costs may not be compared: they were measured on different devices."""
+    if column.key not in OF_DEVICES:
+        return ""
     devices = _devices(side, column), _devices(base, column)
-    if column.key in OF_DEVICES and devices[0] != devices[1]:
-        words = [", ".join(sorted(each)) or "an unknown device" for each in devices]
-        return Compared(side, cell, why=f"measured on {words[0]}, the baseline's on {words[1]}")
-    assert cell.value is not None, "an absent cost is not compared"
-    ratio = cell.value / other.value if other.value else None
-    return Compared(side, cell, ratio=ratio)
+    if devices[0] == devices[1]:
+        return ""
+    words = [", ".join(sorted(each)) or "an unknown device" for each in devices]
+    return f"measured on {words[0]}, the baseline's on {words[1]}"
 
 
 def _devices(side: Side, column: Column) -> set[str]:

@@ -1,48 +1,42 @@
-"""The difference of two means with its interval, from what is known of each of them alone.
+"""By how much two rows differ in one number, with the 95 % interval of the difference.
 
-Nothing else on a board changes it, so that two rows differ by the same wherever they meet.
-Source: Zou and Donner, 2008, "Construction of confidence limits about effect measures: a general
-approach", eq. 7 and 8.
+The errors of both are those of `spread`, moderated by what the two have in common; where neither
+has more than one seed, those of their images. The bound of the difference from those of the two
+numbers: Zou and Donner, 2008, "Construction of confidence limits about effect measures". It is an
+interval of one difference: of twenty that are none, one is expected to exclude 0.
 """
 
 import math
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple
 
-
-class WithInterval(Protocol):
-    """A value with its 95 % interval, as a board's cell has it."""
-
-    @property
-    def value(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
+from leaderboards.statistics.quantiles import t_quantile
+from leaderboards.statistics.spread import Estimate, Seed, estimates
 
 
 class Difference(NamedTuple):
-    """How much more one value is than another, with the 95 % interval where both have theirs."""
+    """One number minus another; without bounds where no error is known."""
 
     value: float
     low: float | None = None
     high: float | None = None
 
     @property
-    def excludes_zero(self) -> bool:
-        """Whether the two differ by more than chance; False where no interval is known."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+    def is_sure(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
 
-def difference(one: WithInterval, other: WithInterval) -> Difference | None:
-    """Return by how much ``one`` is more than ``other``; None if either has no value.
+def difference(ours: Sequence[Seed], theirs: Sequence[Seed]) -> Difference:
+    """Return the mean of our seeds minus that of theirs; both have some."""
+    one, other = estimates([ours, theirs], float)
+    value = one.mean - other.mean
+    if not math.isfinite(one.error + other.error):
+        return Difference(value)
+    half = math.hypot(_bound(one), _bound(other))
+    return Difference(value, value - half, value + half)
 
-    The two are taken for independent. Their intervals need not be symmetric.
-    """
-    if one.value is None or other.value is None:
-        return None
-    found = one.value - other.value
-    if one.low is None or one.high is None or other.low is None or other.high is None:
-        return Difference(found)
-    below = math.hypot(one.value - one.low, other.high - other.value)
-    above = math.hypot(one.high - one.value, other.value - other.low)
-    return Difference(found, found - below, found + above)
+
+def _bound(row: Estimate) -> float:
+    """Return how far a mean may be from the truth."""
+    return row.error and row.error * t_quantile(row.degrees)

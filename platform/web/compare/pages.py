@@ -84,9 +84,7 @@ def _curves(address: Address, wanted: curves.Wanted) -> dict[str, Any]:
 
 def _pictures(address: Address) -> dict[str, Any]:
     look = address.look
-    grid = pictures.grid(
-        address.comparison, seed=look.get("seed", ""), image=look.get("image", "")
-    )
+    grid = pictures.grid(address.comparison, seed=look.get("seed", ""), image=look.get("image", ""))
     pixels = look.get("pixels") or ("hard" if grid.is_small else "smooth")
     seeds = {str(each): str(each) for each in grid.seeds}
     return {

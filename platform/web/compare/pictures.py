@@ -58,6 +58,11 @@ class Grid:
         return max((c.sheet.images for c in self.columns if c.sheet), default=0)
 
     @property
+    def last(self) -> int:
+        """Return the number of the last image that is shown."""
+        return self.first + len(self.rows)
+
+    @property
     def before(self) -> int | None:
         """Return the number of the first image of the page before; None on the first."""
         return max(0, self.first - ROWS) + 1 if self.first else None

@@ -8,6 +8,7 @@ from leaderboards.board import Column
 from leaderboards.comparing.sides import LEAST, Comparison, Side
 from leaderboards.comparing.values import Compared, Table
 from leaderboards.tables import INTERVAL_NOTES
+from web import formats
 from web.compare.address import Address
 
 
@@ -110,7 +111,7 @@ def _cell(each: Compared, column: Column, places: int) -> ShownCell:
         text = "unknown" if cell.unknown else "–"
         return ShownCell(each, text, "", "", "", cell.reason or "not measured")
     own = rounding.own_decimals(cell, places)
-    change, spread = _change(each, places)
+    change, spread = _change(each)
     return ShownCell(
         compared=each,
         text=rounding.number(cell.value, own),
@@ -121,15 +122,15 @@ def _cell(each: Compared, column: Column, places: int) -> ShownCell:
     )
 
 
-def _change(each: Compared, places: int) -> tuple[str, str]:
+def _change(each: Compared) -> tuple[str, str]:
     """Return the difference to the baseline and its interval, with the digits that it supports."""
     if each.ratio is not None:
-        return f"×{rounding.number(each.ratio, 2)}", ""
+        return f"×{formats.significant(each.ratio, 2)}", ""
     if each.difference is None:
         return "", ""
-    own = rounding.own_decimals(each.difference, places)
+    own = rounding.decimals([each.difference])
     number = rounding.number(each.difference.value, own)
-    signed = number if number.startswith("−") else f"+{number}"
+    signed = f"+{number}" if each.difference.value > 0 else number
     return signed, rounding.spread(each.difference, own)
 
 
@@ -137,7 +138,9 @@ def _note(each: Compared, column: Column) -> str:
     cell, apart = each.cell, each.difference
     parts = [f"{cell.value!r}"]
     if cell.low is not None and cell.high is not None:
-        parts.append(f"{INTERVAL_NOTES.get(cell.interval_of, '')}: [{cell.low:.6g}, {cell.high:.6g}]")
+        parts.append(
+            f"{INTERVAL_NOTES.get(cell.interval_of, '')}: [{cell.low:.6g}, {cell.high:.6g}]"
+        )
     if cell.seeds_lost:
         parts.append(f"mean of {len(cell.seeds)} seeds, {cell.seeds_lost} lost")
     if apart is not None and apart.low is not None and apart.high is not None:
