@@ -17,7 +17,47 @@ def trilemma(board: Board) -> dict[str, Any] | None:
     points = [point for point in points if point is not None]
     if not points:
         return None
-    return {"quality": _axis(quality), "coverage": _axis(coverage), "points": points}
+    contenders = [point for point in points if not point["is_control"]]
+    for point in points:
+        point["on_front"] = point in front(contenders, quality, coverage, speed=True)
+    return {
+        "quality": _axis(quality),
+        "coverage": _axis(coverage),
+        "points": points,
+        "front": [point["key"] for point in front(contenders, quality, coverage, speed=False)],
+    }
+
+
+def front(
+    points: list[dict[str, Any]], quality: Column, coverage: Column, *, speed: bool
+) -> list[dict[str, Any]]:
+    """Return the Pareto front: the points that no other equals everywhere and beats somewhere.
+
+    By quality and coverage, and by speed too if that is asked for; the best coverage is last. Their
+    intervals are left aside: a neighbour of the front may belong to it.
+    """
+    merits = [_merits(point, quality, coverage, speed) for point in points]
+    found = [
+        (mine, place)
+        for place, mine in enumerate(merits)
+        if not any(_beats(other, mine) for other in merits)
+    ]
+    return [points[place] for _, place in sorted(found)]
+
+
+def _merits(
+    point: dict[str, Any], quality: Column, coverage: Column, speed: bool
+) -> tuple[float, ...]:
+    """Return what is better the larger it is: coverage, quality, images per second."""
+    found = tuple(
+        point[corner]["value"] * (1 if column.higher_is_better else -1)
+        for corner, column in (("coverage", coverage), ("quality", quality))
+    )
+    return (*found, point["images_per_second"] or 0.0) if speed else found
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(a >= b for a, b in zip(one, other, strict=True))
 
 
 def _first(board: Board, corner: str) -> Column | None:
@@ -33,6 +73,8 @@ def _point(row: Row, quality: Column, coverage: Column) -> dict[str, Any] | None
     if x.value is None or y.value is None:
         return None
     return {
+        "key": f"{row.entry.pk}:{row.sampler_label}",
+        "is_control": row.is_control,
         "label": _label(row),
         "experiment": row.experiment.name,
         "family": row.entry.family,

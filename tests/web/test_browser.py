@@ -234,6 +234,26 @@ def test_a_runs_page_follows_its_status_samples_and_losses(
     assert complaints == []
 
 
+def test_a_page_asks_once_a_second_and_never_while_it_is_hidden(page: Page) -> None:
+    scene = scenes.running_comparison()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.split("?")[0]))
+    page.clock.install()
+    page.goto(scene.experiment.get_absolute_url())
+    page.wait_for_load_state("networkidle")
+
+    asked.clear()
+    page.clock.run_for(12_000)
+    page.wait_for_load_state("networkidle")
+    assert len(set(asked)) == 6  # four parts and two charts, each in turn
+    assert len(asked) <= 12
+
+    page.evaluate("Object.defineProperty(document, 'hidden', { get: () => true })")
+    asked.clear()
+    page.clock.run_for(12_000)
+    assert asked == []
+
+
 def test_a_run_is_cancelled_with_the_mouse_and_the_page_says_so(
     page: Page, complaints: list[str], live_server: LiveServer
 ) -> None:
