@@ -17,7 +17,7 @@ from web.compare import pictures, shown
 from web.compare.address import Address
 
 LOOK = ("config", "loss", "x", "scale", "smooth", "seed", "image", "step", "pixels", "columns")
-PIXELS = {"hard": "hard", "smooth": "smooth"}
+PIXELS = ("hard", "smooth")
 
 
 @require_safe
@@ -85,14 +85,14 @@ def _curves(address: Address, wanted: curves.Wanted) -> dict[str, Any]:
 def _pictures(address: Address) -> dict[str, Any]:
     look = address.look
     grid = pictures.grid(address.comparison, seed=look.get("seed", ""), image=look.get("image", ""))
-    pixels = look.get("pixels") or ("hard" if grid.is_small else "smooth")
+    default = "hard" if grid.is_small else "smooth"
+    pixels = look["pixels"] if look.get("pixels") in PIXELS else default
     seeds = {str(each): str(each) for each in grid.seeds}
     return {
         "grid": grid,
         "pixels": pixels,
         "pixel_choices": [
-            Choice(label, address.link("#samples", pixels=name), name == pixels)
-            for name, label in PIXELS.items()
+            Choice(name, address.link("#samples", pixels=name), name == pixels) for name in PIXELS
         ],
         "seed_choices": address.choices("seed", seeds, str(grid.seed), "#samples"),
         "before": grid.before and address.link("#samples", image=str(grid.before)),

@@ -1,5 +1,6 @@
 """Pictures of the compared entries: the same sample seeds side by side, and over the training."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,24 +84,36 @@ def grid(comparison: Comparison, *, seed: str, image: str) -> Grid:
     Raises:
         Http404: if no side has the seed, or no sheet shows the image.
     """
-    seeds = tuple(sorted({seed_of(each) for side in comparison.sides for each in side.sets}))
-    chosen = _chosen(seed, seeds)
+    counts = _seeds(comparison)
+    seeds = tuple(sorted(counts))
+    chosen = _chosen(seed, counts)
     columns = [*_real(comparison), *(_column(side, chosen) for side in comparison.sides)]
     if image and image not in {str(number) for number in range(1, SHEET_IMAGES + 1)}:
         raise Http404(f"expected the number of an image, 1 to {SHEET_IMAGES}, got {image[:60]!r}")
     return Grid(tuple(columns), chosen, seeds, int(image or 1) - 1)
 
 
-def _chosen(seed: str, seeds: Sequence[int]) -> int:
-    if seed and seed not in {str(each) for each in seeds}:
-        raise Http404(f"expected a training seed of the entries ({seeds}), got {seed[:60]!r}")
-    return int(seed) if seed else next(iter(seeds), 0)
+def _seeds(comparison: Comparison) -> Counter[int]:
+    """Return how many sides have samples of each training seed; of handed-in ones if of no other."""
+    drawn = [[each for each in side.sets if each.run] for side in comparison.sides]
+    known = drawn if any(drawn) else [list(side.sets) for side in comparison.sides]
+    return Counter(seed for sets in known for seed in {seed_of(each) for each in sets})
+
+
+def _chosen(seed: str, counts: Counter[int]) -> int:
+    """Return the seed that is asked for, by default the one that most sides have."""
+    if not seed:
+        return min(counts, key=lambda each: (-counts[each], each), default=0)
+    if seed not in {str(each) for each in counts}:
+        known = ", ".join(map(str, sorted(counts)))
+        raise Http404(f"expected a training seed of the entries ({known}), got {seed[:60]!r}")
+    return int(seed)
 
 
 def _column(side: Side, seed: int) -> Column:
     drawn = side.set_of(seed)
     about = []
-    if drawn is not None and side.entry.kind != Entry.Kind.CONTROL and seed_of(drawn) != seed:
+    if drawn is not None and drawn.run is not None and drawn.run.seed != seed:
         about.append(f"has no seed {seed}: seed {seed_of(drawn)}")
     if side.entry.kind == Entry.Kind.EXTERNAL:
         about.append("as they were handed in")
