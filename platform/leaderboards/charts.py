@@ -13,13 +13,14 @@ def trilemma(board: Board) -> dict[str, Any] | None:
     if quality is None or coverage is None:
         return None
     rows = [row for row in board.rows if not row.is_aside]
-    points = [_point(row, quality, coverage) for row in rows]
-    points = [point for point in points if point is not None]
+    drawn = [_point(row, quality, coverage) for row in rows]
+    points = [point for point in drawn if point is not None]
     if not points:
         return None
     contenders = [point for point in points if not point["is_control"]]
+    best = front(contenders, quality, coverage, speed=True)
     for point in points:
-        point["on_front"] = point in front(contenders, quality, coverage, speed=True)
+        point["on_front"] = point in best
     return {
         "quality": _axis(quality),
         "coverage": _axis(coverage),

@@ -1,6 +1,7 @@
 """Entries beside a baseline: what may be compared, what is said of it, and the losses' curves."""
 
 import math
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -9,6 +10,8 @@ from django.test.utils import CaptureQueriesContext
 
 from experiments.models import LossPoint, Run
 from jobs.models import Status
+from leaderboards.board import columns_of
+from leaderboards.charts import front
 from leaderboards.comparing import curves, record
 from leaderboards.comparing.sides import CompareError, Comparison, read
 from leaderboards.comparing.values import Compared, strangers, tables
@@ -20,9 +23,7 @@ METRICS = ["fd", "recall", "authenticity"]
 TWO = [{"algorithm": "gan.sngan"}, {"algorithm": "vae.conv"}]
 
 
-def scored(
-    *pairs: tuple[float, float], seeds: int = 3, failing: bool = False, **fields: object
-) -> Comparison:
+def scored(*pairs: tuple[float, float], seeds: int = 3, failing: bool = False) -> Comparison:
     """Return entries of one experiment with Fréchet distances of about so much, so far apart."""
     protocol = factories.make_protocol(metrics=METRICS)
     entries = [{"algorithm": "vae.conv", "label": f"entry {k}"} for k in range(len(pairs))]
@@ -140,6 +141,25 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(
     assert page.status_code == answer.status_code == 400
     assert said in page.content.decode().replace("&#x27;", "'")
     assert said in answer.json()["detail"]
+
+
+def test_the_front_holds_what_nobody_beats() -> None:
+    columns = {c.key: c for c in columns_of(factories.make_protocol(metrics=METRICS))}
+
+    def point(name: str, fd: float, recall: float, speed: float) -> dict[str, Any]:
+        found: dict[str, Any] = {"key": name, "images_per_second": speed}
+        return found | {"quality": {"value": fd}, "coverage": {"value": recall}}
+
+    points = [
+        point("wide", 9.0, 0.9, 1),
+        point("sharp", 2.0, 0.5, 1),
+        point("beaten", 3.0, 0.4, 1),
+        point("fast", 3.0, 0.4, 99),
+    ]
+    by = (columns["fd"], columns["recall"])
+
+    assert [p["key"] for p in front(points, *by, speed=False)] == ["sharp", "wide"]
+    assert {p["key"] for p in front(points, *by, speed=True)} == {"sharp", "wide", "fast"}
 
 
 def test_seeds_make_a_band_and_ends_are_counted() -> None:

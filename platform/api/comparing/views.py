@@ -75,7 +75,8 @@ def _comparison(request: Request) -> Comparison:
 
 def _curves(request: Request) -> dict[str, Any]:
     comparison = _comparison(request)
-    wanted = curves.read(comparison, request.query_params.dict())
+    given = request.query_params
+    wanted = curves.read(comparison, {name: given.get(name, "") for name in curves.ASKED})
     return {
         "loss": wanted.loss,
         "x": curves.AXES[wanted.x],

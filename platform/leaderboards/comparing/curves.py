@@ -8,7 +8,7 @@ says at each place how many were.
 import math
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from leaderboards.statistics.spread import mean_interval
 
 PLACES = 120  # of a curve
 DIGITS = 5
+ASKED = ("loss", "x", "scale", "smooth")  # parameters of an address
 AXES: Mapping[str, str] = {  # in an address: what it is called
     "images": "images seen",
     "wall": "wall time, s",
@@ -126,19 +127,19 @@ def band(values: Sequence[float], *, is_log: bool) -> Band | None:
     None without values; values that have no logarithm are not counted on a log scale.
     """
     known = [math.log(v) for v in values if v > 0] if is_log else list(values)
-    back = math.exp if is_log else float
+    back: Callable[[float], float] = math.exp if is_log else float
     if not known:
         return None
     if len(known) == 1:
         return Band(back(known[0]), None, None, 1)
     mean, low, high = mean_interval(known)
-    return Band(*(_bounded(back, each) for each in (mean, low, high)), len(known))
+    return Band(_bounded(back, mean), _bounded(back, low), _bounded(back, high), len(known))
 
 
-def _bounded(back: Any, value: float) -> float | None:
+def _bounded(back: Callable[[float], float], value: float) -> float | None:
     """Return a bound on its own scale; None where it is larger than numbers are."""
     try:
-        return float(back(value))
+        return back(value)
     except OverflowError:
         return None
 
@@ -223,7 +224,8 @@ def _at(points: Points, place: float) -> float | None:
 
 def _smoothed(values: list[float | None], weight: float) -> list[float | None]:
     """Return the running mean in which the past has a weight, without its bias to the start."""
-    total, known, found = 0.0, 0.0, []
+    total, known = 0.0, 0.0
+    found: list[float | None] = []
     for value in values:
         if value is not None:
             total = weight * total + (1 - weight) * value

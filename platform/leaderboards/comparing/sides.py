@@ -134,7 +134,8 @@ def _sides(asked: Sequence[tuple[int, str]]) -> Iterable[Side]:
     if missing := sorted(keys - entries.keys()):
         several = "are no entries with the ids" if len(missing) > 1 else "is no entry with the id"
         raise CompareError("entries", f"There {several} {', '.join(map(str, missing))} (any more).")
-    runs, sets = defaultdict(list), defaultdict(list)
+    runs: dict[int, list[Run]] = defaultdict(list)
+    sets: dict[int, list[SampleSet]] = defaultdict(list)
     for run in Run.objects.filter(entry__in=keys):
         runs[run.entry_id].append(run)
     drawn = SampleSet.objects.filter(entry__in=keys).select_related("run", "worker")

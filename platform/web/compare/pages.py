@@ -26,10 +26,10 @@ def compare(request: HttpRequest) -> HttpResponse:
     asked = request.GET
     try:
         comparison = read(asked.getlist("entries"), asked.get("baseline", ""))
-        wanted = curves.read(comparison, asked.dict())
+        wanted = curves.read(comparison, {name: asked.get(name, "") for name in curves.ASKED})
     except CompareError as error:
         return render(request, "web/compare/refused.html", {"error": error}, status=400)
-    look = {name: asked[name] for name in LOOK if asked.get(name)}
+    look = {name: value for name in LOOK if (value := asked.get(name, ""))}
     address = Address(comparison, look)
     found = tables(comparison)
     every = look.get("columns") == "all"

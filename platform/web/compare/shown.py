@@ -1,10 +1,9 @@
 """What the page of a comparison writes: sides with their links, numbers with their digits."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from leaderboards import rounding
-from leaderboards.board import Column
+from leaderboards.board import Cell, Column
 from leaderboards.comparing.sides import LEAST, Comparison, Side
 from leaderboards.comparing.values import Compared, Table
 from leaderboards.tables import INTERVAL_NOTES
@@ -66,7 +65,7 @@ class ShownCell:
     note: str  # exact numbers and reasons
 
     @property
-    def cell(self) -> Any:
+    def cell(self) -> Cell:
         return self.compared.cell
 
 
