@@ -195,10 +195,10 @@ def films(comparison: Comparison, *, seed: int, step: str) -> Films | None:
     rows = Checkpoint.objects.filter(run__in=chosen).exclude(preview="").order_by("images_seen")
     for pk, run, seen, digest in rows.values_list("pk", "run_id", "images_seen", "sha256"):
         found[run].append(Preview(pk, seen, digest[:12]))
-    seen = sorted({each.images_seen for previews in found.values() for each in previews})
-    if not seen:
+    drawn = sorted({each.images_seen for previews in found.values() for each in previews})
+    if not drawn:
         return None
-    steps = tuple(spread(seen, at_most=MOST_STEPS))
+    steps = tuple(spread(drawn, at_most=MOST_STEPS))
     if step and step not in {str(number) for number in range(1, len(steps) + 1)}:
         raise Http404(f"expected a step, 1 to {len(steps)}, got {step[:60]!r}")
     made = tuple(
