@@ -1,16 +1,16 @@
 """By how much two rows differ in one number, with the 95 % interval of the difference.
 
-The errors of both are those of `spread`, moderated by what the two have in common; where neither
-has more than one seed, those of their images. The bound of the difference from those of the two
-numbers: Zou and Donner, 2008, "Construction of confidence limits about effect measures". It is an
-interval of one difference: of twenty that are none, one is expected to exclude 0.
+Where both have several seeds, by their own spreads, which may differ: Welch, 1947, "The
+generalization of 'Student's' problem when several different population variances are involved".
+Where one has a single seed, it is taken to vary as the other; where both have, by their images
+alone. It is an interval of one difference: of twenty that are none, one is expected to exclude 0.
 """
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from leaderboards.statistics.quantiles import t_quantile
+from leaderboards.statistics.quantiles import MANY, t_quantile
 from leaderboards.statistics.spread import Estimate, Seed, estimates
 
 
@@ -29,14 +29,22 @@ class Difference(NamedTuple):
 
 def difference(ours: Sequence[Seed], theirs: Sequence[Seed]) -> Difference:
     """Return the mean of our seeds minus that of theirs; both have some."""
-    one, other = estimates([ours, theirs], float)
-    value = one.mean - other.mean
-    if not math.isfinite(one.error + other.error):
+    if min(len(ours), len(theirs)) > 1:
+        (one,), (other,) = estimates([ours], float), estimates([theirs], float)
+        degrees = _degrees(one, other)
+    else:
+        one, other = estimates([ours, theirs], float)
+        degrees = one.degrees
+    value, error = one.mean - other.mean, math.hypot(one.error, other.error)
+    if not math.isfinite(error):
         return Difference(value)
-    half = math.hypot(_bound(one), _bound(other))
+    half = error and error * t_quantile(degrees)
     return Difference(value, value - half, value + half)
 
 
-def _bound(row: Estimate) -> float:
-    """Return how far a mean may be from the truth."""
-    return row.error and row.error * t_quantile(row.degrees)
+def _degrees(one: Estimate, other: Estimate) -> int:
+    """Return the degrees of freedom of two errors together, by Welch and Satterthwaite."""
+    fourth = one.error**4 / one.degrees + other.error**4 / other.degrees
+    if fourth == 0:
+        return MANY
+    return max(1, min(MANY, int((one.error**2 + other.error**2) ** 2 / fourth)))
