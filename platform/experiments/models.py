@@ -18,7 +18,7 @@ from experiments.questions.models import Question as Question  # for Django to f
 from experiments.uploads.models import Intake as Intake, Upload as Upload  # likewise
 from generators.specs import registry
 from generators.specs.algorithms import AlgorithmSpec
-from jobs.models import Job, overall
+from jobs.models import Job, listed_by, overall
 
 
 class Experiment(models.Model):
@@ -55,6 +55,7 @@ class Experiment(models.Model):
                 name="experiment_has_one_budget_at_most",
             )
         ]
+        indexes: ClassVar = [*listed_by("created_at")]
 
     def __str__(self) -> str:
         return self.name
@@ -204,6 +205,7 @@ class Run(Job):
             *Job.Meta.constraints,
             models.UniqueConstraint(fields=["entry", "seed"], name="run_seed_unique_per_entry"),
         ]
+        indexes: ClassVar = [*Job.Meta.indexes, *listed_by("seed", "images_seen", "device_seconds")]
 
     def __str__(self) -> str:
         return f"{self.entry.label}, seed {self.seed}"

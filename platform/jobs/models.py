@@ -55,6 +55,11 @@ class Order(models.TextChoices):
     STOP = "stop", "hand the current job back and end"
 
 
+def listed_by(*names: str) -> list[models.Index]:
+    """Return the indexes behind lists in the order of a field, equal rows by their keys."""
+    return [models.Index(fields=[name, "id"], name=f"%(class)s_by_{name}") for name in names]
+
+
 class Workers(models.Manager["Worker"]):
     """All workers, each with how long it has been silent by the database's clock."""
 
@@ -147,10 +152,28 @@ class JobEvent(models.Model):
 
     class Meta:
         ordering: ClassVar = ["at", "pk"]
-        indexes: ClassVar = [models.Index(fields=["job_type", "job_id"], name="job_timeline")]
+        indexes: ClassVar = [
+            models.Index(fields=["job_type", "job_id"], name="job_timeline"),
+            models.Index(fields=["kind", "id"], name="event_by_kind"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.job_type} {self.job_id}: {self.kind}"
+
+
+class Tally(models.Model):
+    """Its one row: what timelines said up to one of their lines, as `jobs.tally` counts."""
+
+    up_to = models.BigIntegerField(default=0)  # key of the last line that is counted
+    counts = models.JSONField(default=dict)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(pk=1), name="tally_is_one_row"),
+        ]
+
+    def __str__(self) -> str:
+        return f"counted up to line {self.up_to}"
 
 
 class Job(models.Model):
@@ -201,6 +224,10 @@ class Job(models.Model):
                 condition=~Q(status=Status.FAILED) | ~Q(reason=""),
                 name="%(class)s_failed_has_reason",
             ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["status", "queue", "queued_at", "id"], name="%(class)s_queue"),
+            *listed_by("queued_at", "started_at", "finished_at"),
         ]
 
     @classmethod

@@ -1,9 +1,10 @@
 """Reads the rows of a board back: what was written as values came, with what it was judged to be."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from django.db import connection
@@ -17,17 +18,14 @@ from leaderboards.board import Board, Cell, Column, Row
 from leaderboards.models import Judgement, Judging, Score, Standing
 from leaderboards.ranking import board_of, in_order, judged
 from leaderboards.scores import bell
+from leaderboards.scores.cells import cells_of
 from leaderboards.scores.query import Query
-from leaderboards.statistics.spread import Seed
 
 MOST_AT_ONCE = 300  # rows that a request judges itself, where nobody has
-PLAIN = (
-    *("value", "low", "high", "interval_of", "plug_in", "reason", "unknown", "declared"),
-    "seeds_lost",
-)
 NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
 IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
 SAID = ("rank", "rank_low", "rank_high", "leads", "beats_control", "near_training", "no_merit")
+_said = attrgetter(*SAID)
 
 
 def of_board(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
@@ -45,22 +43,18 @@ def of_board(protocol: Protocol, experiment: Experiment | None = None) -> QueryS
 
 
 def rows_from(
-    standings: Sequence[Standing], columns: Iterable[Column], scores: QuerySet[Score]
+    standings: Sequence[Standing],
+    columns: Iterable[Column],
+    scores: QuerySet[Score],
+    *,
+    details_of: Collection[str] | None = None,  # columns; None: of all
 ) -> list[Row]:
     """Return the rows of standings, not yet ranked; `scores` are theirs, others among them perhaps."""
     absent = {column.key: Cell(None, reason=NOT_KEPT) for column in columns}
-    cells: dict[int, dict[str, Cell]] = defaultdict(lambda: dict(absent))
+    found = {each.pk: dict(absent) for each in standings}
     pending = {each.pk: _is_pending(each) for each in standings}
-    for pk, metric, seeds, details, *plain in scores.values_list(
-        "standing_id", "metric", "seeds", "details", *PLAIN
-    ):
-        if pk in pending:
-            cells[pk][metric] = Cell(
-                **dict(zip(PLAIN, plain, strict=True)),
-                seeds=tuple(Seed(float(value), _number(error)) for value, error in seeds),
-                details=tuple(details),
-                provisional=pending[pk],
-            )
+    for pk, key, cell in cells_of(scores, pending, details_of):
+        found[pk][key] = cell
     sets = _sample_sets(standings)
     return [
         Row(
@@ -69,7 +63,7 @@ def rows_from(
             seeds_scored=each.seeds_scored,
             seeds_total=each.seeds_total,
             seeds_failed=each.seeds_failed,
-            cells=cells[each.pk],
+            cells=found[each.pk],
             sample_sets=tuple(sets[each.entry_id, each.sampler_label]),
         )
         for each in standings
@@ -78,10 +72,6 @@ def rows_from(
 
 def _is_pending(standing: Standing) -> bool:
     return standing.seeds_total > standing.seeds_scored + standing.seeds_failed
-
-
-def _number(error: float | str | None) -> float | None:
-    return None if error is None else float(error)
 
 
 def _sample_sets(standings: Iterable[Standing]) -> dict[tuple[int, str], list[SampleSet]]:
@@ -95,8 +85,8 @@ def _sample_sets(standings: Iterable[Standing]) -> dict[tuple[int, str], list[Sa
 
 def said_of(row: Row) -> dict[str, list[Any]]:
     """Return what a judged row is said to be, as JSON values; what says nothing is left out."""
-    said = {key: [getattr(cell, name) for name in SAID] for key, cell in row.cells.items()}
-    return {key: values for key, values in said.items() if any(values)}
+    said = {key: _said(cell) for key, cell in row.cells.items()}
+    return {key: list(values) for key, values in said.items() if any(values)}
 
 
 def judged_as(row: Row, said: dict[str, list[Any]]) -> Row:
