@@ -1,5 +1,7 @@
 """Work as rows: a Job is its own place in the queue, a Worker is who does it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar, Self
 
@@ -126,6 +128,18 @@ class Pause(models.Model):
 
     def __str__(self) -> str:
         return f"paused by {self.by} {timesince(self.since, depth=1)} ago"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What decides whether queued jobs are taken."""
+
+    pause: Pause | None
+    workers: Sequence[Worker]
+
+    @classmethod
+    def now(cls) -> "Surroundings":
+        return cls(Pause.objects.first(), list(Worker.objects.all()))
 
 
 class JobEvent(models.Model):
@@ -263,19 +277,21 @@ class Job(models.Model):
     @property
     def waiting_for(self) -> str:
         """Return why a queued job is not running yet, for people; empty when it is not queued."""
-        if self.status != Status.QUEUED:
-            return ""
-        ahead = self.ahead()
+        is_queued = self.status == Status.QUEUED
+        return self.waits_for(Surroundings.now(), self.ahead()) if is_queued else ""
+
+    def waits_for(self, around: Surroundings, ahead: int) -> str:
+        """Return why the job, which is queued behind so many, is not running yet."""
         place = f"{ahead} ahead" if ahead else "next in the queue"
-        if pause := Pause.objects.first():
-            return f"the site is {pause}; {place}"
-        if absence := self._absence():
+        if around.pause:
+            return f"the site is {around.pause}; {place}"
+        if absence := self._absence(around.workers):
             return f"{absence}; {place}"
         return f"waiting for a free worker, {place}" if ahead else place
 
-    def _absence(self) -> str:
+    def _absence(self, workers: Sequence[Worker]) -> str:
         """Return that no worker would take the job, and for how long; empty if one would."""
-        able = [worker for worker in Worker.objects.all() if worker.fits(self)]
+        able = [worker for worker in workers if worker.fits(self)]
         wanted = f" with {self.memory_gb} GB of memory" if self.memory_gb else ""
         place = f"for the queue {self.queue}"
         if any(worker.takes_jobs for worker in able):
@@ -290,16 +306,19 @@ class Job(models.Model):
 
     def ahead(self: Self) -> int:
         """Return how many queued jobs a worker would take before this one."""
-        earlier = Q(queued_at__lt=self.queued_at) | Q(queued_at=self.queued_at, pk__lt=self.pk)
         return sum(
             kind._default_manager.filter(
-                Q() if kind.urgency > self.urgency else earlier,
+                Q(queue=self.queue) if kind.urgency > self.urgency else self.goes_before(),
                 status=Status.QUEUED,
-                queue=self.queue,
             ).count()
             for kind in Job.kinds()
             if kind.urgency >= self.urgency
         )
+
+    def goes_before(self) -> Q:
+        """Return which queued jobs, no less urgent, a worker would take before this one."""
+        earlier = Q(queued_at__lt=self.queued_at) | Q(queued_at=self.queued_at, pk__lt=self.pk)
+        return Q(queue=self.queue) & earlier
 
 
 def overall(statuses: set[str]) -> str:

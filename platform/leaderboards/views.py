@@ -11,7 +11,8 @@ from leaderboards import charts, highlights, protocol_box, tables
 from leaderboards.board import columns_of
 from leaderboards.scores import cards, pages, query, reading
 
-PAGE_SIZE = 12  # a board costs a handful of queries
+PAGE_SIZE = 12
+MOST_UNUSED = 100  # protocols without entries that are listed
 
 
 def leaderboards(request: HttpRequest) -> HttpResponse:
@@ -19,7 +20,12 @@ def leaderboards(request: HttpRequest) -> HttpResponse:
     found = Paginator(highlights.protocols_in_use(), PAGE_SIZE)
     page = found.get_page(request.GET.get("page"))
     unused = Protocol.objects.filter(experiments__isnull=True).select_related("dataset")
-    context = {"page": page, "boards": cards.overview(list(page)), "unused": unused}
+    context = {
+        "page": page,
+        "boards": cards.overview(list(page)),
+        "unused": unused[:MOST_UNUSED],
+        "unused_total": unused.count(),
+    }
     return render(request, "leaderboards/list.html", context)
 
 

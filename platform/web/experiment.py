@@ -1,9 +1,11 @@
 """The page of an experiment: boards, entries side by side, runs, configurations."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from django.core.paginator import Page as PageOf, Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -18,7 +20,11 @@ from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
 from leaderboards.scores import reading
 from leaderboards.scores.pages import pages
-from leaderboards.scores.query import PAGE, Query, QueryError, read
+from leaderboards.scores.query import Query, QueryError, read
+
+MOST_ROWS, LEAST_ROWS = 24, 8  # of all boards together, and of each
+MOST_ENTRIES = 16  # that are shown side by side
+MOST_RUNS = 80  # of these
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class Page:
     def _board(self, protocol: Protocol, before: Protocol | None) -> dict[str, Any]:
         keys = {column.key for column in columns_of(protocol)}
         sort = self.sort if self.sort.removeprefix("-") in keys else ""
-        query = Query(page=self.page, size=PAGE)
+        query = Query(page=self.page, size=max(LEAST_ROWS, MOST_ROWS // len(self.protocols)))
         board = reading.board(protocol, sort=sort, experiment=self.experiment, query=query)
         page = self.experiment.get_absolute_url()
         return {
@@ -108,11 +114,34 @@ class Page:
             "experiment": self.experiment,
             "seed": self.seed,
             "sort": self.sort,
-            "contenders": comparison.contenders(self.experiment, self.seed, self.jobs),
+            "contenders": comparison.contenders(self.experiment, self.seed, self.shown),
+            "part": self.part,
         }
 
     def _runs(self) -> dict[str, Any]:
-        return {"work": [overview.describe(run) for run in self.jobs.runs]}
+        runs = self.shown.runs
+        return {
+            "work": [overview.describe(run) for run in runs[:MOST_RUNS]],
+            "runs_shown": min(len(runs), MOST_RUNS),
+            "runs_total": len(self.jobs.runs),
+        }
+
+    @cached_property
+    def part(self) -> PageOf[Entry]:
+        """Return the entries of the page that is shown; where it is beyond them, the last."""
+        return Paginator(self.jobs.entries, MOST_ENTRIES).get_page(self.page)
+
+    @cached_property
+    def shown(self) -> comparison.ExperimentJobs:
+        """Return the rows of those entries, and of what their controls are made of."""
+        entries = list(self.part)
+        keys = {pk for entry in entries for pk in (entry.pk, entry.source)}
+        return replace(
+            self.jobs,
+            entries=entries,
+            runs=[run for run in self.jobs.runs if run.entry_id in keys],
+            sample_sets=[each for each in self.jobs.sample_sets if each.entry_id in keys],
+        )
 
 
 def chosen_seed(text: str, seeds: list[int]) -> int:
@@ -154,11 +183,12 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
         "page": page,
         "experiment": page.experiment,
         "prompt_set": any(protocol.prompt_set_id for protocol in page.protocols),
-        "pipelines": list(_pipelines(page.jobs)),
-        "external": [each for each in page.jobs.entries if each.kind == Entry.Kind.EXTERNAL],
+        "pipelines": list(_pipelines(page.shown)),
+        "external": [each for each in page.part if each.kind == Entry.Kind.EXTERNAL],
         "warnings": asked.warnings(page.experiment.dataset, page.jobs.entries),
-        "trained": [entry for entry in page.jobs.entries if entry.algorithm],
-        "configs": comparison.config_tables(page.jobs.entries),
+        "trained": [entry for entry in page.part if entry.algorithm],
+        "configs": comparison.config_tables(page.part),
+        "part": page.part,
         **{name: region.render(request) for name, region in page.regions().items()},
     }
     return render(request, "web/experiment.html", context)

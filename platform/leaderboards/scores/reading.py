@@ -119,12 +119,23 @@ class Standstill:
         return self.judging.judged_at if self.judging else None
 
 
-def state_of(protocol: Protocol, unranked: dict[str, str]) -> Standstill:
-    """Return what is known of a board's judgement; `unranked` are the columns without ranks now."""
-    judging = Judging.objects.filter(protocol=protocol, judged_at__isnull=False).first()
-    of_now = Standing.objects.filter(protocol=protocol).values_list("is_judged").order_by()
-    counts: dict[bool, int] = dict(of_now.annotate(Count("pk")))
-    total, waiting = sum(counts.values()), counts.get(False, 0)
+def states_of(boards: Sequence[Board]) -> list[Standstill]:
+    """Return what is known of the judgement of boards, which need not have their rows."""
+    keys = [board.protocol.pk for board in boards]
+    judged = Judging.objects.filter(protocol__in=keys, judged_at__isnull=False)
+    judgings = {each.protocol_id: each for each in judged}
+    counts: dict[int, Counter[bool]] = defaultdict(Counter)
+    rows = Standing.objects.filter(protocol__in=keys).order_by()
+    of_now = rows.values_list("protocol_id", "is_judged").annotate(Count("pk"))
+    for protocol, is_judged, number in of_now:
+        counts[protocol][is_judged] = number
+    return [
+        _state(board, judgings.get(pk), counts[pk]) for board, pk in zip(boards, keys, strict=True)
+    ]
+
+
+def _state(board: Board, judging: Judging | None, counts: Counter[bool]) -> Standstill:
+    total, waiting, unranked = counts.total(), counts[False], dict(board.unranked)
     known = judging is not None and (judging.standings, judging.unranked) == (total, unranked)
     return Standstill(judging, total, waiting, is_of_now=known and waiting == 0)
 
@@ -146,7 +157,7 @@ def board(
         ValueError: if there is no column to sort by of this name.
     """
     empty, query = board_of(protocol, sort, experiment), query or Query()
-    state = None if experiment else state_of(protocol, dict(empty.unranked))
+    state = None if experiment else states_of([empty])[0]
     if state is None or (state.is_small and not state.is_of_now):
         return judged_now(empty, query)
     if not state.is_of_now:
