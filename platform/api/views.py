@@ -171,7 +171,7 @@ def job_schema(serializer: type) -> Any:
 def runs() -> QuerySet[Run]:
     """Return runs with what their autoencoders lose, where that is known."""
     known = SampleSet.objects.filter(run=OuterRef("pk"), status=Status.COMPLETED)
-    lost = known.filter(entry__kind=Entry.Kind.CONTROL).values("reconstruction")[:1]
+    lost = known.filter(entry__kind=Entry.Kind.CONTROL).order_by("pk").values("reconstruction")[:1]
     return Run.objects.select_related("worker", "entry").annotate(reconstruction=Subquery(lost))
 
 

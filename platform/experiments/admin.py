@@ -35,8 +35,11 @@ class StatusFilter(admin.SimpleListFilter):
         return rows.filter(pk__in=with_status(self.value() or "")) if self.value() else rows
 
 
+MOST_ENTRIES = 20  # with their configurations, on the page of an experiment
+
+
 class EntryInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
-    """The entries of an experiment, frozen."""
+    """The first entries of an experiment, frozen."""
 
     model = Entry
     extra = 0
@@ -44,6 +47,15 @@ class EntryInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
     hide_title = True
     fields: ClassVar = ["label", "kind", "algorithm", "sampler_names", "full_config"]
     readonly_fields: ClassVar = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
+        entries: QuerySet[Entry] = super().get_queryset(request).select_related("experiment")
+        match = request.resolver_match
+        key = match.kwargs.get("object_id", "") if match else ""
+        if not key.isdecimal():
+            return entries
+        first = Entry.objects.filter(experiment=key).order_by("position", "pk")
+        return entries.filter(pk__in=list(first.values_list("pk", flat=True)[:MOST_ENTRIES]))
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -90,6 +102,7 @@ class ExperimentAdmin(OperatedAdmin):
         "created_by",
         "created_at",
         "jobs",
+        "shown",
     ]
     readonly_fields: ClassVar = [
         "chip",
@@ -99,6 +112,7 @@ class ExperimentAdmin(OperatedAdmin):
         "protocol_links",
         "budget",
         "jobs",
+        "shown",
     ]
     inlines: ClassVar = [EntryInline]
 
@@ -192,6 +206,11 @@ class ExperimentAdmin(OperatedAdmin):
         ]
         return format_html_join(", ", '<a href="{}?{}={}">{}</a>', links)
 
+    @admin.display(description="entries")
+    def shown(self, experiment: Experiment) -> str:
+        total = experiment.entries.count()
+        return f"{min(total, MOST_ENTRIES)} of {total:,}, with their configurations"
+
     @admin.action(description="Cancel", permissions=["operate"])
     def cancel_experiments(self, request: HttpRequest, rows: QuerySet[Experiment]) -> None:
         own, user = changeable(rows, request.user), request.user
@@ -209,6 +228,8 @@ class ExperimentAdmin(OperatedAdmin):
 
 
 def progress_of(experiment: Experiment) -> Progress:
-    """Return the progress that the list has read already, or read it."""
-    found: Progress | None = vars(experiment).get("progress")
-    return found or progress([experiment])[experiment.pk]
+    """Return the progress that was read already, or read it."""
+    if "progress" not in vars(experiment):
+        vars(experiment)["progress"] = progress([experiment])[experiment.pk]
+    found: Progress = vars(experiment)["progress"]
+    return found

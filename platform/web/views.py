@@ -23,9 +23,8 @@ MOST_LINES = 100  # protocols to choose from
 
 def datasets(request: HttpRequest) -> HttpResponse:
     first = Protocol.objects.only("dataset_id", "name", "fingerprint")[:MOST_PROTOCOLS]
-    found = Dataset.objects.annotate(protocols_total=Count("protocols")).prefetch_related(
-        Prefetch("protocols", first, to_attr="first_protocols")
-    )
+    counted = Dataset.objects.annotate(protocols_total=Count("protocols")).order_by("slug")
+    found = counted.prefetch_related(Prefetch("protocols", first, to_attr="first_protocols"))
     page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     return render(request, "web/datasets.html", {"page": page})
 

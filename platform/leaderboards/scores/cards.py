@@ -26,7 +26,7 @@ def overview(protocols: Sequence[Protocol]) -> list[Highlight]:
     numbers = _numbers(protocols)
     return [
         highlights.highlight(reading.judged_now(board, Query()))
-        if state.is_small and not state.is_of_now
+        if state.standings and state.is_small and not state.is_of_now
         else _card(board, state, rows, numbers.get(board.protocol.pk, (0, 0)))
         for board, state in zip(boards, states, strict=True)
     ]
@@ -36,8 +36,8 @@ def _numbers(protocols: Sequence[Protocol]) -> dict[int, tuple[int, int]]:
     """Return how many contenders boards have, and how many of them are scored."""
     contenders = Standing.objects.filter(protocol__in=protocols, control="").order_by()
     scored = Count("pk", filter=Q(seeds_scored__gt=0))
-    counts = contenders.values_list("protocol_id").annotate(Count("pk"), scored)
-    return {protocol: (entries, known) for protocol, entries, known in counts}
+    counts = contenders.values("protocol_id").annotate(entries=Count("pk"), scored=scored)
+    return {each["protocol_id"]: (each["entries"], each["scored"]) for each in counts}
 
 
 def _card(
