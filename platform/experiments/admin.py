@@ -1,5 +1,6 @@
 """Experiments in the admin: submit them, see how far they are, cancel and retry."""
 
+import re
 from typing import Any, ClassVar, cast
 
 from django.contrib import admin, messages
@@ -51,10 +52,10 @@ class EntryInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
     def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
         entries: QuerySet[Entry] = super().get_queryset(request).select_related("experiment")
         match = request.resolver_match
-        key = match.kwargs.get("object_id", "") if match else ""
-        if not key.isdecimal():
+        key = str(match.kwargs.get("object_id", "")) if match else ""
+        if not re.fullmatch("[0-9]{1,18}", key):
             return entries
-        first = Entry.objects.filter(experiment=key).order_by("position", "pk")
+        first = Entry.objects.filter(experiment=int(key)).order_by("position", "pk")
         return entries.filter(pk__in=list(first.values_list("pk", flat=True)[:MOST_ENTRIES]))
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -222,7 +222,8 @@ def held_by(workers: Sequence[Worker]) -> dict[int, list[Job]]:
     for kind in Job.kinds():
         held = kind._default_manager.filter(worker__in=workers, status__in=ACTIVE)
         if admin.site.is_registered(kind):
-            held = held.select_related(*admin.site.get_model_admin(kind).list_select_related)
+            loaded: Any = admin.site.get_model_admin(kind).list_select_related
+            held = held.select_related(*loaded)
             for job in held:
                 found[job.worker_id or 0].append(job)
     return found

@@ -41,7 +41,7 @@ def copies(row: models.Model, number: int, **changed: Callable[[str], Any]) -> N
     """Add so many rows like this one; `changed` gives fields of theirs from a name of each."""
     kind = type(row)
     fields = {f.attname: getattr(row, f.attname) for f in kind._meta.concrete_fields}
-    del fields[kind._meta.pk.attname]  # type: ignore[union-attr]  # it has one
+    del fields[kind._meta.pk.attname]
     names = [f"{next(_numbers)}" for _ in range(number)]
     found = [kind(**fields) for _ in names]
     for each, name in zip(found, names, strict=True):
@@ -64,7 +64,7 @@ def crowd(number: int) -> Experiment:
     others = Protocol.objects.filter(experiments=None)[: number // 2]
     used.objects.bulk_create(
         used(experiment=Experiment.objects.all()[1], protocol=p) for p in others
-    )  # type: ignore[misc]  # made by Django
+    )
     copies(protocol.dataset, number, slug="dataset-{}".format, digest=factories.sha256)
     copies(factories.make_prompts(), number, slug="prompts-{}".format, digest=factories.sha256)
     user = factories.make_user()
@@ -79,8 +79,8 @@ def crowd(number: int) -> Experiment:
     copies(factories.make_intake(), number)
     _hold(Worker.objects.latest("pk"))
     keeping.follow_entries(list(Entry.objects.values_list("pk", flat=True)))
-    for each in Protocol.objects.filter(standings__isnull=False).distinct():
-        judging.judge(each)
+    for board in Protocol.objects.filter(standings__isnull=False).distinct():
+        judging.judge(board)
     return experiment
 
 
@@ -117,7 +117,8 @@ def pages(experiment: Experiment) -> Iterator[str]:
 
 def lists() -> Iterator[str]:
     """Yield every list of REST in each of its orders."""
-    for name, view, _ in router.registry:
+    views: list[tuple[str, Any, str]] = router.registry
+    for name, view, _ in views:
         orders = [sign + field for field in view.orderings for sign in ("", "-")]
         yield from (
             f"/api/v1/{name}/?ordering={order}" for order in orders if view.pagination_class

@@ -57,4 +57,4 @@ def _parsed(texts: list[str], **options: Any) -> Any:
 
 def _with_names(measured: Iterable[tuple[float, float | str | None]]) -> tuple[Seed, ...]:
     """Return seeds some of whose errors are not finite, which JSON has by their names."""
-    return tuple(Seed(value, error and float(error)) for value, error in measured)
+    return tuple(Seed(value, None if error is None else float(error)) for value, error in measured)

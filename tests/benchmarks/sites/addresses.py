@@ -63,7 +63,8 @@ def _boards() -> list[str]:
 def _rest() -> Iterator[str]:
     """Yield every list of REST in each of its orders, from the middle on, narrowed; one row of each."""
     yield from ("/api/v1/", "/api/v1/schema/", "/api/v1/leaderboards/")
-    for name, view, _ in router.registry:
+    views: list[tuple[str, Any, str]] = router.registry
+    for name, view, _ in views:
         orders = sorted(sign + field for field in view.orderings for sign in ("", "-"))
         if name != "leaderboards":
             yield from (f"/api/v1/{name}/?ordering={order}" for order in orders)

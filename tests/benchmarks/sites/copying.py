@@ -6,6 +6,7 @@ for each table and copy: a hundred thousand runs take minutes.
 
 import argparse
 import os
+from typing import Any
 
 import django
 from django.db import connection, models, transaction
@@ -58,14 +59,16 @@ def _statement(model: type[models.Model], number: int, last: dict[type[models.Mo
     fields = model._meta.concrete_fields
     names = ", ".join(f'"{field.column}"' for field in fields)
     values = ", ".join(_value(field, number, last) for field in fields)
-    key, table = model._meta.pk.column, model._meta.db_table  # type: ignore[union-attr]  # it has one
+    key, table = model._meta.pk.column, model._meta.db_table
     return (  # of our own names and numbers alone
         f'INSERT INTO "{table}" ({names}) SELECT {values} FROM "{table}" '  # noqa: S608
         f'WHERE "{key}" <= {last[model]}'
     )
 
 
-def _value(field: "models.Field", number: int, last: dict[type[models.Model], int]) -> str:
+def _value(
+    field: "models.Field[Any, Any]", number: int, last: dict[type[models.Model], int]
+) -> str:
     column, target = f'"{field.column}"', field.related_model
     if target in last:
         return f"{column} + {number * last[target]}"
