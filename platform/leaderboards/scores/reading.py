@@ -173,10 +173,10 @@ def judged_now(board: Board, query: Query) -> Board:
 
 def _rows(board: Board) -> list[Row]:
     """Return all rows of a board, not yet ranked."""
-    scores = Score.objects.filter(protocol=board.protocol)
-    if board.experiment is not None:
-        scores = scores.filter(standing__entry__experiment=board.experiment)
     standings = list(of_board(board.protocol, board.experiment))
+    scores = Score.objects.filter(protocol=board.protocol)
+    if board.experiment is not None:  # by their keys: else all of the protocol might be read
+        scores = Score.objects.filter(standing__in=[each.pk for each in standings])
     return rows_from(standings, board.columns, scores)
 
 
