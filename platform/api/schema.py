@@ -7,10 +7,15 @@ from drf_spectacular.openapi import AutoSchema
 from rest_framework.permissions import SAFE_METHODS
 
 from api.bodies import ProblemSerializer
+from api.http.files import FILES, FileRenderer
 from api.http.problems import CONTENT_TYPE
 
 READING = ("400", "401", "404", "406", "429", "500")
 WRITING = (*READING, "403", "413", "415")
+AS_FILE = (
+    "As a file (`format`, or `Accept`): all rows, complete and at full precision, the same bytes "
+    "twice. In CSV alone, text that a spreadsheet would run as a formula has a ' before it."
+)
 MAY_SUBMIT = "Submitters and admins may do this."
 MAY_CHANGE = "Who submitted the experiment or asked the question, and admins may do this."
 
@@ -31,7 +36,8 @@ class ApiSchema(AutoSchema):
     def get_description(self) -> str:  # type: ignore[override]  # as the library itself does
         description: str = super().get_description()
         if self.method in SAFE_METHODS:
-            return description
+            has_files = any(isinstance(each, FileRenderer) for each in self.view.get_renderers())
+            return f"{description}\n\n{AS_FILE}" if has_files else description
         return f"{description}\n\n{MAY_CHANGE if '{' in self.path else MAY_SUBMIT}"
 
     def _get_response_bodies(
@@ -56,4 +62,14 @@ class ApiSchema(AutoSchema):
         found: dict[str, Any] = super()._get_response_for_code(  # type: ignore[no-untyped-call]  # the library's
             serializer, status_code, [CONTENT_TYPE] if refuses else media_types, direction
         )
-        return found
+        return found if refuses else _with_files(found)
+
+
+def _with_files(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of an answer in which files are files, not the data of JSON."""
+    content = answer.get("content", {})
+    for kind in FILES:
+        if kind.media_type in content:
+            binary = {} if kind.charset else {"format": "binary"}
+            content[kind.media_type] = {"schema": {"type": "string", **binary}}
+    return answer

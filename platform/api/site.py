@@ -7,6 +7,8 @@ from rest_framework import serializers
 from rest_framework.mixins import ListModelMixin
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from api.exports.jobs import EVENTS
+from api.exports.lists import Exported
 from api.filters import whole_number
 from api.resources import Resource
 from api.serializers import JobEventSerializer
@@ -73,9 +75,10 @@ class EventFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
         fields: list[str] = []
 
 
-class EventViewSet(ListModelMixin, Resource):
+class EventViewSet(Exported, ListModelMixin):
     """What happened to jobs, the newest first: runs, sample sets and evaluations."""
 
     queryset = JobEvent.objects.filter(job_type__in=dict(KEPT)).order_by("-pk")
     serializer_class: type[Any] = EventSerializer
     filterset_class = EventFilter
+    table = EVENTS

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.routers import APIRootView, DefaultRouter
 
 from api.boards import LeaderboardViewSet
+from api.exports.lists import LossViewSet
 from api.external import EntryViewSet
 from api.http import queries
 from api.questions import QuestionViewSet
@@ -46,6 +47,7 @@ router.register("entries", EntryViewSet, basename="entry")
 router.register("runs", RunViewSet, basename="run")
 router.register("samplesets", SampleSetViewSet, basename="sampleset")
 router.register("evaluations", EvaluationViewSet, basename="evaluation")
+router.register("losses", LossViewSet, basename="loss")
 router.register("questions", QuestionViewSet, basename="question")
 router.register("workers", WorkerViewSet, basename="worker")
 router.register("events", EventViewSet, basename="event")

@@ -1,40 +1,50 @@
-"""A board as flat rows, at full precision and complete: the same for CSV, JSON and the demo."""
+"""A board as flat rows, at full precision and complete: the same for files, JSON and the demo."""
 
-import csv
-import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from experiments.pages import reconstructions
 from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.formats.rows import Field, Kind, csv_pieces
 from leaderboards.marks import NEAR_TRAINING, NEARER
+
+ABOUT: dict[str, Kind] = {  # a row, besides its cells
+    **dict.fromkeys(("rank", "rank low", "rank high"), "whole"),
+    **dict.fromkeys(("leads", "provisional"), "flag"),
+    **dict.fromkeys(("experiment", "entry", "family", "algorithm", "sampler", "kind"), "text"),
+    "control": "flag",
+    "control_kind": "text",
+    **dict.fromkeys(("seeds_scored", "seeds_total", "seeds_failed"), "whole"),
+    "protocol": "text",
+}
+OF_METRIC: dict[str, Kind] = {
+    **dict.fromkeys(("low", "high"), "number"),
+    "interval of": "text",
+    "plug-in": "number",
+    **dict.fromkeys(("seeds", "remarks"), "text"),
+}
+OF_COST: dict[str, Kind] = {"is": "text", "declared": "number"}
 
 
 def columns(board: Board) -> list[str]:
     """Return the names of the exported columns; a metric's name carries its honest label."""
-    names = ["rank", "rank low", "rank high", "leads", "provisional", "experiment", "entry"]
-    names += ["family", "algorithm", "sampler"]
-    names += [
-        "kind",
-        "control",
-        "control_kind",
-        "seeds_scored",
-        "seeds_total",
-        "seeds_failed",
-        "protocol",
-    ]
+    return [field.name for field in fields(board, autoencoder_columns(board))]
+
+
+def fields(board: Board, of_autoencoders: Iterable[str]) -> list[Field]:
+    """Return the exported columns; those of autoencoders are there where any row of all has them."""
+    found = [Field(name, kind) for name, kind in ABOUT.items()]
     for column in board.columns:
-        names.append(column.label if column.corner != "cost" else column.key)
-        if column.corner == "cost":
-            names += [f"{column.key} is", f"{column.key} declared"]
-        else:
-            names += [
-                f"{column.label} {part}"
-                for part in ("low", "high", "interval of", "plug-in", "seeds", "remarks")
-            ]
-    return names + _autoencoder_columns(board)
+        is_cost = column.corner == "cost"
+        name, parts = (column.key, OF_COST) if is_cost else (column.label, OF_METRIC)
+        found.append(Field(name, "number"))
+        found += [Field(f"{name} {part}", kind) for part, kind in parts.items()]
+    return found + [Field(name, "number") for name in of_autoencoders]
 
 
-def _autoencoder_columns(board: Board) -> list[str]:
+def autoencoder_columns(board: Board) -> list[str]:
     """Return the columns of what autoencoders cost and lose, where any row knows it."""
     return list(dict.fromkeys(name for row in board.rows for name in _of_autoencoder(board, row)))
 
@@ -48,9 +58,10 @@ def _of_autoencoder(board: Board, row: Row) -> dict[str, float | None]:
     return {f"reconstruction {name}": value for name, value in found.items()}
 
 
-def rows(board: Board) -> list[dict[str, Any]]:
-    """Return every row of the board with the keys of `columns`; absent values are None."""
-    absent = dict.fromkeys(_autoencoder_columns(board))
+def rows(board: Board, of_autoencoders: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Return every row of the board with the names of `fields`; absent values are None."""
+    names = autoencoder_columns(board) if of_autoencoders is None else of_autoencoders
+    absent = dict.fromkeys(names)
     return [{**_row(board, row), **absent, **_of_autoencoder(board, row)} for row in board.rows]
 
 
@@ -70,16 +81,16 @@ def to_dict(board: Board) -> dict[str, Any]:
         "sort": board.sort,
         "columns": [_column(column) for column in board.columns],
         "unranked": dict(board.unranked),
-        "rows": [
-            {
-                **flat,
-                "details": _details(row),
-                "judgements": _judgements(row),
-                **_reconstructions(row),
-            }
-            for flat, row in zip(rows(board), board.rows, strict=True)
-        ],
+        "rows": whole_rows(board),
     }
+
+
+def whole_rows(board: Board, of_autoencoders: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Return the rows with all that JSON has of them."""
+    return [
+        {**flat, "details": _details(row), "judgements": _judgements(row), **_reconstructions(row)}
+        for flat, row in zip(rows(board, of_autoencoders), board.rows, strict=True)
+    ]
 
 
 def _reconstructions(row: Row) -> dict[str, list[dict[str, Any]]]:
@@ -179,22 +190,41 @@ def _basis(row: Row, cell: Cell) -> str:
 
 def to_csv(board: Board) -> str:
     """Return the board as CSV; text that a spreadsheet would run as a formula is quoted by '."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns(board), lineterminator="\r\n")
-    writer.writeheader()
-    for row in rows(board):
-        writer.writerow({name: _safe(value) for name, value in _told(board, row).items()})
-    return out.getvalue()
+    whole = fields(board, autoencoder_columns(board))
+    return b"".join(csv_pieces(whole, [told_rows(board)])).decode()
 
 
-def _told(board: Board, row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row in which costs that are unknown say so: a blank cell is too easily a 0."""
+def told_rows(board: Board, of_autoencoders: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Return the rows of CSV: costs that are unknown say so, since a blank is too easily a 0."""
     costs = [column.key for column in board.columns if column.corner == "cost"]
-    unknown = {key: "unknown" for key in costs if row[f"{key} is"] in ("unknown", "declared")}
-    return row | unknown
+    return [
+        row | {key: "unknown" for key in costs if row[f"{key} is"] in ("unknown", "declared")}
+        for row in rows(board, of_autoencoders)
+    ]
 
 
-def _safe(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
-        return "'" + value
-    return value
+Told = Callable[[Board, Iterable[str]], list[dict[str, Any]]]
+TOLD: dict[str, Told] = {"csv": told_rows, "jsonl": whole_rows, "parquet": rows}  # by format
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A board in parts, as it is exported: never more than a few of them are in memory."""
+
+    first: Board
+    fields: Sequence[Field]
+    chunks: Iterable[list[dict[str, Any]]]
+
+
+def in_parts(parts: Callable[[], Iterator[Board]], kind: str) -> Parts:
+    """Return an export of a board, of which `parts` gives the rows from the first on each time.
+
+    A large one is read twice: whether any row knows what its autoencoder loses decides the columns.
+    """
+    found = parts()
+    begin = list(islice(found, 2))
+    every = chain(begin, found)
+    names = list(dict.fromkeys(name for part in every for name in autoencoder_columns(part)))
+    again = begin if len(begin) == 1 else parts()
+    told = TOLD[kind]
+    return Parts(begin[0], fields(begin[0], names), (told(part, names) for part in again))

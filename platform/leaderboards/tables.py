@@ -12,6 +12,7 @@ from django.utils.timesince import timesince
 from experiments.pages import reconstructions
 from leaderboards import rounding
 from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.formats.parquet import missing
 from leaderboards.marks import NEAR_TRAINING, NEARER
 from leaderboards.ranking import of_survivors
 
@@ -90,6 +91,9 @@ class Table:
     controls: tuple[ShownRow, ...]  # the other controls
     csv_link: str
     json_link: str
+    file_links: tuple[
+        tuple[str, str], ...
+    ]  # other formats of the same rows, by what they are called
 
     @property
     def beats_control(self) -> bool:
@@ -189,6 +193,9 @@ def table(
         controls=tuple(row for row in rows if row.row.is_aside),
         csv_link=export_link(board, "csv", filters or {}),
         json_link=export_link(board, "json", filters or {}),
+        file_links=tuple(
+            (name, export_link(board, kind, filters or {})) for name, kind in other_formats()
+        ),
     )
 
 
@@ -227,8 +234,14 @@ def _lost(board: Board, row: Row) -> str:
     )
 
 
+def other_formats() -> list[tuple[str, str]]:
+    """Return the formats besides CSV that the site can write: what they are called, their key."""
+    parquet = [] if missing() else [("Parquet", "parquet")]
+    return [("JSON Lines", "jsonl"), *parquet]
+
+
 def export_link(board: Board, kind: str, filters: Mapping[str, str]) -> str:
-    """Return where the REST interface gives the same board as CSV or JSON."""
+    """Return where the REST interface gives the same board in a format."""
     query = {"format": kind, "sort": board.sort, **filters}
     if board.experiment is not None:
         query["experiment"] = str(board.experiment.pk)

@@ -50,7 +50,7 @@ def test_csv_is_the_exported_board(
 ) -> None:
     response = anyone.get(address(protocol, query), headers={"accept": accept})
 
-    assert response.content.decode() == export.to_csv(rank(protocol))
+    assert response.getvalue().decode() == export.to_csv(rank(protocol))
     assert response["Content-Disposition"] == (
         f'attachment; filename="leaderboard-{protocol.short}.csv"'
     )

@@ -57,6 +57,7 @@ def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> N
         "runs",
         "samplesets",
         "evaluations",
+        "losses",
         "questions",
         "workers",
         "events",
@@ -67,7 +68,10 @@ def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> N
     }
     assert "409" in paths["/api/v1/runs/{id}/retry/"]["post"]["responses"]
     board = paths["/api/v1/leaderboards/{fingerprint}/"]["get"]["responses"]["200"]["content"]
-    assert board.keys() == {"application/json", "text/csv"}
+    files = {"text/csv", "application/jsonl", "application/vnd.apache.parquet"}
+    runs = paths["/api/v1/runs/"]["get"]["responses"]["200"]["content"]
+    assert board.keys() == runs.keys() == {"application/json", *files}
+    assert {runs[kind]["schema"]["type"] for kind in files} == {"string"}
 
 
 def test_the_description_holds_every_algorithms_options_and_presets(anyone: APIClient) -> None:
@@ -183,7 +187,7 @@ ROLES = ["a stranger", *Role]
 
 @pytest.mark.parametrize("role", ROLES)
 def test_whatever_is_asked_is_answered_as_described(
-    operations: list[Any], keys: Keys, role: str
+    operations: list[Any], keys: Keys, writer_here: None, role: str
 ) -> None:
     check_all(operations, keys, role, examples=10)
 
@@ -191,7 +195,7 @@ def test_whatever_is_asked_is_answered_as_described(
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 def test_whatever_else_is_asked_is_answered_as_described(
-    operations: list[Any], keys: Keys, role: str
+    operations: list[Any], keys: Keys, writer_here: None, role: str
 ) -> None:
     check_all(operations, keys, role, examples=200)
 

@@ -50,7 +50,7 @@ def asked(protocol: Protocol, **parameters: Any) -> list[str]:
     address = f"leaderboards/{protocol.fingerprint}/?{urlencode(parameters)}"
     client = Client()
     of_api = client.get(f"/api/{address}").json()
-    of_csv = client.get(f"/api/{address}&format=csv").content.decode()
+    of_csv = client.get(f"/api/{address}&format=csv").getvalue().decode()
     rows = [(row["entry"], row["rank"]) for row in of_api["rows"] if not row["control"]]
     read = [row for row in csv.DictReader(io.StringIO(of_csv)) if row["control"] == "False"]
     assert [(row["entry"], int(row["rank"])) for row in read] == rows

@@ -105,6 +105,11 @@ class CursorPages(BasePagination):
         ]
 
 
+def in_order(queryset: QuerySet[Any], request: Request, view: Any) -> QuerySet[Any]:
+    """Return all rows of a list in the order that is asked for, equal ones by their keys."""
+    return _from(queryset, _ordering(request, view), None)
+
+
 def _parameter(name: str, description: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
     kind = schema or {"type": "string"}
     return {"name": name, "in": "query", "description": description, "schema": kind}

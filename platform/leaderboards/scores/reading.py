@@ -1,7 +1,7 @@
 """Reads the rows of a board back: what was written as values came, with what it was judged to be."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from leaderboards.scores import bell
 from leaderboards.scores.query import Query
 from leaderboards.statistics.spread import Seed
 
+PART = 500  # rows of a part
 MOST_AT_ONCE = 300  # rows that a request judges itself, where nobody has
 PLAIN = (
     *("value", "low", "high", "interval_of", "plug_in", "reason", "unknown", "declared"),
@@ -156,13 +157,39 @@ def board(
         ValueError: if there is no column to sort by of this name.
     """
     empty, query = board_of(protocol, sort, experiment), query or Query()
-    state = None if experiment else state_of(protocol, dict(empty.unranked))
-    if state is None or (state.is_small and not state.is_of_now):
+    kept = _kept(empty)
+    if kept is None:
         return judged_now(empty, query)
-    if not state.is_of_now:
-        bell.ring(protocol.pk)
-    kept = replace(empty, judged_at=state.judged_at, waiting=state.unjudged)
     return _part(kept, _judged_before(kept), query) if query.size is None else _page(kept, query)
+
+
+def parts(
+    protocol: Protocol, *, sort: str, experiment: Experiment | None, query: Query
+) -> Iterator[Board]:
+    """Return a board in parts, whose rows together are those of `board`: a large one in several.
+
+    Raises:
+        ValueError: if there is no column to sort by of this name.
+    """
+    empty = board_of(protocol, sort, experiment)
+    kept = _kept(empty)
+    if kept is None or query.size is not None:
+        return iter([board(protocol, sort=sort, experiment=experiment, query=query)])
+    keys = list(_in_order(query.of(of_board(protocol)), kept))
+    begins = range(0, max(1, len(keys)), PART)  # one at least
+    return (_of_keys(kept, keys[begin : begin + PART]) for begin in begins)
+
+
+def _kept(empty: Board) -> Board | None:
+    """Return a board of all experiments with when it was judged, None where that is done now."""
+    if empty.experiment is not None:
+        return None
+    state = state_of(empty.protocol, dict(empty.unranked))
+    if state.is_small and not state.is_of_now:
+        return None
+    if not state.is_of_now:
+        bell.ring(empty.protocol.pk)
+    return replace(empty, judged_at=state.judged_at, waiting=state.unjudged)
 
 
 def judged_now(board: Board, query: Query) -> Board:
@@ -213,8 +240,18 @@ def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
 def _page(board: Board, query: Query) -> Board:
     """Return a page of a board, put in order by the database."""
     wanted = query.of(of_board(board.protocol))
-    ordered = _in_order(wanted, board)
-    keys = list(ordered[query.begin : query.end])
+    keys = list(_in_order(wanted, board)[query.begin : query.end])
+    kinds = wanted.filter(control="").order_by().values_list("entry__kind")
+    return replace(
+        _of_keys(board, keys),
+        begin=query.begin,
+        rows_in_all=wanted.count(),
+        contenders=dict(kinds.annotate(Count("pk"))),
+    )
+
+
+def _of_keys(board: Board, keys: Sequence[int]) -> Board:
+    """Return a board with the rows of these standings, in their order."""
     found = Standing.objects.select_related("entry__experiment", "judgement").in_bulk(keys)
     standings = [found[key] for key in keys if key in found]
     rows = rows_from(standings, board.columns, Score.objects.filter(standing__in=keys))
@@ -222,14 +259,7 @@ def _page(board: Board, query: Query) -> Board:
         judged_as(row, each.judgement.found if hasattr(each, "judgement") else {})
         for row, each in zip(rows, standings, strict=True)
     )
-    kinds = wanted.filter(control="").order_by().values_list("entry__kind")
-    return replace(
-        board,
-        rows=said,
-        begin=query.begin,
-        rows_in_all=wanted.count(),
-        contenders=dict(kinds.annotate(Count("pk"))),
-    )
+    return replace(board, rows=said)
 
 
 def _in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Score, int]:
