@@ -1,0 +1,32 @@
+"""A site from Python: `Client` submits experiments, waits for them and reads what they gave.
+
+An example, as long as a notebook's cell::
+
+    from trilemma_client import Client
+
+    client = Client()  # TRILEMMA_URL and TRILEMMA_TOKEN, or ~/.config/trilemma/client.toml
+    experiment = client.submit('''
+    name: A first comparison
+    dataset: digits
+    protocols: [digits]
+    budget: {images: 2000}
+    seeds: 2
+    entries:
+      - {algorithm: gan.sngan}
+      - {algorithm: vae.conv}
+    ''')
+    experiment.wait()  # with a bar of the jobs that are done
+    board = experiment.leaderboard()
+    for row in board.rows():
+        print(row["rank"], row["entry"], row["FD[classifier]"])
+    table = board.to_pandas()  # where pandas is installed
+    run = next(experiment.runs(status="completed"))
+    images = experiment.samples(run).images()  # of Pillow
+    client.download("evaluations", "values.csv", experiment=experiment.id)
+"""
+
+from trilemma_client.boards import Board as Board
+from trilemma_client.client import Client as Client
+from trilemma_client.errors import TrilemmaError as TrilemmaError
+from trilemma_client.experiments import Experiment as Experiment
+from trilemma_client.samples import Samples as Samples
