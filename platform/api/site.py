@@ -4,7 +4,6 @@ from typing import Any
 
 import django_filters
 from rest_framework import serializers
-from rest_framework.mixins import ListModelMixin
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from api.exports.jobs import EVENTS
@@ -75,7 +74,7 @@ class EventFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
         fields: list[str] = []
 
 
-class EventViewSet(Exported, ListModelMixin):
+class EventViewSet(Exported):
     """What happened to jobs, the newest first: runs, sample sets and evaluations."""
 
     queryset = JobEvent.objects.filter(job_type__in=dict(KEPT)).order_by("-pk")

@@ -5,23 +5,22 @@ An example, as long as a notebook's cell::
     from trilemma_client import Client
 
     client = Client()  # TRILEMMA_URL and TRILEMMA_TOKEN, or ~/.config/trilemma/client.toml
-    experiment = client.submit('''
-    name: A first comparison
-    dataset: digits
-    protocols: [digits]
-    budget: {images: 2000}
-    seeds: 2
-    entries:
-      - {algorithm: gan.sngan}
-      - {algorithm: vae.conv}
-    ''')
+    protocol = next(client.each("protocols", dataset="digits"))
+    experiment = client.submit({  # or YAML, or the path of a file
+        "name": "A first comparison",
+        "dataset": "digits",
+        "protocols": [protocol["fingerprint"]],
+        "budget": {"images": 2000},
+        "seeds": 2,
+        "entries": [{"algorithm": "gan.sngan"}, {"algorithm": "vae.conv"}],
+    })
     experiment.wait()  # with a bar of the jobs that are done
-    board = experiment.leaderboard()
-    for row in board.rows():
-        print(row["rank"], row["entry"], row["FD[classifier]"])
-    table = board.to_pandas()  # where pandas is installed
-    run = next(experiment.runs(status="completed"))
-    images = experiment.samples(run).images()  # of Pillow
+
+    board = experiment.leaderboard(sort="precision")
+    for row in board.rows():  # board.to_pandas() is the same as a table
+        print(row["rank"], row["entry"], row["PR[classifier] precision"])
+    run = next(experiment.runs(algorithm="vae.conv"))
+    pictures = experiment.samples(run).images()  # of Pillow; save(folder) writes PNG
     client.download("evaluations", "values.csv", experiment=experiment.id)
 """
 

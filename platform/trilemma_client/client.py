@@ -66,7 +66,7 @@ class Client:
         answer = self.transport.ask(
             "POST", "experiments/", parameters, body=body, headers={**headers, "Content-Type": kind}
         )
-        found: Row = json.loads(answer.data)
+        found: Row = self.transport.data_of(answer)
         return found
 
     def experiment(self, number: int) -> Experiment:

@@ -40,12 +40,12 @@ class Samples:
 
     def to_numpy(self) -> npt.NDArray[np.uint8]:
         """Return the images, uint8 of shape (N, H, W, C)."""
-        return self._array("arr_0")
+        pixels: npt.NDArray[np.uint8] = self._arrays["arr_0"]
+        return pixels
 
     def labels(self) -> npt.NDArray[np.int64] | None:
         """Return the class of each image, None where there are no classes."""
-        with np.load(io.BytesIO(self._file)) as file:
-            return file.get("labels")
+        return self._arrays.get("labels")
 
     def images(self) -> list[Image.Image]:
         """Return the images of Pillow, grey or in colour, in the order of their seeds."""
@@ -61,9 +61,10 @@ class Samples:
             image.save(path)
         return paths
 
-    def _array(self, name: str) -> Any:
+    @cached_property
+    def _arrays(self) -> dict[str, Any]:
         with np.load(io.BytesIO(self._file)) as file:
-            return file[name]
+            return dict(file)
 
 
 def samples_of(transport: Transport, run: int | Mapping[str, Any], sampler: str | None) -> Samples:

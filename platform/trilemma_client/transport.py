@@ -44,10 +44,22 @@ class Transport:
 
     def get(self, path: str, **parameters: object) -> Any:
         """Return the data that an address answers with."""
-        return json.loads(self.ask("GET", path, parameters).data)
+        return self.data_of(self.ask("GET", path, parameters))
 
     def post(self, path: str, **parameters: object) -> Any:
-        return json.loads(self.ask("POST", path, parameters).data)
+        return self.data_of(self.ask("POST", path, parameters))
+
+    def data_of(self, answer: urllib3.BaseHTTPResponse) -> Any:
+        """Return the data of an answer.
+
+        Raises:
+            TrilemmaError: if it is no JSON.
+        """
+        try:
+            return json.loads(answer.data)
+        except ValueError as error:
+            kind = answer.headers.get("Content-Type", "nothing")
+            raise TrilemmaError(f"expected JSON, got {kind}: is {self.base} a site's?") from error
 
     def each(self, path: str, parameters: Parameters) -> Iterator[dict[str, Any]]:
         """Yield the rows of all pages of a list."""

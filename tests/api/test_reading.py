@@ -22,6 +22,7 @@ RESOURCES = [
     "runs",
     "samplesets",
     "evaluations",
+    "losses",
     "questions",
     "workers",
     "events",

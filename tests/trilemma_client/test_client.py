@@ -1,7 +1,6 @@
 """The Python client against a live site: what it submits, reads and asks again for."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ def token(transactional_db: None) -> str:
 
 
 @pytest.fixture
-def client(live_server: LiveServer, token: str) -> Iterator[Client]:
+def client(live_server: LiveServer, token: str) -> Client:
     return Client(live_server.url, token, retries=2)
 
 

@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import django_filters
-from django.http.response import HttpResponseBase
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.mixins import ListModelMixin
@@ -21,15 +20,14 @@ from experiments.models import LossPoint
 OF_PAGES = (CURSOR, "page_size", "page")
 
 
-class Exported(Resource):
+class Exported(Resource, ListModelMixin):
     """A list with the same filters and order as CSV, JSON Lines or Parquet, complete."""
 
     table: ClassVar[Table]
 
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         if not wants_file(request):
-            answer: HttpResponseBase = super().list(request, *args, **kwargs)  # type: ignore[misc]  # the mixin's
-            return answer
+            return super().list(request, *args, **kwargs)
         if paged := [name for name in OF_PAGES if name in request.query_params]:
             raise ValidationError(dict.fromkeys(paged, "an export has no pages: it has all rows"))
         found = in_order(self.filter_queryset(self.get_queryset()), request, self)
@@ -66,7 +64,7 @@ class LossFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
         fields: list[str] = []
 
 
-class LossViewSet(Exported, ListModelMixin):
+class LossViewSet(Exported):
     """Points of loss curves; as a file a row for each of a point's losses."""
 
     queryset = LossPoint.objects.select_related("run__entry").order_by("pk")

@@ -1,7 +1,7 @@
 """Answers that are files of rows, written as they are read: CSV, JSON Lines, Parquet."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from django.http import StreamingHttpResponse
 from rest_framework.exceptions import NotAcceptable
@@ -17,7 +17,6 @@ Write = Callable[[Sequence[Field], Chunks], Iterator[bytes]]
 class FileRenderer(BaseRenderer):
     """A format that can be asked for; what is sent is never rendered, but streamed."""
 
-    write: ClassVar[Write]
     render_style = "binary"
 
     def render(
@@ -30,23 +29,25 @@ class CSVRenderer(FileRenderer):
     media_type = "text/csv"
     format = "csv"
     charset = "utf-8"
-    write = staticmethod(csv_pieces)
 
 
 class JSONLinesRenderer(FileRenderer):
     media_type = "application/jsonl"
     format = "jsonl"
     charset = "utf-8"
-    write = staticmethod(json_lines)
 
 
 class ParquetRenderer(FileRenderer):
     media_type = "application/vnd.apache.parquet"
     format = "parquet"
     charset = None
-    write = staticmethod(parquet_pieces)
 
 
+WRITERS: dict[str, Write] = {
+    CSVRenderer.format: csv_pieces,
+    JSONLinesRenderer.format: json_lines,
+    ParquetRenderer.format: parquet_pieces,
+}
 FILES = (CSVRenderer, JSONLinesRenderer, ParquetRenderer)
 RENDERERS = (JSONRenderer, *FILES)  # what can be asked for with `?format=` or `Accept`
 
@@ -64,12 +65,12 @@ def file_answer(
     Raises:
         NotAcceptable: if the site cannot write the format.
     """
-    kind: FileRenderer = request.accepted_renderer
+    kind = request.accepted_renderer
     if kind.format == ParquetRenderer.format and (why := missing()):
         raise NotAcceptable(why)
     charset = f"; charset={kind.charset}" if kind.charset else ""
     head = {"Content-Disposition": f'attachment; filename="{name}.{kind.format}"'}
     rows = () if request.method == "HEAD" else chunks
     return StreamingHttpResponse(
-        kind.write(fields, rows), content_type=f"{kind.media_type}{charset}", headers=head
+        WRITERS[kind.format](fields, rows), content_type=f"{kind.media_type}{charset}", headers=head
     )

@@ -31,7 +31,7 @@ def csv_pieces(fields: Sequence[Field], chunks: Chunks) -> Iterator[bytes]:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     plan = [(field.name, CELLS.get(field.kind)) for field in fields]
-    writer.writerow([field.name for field in fields])
+    writer.writerow([defused(field.name) for field in fields])
     for rows in chunks:
         writer.writerows(
             [told(row[name]) if told else row[name] for name, told in plan] for row in rows

@@ -10,7 +10,7 @@ register = template.Library()
 
 
 @register.inclusion_tag("web/_exports.html")
-def exports(name: str, words: str, **filters: object) -> dict[str, object]:
+def exports(name: str, words: str, **filters: str | int) -> dict[str, object]:
     """Show the formats of a list of the REST interface, narrowed by its filters, under its words."""
     address = reverse(f"api:{name}-list")
     links = [
