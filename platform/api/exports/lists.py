@@ -20,7 +20,7 @@ from experiments.models import LossPoint
 OF_PAGES = (CURSOR, "page_size", "page")
 
 
-class Exported(Resource, ListModelMixin):
+class Exported(ListModelMixin, Resource):
     """A list with the same filters and order as CSV, JSON Lines or Parquet, complete."""
 
     table: ClassVar[Table]
