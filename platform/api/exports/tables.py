@@ -6,12 +6,14 @@ What is written meanwhile changes none of them: a query sees the database as it 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 from django.db.models import QuerySet
 
 from experiments.models import Entry
+from generators.specs import registry
 from leaderboards.formats.rows import Field, Kind
 
 CHUNK = 2000  # rows in memory at a time
@@ -77,7 +79,14 @@ def of_entry(entry: str) -> tuple[Column, ...]:
 
 
 def _family(record: Record, entry: str) -> str:
-    return Entry(kind=record[f"{entry}__kind"], algorithm=record[f"{entry}__algorithm"]).family
+    algorithm = record[f"{entry}__algorithm"]
+    return _family_of(record[f"{entry}__kind"], algorithm, algorithm in registry.ALGORITHMS)
+
+
+@lru_cache(maxsize=1000)
+def _family_of(kind: str, algorithm: str, is_installed: bool) -> str:
+    """Return an entry's family; kept, as making a row of the model takes longer than reading one."""
+    return Entry(kind=kind, algorithm=algorithm).family
 
 
 JOB = (
