@@ -42,6 +42,16 @@ class Client:
             configuration(url, token), retries=retries, timeout_seconds=timeout_seconds
         )
 
+    def close(self) -> None:
+        """Close the connections that are kept open between requests; others open when needed."""
+        self.transport.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def submit(self, specification: Specification, *, key: str | None = None) -> Experiment:
         """Submit an experiment and return it; its runs are queued at once.
 

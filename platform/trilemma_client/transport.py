@@ -27,7 +27,8 @@ class Transport:
         headers = {"User-Agent": "trilemma-client", "Accept": "application/json"}
         if where.token:
             headers["Authorization"] = f"Token {where.token}"
-        self._pool = urllib3.PoolManager(
+        self._pool = urllib3.connection_from_url(
+            self.base,
             headers=headers,
             timeout=Timeout(connect=10, read=timeout_seconds),
             retries=Retry(
@@ -41,6 +42,9 @@ class Transport:
                 raise_on_status=False,
             ),
         )
+
+    def close(self) -> None:
+        self._pool.close()
 
     def get(self, path: str, **parameters: object) -> Any:
         """Return the data that an address answers with."""
@@ -86,7 +90,7 @@ class Transport:
             TrilemmaError: if it is one, or none comes.
         """
         query = urlencode({name: _text(value) for name, value in parameters.items()})
-        url = f"{self.base}{path}" + (f"?{query}" if query else "")
+        url = urlsplit(self.base).path + path + (f"?{query}" if query else "")
         said = {**self._pool.headers, **(headers or {})}
         try:
             answer = self._pool.request(

@@ -38,9 +38,9 @@ class Passing(BaseHTTPRequestHandler):
             self.end_headers()
             return
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        answer = urllib3.request(
-            self.command, self.server.site + self.path, body=body, headers=dict(self.headers)
-        )
+        with urllib3.PoolManager() as pool:  # its connection ends with the request
+            address, headers = self.server.site + self.path, dict(self.headers)
+            answer = pool.request(self.command, address, body=body, headers=headers)
         if fate == "lose":
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -68,3 +68,10 @@ def proxy(site: str, *fates: Fate) -> Iterator[Proxy]:
         yield server
         server.shutdown()
         thread.join()
+
+
+def all_are_answered() -> None:
+    """Wait until no thread of a server has a connection open: the database goes with the test."""
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(10)

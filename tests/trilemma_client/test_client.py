@@ -1,6 +1,7 @@
 """The Python client against a live site: what it submits, reads and asks again for."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from leaderboards import export
 from leaderboards.ranking import rank
 from tests import factories
 from tests.static import static_root
-from tests.trilemma_client.proxies import proxy
+from tests.trilemma_client.proxies import all_are_answered, proxy
 from trilemma_client import Client, TrilemmaError
 from trilemma_client.configuration import configuration
 
@@ -34,13 +35,19 @@ def token(transactional_db: None) -> str:
 
 
 @pytest.fixture
-def client(live_server: LiveServer, token: str) -> Client:
-    return Client(live_server.url, token, retries=2)
+def live(live_server: LiveServer) -> Iterator[LiveServer]:
+    """Return a site whose answers have all ended when its database goes."""
+    yield live_server
+    all_are_answered()
 
 
-def test_an_experiment_is_submitted_waited_for_and_read(
-    live_server: LiveServer, client: Client, tmp_path: Path
-) -> None:
+@pytest.fixture
+def client(live: LiveServer, token: str) -> Iterator[Client]:
+    with Client(live.url, token, retries=2) as made:
+        yield made
+
+
+def test_an_experiment_is_submitted_waited_for_and_read(client: Client, tmp_path: Path) -> None:
     protocol = factories.make_protocol(metrics=["fd", "recall"])
     data = factories.experiment_data(protocol=protocol, seeds=[0, 1])
     file = tmp_path / "spec.yaml"
@@ -86,28 +93,28 @@ def test_what_was_drawn_from_a_run_comes_as_bytes_pictures_and_files(
         client.samples(run, sampler="ddim")
 
 
-def test_a_list_is_read_over_all_its_pages_behind_a_proxy(live_server: LiveServer) -> None:
+def test_a_list_is_read_over_all_its_pages_behind_a_proxy(live: LiveServer) -> None:
     factories.make_experiment(seeds=[0, 1, 2, 3, 4])
 
-    with proxy(live_server.url) as between:
-        seeds = [run["seed"] for run in Client(between.address).each("runs", page_size=2)]
+    with proxy(live.url) as between, Client(between.address) as client:
+        seeds = [run["seed"] for run in client.each("runs", page_size=2)]
 
     assert seeds == [4, 3, 2, 1, 0] and len(between.seen) == 3
 
 
 def test_a_submission_whose_answer_was_lost_is_sent_again_and_made_once(
-    live_server: LiveServer, token: str
+    live: LiveServer, token: str
 ) -> None:
     data = factories.experiment_data(protocol=factories.make_protocol())
 
-    with proxy(live_server.url, "busy", "lose", "pass") as between:
-        made = Client(between.address, token).submit(data)
+    with proxy(live.url, "busy", "lose", "pass") as between, Client(between.address, token) as it:
+        made = it.submit(data)
 
     assert [fate for _, fate in between.seen] == ["busy", "lose", "pass"]
     assert Submitted.objects.get().pk == made.id
 
 
-def test_a_refusal_has_the_words_of_the_field(client: Client, live_server: LiveServer) -> None:
+def test_a_refusal_has_the_words_of_the_field(client: Client, live: LiveServer) -> None:
     data = factories.experiment_data(protocol=factories.make_protocol())
     wrong = [{"algorithm": "gan.sngan", "config": {"betta": 1}}]
 
@@ -115,8 +122,8 @@ def test_a_refusal_has_the_words_of_the_field(client: Client, live_server: LiveS
         client.submit(data | {"entries": wrong})
     with pytest.raises(TrilemmaError, match="No Run matches") as missing:
         client.transport.get("runs/99/")
-    with pytest.raises(TrilemmaError, match="credentials") as nobody:
-        Client(live_server.url).submit(data)
+    with Client(live.url) as stranger, pytest.raises(TrilemmaError, match="cred") as nobody:
+        stranger.submit(data)
 
     assert refused.value.errors.keys() == {"entries.0.config.betta"}
     assert [e.value.status for e in (refused, missing, nobody)] == [400, 404, 401]
