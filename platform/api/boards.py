@@ -22,6 +22,7 @@ from leaderboards.board import Board
 from leaderboards.guidance import chart, to_dict
 from leaderboards.scores import reading
 from leaderboards.scores.query import Query
+from leaderboards.scores.refusal import QueryError
 
 CONTENDERS = [kind for kind in Entry.Kind if kind != Entry.Kind.CONTROL]
 
@@ -40,7 +41,10 @@ class CSVRenderer(BaseRenderer):
 
 
 SORT = OpenApiParameter(
-    "sort", str, description="Key of a column, best first; with a leading `-` worst first."
+    "sort",
+    str,
+    description="Key of a column, best first; with a leading `-` worst first. Or `name`, `budget`, "
+    "`device` or `date`, the first first; with a leading `-` the last.",
 )
 EXPERIMENT = OpenApiParameter(
     "experiment", int, description="Only the entries of this experiment, ranked among themselves."
@@ -94,9 +98,10 @@ class LeaderboardViewSet(ByFingerprint):
         part = board_query.wanted(request, protocol)
         board = _board(request, protocol, part)
         if request.accepted_renderer.format != CSVRenderer.format:
-            return Response(export.to_dict(board) | board_query.about(board, part))
+            found = export.to_dict(board, part.columns)
+            return Response(found | board_query.about(board, part))
         name = f'attachment; filename="leaderboard-{board.protocol.short}.csv"'
-        return Response(export.to_csv(board), headers={"Content-Disposition": name})
+        return Response(export.to_csv(board, part.columns), headers={"Content-Disposition": name})
 
     @extend_schema(
         parameters=[EXPERIMENT, FOLLOWING],
@@ -133,6 +138,8 @@ def _board(request: Request, protocol: Protocol, part: Query) -> Board:
     try:
         sort = request.query_params.get("sort", "")
         return reading.board(protocol, sort=sort, experiment=experiment, query=part)
+    except QueryError as error:
+        raise ValidationError({"errors": {error.name: error.message}}) from error
     except ValueError as error:
         raise ValidationError({"errors": {"sort": str(error)}}) from error
 

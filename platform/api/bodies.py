@@ -184,6 +184,7 @@ class BoardSerializer(serializers.Serializer[Any]):
     has the columns without ranks, each with the reason. Of a part of a board, `rows_in_all` counts
     the rows that were asked for on all pages, and `begin` those before these. Where rows changed
     since a large board was judged, `waiting` counts them and `judged_at` says when that was.
+    Entries are ranked among those of one of the `budgets`, and stand by them where `grouped`.
     """
 
     protocol = serializers.CharField()
@@ -193,12 +194,18 @@ class BoardSerializer(serializers.Serializer[Any]):
     experiment = serializers.IntegerField(allow_null=True)
     sort = serializers.CharField()
     columns = ColumnSerializer(many=True)
+    budgets = serializers.ListField(
+        child=serializers.CharField(), help_text="of its contenders, as the filter has them"
+    )
+    grouped = serializers.BooleanField(help_text="whether rows stand by their budgets")
     unranked = serializers.DictField(child=serializers.CharField())
     rows = serializers.ListField(child=serializers.DictField())
     rows_in_all = serializers.IntegerField(required=False)
     begin = serializers.IntegerField(required=False)
     judged_at = serializers.DateTimeField(required=False, allow_null=True)
     waiting = serializers.IntegerField(required=False)
+    baseline = serializers.CharField(required=False, help_text="what rows are compared with")
+    as_of = serializers.DateField(required=False)
 
 
 class AxisSerializer(serializers.Serializer[Any]):

@@ -2,14 +2,21 @@
 
 import csv
 import io
-from typing import Any
+from collections.abc import Collection
+from typing import Any, TypeVar
 
 from experiments.pages import reconstructions
 from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.facts.choice import Choice
 from leaderboards.marks import NEAR_TRAINING, NEARER
+from leaderboards.scores.baseline import compared
+
+T = TypeVar("T")
+ALL = Choice()  # columns
+DIFFERENCE = ("minus baseline", "minus baseline low", "minus baseline high", "is beside baseline")
 
 
-def columns(board: Board) -> list[str]:
+def columns(board: Board, choice: Choice = ALL) -> list[str]:
     """Return the names of the exported columns; a metric's name carries its honest label."""
     names = ["rank", "rank low", "rank high", "leads", "provisional", "experiment", "entry"]
     names += ["family", "algorithm", "sampler"]
@@ -21,8 +28,9 @@ def columns(board: Board) -> list[str]:
         "seeds_total",
         "seeds_failed",
         "protocol",
+        *("budget_images", "budget_seconds", "device", "scored_at", "same_as"),
     ]
-    for column in board.columns:
+    for column in choice.exported(board):
         names.append(column.label if column.corner != "cost" else column.key)
         if column.corner == "cost":
             names += [f"{column.key} is", f"{column.key} declared"]
@@ -31,6 +39,8 @@ def columns(board: Board) -> list[str]:
                 f"{column.label} {part}"
                 for part in ("low", "high", "interval of", "plug-in", "seeds", "remarks")
             ]
+        if board.baseline is not None:
+            names += [f"{_field(column)} {part}" for part in DIFFERENCE]
     return names + _autoencoder_columns(board)
 
 
@@ -48,19 +58,24 @@ def _of_autoencoder(board: Board, row: Row) -> dict[str, float | None]:
     return {f"reconstruction {name}": value for name, value in found.items()}
 
 
-def rows(board: Board) -> list[dict[str, Any]]:
+def rows(board: Board, choice: Choice = ALL) -> list[dict[str, Any]]:
     """Return every row of the board with the keys of `columns`; absent values are None."""
     absent = dict.fromkeys(_autoencoder_columns(board))
-    return [{**_row(board, row), **absent, **_of_autoencoder(board, row)} for row in board.rows]
+    return [
+        {**_row(board, row, choice), **absent, **_of_autoencoder(board, row)} for row in board.rows
+    ]
 
 
-def to_dict(board: Board) -> dict[str, Any]:
+def to_dict(board: Board, choice: Choice = ALL) -> dict[str, Any]:
     """Return the whole board as plain JSON values: what it measures, its columns, its rows.
 
     Rows are those of `rows` with more by the key of a column: `details`, what is known of a value
     besides its interval, for each scored seed; `judgements`, its rank and what is marked. Those of
-    reconstructions have what the autoencoder loses of a split, for each seed.
+    reconstructions have what the autoencoder loses of a split, for each seed. `budgets` are those
+    of the board's entries, each ranked among those of its own.
     """
+    chosen = choice.exported(board)
+    keys = {column.key for column in chosen}
     return {
         "protocol": board.protocol.fingerprint,
         "name": board.protocol.name,
@@ -68,18 +83,24 @@ def to_dict(board: Board) -> dict[str, Any]:
         "num_images": board.protocol.num_images,
         "experiment": board.experiment.pk if board.experiment else None,
         "sort": board.sort,
-        "columns": [_column(column) for column in board.columns],
+        "columns": [_column(column) for column in chosen],
+        "budgets": [budget.value for budget in board.budgets],
+        "grouped": board.is_grouped,
         "unranked": dict(board.unranked),
         "rows": [
             {
                 **flat,
-                "details": _details(row),
-                "judgements": _judgements(row),
+                "details": _of(keys, _details(row)),
+                "judgements": _of(keys, _judgements(row)),
                 **_reconstructions(row),
             }
-            for flat, row in zip(rows(board), board.rows, strict=True)
+            for flat, row in zip(rows(board, choice), board.rows, strict=True)
         ],
     }
+
+
+def _of(keys: Collection[str], found: dict[str, T]) -> dict[str, T]:
+    return {key: value for key, value in found.items() if key in keys}
 
 
 def _reconstructions(row: Row) -> dict[str, list[dict[str, Any]]]:
@@ -119,7 +140,7 @@ def _column(column: Column) -> dict[str, Any]:
     """Return a column's meaning; `field` is the key of its value in every row."""
     return {
         "key": column.key,
-        "field": column.key if column.corner == "cost" else column.label,
+        "field": _field(column),
         "label": column.label,
         "unit": column.unit,
         "higher_is_better": column.higher_is_better,
@@ -130,8 +151,12 @@ def _column(column: Column) -> dict[str, Any]:
     }
 
 
-def _row(board: Board, row: Row) -> dict[str, Any]:
-    sorted_by = row.cells[board.sort_key]
+def _field(column: Column) -> str:
+    return column.key if column.corner == "cost" else column.label
+
+
+def _row(board: Board, row: Row, choice: Choice) -> dict[str, Any]:
+    sorted_by = row.cells[board.ranked_by.key]
     flat: dict[str, Any] = {
         "rank": sorted_by.rank,
         "rank low": sorted_by.rank_low,
@@ -150,14 +175,35 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         "seeds_total": row.seeds_total,
         "seeds_failed": row.seeds_failed,
         "protocol": board.protocol.fingerprint,
+        "budget_images": None if row.is_control else row.budget.images,
+        "budget_seconds": None if row.is_control else row.budget.seconds,
+        "device": row.device,
+        "scored_at": row.scored_at.isoformat() if row.scored_at else None,
+        "same_as": "; ".join(row.same_as),
     }
-    for column in board.columns:
-        cell = row.cells[column.key]
-        if column.corner == "cost":
-            flat[column.key] = cell.value
-            flat[f"{column.key} is"] = _basis(row, cell)
-            flat[f"{column.key} declared"] = cell.declared
-            continue
+    for column in choice.exported(board):
+        flat |= _of_cell(row, column)
+        if board.baseline is not None:
+            flat |= _of_difference(row, board.baseline, column)
+    return flat
+
+
+def _of_difference(row: Row, baseline: Row, column: Column) -> dict[str, Any]:
+    """Return by how much a number differs from the baseline's, and what that surely says."""
+    found = compared(row, baseline, column)
+    values = (None, None, None, "") if found is None else (*found.difference, found.verdict)
+    names = [f"{_field(column)} {part}" for part in DIFFERENCE]
+    return dict(zip(names, values, strict=True))
+
+
+def _of_cell(row: Row, column: Column) -> dict[str, Any]:
+    cell = row.cells[column.key]
+    flat: dict[str, Any] = {}
+    if column.corner == "cost":
+        flat[column.key] = cell.value
+        flat[f"{column.key} is"] = _basis(row, cell)
+        flat[f"{column.key} declared"] = cell.declared
+    else:
         flat[column.label] = cell.value
         flat[f"{column.label} low"] = cell.low
         flat[f"{column.label} high"] = cell.high
@@ -177,12 +223,12 @@ def _basis(row: Row, cell: Cell) -> str:
     return "to come" if cell.value is None else "measured"
 
 
-def to_csv(board: Board) -> str:
+def to_csv(board: Board, choice: Choice = ALL) -> str:
     """Return the board as CSV; text that a spreadsheet would run as a formula is quoted by '."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns(board), lineterminator="\r\n")
+    writer = csv.DictWriter(out, columns(board, choice), lineterminator="\r\n")
     writer.writeheader()
-    for row in rows(board):
+    for row in rows(board, choice):
         writer.writerow({name: _safe(value) for name, value in _told(board, row).items()})
     return out.getvalue()
 
@@ -190,7 +236,7 @@ def to_csv(board: Board) -> str:
 def _told(board: Board, row: dict[str, Any]) -> dict[str, Any]:
     """Return a row in which costs that are unknown say so: a blank cell is too easily a 0."""
     costs = [column.key for column in board.columns if column.corner == "cost"]
-    unknown = {key: "unknown" for key in costs if row[f"{key} is"] in ("unknown", "declared")}
+    unknown = {key: "unknown" for key in costs if row.get(f"{key} is") in ("unknown", "declared")}
     return row | unknown
 
 

@@ -1,6 +1,6 @@
 """The page of an experiment: boards, entries side by side, runs, configurations."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,14 @@ from experiments.pages.live import Region
 from jobs.models import Worker, overall
 from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
-from leaderboards.scores import reading
+from leaderboards.facts.choice import EVERY
+from leaderboards.facts.columns import FACTS
+from leaderboards.scores import points, reading
 from leaderboards.scores.pages import pages
-from leaderboards.scores.query import PAGE, Query, QueryError, read
+from leaderboards.scores.query import PAGE, asked as asked_of, read
+from leaderboards.scores.refusal import QueryError
+
+ASKED = ("page", "columns", "baseline")  # of boards; the rest is of the board of all experiments
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,7 @@ class Page:
     jobs: comparison.ExperimentJobs
     seed: int  # whose samples stand side by side
     sort: str  # of the boards
-    columns: str  # "all" = every metric on the boards
-    page: int = 1  # of the boards
+    asked: Mapping[str, str]  # what else the address says of them
 
     @classmethod
     def of(cls, request: HttpRequest, pk: int) -> "Page":
@@ -44,8 +48,7 @@ class Page:
             jobs=comparison.ExperimentJobs.of(experiment),
             seed=chosen_seed(request.GET.get("seed", ""), experiment.seeds),
             sort=_chosen_sort(request.GET.get("sort", ""), protocols),
-            columns=request.GET.get("columns", ""),
-            page=_chosen_page(request),
+            asked=_chosen(request, protocols),
         )
 
     def regions(self) -> dict[str, Region]:
@@ -55,8 +58,7 @@ class Page:
             "samples": self._samples,
             "runs": self._runs,
         }
-        later = {"page": str(self.page)} if self.page > 1 else {}
-        query = urlencode({**self._address(), **later})
+        query = urlencode({**self._address(), **self.asked})
         return {
             name: Region(
                 template=f"web/_experiment_{name}.html",
@@ -68,7 +70,7 @@ class Page:
         }
 
     def _address(self) -> dict[str, str]:
-        return {"seed": str(self.seed), "sort": self.sort, "columns": self.columns}
+        return {"seed": str(self.seed), "sort": self.sort}
 
     def _standing(self) -> dict[str, Any]:
         jobs = self.jobs.all
@@ -89,17 +91,21 @@ class Page:
         return {"boards": [self._board(*pair) for pair in zip(self.protocols, before, strict=True)]}
 
     def _board(self, protocol: Protocol, before: Protocol | None) -> dict[str, Any]:
-        keys = {column.key for column in columns_of(protocol)}
+        columns = columns_of(protocol)
+        keys = {*FACTS, *(column.key for column in columns)}
         sort = self.sort if self.sort.removeprefix("-") in keys else ""
-        query = Query(page=self.page, size=PAGE)
-        board = reading.board(protocol, sort=sort, experiment=self.experiment, query=query)
+        query = read(_known_columns(self.asked, keys), columns, size=PAGE)
+        try:
+            board = reading.board(protocol, sort=sort, experiment=self.experiment, query=query)
+        except QueryError as error:
+            raise Http404(str(error)) from error
         page = self.experiment.get_absolute_url()
         return {
             "apart": protocol_box.apart(protocol, [before])[0] if before else None,
             "protocol": protocol,
-            "table": tables.table(board, page=page, columns=self.columns, seed=str(self.seed)),
-            "pages": pages(board, query, self._address()),
-            "chart": charts.trilemma(board),
+            "table": tables.table(board, page=page, query=query, seed=str(self.seed)),
+            "pages": pages(board, query, **self._address()),
+            "chart": charts.trilemma(board, points.others(board, query)),
             "chart_name": f"trilemma-{protocol.short}",
         }
 
@@ -124,16 +130,28 @@ def chosen_seed(text: str, seeds: list[int]) -> int:
     return int(text)
 
 
-def _chosen_page(request: HttpRequest) -> int:
+def _chosen(request: HttpRequest, protocols: list[Protocol]) -> dict[str, str]:
+    """Return what an address says of boards, each part of which one of them understands."""
+    given = {name: value for name, value in asked_of(request.GET).items() if value}
+    found = {name: value for name, value in given.items() if name in ASKED}
+    columns = {column.key: column for each in protocols for column in columns_of(each)}
     try:
-        return read({"page": request.GET.get("page", "")}, ()).page
+        read(found, columns.values())
     except QueryError as error:
         raise Http404(str(error)) from error
+    return found
+
+
+def _known_columns(asked: Mapping[str, str], keys: Collection[str]) -> dict[str, str]:
+    """Return what is asked of one of several boards, without the columns that others have."""
+    chosen = asked.get("columns", "")
+    mine = [key for key in chosen.split(",") if key in (EVERY, *keys)]
+    return {**asked, "columns": ",".join(mine)}
 
 
 def _chosen_sort(sort: str, protocols: list[Protocol]) -> str:
     keys = {column.key for protocol in protocols for column in columns_of(protocol)}
-    if sort and sort.removeprefix("-") not in keys:
+    if sort and sort.removeprefix("-") not in (*keys, *FACTS):
         raise Http404(f"expected a column to sort by ({', '.join(sorted(keys))}), got {sort!r}")
     return sort
 

@@ -89,7 +89,7 @@ def test_an_unknown_sort_is_refused(anyone: APIClient, protocol: Protocol) -> No
 
     message = (
         "expected a column to sort by (fd, kd, is, precision, recall, images_per_second, nfe, "
-        "parameters, device_seconds), got 'fid'"
+        "parameters, device_seconds, name, budget, device, date), got 'fid'"
     )
     assert (response.status_code, response.json()["errors"]) == (400, {"sort": message})
     as_csv = anyone.get(address(protocol, "?sort=fid&format=csv"))

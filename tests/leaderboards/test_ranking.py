@@ -482,7 +482,7 @@ def test_an_unknown_column_to_sort_by_is_refused() -> None:
 
     assert str(refused.value) == (
         "expected a column to sort by (fd, kd, is, precision, recall, images_per_second, nfe, "
-        "parameters, device_seconds), got '-fid'"
+        "parameters, device_seconds, name, budget, device, date), got '-fid'"
     )
 
 

@@ -36,6 +36,7 @@ def facts(board: Board) -> list[dict[str, Any]]:
             "seeds": (row.seeds_scored, row.seeds_total, row.seeds_failed),
             "cells": row.cells,
             "findings": row.findings,
+            "facts": (row.scored_at, row.device, row.budget, row.same_as),
         }
         for row in board.rows
     ]
@@ -45,7 +46,7 @@ def assert_follows(experiments: Iterable[Experiment]) -> None:
     """Assert that boards from rows are those from values, kept judgements are what they would be."""
     for protocol in Protocol.objects.all():
         for experiment in (None, *experiments):
-            for sort in ("", "-recall"):
+            for sort in ("", "-recall", "-date"):
                 wanted = rank(protocol, sort=sort, experiment=experiment)
                 found = reading.board(protocol, sort=sort, experiment=experiment)
                 assert facts(found) == facts(wanted)
@@ -54,7 +55,7 @@ def assert_follows(experiments: Iterable[Experiment]) -> None:
 
 def assert_pages(protocol: Protocol) -> None:
     """Assert that pages which the database put in order are the whole board, cut in pieces."""
-    for sort in ("fd", "-fd", "-recall", "ct", "nfe", "-parameters"):
+    for sort in ("fd", "-fd", "-recall", "ct", "nfe", "-parameters", "name", "-date", "-device"):
         whole = facts(rank(protocol, sort=sort))
         pages = [Query(page=page, size=3) for page in range(1, len(whole) // 3 + 3)]
         found = [reading.board(protocol, sort=sort, query=page) for page in pages]
@@ -62,13 +63,16 @@ def assert_pages(protocol: Protocol) -> None:
         assert {page.rows_in_all for page in found} == {len(whole)}
 
 
-def make_experiment(protocols: list[Protocol], *, seeds: int = 2) -> Experiment:
+def make_experiment(protocols: list[Protocol], *, seeds: int = 2, images: int = 1000) -> Experiment:
     flow = {
         "algorithm": "diffusion.flow",
         "samplers": [{"name": "euler", "steps": n} for n in (2, 4)],
     }
     return factories.make_experiment(
-        protocols=protocols, entries=[{"algorithm": "gan.sngan"}, flow], seeds=range(seeds)
+        protocols=protocols,
+        entries=[{"algorithm": "gan.sngan"}, flow],
+        seeds=range(seeds),
+        budget={"images": images},
     )
 
 
@@ -145,7 +149,10 @@ class Histories(TestCase):
     def test_rows_follow_whatever_happens(self, seed: int, length: int) -> None:
         chance = random.Random(seed)  # noqa: S311  # keeps no secret
         protocols = make_protocols(2)
-        experiments = [make_experiment(protocols), make_experiment(protocols[:1], seeds=1)]
+        experiments = [
+            make_experiment(protocols),
+            make_experiment(protocols[:1], seeds=1, images=900),
+        ]
 
         for _ in range(length):
             deed = chance.choice(LIKELY)

@@ -137,7 +137,7 @@ def test_the_control_is_first_and_marked_and_failed_seeds_are_counted(client: Cl
     (gan,) = page.all("tr", data_entry="SNGAN")
     assert gan.one("td", class_name="ranking-seeds").text == "2/3 1 lost"
     assert [g.text for g in page.all("th", scope="colgroup")] == [
-        "Quality", "Coverage", "Memorisation", "Cost",
+        "Quality", "Coverage", "Memorisation", "Cost", "Trained",
     ]  # fmt: skip
 
 

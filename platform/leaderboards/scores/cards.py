@@ -1,6 +1,7 @@
 """Boards in one card each, from what is kept: who led when it was judged, how many take part."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from catalog.models import Protocol
 from leaderboards import highlights
@@ -22,6 +23,7 @@ def _card(protocol: Protocol) -> Highlight:
     state = reading.state_of(protocol, dict(empty.unranked))
     if state.is_small and not state.is_of_now:
         return highlights.highlight(reading.judged_now(empty, Query()))
+    empty = replace(empty, budgets=reading.budgets_of(protocol))
     contenders = Standing.objects.filter(protocol=protocol, control="")
     return Highlight(
         board=empty,

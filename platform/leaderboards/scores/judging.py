@@ -11,7 +11,7 @@ from catalog.models import Protocol
 from leaderboards import highlights
 from leaderboards.board import Board
 from leaderboards.models import Judgement, Judging, Score, Standing
-from leaderboards.ranking import board_of, in_order, judged
+from leaderboards.ranking import board_of, judged, of_rows
 from leaderboards.scores import reading
 
 BATCH = 1000
@@ -32,7 +32,7 @@ def judge(protocol: Protocol) -> Board:
     mine = Score.objects.filter(protocol=protocol)
     rows = reading.rows_from(standings, empty.columns, mine)
     rows = judged(rows, empty.columns, empty.ranked)
-    board = replace(empty, rows=in_order(rows, empty.columns, empty.sort), judged_at=begin)
+    board = replace(of_rows(empty, rows), judged_at=begin)
     said = {each.pk: reading.said_of(row) for each, row in zip(standings, rows, strict=True)}
     _keep(board, known, said)
     return board

@@ -1,22 +1,26 @@
 """Reads the rows of a board back: what was written as values came, with what it was judged to be."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, F, Q, QuerySet
-from django.db.models.functions import Collate
+from django.db.models import Case, Count, F, Q, QuerySet, When, Window
+from django.db.models.functions import Collate, RowNumber
 
 from catalog.models import Protocol
 from experiments import controls
 from experiments.models import Experiment, SampleSet
-from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.board import MOST_SAME, Board, Cell, Column, Row
+from leaderboards.facts.columns import DATE, FACTS
+from leaderboards.facts.repeats import Submitted, with_repeats
 from leaderboards.models import Judgement, Judging, Score, Standing
-from leaderboards.ranking import board_of, in_order, judged
-from leaderboards.scores import bell
+from leaderboards.origins import budgets
+from leaderboards.ranking import board_of, judged, of_rows
+from leaderboards.scores import bell, history
+from leaderboards.scores.baseline import chosen
 from leaderboards.scores.query import Query
 from leaderboards.statistics.spread import Seed
 
@@ -71,6 +75,10 @@ def rows_from(
             seeds_failed=each.seeds_failed,
             cells=cells[each.pk],
             sample_sets=tuple(sets[each.entry_id, each.sampler_label]),
+            scored_at=each.scored_at,
+            scored_by=each.scored_by,
+            device=each.device,
+            configuration=each.configuration,
         )
         for each in standings
     ]
@@ -154,8 +162,13 @@ def board(
 
     Raises:
         ValueError: if there is no column to sort by of this name.
+        QueryError: if the board has no baseline of this name, or is too large for one of before.
     """
-    empty, query = board_of(protocol, sort, experiment), query or Query()
+    query = query or Query()
+    empty = board_of(protocol, sort, experiment)
+    empty = replace(empty, is_mixed=query.is_mixed, as_of=query.as_of)
+    if query.as_of is not None:
+        return _part(empty, judged(history.rows(empty), empty.columns, empty.ranked), query)
     state = None if experiment else state_of(protocol, dict(empty.unranked))
     if state is None or (state.is_small and not state.is_of_now):
         return judged_now(empty, query)
@@ -196,13 +209,15 @@ def _key(row: Row) -> tuple[int, str]:
 
 def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
     """Return the part of a board, of which all rows are known, that is asked for."""
-    shown = in_order(rows, board.columns, board.sort)
+    whole = of_rows(board, rows)
+    shown = whole.rows
     if query.filters:
         wanted = query.of(of_board(board.protocol, board.experiment))
         keys = set(wanted.values_list("entry_id", "sampler_label"))
         shown = tuple(row for row in shown if _key(row) in keys)
     return replace(
-        board,
+        whole,
+        baseline=chosen(whole.rows, query.baseline) if query.baseline else None,
         rows=shown[query.begin : query.end],
         begin=query.begin,
         rows_in_all=len(shown),
@@ -212,33 +227,81 @@ def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
 
 def _page(board: Board, query: Query) -> Board:
     """Return a page of a board, put in order by the database."""
+    board = replace(board, budgets=budgets_of(board.protocol))
     wanted = query.of(of_board(board.protocol))
-    ordered = _in_order(wanted, board)
-    keys = list(ordered[query.begin : query.end])
+    keys = list(in_order(wanted, board)[query.begin : query.end])
     found = Standing.objects.select_related("entry__experiment", "judgement").in_bulk(keys)
     standings = [found[key] for key in keys if key in found]
     rows = rows_from(standings, board.columns, Score.objects.filter(standing__in=keys))
-    said = tuple(
-        judged_as(row, each.judgement.found if hasattr(each, "judgement") else {})
-        for row, each in zip(rows, standings, strict=True)
-    )
+    said = [judged_as(*pair) for pair in zip(rows, map(_said, standings), strict=True)]
     kinds = wanted.filter(control="").order_by().values_list("entry__kind")
     return replace(
         board,
-        rows=said,
+        baseline=_baseline(board, query.baseline),
+        rows=tuple(with_repeats(said, _alike(standings))),
         begin=query.begin,
         rows_in_all=wanted.count(),
         contenders=dict(kinds.annotate(Count("pk"))),
     )
 
 
-def _in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Score, int]:
+def _alike(standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
+    """Yield the first of a board with each configuration that one of its standings has."""
+    wanted = {each.configuration: each.protocol_id for each in standings if each.configuration}
+    found = Standing.objects.filter(protocol__in=set(wanted.values()), configuration__in=wanted)
+    order: list[str | Collate] = ["entry_id", _as_python("sampler_label")]
+    place = Window(RowNumber(), partition_by="configuration", order_by=order)
+    first = found.annotate(place_of_its=place).filter(place_of_its__lte=MOST_SAME)
+    for each in first.select_related("entry__experiment"):
+        yield each.configuration, Submitted.of(each.entry, each.sampler_label)
+
+
+def _baseline(board: Board, text: str) -> Row | None:
+    """Return the row that all of a large board are compared with."""
+    if not text:
+        return None
+    mine = list(of_board(board.protocol).filter(entry=int(text.partition(":")[0])))
+    rows = rows_from(mine, board.columns, Score.objects.filter(standing__in=mine))
+    return chosen(map(judged_as, rows, map(_said, mine)), text)
+
+
+def _said(standing: Standing) -> dict[str, list[Any]]:
+    """Return what is kept of a standing's judgement."""
+    return standing.judgement.found if hasattr(standing, "judgement") else {}
+
+
+def budgets_of(protocol: Protocol) -> tuple[budgets.Budget, ...]:
+    """Return the budgets of a board's contenders."""
+    keys = Standing.objects.filter(protocol=protocol, control="").order_by().values_list("budget")
+    return budgets.in_order(budgets.Budget.of_key(key) for (key,) in keys.distinct())
+
+
+def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
     """Return the keys of standings in the order of `ranking.in_order`."""
-    by = F("badness").desc() if board.sort.startswith("-") else F("badness").asc()
-    binary = "BINARY" if connection.vendor == "sqlite" else "C"  # as Python orders text
-    names = [Collate(f"standing__{name}", binary) for name in ("label", "sampler_label")]
+    worst, fact = board.sort.startswith("-"), FACTS.get(board.sort_key)
+    by_budget = ["budget"] if board.is_grouped else []
+    if fact is not None:
+        field = F(fact.field) if fact.key == DATE else _as_python(fact.field)
+        by = field.desc(nulls_last=True) if worst else field.asc(nulls_last=True)
+        kind = Case(When(control="", then=1), When(control=controls.TEST, then=0), default=2)
+        ordered = standings.order_by(*by_budget, kind, "place", by, *_named(""), "entry_id")
+        return ordered.values_list("pk", flat=True)
+    by = F("badness").desc() if worst else F("badness").asc()
     scores = Score.objects.filter(
         protocol=board.protocol, metric=board.sort_key, standing__in=standings.order_by()
     )
-    order = scores.order_by("group", by, "standing__place", *names, "standing__entry_id")
-    return order.values_list("standing_id", flat=True)
+    named = _named("standing__")
+    scores = scores.order_by(
+        *by_budget, "group", by, "standing__place", *named, "standing__entry_id"
+    )
+    return scores.values_list("standing_id", flat=True)
+
+
+def _named(prefix: str) -> list[Collate]:
+    """Return the names of standings, by which ties stand."""
+    return [_as_python(f"{prefix}{name}") for name in ("label", "sampler_label")]
+
+
+def _as_python(field: str) -> Collate:
+    """Return a text which the database is to put in order as Python does."""
+    return Collate(field, "BINARY" if connection.vendor == "sqlite" else "C")

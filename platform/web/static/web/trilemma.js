@@ -13,12 +13,21 @@ const PLACES = [
 
 export function drawTrilemma(element) {
   const data = JSON.parse(document.getElementById(element.dataset.points).textContent);
-  const families = [...new Set(data.points.map((point) => point.family))];
+  const others = data.others.map(([label, family, familyLabel, x, y, speed]) => (
+    { label, family, family_label: familyLabel, x, y, images_per_second: speed }));
+  const all = [...data.points, ...others];
+  const families = [...new Set(all.map((point) => point.family))];
   const places = placeLabels(data, element.clientWidth - 80);
   ready(element);
-  window.Plotly.react(element, families.map((family) => trace(data, family, families, places)), layout({
+  const shown = new Set(data.points.map((point) => point.family));
+  const traces = [
+    ...families.filter((family) => others.some((point) => point.family === family))
+      .map((family) => paler(data, others.filter((point) => point.family === family), family, families, !shown.has(family))),
+    ...families.filter((family) => shown.has(family)).map((family) => trace(data, family, families, places)),
+  ];
+  window.Plotly.react(element, traces, layout({
     xaxis: axis(`${data.coverage.label}, better to the right`, better(data.coverage)),
-    yaxis: axis(`${data.quality.label}, better upwards`, better(data.quality)),
+    yaxis: axis(`${data.quality.label}, better upwards`, { ...better(data.quality), ...(data.log ? { type: "log" } : {}) }),
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 }, itemsizing: "constant" },
     showlegend: true,
     hovermode: "closest",
@@ -62,6 +71,21 @@ function trace(data, family, families, places) {
   };
 }
 
+// Rows of other pages: small and pale, their names in the tooltip alone.
+function paler(data, points, family, families, named) {
+  return {
+    type: "scatter",
+    mode: "markers",
+    name: points[0].family_label,
+    showlegend: named,
+    x: points.map((point) => point.x),
+    y: points.map((point) => point.y),
+    marker: { color: colour(`family-${family}`), symbol: shape(family, families), size: SMALLEST - 3, opacity: 0.35 },
+    customdata: points.map((point) => [speed(point), point.label]),
+    hovertemplate: `<b>%{customdata[1]}</b><br>on another page<br>${data.quality.label} %{y:.4g}<br>${data.coverage.label} %{x:.4g}<br>%{customdata[0]}<extra></extra>`,
+  };
+}
+
 // Where each label stands: the first of eight places where it covers no marker and no other label.
 // A label without such a place is left to the marker's tooltip.
 export function placeLabels(data, width) {
@@ -86,9 +110,10 @@ export function placeLabels(data, width) {
 // The place of a point in the chart, roughly, in pixels from the top left corner.
 function pixel(point, data, width) {
   return ["coverage", "quality"].map((side) => {
-    const values = data.points.map((other) => other[side].value);
+    const scale = data.log && side === "quality" ? Math.log : (value) => value;
+    const values = data.points.map((other) => scale(other[side].value)).filter(Number.isFinite);
     const [low, high] = [Math.min(...values), Math.max(...values)];
-    const part = (point[side].value - low) / (high - low || 1);
+    const part = (scale(point[side].value) - low) / (high - low || 1);
     const better = data[side].higher_is_better ? part : 1 - part;
     return side === "coverage" ? (0.08 + 0.84 * better) * width : (0.92 - 0.84 * better) * HEIGHT;
   });
