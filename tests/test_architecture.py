@@ -138,10 +138,13 @@ def test_no_code_of_ours_can_unpickle() -> None:
 SECRET_READERS = {"envsecret", "envaddress"}
 READERS = SECRET_READERS | {
     "envbool",
+    "envchoice",
     "envint",
     "envlist",
+    "envnetworks",
     "envprefix",
     "envrate",
+    "envsite",
     "os.environ.get",
 }
 

@@ -39,7 +39,7 @@ def blocks() -> list[str]:
     return re.findall(r"(?s)```sh\n(.*?)```", section)
 
 
-SAMPLES, SCORED, PIPELINE, PLUGIN, FETCHED, FILLED = blocks()
+SAMPLES, SCORED, PIPELINE, ENTERED, PLUGIN, FETCHED, FILLED = blocks()
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_every_block_of_the_section_is_typed_here() -> None:
         "generators",
         "./pixel-flow",
     ]
-    assert len(blocks()) == 6
+    assert len(blocks()) == 7 and ENTERED.splitlines()[-1] == "python manage.py submit theirs.yaml"
 
 
 @pytest.mark.slow
@@ -146,6 +146,26 @@ def test_a_diffusers_folder_is_drawn_from_and_scored(place: Path, site: Site) ->
     assert "DDPMPipeline" in told and "FD[random-convolution]" in told
     with np.load(place / "theirs.npz") as file:
         assert file["arr_0"].shape == (300, 8, 8, 3)
+
+
+@pytest.mark.slow
+def test_a_diffusers_folder_stands_on_a_board(place: Path, site: Site) -> None:
+    tiny.ddpm(place / "pipeline")
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 3, 8, 8), np.uint8)
+    write_npz(place / "photos.npz", pixels, None)
+    site.manage("migrate", "-v0")
+    about = ["--source", "made up", "--licence", "CC0", "--test-fraction", "0.4"]
+    site.manage("register_dataset", "photos", "--archive", str(place / "photos.npz"), *about)
+    how = ["--extractor", "pixels-pca64", "--metrics", "fd", "--num-images", "70"]
+    made = site.manage("register_protocol", "photos", *how, "--admission-images", "0")
+    protocol = made.stdout.split()[-1]
+
+    typed(ENTERED, place, site, PROTOCOL=protocol)
+    site.start_worker()
+    site.start_web()
+
+    row = wait_for_entry(site, protocol, "mine")
+    assert (row["kind"], row["nfe"]) == ("pipeline", 5)
 
 
 def test_a_plugin_is_trained_and_drawn_from(place: Path, site: Site, tmp_path: Path) -> None:

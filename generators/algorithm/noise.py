@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -33,6 +34,13 @@ class NoiseSource:
     def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self._generators = [generator_for("cpu", "image", int(seed)) for seed in seeds]
+
+    @classmethod
+    def of(cls, generators: Sequence[torch.Generator], device: torch.device | str = "cpu") -> Self:
+        """Return the noise of these streams, one for each image."""
+        source = cls((), device)
+        source._generators = list(generators)
+        return source
 
     def __len__(self) -> int:
         return len(self._generators)

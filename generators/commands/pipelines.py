@@ -15,13 +15,13 @@ from generators.pipelines.hub import find_pipeline
 from generators.pipelines.loading import LoadedPipeline, load
 from generators.specs.options import parse, to_dict, unknown_fields
 from generators.specs.pipelines.options import PipelineConfig, PipelineSampler, completed
-from generators.specs.pipelines.reading import INDEX
+from generators.specs.pipelines.reading import is_folder
 from generators.trained.labels import balanced_labels, labels_by_share
 
 
 def is_pipeline(options: argparse.Namespace) -> bool:
     """Return whether the command line names a pipeline: its folder, or a hub id with a revision."""
-    return options.revision is not None or (options.checkpoint / INDEX).is_file()
+    return options.revision is not None or is_folder(options.checkpoint)
 
 
 def open_pipeline(options: argparse.Namespace) -> tuple[LoadedPipeline, PipelineSampler]:

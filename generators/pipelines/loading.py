@@ -8,6 +8,7 @@ import diffusers
 import torch
 from torch import nn
 
+from generators.pipelines.parts import load_parts
 from generators.specs.options import ConfigError
 from generators.specs.pipelines.card import EXTRA, PipelineCard, PipelineError, installed
 from generators.specs.pipelines.options import PipelineConfig
@@ -66,7 +67,7 @@ def load(
             "the folder is not what it was"
         )
     try:
-        pipe = _from_folder(folder, card, config)
+        pipe = load_parts(folder, card) if card.walk else _from_folder(folder, card, config)
     except (OSError, ValueError, TypeError, RuntimeError, LookupError, AttributeError) as error:
         raise PipelineError(f"{folder}: diffusers cannot load it: {error}"[:1000]) from error
     _check_weights(card, pipe)

@@ -16,6 +16,8 @@ def make_scheduler(pipeline: LoadedPipeline, sampler: PipelineSampler) -> Any:
         ConfigError: if it does not walk in so many steps.
     """
     own = pipeline.scheduler
+    if own is None:  # parts are walked by our own sampler
+        return None
     kind = type(own) if sampler.scheduler == OWN else getattr(diffusers, sampler.scheduler)
     try:
         scheduler = kind.from_config(own.config)

@@ -22,7 +22,7 @@ from evaluation.imagesets.atomic import replacing_folder
 from generators.algorithm.contract import Undefined
 from generators.algorithm.noise import NoiseSource
 from generators.specs.options import to_dict
-from generators.specs.pipelines.reading import EXPORT
+from generators.specs.pipelines.parts import EXPORT, parts_record
 from generators.trained.parts import (
     DEFAULT_STEPS,
     WALKS,
@@ -109,24 +109,48 @@ def export_diffusers(
     kind = _pipeline_kind(generator)
     with replacing_folder(path) as folder:
         if kind is None:
-            write_parts(generator, unet, make_walk(generator, steps), folder)
-            hint = f"what {path / 'README.md'} says"
+            about, hint = _write_parts(generator, unet, steps, folder)
         else:
-            pipeline, call = PIPELINES[kind](generator, unet, steps)
-            pipeline.save_pretrained(folder, safe_serialization=True)
-            about = {"algorithm": generator.algorithm, "images_seen": generator.images_seen}
-            text = json.dumps({**about, "call": call}, indent=1)
-            (folder / EXPORT).write_text(text, "utf-8")
-            told = ", ".join(f"{name}={call[name]}" for name in call if name != FIXED)
-            hint = f"{type(pipeline).__name__}.from_pretrained('{path}')({told})"
-    return Exported(path, _size(path), hint)
+            about, hint = _write_pipeline(
+                generator, PIPELINES[kind](generator, unet, steps), folder
+            )
+        (folder / EXPORT).write_text(json.dumps(about, indent=1), "utf-8")
+    return Exported(path, _size(path), hint.format(path))
+
+
+def _write_parts(
+    generator: LoadedGenerator, unet: UNet2DModel, steps: int | None, folder: Path
+) -> tuple[dict[str, Any], str]:
+    """Write parts, and return what the folder says of itself and how to draw with it."""
+    walk = make_walk(generator, steps)
+    write_parts(generator, unet, walk, folder)
+    about = parts_record(
+        generator.algorithm,
+        to_dict(generator.config),
+        generator.shape,
+        generator.images_seen,
+        walk.steps,
+    )
+    return about, "python -m generators sample {0}, or what {0}/README.md says"
+
+
+def _write_pipeline(
+    generator: LoadedGenerator, made: tuple[Any, Call], folder: Path
+) -> tuple[dict[str, Any], str]:
+    """Write a pipeline, and return the same."""
+    pipeline, call = made
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    about = {"algorithm": generator.algorithm, "images_seen": generator.images_seen}
+    told = ", ".join(f"{name}={call[name]}" for name in call if name != FIXED)
+    hint = f"{type(pipeline).__name__}.from_pretrained('{{0}}')({told})"
+    return {**about, "call": call}, hint
 
 
 def _pipeline_kind(generator: LoadedGenerator) -> str | None:
     """Return the pipeline class of diffusers that draws as this model does, if there is one."""
     denoiser: Any = generator.averages["denoiser"]
     _, height, width = denoising_model(generator).shape
-    if denoiser.patch > 1 or any(denoiser.margins):
+    if denoiser.patch > 1 or any(denoiser.margins) or denoiser.inputs > 1:
         return None
     if generator.algorithm == "latent.ddpm":
         decoder: Any = generator.averages["decoder"]
@@ -195,8 +219,6 @@ def _unconditional(generator: LoadedGenerator, label: int | str | None) -> UNet2
         raise Undefined("diffusers has no pipeline for images and words that we encode ourselves")
     if unet is None:
         raise Undefined("diffusers has no pipeline for this backbone, only for the U-Net")
-    if denoiser.inputs > 1:
-        raise Undefined("diffusers has no pipeline for a network that is shown its own estimate")
     weights = {name: tensor.detach().cpu() for name, tensor in unet.state_dict().items()}
     weights.pop("class_embedding.weight", None)
     row = torch.tensor([_row(generator, label)], device=generator.device)
@@ -223,11 +245,13 @@ def _check_same(generator: LoadedGenerator, plain: UNet2DModel, row: Tensor) -> 
         Undefined: if it does not.
     """
     denoiser: Any = generator.averages["denoiser"]
-    x, (below, right) = NoiseSource([0]).normal(*denoising_model(generator).shape), denoiser.margins
+    noise, (below, right) = NoiseSource([0]), denoiser.margins
+    x, *shown = (noise.normal(*denoising_model(generator).shape) for _ in range(denoiser.inputs))
     t = torch.tensor([500.0])
     device, (height, width) = generator.device, x.shape[2:]
-    ours = denoiser(x.to(device), t.to(device), row).cpu()
-    places = F.pixel_unshuffle(F.pad(x, (0, right, 0, below)), denoiser.patch)
+    ours = denoiser(x.to(device), t.to(device), row, *(s.to(device) for s in shown)).cpu()
+    whole = torch.cat([x, *shown], dim=1)
+    places = F.pixel_unshuffle(F.pad(whole, (0, right, 0, below)), denoiser.patch)
     theirs = F.pixel_shuffle(plain(places, t, return_dict=False)[0], denoiser.patch)
     theirs = theirs[:, :, :height, :width]
     if not torch.allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE):

@@ -1,7 +1,7 @@
 """A folder of diffusers' parts, and the few lines that draw our images with them.
 
 For models that no pipeline class of diffusers walks through: U-Nets on patches or on padded images,
-EDM, ECT, flow matching of latents or by the clean image.
+EDM, ECT, flow matching of latents, by the clean image, or shown what it last made of that.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ DEFAULT_STEPS = 50
 README = """# {label}, for diffusers
 
 `{name}` in {inside}, written with diffusers {version}. No pipeline class of diffusers walks as this
-model does; in this folder, these lines draw what our sampler `{sampler}` draws from the same noise:
+model does. `python -m generators sample FOLDER` draws from it, and in this folder these lines draw
+what our sampler `{sampler}` draws from the same noise, without our package:
 
 ```python
 {code}
@@ -79,6 +80,14 @@ DDIM_WALK = """\
     x = noise()
     for t in scheduler.timesteps:
         x = scheduler.step(predict(x, t), t, x, use_clipped_model_output=True).prev_sample"""
+SHOWN_WALK = """\
+    scheduler.set_timesteps(sigmas=[1 - i / steps for i in range(steps)])
+    x = noise()
+    clean = torch.zeros_like(x)  # what the last step made of the image: the network is shown it
+    for t in scheduler.timesteps:
+        velocity = {velocity}
+        clean = (x - t / 1000 * velocity){clamp}
+        x = scheduler.step(velocity, t, x).prev_sample"""
 FLOW_WALK = """\
     scheduler.set_timesteps(sigmas=[1 - i / steps for i in range(steps)])
     x = noise()
@@ -149,10 +158,15 @@ def _ddim(model: Any, steps: int | None) -> Walk:
 
 
 def _flow(model: Any, steps: int | None) -> Walk:
-    by_image = model.config.prediction == "x0"
-    velocity = "(x - predict(x, t)) / (t / 1000)" if by_image else "predict(x, t)"
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=model.config.time_shift)
-    return Walk("euler", scheduler, FLOW_WALK.format(velocity=velocity), steps or DEFAULT_STEPS)
+    config = model.config
+    shown = config.self_conditioning
+    velocity = "predict(torch.cat([x, clean], 1), t)" if shown else "predict(x, t)"
+    if config.prediction == "x0":
+        velocity = f"(x - {velocity}) / (t / 1000)"
+    clamp = "" if model.value_range is None else ".clamp(-1, 1)"
+    code = (SHOWN_WALK if shown else FLOW_WALK).format(velocity=velocity, clamp=clamp)
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=config.time_shift)
+    return Walk("euler", scheduler, code, steps or DEFAULT_STEPS)
 
 
 def _edm(model: Any, steps: int | None) -> Walk:

@@ -9,14 +9,28 @@ from rest_framework.request import Request
 
 from catalog.models import Protocol
 from leaderboards.board import Board, columns_of
-from leaderboards.scores.query import MOST, PAGE, Query, QueryError, read
+from leaderboards.scores.baseline import address_of
+from leaderboards.scores.history import MOST as MOST_OF_BEFORE
+from leaderboards.scores.query import MOST, PAGE, Query, read
+from leaderboards.scores.refusal import QueryError
 
 TELL = {
     "family": "Only contenders of this family, or `external`.",
     "algorithm": "Only contenders of this algorithm.",
     "submitter": "Only contenders that this account submitted.",
-    "budget": "Only contenders of this budget: images as `1000000`, device-seconds as `60s`.",
+    "budget": "Only contenders of this budget: images as `1000000`, device-seconds as `60s`, or "
+    "`elsewhere` for those that were not trained here. Ranks are among entries of one budget.",
+    "device": "Only contenders in whose device this text is.",
     "text": "Only contenders in whose name, sampler or experiment this text is.",
+}
+SHOWN = {
+    "group": "`budget`, as by default: where a board has several budgets, its rows stand by them. "
+    "`none`: all in one order; ranks are among entries of one budget in any case.",
+    "columns": "Keys of columns, `fd,recall`, of which alone rows have numbers. By default, and with "
+    "`all`, all.",
+    "baseline": "Id of an entry, `7`, or `7:SAMPLER` where it has several rows: each number minus "
+    "that row's, with the 95 % interval of the difference, and whether it is surely `better`, "
+    "`worse`, or `differs` where that is no merit.",
 }
 PARAMETERS = [
     OpenApiParameter(
@@ -29,6 +43,13 @@ PARAMETERS = [
         "page_size", int, description=f"Rows of a page, {MOST} at most; {PAGE} by default."
     ),
     *(OpenApiParameter(name, str, description=words) for name, words in TELL.items()),
+    *(OpenApiParameter(name, str, description=words) for name, words in SHOWN.items()),
+    OpenApiParameter(
+        "as_of",
+        OpenApiTypes.DATE,
+        description="The board as it stood at the end of this day (UTC), but for what was deleted "
+        f"since; of at most {MOST_OF_BEFORE:,} rows.",
+    ),
     OpenApiParameter("since", OpenApiTypes.DATE, description="Only what was scored on or after."),
     OpenApiParameter(
         "until",
@@ -56,6 +77,10 @@ def about(board: Board, query: Query) -> dict[str, Any]:
     said: dict[str, Any] = {}
     if query.filters or query.size is not None:
         said |= {"rows_in_all": board.rows_in_all, "begin": board.begin}
+    if board.baseline is not None:
+        said["baseline"] = address_of(board.baseline)
+    if query.as_of is not None:
+        said["as_of"] = query.as_of
     if board.waiting:
         said |= {"judged_at": board.judged_at, "waiting": board.waiting}
     return said

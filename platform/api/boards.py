@@ -1,46 +1,40 @@
-"""Leaderboards as JSON and CSV: complete, at full precision, the same rows as the page."""
+"""Leaderboards as JSON and files: complete, at full precision, the same rows as the page."""
 
 import re
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 from django.db.models import Count, Q
-from drf_spectacular.types import OpenApiTypes
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, ValidationError
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from api import board_query, bodies
+from api.http.files import RENDERERS, file_answer, wants_file
 from api.resources import WHOLE_NUMBER, ByFingerprint
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import export
-from leaderboards.board import Board
 from leaderboards.guidance import chart, to_dict
 from leaderboards.scores import reading
 from leaderboards.scores.query import Query
+from leaderboards.scores.refusal import QueryError
 
+Found = TypeVar("Found")
 CONTENDERS = [kind for kind in Entry.Kind if kind != Entry.Kind.CONTROL]
 
 
-class CSVRenderer(BaseRenderer):
-    """Text that is CSV already."""
-
-    media_type = "text/csv"
-    format = "csv"
-    charset = "utf-8"
-
-    def render(
-        self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
-    ) -> bytes:
-        return str(data or "").encode()
-
-
 SORT = OpenApiParameter(
-    "sort", str, description="Key of a column, best first; with a leading `-` worst first."
+    "sort",
+    str,
+    description="Key of a column, best first; with a leading `-` worst first. Or `name`, `budget`, "
+    "`device` or `date`, the first first; with a leading `-` the last.",
 )
 EXPERIMENT = OpenApiParameter(
     "experiment", int, description="Only the entries of this experiment, ranked among themselves."
@@ -58,15 +52,12 @@ FOLLOWING = OpenApiParameter(
     ),
     retrieve=extend_schema(
         parameters=[SORT, EXPERIMENT, *board_query.PARAMETERS],
-        responses={
-            (200, "application/json"): bodies.BoardSerializer,
-            (200, "text/csv"): OpenApiTypes.STR,
-        },
+        responses=bodies.BoardSerializer,
         tags=["leaderboards"],
     ),
 )
 class LeaderboardViewSet(ByFingerprint):
-    """One board per protocol. `?format=csv` gives the same rows as CSV."""
+    """One board per protocol. `?format=csv`, `jsonl` and `parquet` give the same rows as files."""
 
     queryset = Protocol.objects.select_related("dataset").order_by("pk")
     serializer_class = bodies.BoardSerializer
@@ -83,8 +74,8 @@ class LeaderboardViewSet(ByFingerprint):
         )
         return Response([_link(request, protocol) for protocol in protocols])
 
-    def retrieve(self, request: Request, fingerprint: str) -> Response:
-        """Return a whole board, JSON or CSV.
+    def retrieve(self, request: Request, fingerprint: str) -> HttpResponseBase:
+        """Return a whole board: JSON, or its rows as CSV, JSON Lines or Parquet.
 
         Under a metric, rows with lost seeds (failed, cancelled, without a finite value) are ranked
         and sorted behind all rows without, whatever the mean over the seeds that survived:
@@ -92,11 +83,10 @@ class LeaderboardViewSet(ByFingerprint):
         """
         protocol = self.get_object()
         part = board_query.wanted(request, protocol)
-        board = _board(request, protocol, part)
-        if request.accepted_renderer.format != CSVRenderer.format:
-            return Response(export.to_dict(board) | board_query.about(board, part))
-        name = f'attachment; filename="leaderboard-{board.protocol.short}.csv"'
-        return Response(export.to_csv(board), headers={"Content-Disposition": name})
+        if wants_file(request):
+            return _file(request, protocol, part)
+        board = _asked(reading.board, request, protocol, part)
+        return Response(export.to_dict(board, part.columns) | board_query.about(board, part))
 
     @extend_schema(
         parameters=[EXPERIMENT, FOLLOWING],
@@ -123,16 +113,29 @@ class LeaderboardViewSet(ByFingerprint):
         return Response(to_dict(found))
 
     def get_renderers(self) -> Any:
-        if self.action != "retrieve":
-            return [JSONRenderer()]
-        return [JSONRenderer(), CSVRenderer()]
+        kinds = RENDERERS if self.action == "retrieve" else (JSONRenderer,)
+        return [kind() for kind in kinds]
 
 
-def _board(request: Request, protocol: Protocol, part: Query) -> Board:
+def _file(request: Request, protocol: Protocol, part: Query) -> HttpResponseBase:
+    kind = request.accepted_renderer.format
+    read = partial(_asked, reading.parts, request, protocol, part)
+    found = export.in_parts(read, kind, part.columns)
+    return file_answer(request, f"leaderboard-{protocol.short}", found.fields, found.chunks)
+
+
+def _asked(read: Callable[..., Found], request: Request, protocol: Protocol, part: Query) -> Found:
+    """Return what `read` gives of a board in the order, and of the experiment, that is asked for.
+
+    Raises:
+        ValidationError: if there is no such column or experiment.
+    """
     experiment = _asked_experiment(request, protocol)
     try:
         sort = request.query_params.get("sort", "")
-        return reading.board(protocol, sort=sort, experiment=experiment, query=part)
+        return read(protocol, sort=sort, experiment=experiment, query=part)
+    except QueryError as error:
+        raise ValidationError({"errors": {error.name: error.message}}) from error
     except ValueError as error:
         raise ValidationError({"errors": {"sort": str(error)}}) from error
 

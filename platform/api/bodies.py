@@ -74,6 +74,11 @@ class SubmissionSerializer(serializers.Serializer[Any]):
         max_value=MAX_MEMORY_GB,
         help_text="only workers whose device has so much train and sample; 0 = all",
     )
+    notify = serializers.BooleanField(
+        required=False,
+        allow_null=True,
+        help_text="whether you are told when it ends; null: as your account prefers",
+    )
     entries = EntrySubmissionSerializer(many=True)
 
 
@@ -97,9 +102,17 @@ class ExternalSubmissionSerializer(serializers.Serializer[Any]):
     )
     files = serializers.ListField(
         child=serializers.FileField(),
+        required=False,
         min_length=1,
         max_length=MAX_SETS,
         help_text=f"one for each seed: {', '.join(SUFFIXES)}",
+    )
+    uploads = serializers.ListField(
+        child=serializers.UUIDField(),
+        required=False,
+        min_length=1,
+        max_length=MAX_SETS,
+        help_text="in place of files, the ids of whole uploads, one for each seed",
     )
     experiment = serializers.CharField(
         required=False, help_text="name or number of the one that the entry joins"
@@ -184,6 +197,7 @@ class BoardSerializer(serializers.Serializer[Any]):
     has the columns without ranks, each with the reason. Of a part of a board, `rows_in_all` counts
     the rows that were asked for on all pages, and `begin` those before these. Where rows changed
     since a large board was judged, `waiting` counts them and `judged_at` says when that was.
+    Entries are ranked among those of one of the `budgets`, and stand by them where `grouped`.
     """
 
     protocol = serializers.CharField()
@@ -193,12 +207,18 @@ class BoardSerializer(serializers.Serializer[Any]):
     experiment = serializers.IntegerField(allow_null=True)
     sort = serializers.CharField()
     columns = ColumnSerializer(many=True)
+    budgets = serializers.ListField(
+        child=serializers.CharField(), help_text="of its contenders, as the filter has them"
+    )
+    grouped = serializers.BooleanField(help_text="whether rows stand by their budgets")
     unranked = serializers.DictField(child=serializers.CharField())
     rows = serializers.ListField(child=serializers.DictField())
     rows_in_all = serializers.IntegerField(required=False)
     begin = serializers.IntegerField(required=False)
     judged_at = serializers.DateTimeField(required=False, allow_null=True)
     waiting = serializers.IntegerField(required=False)
+    baseline = serializers.CharField(required=False, help_text="what rows are compared with")
+    as_of = serializers.DateField(required=False)
 
 
 class AxisSerializer(serializers.Serializer[Any]):

@@ -1,5 +1,6 @@
 """External entries over REST: samples that were made elsewhere, and what became of them."""
 
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, cast
 import yaml
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
+from django.urls import reverse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
@@ -18,15 +20,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from accounts.models import User
 from api import bodies, serializers
 from api.resources import Resource
 from experiments.external import GivenFile, submit_external
+from experiments.intake.asking import whole_uploads
 from experiments.lifetime.withdrawal import cancel_entry, retry_entry
 from experiments.models import Entry
 from experiments.ownership import require_change
-from experiments.submission.external import read_external
+from experiments.submission.external import MAX_SETS, read_external
 from experiments.submission.plain import read_yaml
 from experiments.submission.specification import SpecificationError
+from experiments.uploads.files import named
 
 MOST_BYTES = 2 * 2**30  # of a whole request; what is larger is handed in by the command
 MOST_OF_MANIFEST = 1_000_000
@@ -76,8 +81,10 @@ class EntryViewSet(Resource, ReadOnlyModelViewSet[Entry]):
     def create(self, request: Request) -> Response:
         """Hand in samples that were made elsewhere, a file for each seed.
 
-        A worker reads and looks them over; `sample_sets` then say what was found, or why they were
-        refused. The same manifest with the same files is the same entry: asking twice makes one.
+        They come with the form, or were uploaded before, and are named by the ids of their uploads,
+        which stay until they are deleted. A worker reads and looks them over; `sample_sets` then say
+        what was found, or why they were refused. The same manifest with the same files is the same
+        entry: asking twice makes one.
         """
         try:
             return self._submit(request)
@@ -105,11 +112,50 @@ class EntryViewSet(Resource, ReadOnlyModelViewSet[Entry]):
         spec = read_external(_read(request))
         if spec.experiment is not None:
             require_change(request.user, spec.experiment)
-        with _on_disk(request.FILES.getlist("files")) as files:
+        with self._given(request) as files:
             entry, is_new = submit_external(spec, files, user=self.user())
         data = self.get_serializer(self.get_queryset().get(pk=entry.pk)).data
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(data, code, headers={"Location": str(data["url"])})
+
+    @contextmanager
+    def _given(self, request: Request) -> Iterator[list[GivenFile]]:
+        """Yield the files that came with the request, or that were uploaded before.
+
+        Raises:
+            SpecificationError: if there are both, or an upload is none to hand in.
+        """
+        ids = cast(QueryDict, request.data).getlist("uploads")
+        if not ids:
+            with _on_disk(request.FILES.getlist("files")) as files:
+                yield files
+            return
+        if request.FILES.getlist("files"):
+            raise SpecificationError({"uploads": "expected none beside files"})
+        user = cast(User, self.user())  # the resource asks for one before it is written to
+        uploads = whole_uploads(ids[: MAX_SETS + 1], user=user)
+        if (size := sum(upload.length for upload in uploads)) > MOST_BYTES:
+            raise TooLarge(
+                f"expected at most {MOST_BYTES:,} bytes, got {size:,}; hand them in on the page "
+                f"{reverse('submit-samples')}"
+            )
+        with tempfile.TemporaryDirectory() as folder, _naming_uploads():
+            with named(uploads, Path(folder)) as paths:
+                yield [GivenFile(path, path.name) for path in paths]
+
+
+@contextmanager
+def _naming_uploads() -> Iterator[None]:
+    """Say of files what is wrong with them as what they were handed in as."""
+    try:
+        yield
+    except SpecificationError as error:
+        renamed = {_as_upload(path): _as_upload(text) for path, text in error.errors.items()}
+        raise SpecificationError(renamed) from error
+
+
+def _as_upload(text: str) -> str:
+    return re.sub(r"\bfiles(\.[0-9]|$)", r"uploads\1", text)
 
 
 def _read(request: Request) -> dict[str, Any]:
@@ -119,7 +165,7 @@ def _read(request: Request) -> dict[str, Any]:
         SpecificationError: if there are others, or the manifest is neither YAML nor JSON.
     """
     form = cast(QueryDict, request.data)
-    known = {"experiment", "name", "label", "protocols", "manifest", "files"}
+    known = {"experiment", "name", "label", "protocols", "manifest", "files", "uploads"}
     if unknown := sorted(set(form) - known):
         expected = f"unknown; expected {', '.join(sorted(known))}"
         raise SpecificationError({unknown[0][:100]: expected})

@@ -7,10 +7,15 @@ from drf_spectacular.openapi import AutoSchema
 from rest_framework.permissions import SAFE_METHODS
 
 from api.bodies import ProblemSerializer
+from api.http.files import FILES, FileRenderer
 from api.http.problems import CONTENT_TYPE
 
 READING = ("400", "401", "404", "406", "429", "500")
 WRITING = (*READING, "403", "413", "415")
+AS_FILE = (
+    "As a file (`format`, or `Accept`): all rows, complete and at full precision, the same bytes "
+    "twice. In CSV alone, text that a spreadsheet would run as a formula has a ' before it."
+)
 MAY_SUBMIT = "Submitters and admins may do this."
 MAY_CHANGE = "Who submitted the experiment or asked the question, and admins may do this."
 
@@ -24,6 +29,8 @@ def name_the_server(result: dict[str, Any], **others: Any) -> dict[str, Any]:
 class ApiSchema(AutoSchema):
     """Adds to each operation the refusals that it shares with all others, and who may write."""
 
+    may_change = MAY_CHANGE  # what has a key
+
     def get_auth(self) -> list[dict[str, Any]]:
         auth: list[dict[str, Any]] = super().get_auth()
         return [*auth, {}] if self.method in SAFE_METHODS else auth
@@ -31,8 +38,9 @@ class ApiSchema(AutoSchema):
     def get_description(self) -> str:  # type: ignore[override]  # as the library itself does
         description: str = super().get_description()
         if self.method in SAFE_METHODS:
-            return description
-        return f"{description}\n\n{MAY_CHANGE if '{' in self.path else MAY_SUBMIT}"
+            has_files = any(isinstance(each, FileRenderer) for each in self.view.get_renderers())
+            return f"{description}\n\n{AS_FILE}" if has_files else description
+        return f"{description}\n\n{self.may_change if '{' in self.path else MAY_SUBMIT}"
 
     def _get_response_bodies(
         self, direction: Literal["request", "response"] = "response"
@@ -56,4 +64,28 @@ class ApiSchema(AutoSchema):
         found: dict[str, Any] = super()._get_response_for_code(  # type: ignore[no-untyped-call]  # the library's
             serializer, status_code, [CONTENT_TYPE] if refuses else media_types, direction
         )
+        return found if refuses else _with_files(found)
+
+
+class PrivateSchema(ApiSchema):
+    """Describes what is not open to all who read."""
+
+    def get_auth(self) -> list[dict[str, Any]]:
+        return [each for each in super().get_auth() if each]
+
+    def _get_response_bodies(
+        self, direction: Literal["request", "response"] = "response"
+    ) -> dict[str, Any]:
+        found = super()._get_response_bodies(direction)
+        found["403"] = self._get_response_for_code(ProblemSerializer, "403")
         return found
+
+
+def _with_files(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of an answer in which files are files, not the data of JSON."""
+    content = answer.get("content", {})
+    for kind in FILES:
+        if kind.media_type in content:
+            binary = {} if kind.charset else {"format": "binary"}
+            content[kind.media_type] = {"schema": {"type": "string", **binary}}
+    return answer

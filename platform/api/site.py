@@ -1,18 +1,31 @@
-"""What the site itself does, over REST: its workers and every line of every job's timeline."""
+"""What the site itself does, over REST: workers, queues, timelines of jobs, who did what."""
 
 from typing import Any
 
 import django_filters
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.mixins import ListModelMixin
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from accounts.models import AuditEvent
+from accounts.permissions import is_admin
+from api.exports.jobs import EVENTS
+from api.exports.lists import Exported
 from api.filters import whole_number
 from api.resources import Resource
+from api.schema import PrivateSchema
 from api.serializers import JobEventSerializer
+from experiments import overview
+from experiments.lifetime.waiting import Waiting, first_waiting
 from experiments.overview import EXPERIMENT_OF
-from jobs.models import JobEvent, Queue, Worker
+from jobs.models import JobEvent, Pause, Queue, Worker
 
+MOST_SHOWN = 50  # jobs of a queue
 KEPT = [(kind.type_name(), kind.type_name()) for kind in EXPERIMENT_OF]  # of jobs with a timeline
 
 
@@ -73,9 +86,102 @@ class EventFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
         fields: list[str] = []
 
 
-class EventViewSet(ListModelMixin, Resource):
+class EventViewSet(Exported):
     """What happened to jobs, the newest first: runs, sample sets and evaluations."""
 
     queryset = JobEvent.objects.filter(job_type__in=dict(KEPT)).order_by("-pk")
     serializer_class: type[Any] = EventSerializer
     filterset_class = EventFilter
+    table = EVENTS
+
+
+class WaitingSerializer(serializers.Serializer[Waiting]):
+    """A queued job, and why it is not running yet."""
+
+    job_type = serializers.CharField(source="work.job.type_name")
+    job_id = serializers.IntegerField(source="work.job.pk")
+    experiment = serializers.IntegerField(
+        source="work.entry.experiment_id", allow_null=True, help_text="null: of none yet"
+    )
+    what = serializers.SerializerMethodField(help_text="in words")
+    queued_at = serializers.DateTimeField(source="work.job.queued_at")
+    memory_gb = serializers.IntegerField(source="work.job.memory_gb")
+    reason = serializers.CharField()
+
+    def get_what(self, waiting: Waiting) -> str:
+        work = waiting.work
+        return f"{work.verb} {work.entry.label}, {work.what}"
+
+
+class QueueSerializer(serializers.Serializer[Any]):
+    """What waits in a queue."""
+
+    queue = serializers.ChoiceField(choices=Queue.choices)
+    paused = serializers.CharField(allow_blank=True, help_text="since when, by whom; empty: not")
+    workers = serializers.IntegerField(help_text="that are online and take jobs of it")
+    waiting = serializers.IntegerField(help_text="queued jobs")
+    first = WaitingSerializer(many=True, help_text=f"the next {MOST_SHOWN} to be taken, in order")
+
+
+class QueueViewSet(Resource):
+    """What waits for workers, and why."""
+
+    queryset = Worker.objects.none()
+    serializer_class = QueueSerializer
+    pagination_class = None
+    filter_backends = ()
+
+    @extend_schema(responses=QueueSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """Return each queue with the first of its jobs."""
+        pause, waiting = Pause.objects.first(), overview.queued_by_queue()
+        taking = [worker for worker in Worker.objects.all() if worker.takes_jobs]
+        rows = [
+            {
+                "queue": queue,
+                "paused": str(pause or ""),
+                "workers": sum(queue in worker.queues for worker in taking),
+                "waiting": waiting[queue],
+                "first": first_waiting(queue, MOST_SHOWN),
+            }
+            for queue in Queue.values
+        ]
+        return Response(QueueSerializer(rows, many=True).data)
+
+
+class AdminsRead(BasePermission):
+    """Admins, as in the admin."""
+
+    message = "Only admins may see who did what."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return is_admin(request.user)
+
+
+class AuditSerializer(serializers.ModelSerializer[AuditEvent]):
+    actor = serializers.CharField(source="actor_name", help_text="also of an account that is gone")
+
+    class Meta:
+        model = AuditEvent
+        fields = ["id", "at", "actor", "action", "kind", "object_id", "object_name", "detail"]
+
+
+class AuditFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
+    actor = django_filters.CharFilter(field_name="actor_name")
+    action = django_filters.ChoiceFilter(choices=AuditEvent.Action.choices)
+    kind = django_filters.CharFilter()
+    object_id = django_filters.CharFilter()
+
+    class Meta:
+        model = AuditEvent
+        fields: list[str] = []
+
+
+class AuditViewSet(ListModelMixin, Resource):
+    """Who did what, the newest first; for admins."""
+
+    schema = PrivateSchema()
+    permission_classes = (AdminsRead,)
+    queryset = AuditEvent.objects.order_by("-pk")
+    serializer_class: type[Any] = AuditSerializer
+    filterset_class = AuditFilter

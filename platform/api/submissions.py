@@ -124,13 +124,45 @@ class ExperimentViewSet(Resource, ReadOnlyModelViewSet[Experiment]):
     def spec(self, request: Request, pk: str) -> Response:
         """Return what submits the same again under another name; `?format=yaml` gives YAML.
 
-        It is complete: presets and defaults that change meanwhile change nothing. Entries that were
-        made elsewhere are not in it.
+        It is complete: presets and defaults that change meanwhile change nothing. Samples that were
+        handed in are not in it.
         """
         try:
             return Response(record_of(self.get_object()))
         except ValueError as error:
             raise Conflict(str(error)) from error
+
+    @extend_schema(
+        request=bodies.EntrySubmissionSerializer,
+        parameters=[idempotency.KEY],
+        responses={
+            status.HTTP_201_CREATED: serializers.EntryStateSerializer,
+            **idempotency.REFUSALS,
+        },
+    )
+    @action(detail=True, methods=["post"])
+    def entries(self, request: Request, pk: str) -> Response:
+        """Let a pipeline join: it is sampled for the experiment's seeds and scored as the others are.
+
+        What was made elsewhere joins at `entries/`. What is trained here does not join: its budget
+        and its seeds are chosen with those of the others, before anybody has seen a result.
+        """
+        experiment = self.changeable()
+        if not isinstance(request.data, dict):
+            raise ValidationError({"errors": {"": "expected an object with a pipeline"}})
+        try:
+            return idempotency.once(request, lambda: self._join(experiment))
+        except SpecificationError as error:
+            at = {path.removeprefix("entries.0."): text for path, text in error.errors.items()}
+            raise ValidationError({"errors": at}) from error
+
+    def _join(self, experiment: Experiment) -> Response:
+        data = {"experiment": experiment.pk, "entries": [self.request.data]}
+        services.submit_data(data, user=self.user())
+        entry = experiment.entries.order_by("-pk")[0]
+        context = self.get_serializer_context()
+        told = serializers.EntryStateSerializer(entry, context=context).data
+        return Response(told, status.HTTP_201_CREATED, headers={"Location": str(told["url"])})
 
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:

@@ -7,12 +7,20 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.request import Request
 from rest_framework.routers import APIRootView, DefaultRouter
 
+from api.account.resources import (
+    DeliveryViewSet,
+    PreferenceView,
+    WatchViewSet,
+    WebhookViewSet,
+)
 from api.boards import LeaderboardViewSet
+from api.comparing.views import CompareViewSet
+from api.exports.lists import LossViewSet
 from api.external import EntryViewSet
 from api.http import queries
 from api.questions import QuestionViewSet
 from api.resources import Addressed
-from api.site import EventViewSet, WorkerViewSet
+from api.site import AuditViewSet, EventViewSet, QueueViewSet, WorkerViewSet
 from api.submissions import ExperimentViewSet
 from api.uploads import UploadDetail, UploadList
 from api.views import (
@@ -46,18 +54,27 @@ router.register("entries", EntryViewSet, basename="entry")
 router.register("runs", RunViewSet, basename="run")
 router.register("samplesets", SampleSetViewSet, basename="sampleset")
 router.register("evaluations", EvaluationViewSet, basename="evaluation")
+router.register("losses", LossViewSet, basename="loss")
 router.register("questions", QuestionViewSet, basename="question")
 router.register("workers", WorkerViewSet, basename="worker")
 router.register("events", EventViewSet, basename="event")
+router.register("audit", AuditViewSet, basename="audit")
+router.register("queues", QueueViewSet, basename="queue")
+router.register("webhooks", WebhookViewSet, basename="webhook")
+router.register("deliveries", DeliveryViewSet, basename="delivery")
+router.register("watches", WatchViewSet, basename="watch")
 router.register("leaderboards", LeaderboardViewSet, basename="leaderboard")
+router.register("compare", CompareViewSet, basename="compare")
 
 docs = SpectacularSwaggerSplitView.as_view(
     url_name="api:schema",
     http_method_names=["get", "head"],  # its template has nothing to say to OPTIONS
 )
+preference = PreferenceView.as_view({"get": "retrieve", "patch": "partial_update"})
 urlpatterns: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", docs, name="docs"),
+    path("preference/", preference, name="preference"),
     path("uploads/", UploadList.as_view(), name="uploads"),
     path("uploads/<uuid:pk>/", UploadDetail.as_view(), name="upload"),
     *router.urls,

@@ -24,6 +24,8 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from api import bodies, catalogue, filters, serializers
+from api.exports import jobs
+from api.exports.lists import Exported
 from api.resources import FINGERPRINT, ByFingerprint, Resource
 from catalog import stored
 from catalog.engine import RegistrationError
@@ -131,7 +133,7 @@ class ProtocolViewSet(ByFingerprint, ReadOnlyModelViewSet[Protocol]):
 TIMES = ("queued_at", "started_at", "finished_at")
 
 
-class JobViewSet(Resource, ReadOnlyModelViewSet[Any]):
+class JobViewSet(Exported, ReadOnlyModelViewSet[Any]):
     """Work with a status."""
 
     orderings: ClassVar[tuple[str, ...]] = ("id", *TIMES)
@@ -171,7 +173,7 @@ def job_schema(serializer: type) -> Any:
 def runs() -> QuerySet[Run]:
     """Return runs with what their autoencoders lose, where that is known."""
     known = SampleSet.objects.filter(run=OuterRef("pk"), status=Status.COMPLETED)
-    lost = known.filter(entry__kind=Entry.Kind.CONTROL).values("reconstruction")[:1]
+    lost = known.filter(entry__kind=Entry.Kind.CONTROL).order_by("pk").values("reconstruction")[:1]
     return Run.objects.select_related("worker", "entry").annotate(reconstruction=Subquery(lost))
 
 
@@ -183,6 +185,7 @@ class RunViewSet(JobViewSet):
     serializer_class = serializers.RunSerializer
     orderings = ("id", *TIMES, "seed", "images_seen", "device_seconds")
     filterset_class = filters.RunFilter
+    table = jobs.RUNS
 
     @extend_schema(responses=serializers.CheckpointSerializer(many=True), filters=False)
     @action(detail=True, pagination_class=None, filter_backends=[])
@@ -206,6 +209,7 @@ class SampleSetViewSet(JobViewSet):
     queryset = SampleSet.objects.select_related("worker", "entry", "checkpoint").order_by("-pk")
     serializer_class = serializers.SampleSetSerializer
     filterset_class = filters.SampleSetFilter
+    table = jobs.SAMPLE_SETS
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     @action(detail=True, filter_backends=[])
@@ -244,8 +248,9 @@ def evaluations() -> QuerySet[Evaluation]:
 
 @job_schema(serializers.EvaluationSerializer)
 class EvaluationViewSet(JobViewSet):
-    """Sample sets scored under a protocol, with their values."""
+    """Sample sets scored under a protocol, with their values; as a file a row for each value."""
 
     queryset = evaluations().order_by("-pk")
     serializer_class = serializers.EvaluationSerializer
     filterset_class = filters.EvaluationFilter
+    table = jobs.VALUES

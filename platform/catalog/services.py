@@ -15,6 +15,7 @@ from django.utils.text import slugify
 from catalog import stored
 from catalog.engine import RegistrationError, Report, run_evaluation, silent, words
 from catalog.models import EXTRACTORS, Dataset, PromptSet, Protocol
+from catalog.names import name_problem
 from catalog.stored import BucketError, DamagedError, StoredFile
 from evaluation.imagesets.atomic import move_folder
 from evaluation.protocols.extractor_specs import INCEPTION, STACKED
@@ -126,10 +127,12 @@ def slug_of(name: str, what: str) -> str:
     """Return the slug of a name: its letters a to z and its digits; what: what errors call it.
 
     Raises:
-        RegistrationError: if the name has none of these, or too many.
+        RegistrationError: if the name has none of these, or too many, or cannot be a name.
     """
     slug = slugify(name)
     if slug and len(slug) <= 100:
+        if problem := name_problem(name, 200):
+            raise RegistrationError(problem)
         return slug
     told = f"expected a name of 1 to 100 letters and digits, got {name!r}"
     if not slug and any(map(str.isalnum, name)):

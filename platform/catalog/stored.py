@@ -27,6 +27,7 @@ FOLDERS = (
     "datasets",
     "extractors",
     "intake",
+    "pipelines",
     "runs",
     "samples",
     "submissions",

@@ -6,7 +6,6 @@ import secrets
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import dj_database_url
 from django.conf import global_settings
@@ -14,87 +13,22 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse
 
+from config.environment import (
+    envaddress,
+    envbool,
+    envchoice,
+    envint,
+    envlist,
+    envnetworks,
+    envprefix,
+    envrate,
+    envsecret,
+    envsite,
+)
 from evaluation.imagesets.atomic import flush_file
 
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parents[2]
-
-
-def envbool(name: str, default: bool) -> bool:
-    text = os.environ.get(name, str(default)).strip().lower()
-    if text in {"true", "1", "yes"}:
-        return True
-    if text in {"false", "0", "no"}:
-        return False
-    raise ImproperlyConfigured(f"Unexpected value {name}={os.environ[name]}, use True or False")
-
-
-def envint(name: str, default: int, *, at_least: int = 0) -> int:
-    text = os.environ.get(name, str(default))
-    if not text.strip().isdecimal() or int(text) < at_least:
-        raise ImproperlyConfigured(
-            f"Unexpected value {name}={text}, use a whole number of at least {at_least}"
-        )
-    return int(text)
-
-
-def envlist(name: str, default: str) -> list[str]:
-    return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
-
-
-def envrate(name: str, default: str) -> str:
-    text = os.environ.get(name, default).strip()
-    if text and not re.fullmatch(r"[1-9]\d*/(second|minute|hour|day)", text):
-        raise ImproperlyConfigured(
-            f"Unexpected value {name}={text}, use a number per second, minute, hour or day such as "
-            f"{default}, or nothing for no limit"
-        )
-    return text
-
-
-def envprefix(name: str, default: str) -> str:
-    text = os.environ.get(name, default).strip()
-    if text and not re.fullmatch(r"(/[A-Za-z0-9._~-]*[A-Za-z0-9_~-])+", text):
-        raise ImproperlyConfigured(
-            f"Unexpected value {name}={text}, use the beginning of the site's addresses such as "
-            "/trilemma, or nothing"
-        )
-    return text
-
-
-def envsecret(name: str, default: str) -> str:
-    """Return NAME, or what the file named by NAME_FILE holds; errors never show the value."""
-    path = os.environ.get(f"{name}_FILE")
-    if not path:
-        return os.environ.get(name) or default
-    try:
-        text = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ImproperlyConfigured(f"{name}_FILE={path} cannot be read") from error
-    if not text:
-        raise ImproperlyConfigured(f"{name}_FILE={path} is empty")
-    return text
-
-
-def envaddress(name: str, default: str) -> str:
-    """Return the address of a server, which may hold a password and so is never shown."""
-    text = envsecret(name, default)
-    if not all(is_address(part) for part in text.split(";")):  # of several brokers
-        raise ImproperlyConfigured(
-            f"Unexpected value of {name}, use scheme://user:password@host:port/name with special "
-            "characters of the password percent-encoded"
-        )
-    return text
-
-
-def is_address(text: str) -> bool:
-    """Whether the address ends where it seems to: no part of a password is taken for a name."""
-    try:
-        parts = urlsplit(text)
-        is_local = parts.port is None and not parts.hostname
-    except ValueError:
-        return False
-    return bool(parts.scheme) and (is_local or "@" not in parts.path + parts.query + parts.fragment)
 
 
 def secret_key() -> str:
@@ -175,6 +109,7 @@ INSTALLED_APPS = [
     "catalog",
     "jobs",
     "experiments",
+    "notifications",
     "leaderboards",
     "operations",
     "api",
@@ -300,6 +235,7 @@ QUESTIONS_UNFINISHED = envint("QUESTIONS_UNFINISHED", 2, at_least=1)  # of an ac
 QUESTIONS_KEPT = envint("QUESTIONS_KEPT", 50)  # the newest of an account, with their images
 UPLOAD_GB = envint("UPLOAD_GB", 20)  # of files that an account may have on their way, 0 = nobody
 UPLOAD_HOURS = envint("UPLOAD_HOURS", 48, at_least=1)  # those nobody goes on with are deleted
+PIPELINE_GB = envint("PIPELINE_GB", 100)  # of a hub's pipeline that is downloaded, 0 = none is
 STALL_SECONDS = envint("STALL_SECONDS", 3600, at_least=10)  # work without progress hangs
 CHECKPOINT_SECONDS = envint("CHECKPOINT_SECONDS", 60, at_least=1)  # at most this much is lost
 DEVICE = os.environ.get("DEVICE", "auto")  # auto = cuda where there is one, else cpu
@@ -307,6 +243,19 @@ TORCH_THREADS = envint("TORCH_THREADS", 0)  # of one job; 0 = a worker's share
 INCEPTION_WEIGHTS = os.environ.get("INCEPTION_WEIGHTS", "")  # file; empty = download or refuse
 
 BROKER_URL = envaddress("BROKER_URL", "filesystem://localhost")
+
+# --- Telling --------------------------------------------------------------------------------
+SITE_URL = envsite("SITE_URL", "")  # what links of messages begin with; empty = paths alone
+WEBHOOK_NETWORKS = envnetworks("WEBHOOK_NETWORKS", "")  # may be called though they are not public
+DELIVERY_DAYS = envint("DELIVERY_DAYS", 30, at_least=1)  # messages are kept so long
+EMAIL_HOST = os.environ.get("EMAIL_HOST", "")  # empty = no mail is sent
+EMAIL_PORT = envint("EMAIL_PORT", 587, at_least=1)
+EMAIL_HOST_USER = os.environ.get("EMAIL_USER", "")
+EMAIL_HOST_PASSWORD = envsecret("EMAIL_PASSWORD", "")
+EMAIL_SECURITY = envchoice("EMAIL_SECURITY", "starttls", "tls", "none")
+EMAIL_USE_TLS, EMAIL_USE_SSL = EMAIL_SECURITY == "starttls", EMAIL_SECURITY == "tls"
+EMAIL_TIMEOUT = 10  # seconds
+DEFAULT_FROM_EMAIL = os.environ.get("EMAIL_FROM", "trilemma@localhost")
 
 # --- REST -----------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -349,6 +298,8 @@ SPECTACULAR_SETTINGS = {
         "EntryKindEnum": "experiments.models.Entry.Kind",
         "KindEnum": "jobs.models.JobEvent.Kind",
         "QueueEnum": "jobs.models.Queue",
+        "StatusEnum": "jobs.models.Status",
+        "DeliveryStatusEnum": "notifications.models.Delivery.State",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -364,9 +315,7 @@ UNFOLD = {
     ],
 }
 
-LOG_FORMAT = os.environ.get("LOG_FORMAT", "line")
-if LOG_FORMAT not in {"line", "json"}:
-    raise ImproperlyConfigured(f"Unexpected value LOG_FORMAT={LOG_FORMAT}, use line or json")
+LOG_FORMAT = envchoice("LOG_FORMAT", "line", "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

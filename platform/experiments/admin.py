@@ -1,5 +1,6 @@
 """Experiments in the admin: submit them, see how far they are, cancel and retry."""
 
+import re
 from typing import Any, ClassVar, cast
 
 from django.contrib import admin, messages
@@ -35,8 +36,11 @@ class StatusFilter(admin.SimpleListFilter):
         return rows.filter(pk__in=with_status(self.value() or "")) if self.value() else rows
 
 
+MOST_ENTRIES = 20  # with their configurations, on the page of an experiment
+
+
 class EntryInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
-    """The entries of an experiment, frozen."""
+    """The first entries of an experiment, frozen."""
 
     model = Entry
     extra = 0
@@ -44,6 +48,15 @@ class EntryInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
     hide_title = True
     fields: ClassVar = ["label", "kind", "algorithm", "sampler_names", "full_config"]
     readonly_fields: ClassVar = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
+        entries: QuerySet[Entry] = super().get_queryset(request).select_related("experiment")
+        match = request.resolver_match
+        key = str(match.kwargs.get("object_id", "")) if match else ""
+        if not re.fullmatch("[0-9]{1,18}", key):
+            return entries
+        first = Entry.objects.filter(experiment=int(key)).order_by("position", "pk")
+        return entries.filter(pk__in=list(first.values_list("pk", flat=True)[:MOST_ENTRIES]))
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -90,6 +103,7 @@ class ExperimentAdmin(OperatedAdmin):
         "created_by",
         "created_at",
         "jobs",
+        "shown",
     ]
     readonly_fields: ClassVar = [
         "chip",
@@ -99,6 +113,7 @@ class ExperimentAdmin(OperatedAdmin):
         "protocol_links",
         "budget",
         "jobs",
+        "shown",
     ]
     inlines: ClassVar = [EntryInline]
 
@@ -124,8 +139,8 @@ class ExperimentAdmin(OperatedAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         if request.method != "POST":
-            return self._form(request, Submission.empty(request.GET))
-        submission = Submission.typed(request.POST)
+            return self._form(request, Submission.empty(request.GET, cast(User, request.user)))
+        submission = Submission.typed(request.POST, cast(User, request.user))
         if {"add_entry", "remove_entry", "refill"} & request.POST.keys():
             return self._form(request, submission)
         experiment = submission.submit(cast(User, request.user))
@@ -192,6 +207,11 @@ class ExperimentAdmin(OperatedAdmin):
         ]
         return format_html_join(", ", '<a href="{}?{}={}">{}</a>', links)
 
+    @admin.display(description="entries")
+    def shown(self, experiment: Experiment) -> str:
+        total = experiment.entries.count()
+        return f"{min(total, MOST_ENTRIES)} of {total:,}, with their configurations"
+
     @admin.action(description="Cancel", permissions=["operate"])
     def cancel_experiments(self, request: HttpRequest, rows: QuerySet[Experiment]) -> None:
         own, user = changeable(rows, request.user), request.user
@@ -209,6 +229,8 @@ class ExperimentAdmin(OperatedAdmin):
 
 
 def progress_of(experiment: Experiment) -> Progress:
-    """Return the progress that the list has read already, or read it."""
-    found: Progress | None = vars(experiment).get("progress")
-    return found or progress([experiment])[experiment.pk]
+    """Return the progress that was read already, or read it."""
+    if "progress" not in vars(experiment):
+        vars(experiment)["progress"] = progress([experiment])[experiment.pk]
+    found: Progress = vars(experiment)["progress"]
+    return found

@@ -19,6 +19,11 @@ class ChangeableJobAdmin(JobAdmin):
 
     actions: ClassVar = ["cancel_jobs", "retry_jobs"]
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Whether a list may be narrowed so: also to an experiment or a worker, of which there are many."""
+        paths = (f"{self.experiment_path.replace('.', '__')}__id__exact", "worker__id__exact")
+        return lookup in paths or bool(super().lookup_allowed(lookup, value, request))
+
     @admin.action(description="Cancel", permissions=["operate"])
     def cancel_jobs(self, request: HttpRequest, jobs: QuerySet[Any]) -> None:
         own, user = changeable(jobs, request.user), request.user
@@ -47,8 +52,6 @@ class RunAdmin(ChangeableJobAdmin):
     list_filter: ClassVar = [
         *JobAdmin.list_filter,
         "entry__algorithm",
-        "seed",
-        "entry__experiment",
     ]
     list_select_related: ClassVar = ["entry__experiment", "worker"]
     search_fields: ClassVar = ["entry__label", "entry__experiment__name"]
@@ -84,7 +87,7 @@ class RunAdmin(ChangeableJobAdmin):
 @admin.register(SampleSet)
 class SampleSetAdmin(ChangeableJobAdmin):
     experiment_path = "entry.experiment"
-    list_filter: ClassVar = [*JobAdmin.list_filter, "entry__algorithm", "entry__experiment"]
+    list_filter: ClassVar = [*JobAdmin.list_filter, "entry__algorithm"]
     list_select_related: ClassVar = ["entry__experiment", "run__entry", "worker"]
     search_fields: ClassVar = ["entry__label", "entry__experiment__name", "sampler_label"]
     fields: ClassVar = [
@@ -181,6 +184,10 @@ class ValueInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
     ]
     readonly_fields: ClassVar = ["name"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MetricValue]:
+        values: QuerySet[MetricValue] = super().get_queryset(request)
+        return values.select_related("evaluation__protocol")
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
@@ -197,9 +204,7 @@ class EvaluationAdmin(ChangeableJobAdmin):
     experiment_path = "sample_set.entry.experiment"
     list_filter: ClassVar = [
         *JobAdmin.list_filter,
-        "protocol",
         "sample_set__entry__algorithm",
-        "sample_set__entry__experiment",
     ]
     list_select_related: ClassVar = [
         "protocol",

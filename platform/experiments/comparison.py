@@ -148,12 +148,14 @@ def config_tables(entries: Iterable[Entry]) -> list[ConfigTable]:
         if entry.algorithm:
             families[entry.family].append(entry)
     return [
-        ConfigTable(family, members[0].family_label, tuple(members), _config_rows(members))
+        ConfigTable(family, members[0].family_label, tuple(members), config_rows(members))
         for family, members in families.items()
     ]
 
 
-def _config_rows(entries: list[Entry]) -> tuple[ConfigRow, ...]:
+def config_rows(entries: Iterable[Entry]) -> tuple[ConfigRow, ...]:
+    """Return a row for each field that any of the entries has, with their values in order."""
+    entries = list(entries)
     complete = [
         {
             "algorithm": entry.algorithm,

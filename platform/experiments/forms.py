@@ -19,9 +19,11 @@ from accounts.models import User
 from catalog.models import Dataset, Protocol
 from experiments import services
 from experiments.models import Experiment
+from experiments.ownership import changeable
 from experiments.submission import offered
 from experiments.submission.blocks import CONFIG, Block, new_block, read_blocks, refilled
 from experiments.submission.guided import GUIDANCE
+from experiments.submission.joining import is_joining, read_joining
 from experiments.submission.offered import Offer
 from experiments.submission.specification import (
     MAX_ENTRIES,
@@ -34,6 +36,8 @@ from experiments.submission.typed import is_place, read_sampler, read_seeds
 from generators.specs.algorithms import PRESETS, Family
 from generators.specs.options import FieldSpec, describe
 
+APART = ("scheduler", "negative_prompt")  # of a sampler: its first word, and a field of its own
+MOST_JOINED = 200  # experiments to choose from, the newest
 MOST_OPEN = 3  # entries; where there are more, only those are open that need somebody's eye
 
 
@@ -45,6 +49,12 @@ def _text(label: str, help_text: str = "", **attrs: Any) -> forms.CharField:
 class SharedForm(forms.Form):
     """What all entries of an experiment share."""
 
+    experiment = forms.ChoiceField(
+        required=False,
+        label="Joins",
+        help_text="Pipelines may join an experiment of yours, with its protocols and seeds.",
+        widget=widgets.UnfoldAdminSelectWidget(attrs={"x-model": "joins"}),  # hides what it has
+    )
     name = _text("Name", "Unique; the title of the experiment's page.", maxlength=200)
     dataset = forms.CharField(
         required=False,
@@ -74,9 +84,22 @@ class SharedForm(forms.Form):
         help_text="Only workers whose device has so much train and sample; 0 = all.",
         widget=widgets.UnfoldAdminIntegerFieldWidget(attrs={"min": 0}),
     )
+    notify = forms.CharField(
+        required=False,
+        label="Tell me when it ends",
+        help_text="By mail and webhooks, as your account's page has them.",
+        widget=widgets.UnfoldAdminSelectWidget(
+            choices=[("", "as my account prefers"), ("true", "yes"), ("false", "no")]
+        ),
+    )
 
-    def __init__(self, data: QueryDict | None = None, *, initial: dict[str, Any]) -> None:
+    def __init__(
+        self, data: QueryDict | None = None, *, initial: dict[str, Any], user: User
+    ) -> None:
         super().__init__(data, initial=initial)
+        own = changeable(Experiment.objects.order_by("-pk"), user).values_list("pk", "name")
+        joined = [("", "a new experiment"), *((str(pk), name) for pk, name in own[:MOST_JOINED])]
+        self.fields["experiment"].choices = joined  # type: ignore[attr-defined]  # a choice field
         found = Protocol.objects.select_related("dataset").order_by("dataset", "pk")
         self.rows = [protocol for protocol in found if not protocol.refusal]
         choices = [(p.fingerprint, p.label) for p in self.rows]
@@ -240,7 +263,8 @@ def config_field(spec: FieldSpec) -> forms.Field:
 def sampler_words(algorithm: Offer) -> Iterator[str]:
     """Yield each sampler with its defaults, as it may be typed: `ddim steps=50 eta=0.0`."""
     for name, config in algorithm.samplers.items():
-        yield " ".join([name, *(f"{spec.name}={spec.default}" for spec in describe(config))])
+        typed = (spec for spec in describe(config) if spec.name not in APART)
+        yield " ".join([name, *(f"{spec.name}={spec.default}" for spec in typed)])
 
 
 def guidance_words(algorithm: Offer) -> str:
@@ -265,17 +289,18 @@ class Submission:
         ]
 
     @classmethod
-    def empty(cls, query: QueryDict) -> "Submission":
+    def empty(cls, query: QueryDict, user: User) -> "Submission":
         """Return the form before anything was typed: an algorithm of each family, or those asked for.
 
-        The address may name them and the dataset: `?dataset=digits&algorithm=vae.conv&preset=tiny`.
+        The address may name them and the dataset: `?dataset=digits&algorithm=vae.conv&preset=tiny`,
+        or the experiment that is joined: `?experiment=3&algorithm=pipeline`.
         """
         chosen = Protocol.objects.select_related("dataset").order_by("-pk")
         if wanted := query.get("dataset"):
             chosen = chosen.filter(dataset__slug=wanted)
         first = next((protocol for protocol in chosen if not protocol.refusal), None)
         initial: dict[str, Any] = {"budget_unit": "images", "budget_amount": "100000", "seeds": "1"}
-        initial["memory_gb"] = "0"
+        initial |= {"memory_gb": "0", "experiment": query.get("experiment", "")}
         if first:
             initial |= {"dataset": first.dataset.slug, "protocols": [first.fingerprint]}
         names = [name for name in query.getlist("algorithm") if offered.is_offered(name)]
@@ -283,10 +308,10 @@ class Submission:
         blocks: list[Block] = []
         for name in names[:MAX_ENTRIES] or [name for name in firsts if name != offered.NAME]:
             blocks.append(new_block(name, blocks, preset=query.get("preset", "")))
-        return cls(SharedForm(initial=initial), blocks)
+        return cls(SharedForm(initial=initial, user=user), blocks)
 
     @classmethod
-    def typed(cls, data: QueryDict) -> "Submission":
+    def typed(cls, data: QueryDict, user: User) -> "Submission":
         """Return the form as it was sent, changed where a button said so.
 
         Entries of the ticked algorithms are added, one is removed, one is filled in anew.
@@ -302,7 +327,7 @@ class Submission:
         removed = data.get("remove_entry", "")
         if is_place(removed) and int(removed) < len(blocks):
             del blocks[int(removed)]
-        return cls(SharedForm(data, initial={}), blocks, opened=opened)
+        return cls(SharedForm(data, initial={}, user=user), blocks, opened=opened)
 
     @property
     def offers(self) -> list[tuple[Family, list[Offer]]]:
@@ -324,7 +349,7 @@ class Submission:
         try:
             if not unreadable:
                 return services.submit_data(data, user=user)
-            read_experiment(data)  # for everything else that is wrong
+            read_joining(data) if is_joining(data) else read_experiment(data)  # what else is wrong
         except SpecificationError as error:
             for path, message in error.errors.items():
                 self._show_error(sent, path, message)
@@ -332,6 +357,9 @@ class Submission:
 
     def _to_data(self, sent: list[EntryForm]) -> dict[str, Any]:
         typed = self.shared.cleaned_data
+        entries = [entry.to_data() for entry in sent]
+        if joined := typed.get("experiment"):
+            return {"experiment": joined, "entries": entries}
         budget = {typed.get("budget_unit"): typed.get("budget_amount", "")}
         return {
             "name": typed.get("name", ""),
@@ -340,7 +368,8 @@ class Submission:
             "budget": None if sent and all(each.is_pipeline for each in sent) else budget,
             "seeds": read_seeds(typed.get("seeds", "")),
             "memory_gb": typed.get("memory_gb") or 0,
-            "entries": [entry.to_data() for entry in sent],
+            "notify": typed.get("notify") or None,
+            "entries": entries,
         }
 
     def _show_error(self, sent: list[EntryForm], path: str, message: str) -> None:

@@ -18,7 +18,7 @@ from experiments.questions.models import Question as Question  # for Django to f
 from experiments.uploads.models import Intake as Intake, Upload as Upload  # likewise
 from generators.specs import registry
 from generators.specs.algorithms import AlgorithmSpec
-from jobs.models import Job, overall
+from jobs.models import Job, listed_by, overall
 
 
 class Experiment(models.Model):
@@ -55,6 +55,7 @@ class Experiment(models.Model):
                 name="experiment_has_one_budget_at_most",
             )
         ]
+        indexes: ClassVar = [*listed_by("created_at")]
 
     def __str__(self) -> str:
         return self.name
@@ -204,6 +205,7 @@ class Run(Job):
             *Job.Meta.constraints,
             models.UniqueConstraint(fields=["entry", "seed"], name="run_seed_unique_per_entry"),
         ]
+        indexes: ClassVar = [*Job.Meta.indexes, *listed_by("seed", "images_seen", "device_seconds")]
 
     def __str__(self) -> str:
         return f"{self.entry.label}, seed {self.seed}"
@@ -295,6 +297,7 @@ class SampleSet(Job):
     count = models.PositiveIntegerField()
     first_seed = models.PositiveBigIntegerField(default=0)  # image i has the seed first_seed + i
     drawn = models.PositiveIntegerField(default=0)
+    step = models.CharField(max_length=200, blank=True)  # what it is at before it draws, in words
     nfe = models.PositiveIntegerField(null=True, blank=True)  # network evaluations per image
     images_per_second = models.FloatField(null=True, blank=True)
     latency_seconds = models.FloatField(null=True, blank=True)  # one image, median

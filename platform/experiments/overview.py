@@ -185,14 +185,13 @@ class Standing:
     failed: int  # jobs of any kind
 
 
-def standings(experiments: Iterable[Experiment] | None = None) -> dict[int, Standing]:
-    """Return where each experiment stands (all of them by default), in three queries."""
+def standings(experiments: Iterable[Experiment]) -> dict[int, Standing]:
+    """Return where each experiment stands, in three queries."""
     statuses: dict[int, Counter[str]] = defaultdict(Counter)
     runs: dict[int, Counter[str]] = defaultdict(Counter)
     for kind, path in EXPERIMENT_OF.items():
         jobs: QuerySet[Any] = kind._default_manager.order_by()
-        if experiments is not None:
-            jobs = jobs.filter(**{f"{path}__in": experiments})
+        jobs = jobs.filter(**{f"{path}__in": experiments})
         for pk, status, number in jobs.values_list(path, "status").annotate(number=Count("pk")):
             statuses[pk][status] += number
             if kind is Run:

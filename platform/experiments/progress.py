@@ -1,14 +1,14 @@
 """How far experiments are: jobs completed, of all that their entries will need."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from django.db.models import Count, QuerySet
 
 from experiments.models import Entry, Experiment
-from experiments.overview import EXPERIMENT_OF, standings
-from jobs.models import Status, overall
+from experiments.overview import EXPERIMENT_OF
+from jobs.models import ACTIVE, Status, overall
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,30 @@ def jobs_needed(experiment: Experiment) -> int:
     return total
 
 
-def with_status(status: str) -> list[int]:
-    """Return the keys of the experiments that stand so, in three queries."""
-    return [pk for pk, standing in standings().items() if standing.status == status]
+def with_status(status: str) -> QuerySet[Experiment]:
+    """Return the experiments that stand so, as `overall` says, from the few jobs that decide it."""
+    active, queued = _having(ACTIVE), _having([Status.QUEUED])
+    begun = active | _having([Status.COMPLETED], among=queued - active)
+    failed, cancelled = _having([Status.FAILED]), _having([Status.CANCELLED])
+    waiting = queued - begun
+    ended = failed | cancelled
+    found = {
+        Status.RUNNING: begun,
+        Status.QUEUED: waiting,
+        Status.FAILED: failed - begun - waiting,
+        Status.CANCELLED: cancelled - failed - begun - waiting,
+    }
+    if status == Status.COMPLETED:
+        return Experiment.objects.exclude(pk__in=begun | waiting | ended)
+    return Experiment.objects.filter(pk__in=found.get(Status(status), set()))
+
+
+def _having(statuses: Iterable[str], *, among: Collection[int] | None = None) -> set[int]:
+    """Return the keys of experiments that have jobs of these statuses."""
+    found: set[int] = set()
+    for kind, path in EXPERIMENT_OF.items():
+        jobs = kind._default_manager.filter(status__in=statuses).order_by()
+        if among is not None:
+            jobs = jobs.filter(**{f"{path}__in": among})
+        found.update(jobs.values_list(path, flat=True).distinct())
+    return found

@@ -22,7 +22,13 @@ from experiments.models import (
     SampleSet,
 )
 from experiments.submission import autoencoders
-from experiments.submission.beginning import jobs_of
+from experiments.submission.beginning import (
+    SEEDS_PER_RUN as SEEDS_PER_RUN,
+    add_entry,
+    join_experiment,
+    submitted,
+)
+from experiments.submission.joining import is_joining, read_joining
 from experiments.submission.resubmission import differences
 from experiments.submission.specification import ExperimentSpec, SpecificationError, read_experiment
 from generators.specs import registry
@@ -33,15 +39,17 @@ from jobs.settled import settled
 MAX_LOSS_POINTS = 400  # per run; above that every second one is dropped
 LossFigures = tuple[int, float, dict[str, float]]  # images seen, wall seconds, losses
 RESUMED = {"exact": "exactly", "approximate": "approximately"}  # as an environment has it
-SEEDS_PER_RUN = 10_000_000  # sample seeds of different training seeds never overlap
 
 
 def submit_data(data: Mapping[str, Any], *, user: User | None) -> Experiment:
-    """Read and submit an experiment given as plain data.
+    """Read and submit an experiment given as plain data, or pipelines that join one.
 
     Raises:
         SpecificationError: with every wrong field; nothing is written.
+        PermissionDenied: if the experiment that is joined is somebody else's.
     """
+    if is_joining(data):
+        return join_experiment(read_joining(data), user=user)
     return submit_experiment(read_experiment(data), user=user)
 
 
@@ -83,26 +91,14 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
     real, *others = controls.controls_of(spec.dataset, spec.protocols)
     add_control(experiment, real, position=0)
     for position, entry_spec in enumerate(spec.entries, start=1):
-        entry = Entry.objects.create(
-            experiment=experiment,
-            kind=entry_spec.kind,
-            label=entry_spec.label,
-            algorithm=entry_spec.algorithm,
-            config=entry_spec.config,
-            samplers=entry_spec.samplers,
-            position=position,
-        )
-        for seed in spec.seeds:
-            for job in jobs_of(entry, seed, SEEDS_PER_RUN):
-                job.memory_gb = spec.memory_gb
-                job.save()
-                lifecycle.enqueue(job)
+        add_entry(experiment, entry_spec, position=position)
     for position, control in enumerate(others, start=1 + len(spec.entries)):
         add_control(experiment, control, position=position)
     for entry in experiment.entries.all():
         if entry.has_autoencoder:
             _reconstructed(entry)
     audit.record(user, AuditEvent.Action.SUBMITTED, experiment)
+    submitted.send(Experiment, experiment=experiment, user=user, notify=spec.notify)
     return experiment
 
 

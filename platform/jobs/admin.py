@@ -1,6 +1,8 @@
 """What all kinds of jobs show in the admin, and the workers that do them."""
 
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, ClassVar
 
@@ -19,6 +21,7 @@ from accounts import audit
 from accounts.admin import FrozenAdmin
 from accounts.models import AuditEvent
 from jobs.models import ACTIVE, Job, Order, Status, Worker
+from jobs.waiting import reasons
 
 COLOURS = {
     Status.QUEUED.value: "primary",
@@ -67,7 +70,8 @@ class JobAdmin(OperatedAdmin):
         "started_at",
         "finished_at",
     ]
-    list_filter: ClassVar[list[str]] = ["status", "cause", "queue", "worker"]
+    list_filter: ClassVar[list[str]] = ["status", "cause", "queue"]
+    ordering: ClassVar[list[str]] = ["-pk"]  # the newest first
     job_fields: ClassVar = [
         "experiment",
         "chip",
@@ -108,7 +112,17 @@ class JobAdmin(OperatedAdmin):
 
     @admin.display(description="reason")
     def why(self, job: Job) -> str:
-        return job.reason or job.waiting_for
+        told: str | None = vars(job).get("waits")  # what the list has asked already
+        return job.reason or (job.waiting_for if told is None else told)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Return the list with why jobs wait, asked once for all of the page."""
+        changes = super().get_changelist_instance(request)
+        changes.result_list = list(changes.result_list)
+        waits = reasons(changes.result_list)
+        for job in changes.result_list:
+            vars(job)["waits"] = waits.get(job.pk, "")
+        return changes
 
     @admin.display(description="where", ordering="worker")
     def where(self, job: Job) -> str | SafeString:
@@ -188,9 +202,28 @@ class WorkerAdmin(OperatedAdmin):
 
     @admin.display(description="current job")
     def current_jobs(self, worker: Worker) -> str | SafeString:
-        held = [
-            (admin_link(job),)
-            for kind in Job.kinds()
-            for job in kind._default_manager.filter(worker=worker, status__in=ACTIVE)
-        ]
-        return format_html_join(", ", "{}", held) or "–"
+        held: list[Job] | None = vars(worker).get("held")  # what the list has asked already
+        jobs = held_by([worker])[worker.pk] if held is None else held
+        return format_html_join(", ", "{}", [(admin_link(job),) for job in jobs]) or "–"
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Return the list with what workers do, asked once for all of the page."""
+        changes = super().get_changelist_instance(request)
+        changes.result_list = list(changes.result_list)
+        held = held_by(changes.result_list)
+        for worker in changes.result_list:
+            vars(worker)["held"] = held[worker.pk]
+        return changes
+
+
+def held_by(workers: Sequence[Worker]) -> dict[int, list[Job]]:
+    """Return the jobs that each of the workers holds, by the worker's key."""
+    found: dict[int, list[Job]] = defaultdict(list)
+    for kind in Job.kinds():
+        held = kind._default_manager.filter(worker__in=workers, status__in=ACTIVE)
+        if admin.site.is_registered(kind):
+            loaded: Any = admin.site.get_model_admin(kind).list_select_related
+            held = held.select_related(*loaded)
+            for job in held:
+                found[job.worker_id or 0].append(job)
+    return found

@@ -1,5 +1,7 @@
 """Work as rows: a Job is its own place in the queue, a Worker is who does it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar, Self
 
@@ -53,6 +55,11 @@ class Order(models.TextChoices):
 
     DRAIN = "drain", "finish the current job, take no more"
     STOP = "stop", "hand the current job back and end"
+
+
+def listed_by(*names: str) -> list[models.Index]:
+    """Return the indexes behind lists in the order of a field, equal rows by their keys."""
+    return [models.Index(fields=[name, "id"], name=f"%(class)s_by_{name}") for name in names]
 
 
 class Workers(models.Manager["Worker"]):
@@ -123,6 +130,18 @@ class Pause(models.Model):
         return f"paused by {self.by} {timesince(self.since, depth=1)} ago"
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What decides whether queued jobs are taken."""
+
+    pause: Pause | None
+    workers: Sequence[Worker]
+
+    @classmethod
+    def now(cls) -> "Surroundings":
+        return cls(Pause.objects.first(), list(Worker.objects.all()))
+
+
 class JobEvent(models.Model):
     """One line of a job's timeline; rows are only ever added."""
 
@@ -147,10 +166,28 @@ class JobEvent(models.Model):
 
     class Meta:
         ordering: ClassVar = ["at", "pk"]
-        indexes: ClassVar = [models.Index(fields=["job_type", "job_id"], name="job_timeline")]
+        indexes: ClassVar = [
+            models.Index(fields=["job_type", "job_id"], name="job_timeline"),
+            models.Index(fields=["kind", "id"], name="event_by_kind"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.job_type} {self.job_id}: {self.kind}"
+
+
+class Tally(models.Model):
+    """Its one row: what timelines said up to one of their lines, as `jobs.tally` counts."""
+
+    up_to = models.BigIntegerField(default=0)  # key of the last line that is counted
+    counts = models.JSONField(default=dict)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(pk=1), name="tally_is_one_row"),
+        ]
+
+    def __str__(self) -> str:
+        return f"counted up to line {self.up_to}"
 
 
 class Job(models.Model):
@@ -202,6 +239,10 @@ class Job(models.Model):
                 name="%(class)s_failed_has_reason",
             ),
         ]
+        indexes: ClassVar = [
+            models.Index(fields=["status", "queue", "queued_at", "id"], name="%(class)s_queue"),
+            *listed_by("queued_at", "started_at", "finished_at"),
+        ]
 
     @classmethod
     def type_name(cls) -> str:
@@ -236,19 +277,21 @@ class Job(models.Model):
     @property
     def waiting_for(self) -> str:
         """Return why a queued job is not running yet, for people; empty when it is not queued."""
-        if self.status != Status.QUEUED:
-            return ""
-        ahead = self.ahead()
+        is_queued = self.status == Status.QUEUED
+        return self.waits_for(Surroundings.now(), self.ahead()) if is_queued else ""
+
+    def waits_for(self, around: Surroundings, ahead: int) -> str:
+        """Return why the job, which is queued behind so many, is not running yet."""
         place = f"{ahead} ahead" if ahead else "next in the queue"
-        if pause := Pause.objects.first():
-            return f"the site is {pause}; {place}"
-        if absence := self._absence():
+        if around.pause:
+            return f"the site is {around.pause}; {place}"
+        if absence := self._absence(around.workers):
             return f"{absence}; {place}"
         return f"waiting for a free worker, {place}" if ahead else place
 
-    def _absence(self) -> str:
+    def _absence(self, workers: Sequence[Worker]) -> str:
         """Return that no worker would take the job, and for how long; empty if one would."""
-        able = [worker for worker in Worker.objects.all() if worker.fits(self)]
+        able = [worker for worker in workers if worker.fits(self)]
         wanted = f" with {self.memory_gb} GB of memory" if self.memory_gb else ""
         place = f"for the queue {self.queue}"
         if any(worker.takes_jobs for worker in able):
@@ -263,16 +306,19 @@ class Job(models.Model):
 
     def ahead(self: Self) -> int:
         """Return how many queued jobs a worker would take before this one."""
-        earlier = Q(queued_at__lt=self.queued_at) | Q(queued_at=self.queued_at, pk__lt=self.pk)
         return sum(
             kind._default_manager.filter(
-                Q() if kind.urgency > self.urgency else earlier,
+                Q(queue=self.queue) if kind.urgency > self.urgency else self.goes_before(),
                 status=Status.QUEUED,
-                queue=self.queue,
             ).count()
             for kind in Job.kinds()
             if kind.urgency >= self.urgency
         )
+
+    def goes_before(self) -> Q:
+        """Return which queued jobs, no less urgent, a worker would take before this one."""
+        earlier = Q(queued_at__lt=self.queued_at) | Q(queued_at=self.queued_at, pk__lt=self.pk)
+        return Q(queue=self.queue) & earlier
 
 
 def overall(statuses: set[str]) -> str:

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
@@ -13,10 +13,14 @@ from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import METRICS
 from experiments import controls
 from experiments.models import Entry, Experiment, SampleSet
+from leaderboards.origins.budgets import Budget, are_several
 from leaderboards.statistics.spread import Seed
 
 Corner = Literal["quality", "coverage", "memorisation", "cost"]
 CORNERS: tuple[Corner, ...] = ("quality", "coverage", "memorisation", "cost")  # in a board's order
+
+FEW_NAMES = 3  # of the same rows
+MOST_SAME = 20  # rows of a configuration, the first submitted, that are looked at
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,28 @@ class Row:
     seeds_failed: int  # seeds whose training, sampling or evaluation failed or was cancelled
     cells: dict[str, Cell]
     sample_sets: tuple[SampleSet, ...]
+    scored_at: datetime | None = None  # the last time
+    scored_by: int | None = None  # key of the evaluation that did
+    device: str = ""  # of its trainings, "" if nobody knows
+    configuration: str = ""  # digest of all that made its samples but seeds, "" for a control
+    same_as: tuple[str, ...] = ()  # rows of the board with its configuration and seeds of its own
+
+    @property
+    def budget(self) -> Budget:
+        """Return what its trainings might use."""
+        return Budget.of(self.entry)
+
+    @property
+    def repeated(self) -> str:
+        """Return how many others it is the same as; "" where it is like no other."""
+        count = len(self.same_as)
+        return f"{count} or more" if count >= MOST_SAME - 1 else str(count or "")
+
+    @property
+    def repeats(self) -> str:
+        """Return the first of the rows that it is the same as, and how many others there are."""
+        left = len(self.same_as) - FEW_NAMES
+        return "; ".join(self.same_as[:FEW_NAMES]) + (f"; and {left} more" if left > 0 else "")
 
     @property
     def seeds_pending(self) -> int:
@@ -160,13 +186,27 @@ class Board:
     experiment: Experiment | None
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    sort: str  # key of a column, with a leading "-" for worst first
+    sort: str  # key of a column or of a fact, with a leading "-" for the other way round
     unranked: Mapping[str, str] = field(default_factory=dict)  # columns without ranks: why
     judged_at: datetime | None = None  # ranks and marks are of then; None: of now
     waiting: int = 0  # rows that changed since, or were never judged
     begin: int = 0  # rows of the board that stand before these
     rows_in_all: int | None = None  # that were asked for, on every page; None: these
     contenders: Mapping[str, int] | None = None  # of those, by their kind; None: of these
+    budgets: tuple[Budget, ...] = ()  # of all its contenders
+    baseline: Row | None = None  # what all rows are compared with, beside their ranks
+    as_of: date | None = None  # holds what was measured until the end of this day; None: all
+    is_mixed: bool = False  # whether rows of several budgets stand in one order, as was asked for
+
+    @property
+    def has_budgets(self) -> bool:
+        """Whether entries are ranked apart, each among those of its budget."""
+        return are_several(self.budgets)
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether rows stand by their budgets."""
+        return self.has_budgets and not self.is_mixed
 
     @property
     def ranked(self) -> list[Column]:
@@ -191,8 +231,10 @@ class Board:
         return self.sort.removeprefix("-")
 
     @property
-    def sorted_by(self) -> Column:
-        return next(column for column in self.columns if column.key == self.sort_key)
+    def ranked_by(self) -> Column:
+        """Return the column whose ranks are shown: the sorted one, else the first with ranks."""
+        found = [column for column in self.columns if column.key == self.sort_key]
+        return next(iter(found or self.ranked or self.columns))
 
     @property
     def control(self) -> Row | None:

@@ -1,23 +1,92 @@
 """What the trilemma chart draws: quality against coverage, with the speed of sampling."""
 
+from collections.abc import Iterable
+from dataclasses import astuple
+from statistics import median
 from typing import Any
 
 from experiments.models import Entry
 from leaderboards.board import Board, Cell, Column, Row
 
+SPEED = "images_per_second"
+WIDE = 10  # times the median, from which on the largest value presses the others together
 
-def trilemma(board: Board) -> dict[str, Any] | None:
-    """Return axes and points of the chart, None if the protocol measures too little for it."""
-    quality = _first(board, "quality")
-    coverage = _first(board, "coverage")
-    if quality is None or coverage is None:
+
+def trilemma(board: Board, others: Iterable[Any] = ()) -> dict[str, Any] | None:
+    """Return axes and points of the chart, None if the protocol measures too little for it.
+
+    `others` are points of rows on other pages, see `scores.points`. Where quality spans more than
+    a factor of `WIDE`, its axis is logarithmic: one bad entry would press all others together.
+    Values of 0 have no place on that, and are counted in `off`.
+    """
+    axes = axes_of(board)
+    if axes is None:
         return None
+    quality, coverage = axes
     rows = [row for row in board.rows if not row.is_aside]
-    points = [_point(row, quality, coverage) for row in rows]
-    points = [point for point in points if point is not None]
+    points = [point for row in rows if (point := _point(row, quality, coverage)) is not None]
     if not points:
         return None
-    return {"quality": _axis(quality), "coverage": _axis(coverage), "points": points}
+    contenders = [point for point in points if not point["is_control"]]
+    best = front(contenders, quality, coverage, speed=True)
+    for point in points:
+        point["on_front"] = point in best
+    beyond = [astuple(point) for point in others]
+    values = [point["quality"]["value"] for point in points] + [point[4] for point in beyond]
+    is_log = _is_wide(values, quality)
+    return {
+        "quality": _axis(quality),
+        "coverage": _axis(coverage),
+        "points": points,
+        "front": [point["key"] for point in front(contenders, quality, coverage, speed=False)],
+        "others": beyond,
+        "log": is_log,
+        "off": sum(value <= 0 for value in values) if is_log else 0,
+    }
+
+
+def axes_of(board: Board) -> tuple[Column, Column] | None:
+    """Return what the chart has upwards and to the right; None where one is not measured."""
+    quality, coverage = _first(board, "quality"), _first(board, "coverage")
+    return (quality, coverage) if quality and coverage else None
+
+
+def _is_wide(values: Iterable[float], column: Column) -> bool:
+    positive = [value for value in values if value > 0]
+    is_unbounded = column.minimum == 0 and column.maximum is None and column.ideal is None
+    return is_unbounded and len(positive) > 2 and max(positive) > WIDE * median(positive)
+
+
+def front(
+    points: list[dict[str, Any]], quality: Column, coverage: Column, *, speed: bool
+) -> list[dict[str, Any]]:
+    """Return the Pareto front: the points that no other equals everywhere and beats somewhere.
+
+    By quality and coverage, and by speed too if that is asked for; the best coverage is last. Their
+    intervals are left aside: a neighbour of the front may belong to it.
+    """
+    merits = [_merits(point, quality, coverage, speed) for point in points]
+    found = [
+        (mine, place)
+        for place, mine in enumerate(merits)
+        if not any(_beats(other, mine) for other in merits)
+    ]
+    return [points[place] for _, place in sorted(found)]
+
+
+def _merits(
+    point: dict[str, Any], quality: Column, coverage: Column, speed: bool
+) -> tuple[float, ...]:
+    """Return what is better the larger it is: coverage, quality, images per second."""
+    found = tuple(
+        point[corner]["value"] * (1 if column.higher_is_better else -1)
+        for corner, column in (("coverage", coverage), ("quality", quality))
+    )
+    return (*found, point["images_per_second"] or 0.0) if speed else found
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(a >= b for a, b in zip(one, other, strict=True))
 
 
 def _first(board: Board, corner: str) -> Column | None:
@@ -33,13 +102,15 @@ def _point(row: Row, quality: Column, coverage: Column) -> dict[str, Any] | None
     if x.value is None or y.value is None:
         return None
     return {
+        "key": f"{row.entry.pk}:{row.sampler_label}",
+        "is_control": row.is_control,
         "label": _label(row),
         "experiment": row.experiment.name,
         "family": row.entry.family,
         "family_label": row.entry.family_label,
         "coverage": _number(x),
         "quality": _number(y),
-        "images_per_second": row.cells["images_per_second"].value,
+        "images_per_second": row.cells[SPEED].value,
     }
 
 

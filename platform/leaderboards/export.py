@@ -1,40 +1,65 @@
-"""A board as flat rows, at full precision and complete: the same for CSV, JSON and the demo."""
+"""A board as flat rows, at full precision and complete: the same for files, JSON and the demo."""
 
-import csv
-import io
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 from experiments.pages import reconstructions
 from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.facts.choice import Choice
+from leaderboards.formats.rows import Field, Kind, csv_pieces
 from leaderboards.marks import NEAR_TRAINING, NEARER
+from leaderboards.scores.baseline import compared
+
+T = TypeVar("T")
+ALL = Choice()  # columns
+DIFFERENCE: dict[str, Kind] = {
+    **dict.fromkeys(("minus baseline", "minus baseline low", "minus baseline high"), "number"),
+    "is beside baseline": "text",
+}
+
+ABOUT: dict[str, Kind] = {  # a row, besides its cells
+    **dict.fromkeys(("rank", "rank low", "rank high"), "whole"),
+    **dict.fromkeys(("leads", "provisional"), "flag"),
+    **dict.fromkeys(("experiment", "entry", "family", "algorithm", "sampler", "kind"), "text"),
+    "control": "flag",
+    "control_kind": "text",
+    **dict.fromkeys(("seeds_scored", "seeds_total", "seeds_failed"), "whole"),
+    "protocol": "text",
+    "budget_images": "whole",
+    "budget_seconds": "number",
+    "device": "text",
+    "scored_at": "text",
+    "same_as": "text",
+}
+OF_METRIC: dict[str, Kind] = {
+    **dict.fromkeys(("low", "high"), "number"),
+    "interval of": "text",
+    "plug-in": "number",
+    **dict.fromkeys(("seeds", "remarks"), "text"),
+}
+OF_COST: dict[str, Kind] = {"is": "text", "declared": "number"}
 
 
-def columns(board: Board) -> list[str]:
+def columns(board: Board, choice: Choice = ALL) -> list[str]:
     """Return the names of the exported columns; a metric's name carries its honest label."""
-    names = ["rank", "rank low", "rank high", "leads", "provisional", "experiment", "entry"]
-    names += ["family", "algorithm", "sampler"]
-    names += [
-        "kind",
-        "control",
-        "control_kind",
-        "seeds_scored",
-        "seeds_total",
-        "seeds_failed",
-        "protocol",
-    ]
-    for column in board.columns:
-        names.append(column.label if column.corner != "cost" else column.key)
-        if column.corner == "cost":
-            names += [f"{column.key} is", f"{column.key} declared"]
-        else:
-            names += [
-                f"{column.label} {part}"
-                for part in ("low", "high", "interval of", "plug-in", "seeds", "remarks")
-            ]
-    return names + _autoencoder_columns(board)
+    return [field.name for field in fields(board, autoencoder_columns(board), choice)]
 
 
-def _autoencoder_columns(board: Board) -> list[str]:
+def fields(board: Board, of_autoencoders: Iterable[str], choice: Choice = ALL) -> list[Field]:
+    """Return the exported columns; those of autoencoders are there where any row of all has them."""
+    found = [Field(name, kind) for name, kind in ABOUT.items()]
+    for column in choice.exported(board):
+        name, parts = _field(column), OF_COST if column.corner == "cost" else OF_METRIC
+        found.append(Field(name, "number"))
+        found += [Field(f"{name} {part}", kind) for part, kind in parts.items()]
+        if board.baseline is not None:
+            found += [Field(f"{name} {part}", kind) for part, kind in DIFFERENCE.items()]
+    return found + [Field(name, "number") for name in of_autoencoders]
+
+
+def autoencoder_columns(board: Board) -> list[str]:
     """Return the columns of what autoencoders cost and lose, where any row knows it."""
     return list(dict.fromkeys(name for row in board.rows for name in _of_autoencoder(board, row)))
 
@@ -48,19 +73,26 @@ def _of_autoencoder(board: Board, row: Row) -> dict[str, float | None]:
     return {f"reconstruction {name}": value for name, value in found.items()}
 
 
-def rows(board: Board) -> list[dict[str, Any]]:
-    """Return every row of the board with the keys of `columns`; absent values are None."""
-    absent = dict.fromkeys(_autoencoder_columns(board))
-    return [{**_row(board, row), **absent, **_of_autoencoder(board, row)} for row in board.rows]
+def rows(
+    board: Board, choice: Choice = ALL, of_autoencoders: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return every row of the board with the names of `fields`; absent values are None."""
+    names = autoencoder_columns(board) if of_autoencoders is None else of_autoencoders
+    absent = dict.fromkeys(names)
+    return [
+        {**_row(board, row, choice), **absent, **_of_autoencoder(board, row)} for row in board.rows
+    ]
 
 
-def to_dict(board: Board) -> dict[str, Any]:
+def to_dict(board: Board, choice: Choice = ALL) -> dict[str, Any]:
     """Return the whole board as plain JSON values: what it measures, its columns, its rows.
 
     Rows are those of `rows` with more by the key of a column: `details`, what is known of a value
     besides its interval, for each scored seed; `judgements`, its rank and what is marked. Those of
-    reconstructions have what the autoencoder loses of a split, for each seed.
+    reconstructions have what the autoencoder loses of a split, for each seed. `budgets` are those
+    of the board's entries, each ranked among those of its own.
     """
+    chosen = choice.exported(board)
     return {
         "protocol": board.protocol.fingerprint,
         "name": board.protocol.name,
@@ -68,18 +100,32 @@ def to_dict(board: Board) -> dict[str, Any]:
         "num_images": board.protocol.num_images,
         "experiment": board.experiment.pk if board.experiment else None,
         "sort": board.sort,
-        "columns": [_column(column) for column in board.columns],
+        "columns": [_column(column) for column in chosen],
+        "budgets": [budget.value for budget in board.budgets],
+        "grouped": board.is_grouped,
         "unranked": dict(board.unranked),
-        "rows": [
-            {
-                **flat,
-                "details": _details(row),
-                "judgements": _judgements(row),
-                **_reconstructions(row),
-            }
-            for flat, row in zip(rows(board), board.rows, strict=True)
-        ],
+        "rows": whole_rows(board, choice),
     }
+
+
+def whole_rows(
+    board: Board, choice: Choice = ALL, of_autoencoders: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows with all that JSON has of them."""
+    keys = {column.key for column in choice.exported(board)}
+    return [
+        {
+            **flat,
+            "details": _of(keys, _details(row)),
+            "judgements": _of(keys, _judgements(row)),
+            **_reconstructions(row),
+        }
+        for flat, row in zip(rows(board, choice, of_autoencoders), board.rows, strict=True)
+    ]
+
+
+def _of(keys: Collection[str], found: dict[str, T]) -> dict[str, T]:
+    return {key: value for key, value in found.items() if key in keys}
 
 
 def _reconstructions(row: Row) -> dict[str, list[dict[str, Any]]]:
@@ -119,7 +165,7 @@ def _column(column: Column) -> dict[str, Any]:
     """Return a column's meaning; `field` is the key of its value in every row."""
     return {
         "key": column.key,
-        "field": column.key if column.corner == "cost" else column.label,
+        "field": _field(column),
         "label": column.label,
         "unit": column.unit,
         "higher_is_better": column.higher_is_better,
@@ -130,8 +176,12 @@ def _column(column: Column) -> dict[str, Any]:
     }
 
 
-def _row(board: Board, row: Row) -> dict[str, Any]:
-    sorted_by = row.cells[board.sort_key]
+def _field(column: Column) -> str:
+    return column.key if column.corner == "cost" else column.label
+
+
+def _row(board: Board, row: Row, choice: Choice) -> dict[str, Any]:
+    sorted_by = row.cells[board.ranked_by.key]
     flat: dict[str, Any] = {
         "rank": sorted_by.rank,
         "rank low": sorted_by.rank_low,
@@ -150,14 +200,35 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         "seeds_total": row.seeds_total,
         "seeds_failed": row.seeds_failed,
         "protocol": board.protocol.fingerprint,
+        "budget_images": None if row.is_control else row.budget.images,
+        "budget_seconds": None if row.is_control else row.budget.seconds,
+        "device": row.device,
+        "scored_at": row.scored_at.isoformat() if row.scored_at else None,
+        "same_as": "; ".join(row.same_as),
     }
-    for column in board.columns:
-        cell = row.cells[column.key]
-        if column.corner == "cost":
-            flat[column.key] = cell.value
-            flat[f"{column.key} is"] = _basis(row, cell)
-            flat[f"{column.key} declared"] = cell.declared
-            continue
+    for column in choice.exported(board):
+        flat |= _of_cell(row, column)
+        if board.baseline is not None:
+            flat |= _of_difference(row, board.baseline, column)
+    return flat
+
+
+def _of_difference(row: Row, baseline: Row, column: Column) -> dict[str, Any]:
+    """Return by how much a number differs from the baseline's, and what that surely says."""
+    found = compared(row, baseline, column)
+    values = (None, None, None, "") if found is None else (*found.difference, found.verdict)
+    names = [f"{_field(column)} {part}" for part in DIFFERENCE]
+    return dict(zip(names, values, strict=True))
+
+
+def _of_cell(row: Row, column: Column) -> dict[str, Any]:
+    cell = row.cells[column.key]
+    flat: dict[str, Any] = {}
+    if column.corner == "cost":
+        flat[column.key] = cell.value
+        flat[f"{column.key} is"] = _basis(row, cell)
+        flat[f"{column.key} declared"] = cell.declared
+    else:
         flat[column.label] = cell.value
         flat[f"{column.label} low"] = cell.low
         flat[f"{column.label} high"] = cell.high
@@ -177,24 +248,46 @@ def _basis(row: Row, cell: Cell) -> str:
     return "to come" if cell.value is None else "measured"
 
 
-def to_csv(board: Board) -> str:
+def to_csv(board: Board, choice: Choice = ALL) -> str:
     """Return the board as CSV; text that a spreadsheet would run as a formula is quoted by '."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns(board), lineterminator="\r\n")
-    writer.writeheader()
-    for row in rows(board):
-        writer.writerow({name: _safe(value) for name, value in _told(board, row).items()})
-    return out.getvalue()
+    whole = fields(board, autoencoder_columns(board), choice)
+    return b"".join(csv_pieces(whole, [told_rows(board, choice)])).decode()
 
 
-def _told(board: Board, row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row in which costs that are unknown say so: a blank cell is too easily a 0."""
+def told_rows(
+    board: Board, choice: Choice = ALL, of_autoencoders: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows of CSV: costs that are unknown say so, since a blank is too easily a 0."""
     costs = [column.key for column in board.columns if column.corner == "cost"]
-    unknown = {key: "unknown" for key in costs if row[f"{key} is"] in ("unknown", "declared")}
-    return row | unknown
+    return [
+        row | {key: "unknown" for key in costs if row.get(f"{key} is") in ("unknown", "declared")}
+        for row in rows(board, choice, of_autoencoders)
+    ]
 
 
-def _safe(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
-        return "'" + value
-    return value
+Told = Callable[[Board, Choice, Iterable[str]], list[dict[str, Any]]]
+TOLD: dict[str, Told] = {"csv": told_rows, "jsonl": whole_rows, "parquet": rows}  # by format
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A board in parts, as it is exported: never more than a few of them are in memory."""
+
+    first: Board
+    fields: Sequence[Field]
+    chunks: Iterable[list[dict[str, Any]]]
+
+
+def in_parts(parts: Callable[[], Iterator[Board]], kind: str, choice: Choice = ALL) -> Parts:
+    """Return an export of a board, of which `parts` gives the rows from the first on each time.
+
+    A large one is read twice: whether any row knows what its autoencoder loses decides the columns.
+    """
+    found = parts()
+    begin = list(islice(found, 2))
+    every = chain(begin, found)
+    names = list(dict.fromkeys(name for part in every for name in autoencoder_columns(part)))
+    again = begin if len(begin) == 1 else parts()
+    told = TOLD[kind]
+    head = fields(begin[0], names, choice)
+    return Parts(begin[0], head, (told(part, choice, names) for part in again))

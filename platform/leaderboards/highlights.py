@@ -1,7 +1,8 @@
 """What is worth saying of a board in one line: who leads each corner, how many take part."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from django.db.models import Max, QuerySet
 
@@ -27,6 +28,11 @@ class Leader:
     spread: str
     tied: int
     leads: bool
+
+    @property
+    def budget(self) -> str:
+        """Return in words among which entries it leads."""
+        return self.row.budget.words
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,21 @@ def highlight(board: Board) -> Highlight:
 
 
 def leaders(board: Board) -> Iterator[Leader]:
-    """Yield who leads each corner of the trilemma, where anybody has a rank."""
+    """Yield who leads each corner of the trilemma, where anybody has a rank.
+
+    Of a board of several budgets these are the leaders of one: of that with most rows that were
+    scored, of the largest such.
+    """
+    if board.has_budgets:
+        board = replace(board, rows=tuple(_of_one_budget(board.rows)))
     return filter(None, (_leader(board, *corner) for corner in _corners(board)))
+
+
+def _of_one_budget(rows: Iterable[Row]) -> list[Row]:
+    contenders = [row for row in rows if not row.is_control]
+    counts = Counter(row.budget for row in contenders if row.seeds_scored)
+    chosen = max(counts, key=lambda budget: (counts[budget], budget.key), default=None)
+    return [row for row in contenders if row.budget == chosen]
 
 
 def _corners(board: Board) -> list[tuple[str, Column]]:

@@ -27,6 +27,7 @@ AUTHENTICITY = "authenticity"  # share of images that are no nearer to a trainin
 COPIES = "copies"  # share of images nearer to a training image than nearly all held-out ones are
 LEAST_COPIES = 0.04  # images of a single class, none of them a copy, may count 2.5 %
 NEARNESS = "ct"  # how much nearer to training images than held-out ones are
+DETAILED = (COPIES, NEARNESS)  # whose tests need more than a value and its errors
 
 Place = tuple[int, str]  # of a cell: its row, its column's key
 
@@ -75,7 +76,7 @@ def _p_value(column: Column, cell: Cell, control: Cell) -> float | None:
     """Return the probability of such a value of unseen real images; None if untested."""
     if column.key in (*DISTANCES, AUTHENTICITY):
         return _of_difference(cell, control)
-    if column.key in (COPIES, NEARNESS) and cell.details:
+    if column.key in DETAILED and cell.details:
         try:
             return _of_counts(cell) if column.key == COPIES else _of_scores(cell)
         except (KeyError, ValueError):  # of an earlier version, which kept less; or no variance

@@ -21,6 +21,9 @@ class Standing(models.Model):
     control = models.CharField(max_length=20, blank=True)  # which one, "" for a contender
     of_entry = models.BooleanField(default=False)  # a control that an entry has for itself
     place = models.PositiveSmallIntegerField(default=0)  # among controls
+    budget = models.CharField(max_length=20, default="")  # key of a budget, or of a control
+    device = models.CharField(max_length=200, blank=True)
+    configuration = models.CharField(max_length=64, blank=True)  # digest, "" for a control
     seeds_scored = models.PositiveIntegerField()
     seeds_total = models.PositiveIntegerField()
     seeds_failed = models.PositiveIntegerField()
@@ -40,6 +43,8 @@ class Standing(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["protocol", "is_judged"], name="standing_to_judge"),
             models.Index(fields=["protocol", "control", "seeds_scored"], name="standing_by_kind"),
+            models.Index(fields=["protocol", "control", "budget"], name="standing_by_budget"),
+            models.Index(fields=["protocol", "configuration"], name="standing_by_configuration"),
         ]
 
     def __str__(self) -> str:
@@ -63,6 +68,7 @@ class Score(models.Model):
         Protocol, on_delete=models.CASCADE, related_name="+", db_index=False
     )
     metric = models.CharField(max_length=50)  # key of a column
+    budget = models.CharField(max_length=20, default="")  # the standing's
     group = models.PositiveSmallIntegerField(choices=Group.choices)
     badness = models.FloatField(null=True)  # in its group less is better
     value = models.FloatField(null=True)
@@ -90,6 +96,14 @@ class Score(models.Model):
             ),
             models.Index(
                 fields=["protocol", "metric", "group", "-badness"], name="score_worst_first"
+            ),
+            models.Index(
+                fields=["protocol", "metric", "budget", "group", "badness"],
+                name="score_best_of_budget_first",
+            ),
+            models.Index(
+                fields=["protocol", "metric", "budget", "group", "-badness"],
+                name="score_worst_of_budget_first",
             ),
         ]
 

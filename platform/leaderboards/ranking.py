@@ -18,12 +18,16 @@ Better than real is not better: a value beyond the interval of the real control 
 sharpness without coverage. Such rows lead nobody and are in nobody's way. Nobody leads a metric of
 memorisation: noise is furthest from copies.
 
+Entries of different budgets are no fair comparison: each is ranked among those of its own (see
+`origins.budgets`), whatever the order in which rows stand.
+
 A protocol that failed its admission test ranks nothing; one that has too few images for some of
 its metrics ranks by the others.
 """
 
 import math
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import compress
@@ -34,7 +38,10 @@ from experiments import controls
 from experiments.models import Experiment
 from leaderboards.admission_box import admission_of
 from leaderboards.board import Board, Cell, Column, Row, columns_of
+from leaderboards.facts.columns import FACTS
+from leaderboards.facts.repeats import with_repeats
 from leaderboards.marks import Place, marked
+from leaderboards.origins import budgets
 from leaderboards.rows import rows_of
 from leaderboards.statistics.separation import Ranks, rank_ranges
 from leaderboards.statistics.spread import Rows, estimates, scale_of
@@ -48,14 +55,23 @@ BEYOND = "no merit: beyond what unseen real images reach"
 def rank(protocol: Protocol, *, sort: str = "", experiment: Experiment | None = None) -> Board:
     """Return the board of a protocol, of one experiment or of all.
 
-    `sort` is a column's key, "-key" for worst first; by default the first metric with ranks.
+    `sort` is a column's key, "-key" for worst first; by default the first metric with ranks. Or it
+    is that of a fact, "-key" for Z to A, or the latest first.
 
     Raises:
         ValueError: if there is no such column.
     """
     empty = board_of(protocol, sort, experiment)
     rows = judged(rows_of(protocol, empty.columns, experiment), empty.columns, empty.ranked)
-    return replace(empty, rows=in_order(rows, empty.columns, empty.sort))
+    return of_rows(empty, rows)
+
+
+def of_rows(empty: Board, rows: Iterable[Row]) -> Board:
+    """Return a board with all its rows, in its order."""
+    rows = with_repeats(list(rows))
+    held = budgets.in_order(row.budget for row in rows if not row.is_control)
+    board = replace(empty, budgets=held)
+    return replace(board, rows=in_order(rows, board))
 
 
 def board_of(protocol: Protocol, sort: str, experiment: Experiment | None) -> Board:
@@ -68,8 +84,9 @@ def board_of(protocol: Protocol, sort: str, experiment: Experiment | None) -> Bo
     keys = [column.key for column in columns]
     unranked = _unranked(protocol, columns)
     sort = sort or next((key for key in keys if key not in unranked), keys[0])
-    if sort.removeprefix("-") not in keys:
-        raise ValueError(f"expected a column to sort by ({', '.join(keys)}), got {sort!r}")
+    if sort.removeprefix("-") not in (*keys, *FACTS):
+        known = ", ".join((*keys, *FACTS))
+        raise ValueError(f"expected a column to sort by ({known}), got {sort!r}")
     return Board(protocol, experiment, columns, (), sort, unranked)
 
 
@@ -93,13 +110,24 @@ def judged(
     found = [dict(row.cells) for row in rows]
     for (at, key), why in _without_merit(rows, columns).items():
         found[at][key] = found[at][key]._replace(no_merit=why)
-    contenders = [cells for row, cells in zip(rows, found, strict=True) if not row.is_control]
-    for column in columns if ranked is None else ranked:
-        present = [cells for cells in contenders if cells[column.key].value is not None]
-        placed = _ranked([cells[column.key] for cells in present], column)
-        for cells, cell in zip(present, placed, strict=True):
-            cells[column.key] = cell
+    for among in _compared(rows):
+        for column in columns if ranked is None else ranked:
+            present = [found[at] for at in among if found[at][column.key].value is not None]
+            placed = _ranked([cells[column.key] for cells in present], column)
+            for cells, cell in zip(present, placed, strict=True):
+                cells[column.key] = cell
     return [replace(row, cells=cells) for row, cells in zip(rows, found, strict=True)]
+
+
+def _compared(rows: Sequence[Row]) -> Iterable[list[int]]:
+    """Return the places of contenders that are ranked among themselves: those of one budget."""
+    contenders = {at: row.budget for at, row in enumerate(rows) if not row.is_control}
+    if not budgets.are_several(contenders.values()):
+        return [list(contenders)]
+    found: dict[budgets.Budget, list[int]] = defaultdict(list)
+    for at, budget in contenders.items():
+        found[budget].append(at)
+    return found.values()
 
 
 def _ranked(cells: Sequence[Cell], column: Column) -> Iterator[Cell]:
@@ -148,10 +176,11 @@ def of_survivors(cell: Cell, column: Column) -> bool:
 
 def _badness(cell: Cell, column: Column) -> float:
     assert cell.value is not None, "only present values are compared"
-    return _badness_of(cell.value, column)
+    return badness_of(cell.value, column)
 
 
-def _badness_of(value: float, column: Column) -> float:
+def badness_of(value: float, column: Column) -> float:
+    """Return a number that is the less the better a value is."""
     if column.ideal is not None:
         return abs(value - column.ideal)
     return -value if column.higher_is_better else value
@@ -167,7 +196,7 @@ def _bound(rows: Iterable[Row], column: Column) -> float:
     end = None
     if control is not None and column.corner in ("quality", "coverage") and column.ideal is None:
         end = control.high if column.higher_is_better else control.low
-    return -math.inf if end is None else _badness_of(end, column)
+    return -math.inf if end is None else badness_of(end, column)
 
 
 def _without_merit(rows: list[Row], columns: tuple[Column, ...]) -> dict[Place, str]:
@@ -217,14 +246,22 @@ def place_of(row: Row, column: Column) -> tuple[int, float]:
     return 2 if of_survivors(cell, column) else 1, _badness(cell, column)
 
 
-def in_order(rows: Iterable[Row], columns: tuple[Column, ...], sort: str) -> tuple[Row, ...]:
-    """Return the rows by their groups, in each the best first, or the worst; controls as ever."""
-    column = next(c for c in columns if c.key == sort.removeprefix("-"))
-    sign = -1.0 if sort.startswith("-") else 1.0
+def in_order(rows: Iterable[Row], board: Board) -> tuple[Row, ...]:
+    """Return a board's rows by budgets where it has several, by their groups, and in its order.
 
-    def place(row: Row) -> tuple[int, float, str, str, int]:
-        group, badness = place_of(row, column)
-        turned = badness if row.is_control else sign * badness
-        return group, turned, row.entry.label, row.sampler_label, row.entry.pk
+    By a column, in each group the best first, or the worst; controls as ever.
+    """
+    worst, fact = board.sort.startswith("-"), FACTS.get(board.sort_key)
+    found = sorted(rows, key=lambda row: (row.entry.label, row.sampler_label, row.entry.pk))
+    if fact is not None:
+        known = [row for row in found if fact.value(row) is not None]
+        known.sort(key=fact.value, reverse=worst)
+        found = known + [row for row in found if fact.value(row) is None]
+    sign = -1.0 if worst else 1.0
 
-    return tuple(sorted(rows, key=place))
+    def place(row: Row) -> tuple[str, int, float]:
+        budget = budgets.key_of(row.entry) if board.is_grouped else ""
+        group, badness = (1, 0.0) if fact and not row.is_control else place_of(row, board.ranked_by)
+        return budget, group, badness if row.is_control else sign * badness
+
+    return tuple(sorted(found, key=place))

@@ -2,15 +2,20 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import date
 from statistics import fmean
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
+
+from django.db.models import QuerySet
 
 from catalog.models import Protocol
 from evaluation.protocols.metric_specs import MetricSpec
 from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, SampleSet
 from jobs.models import Status
 from leaderboards.board import Cell, Column, Row, kind_of, shown
+from leaderboards.origins.sources import configuration_of, device_of
 from leaderboards.statistics.spread import Seed, mean_interval
 
 T = TypeVar("T", Run, SampleSet)
@@ -21,14 +26,22 @@ LACK_IMAGES = ("fd_population",)  # an absent value says that images are too few
 
 
 def rows_of(
-    protocol: Protocol, columns: tuple[Column, ...], experiment: Experiment | None
+    protocol: Protocol,
+    columns: tuple[Column, ...],
+    experiment: Experiment | None,
+    until: date | None = None,
 ) -> list[Row]:
-    """Return the rows of a protocol's board, not yet ranked: of one experiment, or of all."""
+    """Return the rows of a protocol's board, not yet ranked: of one experiment, or of all.
+
+    With `until` as they stood at the end of that day, but for what was deleted since.
+    """
     entries = Entry.objects.filter(experiment__protocols=protocol).select_related("experiment")
     if experiment is not None:
         entries = entries.filter(experiment=experiment)
+    if until is not None:
+        entries = entries.filter(experiment__created_at__date__lte=until)
     trained = Run.objects.filter(entry__in=entries)
-    return _rows(protocol, columns, entries, _once(entries, protocol), trained)
+    return _rows(protocol, columns, entries, _once(entries, protocol, until), trained, until)
 
 
 def rows_among(
@@ -45,33 +58,65 @@ def _rows(
     entries: Iterable[Entry],
     shown: Iterable[Entry],
     trained: Iterable[Run],
+    until: date | None = None,
 ) -> list[Row]:
-    runs = _by_entry(trained)
-    sets = _by_entry(SampleSet.objects.filter(entry__in=entries).select_related("run"))
-    values = _values(protocol, entries)
-    unscored = _failed(protocol, entries)
+    drawn_of = SampleSet.objects.filter(entry__in=entries).select_related("run")
+    runs, sets = _by_entry(_as_of(trained, until)), _by_entry(_as_of(drawn_of, until))
+    evaluations = _evaluations(protocol, entries, until)
+    values = _values(evaluations)
+    unscored = _failed(evaluations)
+    scored = _last_scored(evaluations)
     rows = []
     for entry in shown:
         own = runs[entry.source or entry.pk]
         for label in _sampler_labels(entry, sets[entry.pk]):
             drawn = [s for s in sets[entry.pk] if s.sampler_label == label]
             failed = _seeds_failed(own, drawn, unscored)
-            rows.append(_row(entry, label, columns, own, drawn, values, failed))
+            row = _row(entry, label, columns, own, drawn, values, failed)
+            told = {
+                "device": device_of(entry, own, drawn),
+                "configuration": configuration_of(entry, label),
+                **scored.get(entry.pk, {}),
+            }
+            rows.append(replace(row, **told))
     return rows
 
 
-def _once(entries: Iterable[Entry], protocol: Protocol) -> list[Entry]:
+def _as_of(jobs: Iterable[T], until: date | None) -> Iterator[T]:
+    """Yield jobs as they stood at the end of a day: what ended later had not ended."""
+    for job in jobs:
+        if until and job.finished_at and job.finished_at.date() > until:
+            job.status = Status.QUEUED  # of this object alone, which nobody saves
+        yield job
+
+
+def _evaluations(
+    protocol: Protocol, entries: Iterable[Entry], until: date | None
+) -> QuerySet[Evaluation]:
+    """Return the evaluations of entries that have ended, on that day at the latest."""
+    found = Evaluation.objects.filter(protocol=protocol, sample_set__entry__in=entries)
+    found = found.filter(finished_at__isnull=False)
+    return found if until is None else found.filter(finished_at__date__lte=until)
+
+
+def _last_scored(evaluations: QuerySet[Evaluation]) -> dict[int, dict[str, Any]]:
+    """Return when an evaluation of each entry was completed last, and its key."""
+    times = evaluations.filter(status=Status.COMPLETED).order_by("finished_at", "pk")
+    return {
+        entry: {"scored_at": at, "scored_by": pk}
+        for entry, at, pk in times.values_list("sample_set__entry_id", "finished_at", "pk")
+    }
+
+
+def _once(entries: Iterable[Entry], protocol: Protocol, until: date | None) -> list[Entry]:
     """Return the entries with each control once: the first that was scored, else the oldest.
 
     Those of an entry's autoencoder are all different. One whose samples were deleted has no row.
     """
     drawn = SampleSet.objects.filter(entry__in=entries, entry__kind=Entry.Kind.CONTROL)
     have_rows = set(drawn.order_by().values_list("entry_id", flat=True))
-    scored = Evaluation.objects.filter(
-        protocol=protocol,
-        status=Status.COMPLETED,
-        sample_set__entry__kind=Entry.Kind.CONTROL,
-        sample_set__entry__in=entries,
+    scored = _evaluations(protocol, entries, until).filter(
+        status=Status.COMPLETED, sample_set__entry__kind=Entry.Kind.CONTROL
     )
     order = scored.order_by("finished_at", "pk").values_list("sample_set__entry_id", flat=True)
     places = {pk: place for place, pk in enumerate(order)}
@@ -93,28 +138,19 @@ def _by_entry(items: Iterable[T]) -> dict[int, list[T]]:
     return found
 
 
-def _values(protocol: Protocol, entries: Iterable[Entry]) -> Values:
+def _values(evaluations: QuerySet[Evaluation]) -> Values:
     """Return the metric values of completed evaluations, by sample set and metric."""
     found: Values = defaultdict(dict)
-    chosen = (
-        MetricValue.objects.filter(
-            evaluation__protocol=protocol,
-            evaluation__status=Status.COMPLETED,
-            evaluation__sample_set__entry__in=entries,
-        )
-        .select_related("evaluation")
-        .order_by("pk")
-    )
-    for value in chosen:
+    completed = evaluations.filter(status=Status.COMPLETED).order_by()
+    chosen = MetricValue.objects.filter(evaluation__in=completed).select_related("evaluation")
+    for value in chosen.order_by("pk"):
         found[value.evaluation.sample_set_id][value.metric] = value
     return found
 
 
-def _failed(protocol: Protocol, entries: Iterable[Entry]) -> set[int]:
+def _failed(evaluations: QuerySet[Evaluation]) -> set[int]:
     """Return the sample sets whose evaluation under the protocol failed or was cancelled."""
-    failed = Evaluation.objects.filter(
-        protocol=protocol, sample_set__entry__in=entries, status__in=LOST
-    )
+    failed = evaluations.filter(status__in=LOST)
     return set(failed.order_by("pk").values_list("sample_set_id", flat=True))
 
 

@@ -1,7 +1,7 @@
 """A board as the page shows it: heads with sort links, cells with digits, notes and raw values."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from urllib.parse import urlencode
 
@@ -12,8 +12,14 @@ from django.utils.timesince import timesince
 from experiments.pages import reconstructions
 from leaderboards import rounding
 from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.facts.choice import EVERY
+from leaderboards.facts.columns import DATE, FACTS, NAME, Fact
+from leaderboards.formats.parquet import missing
 from leaderboards.marks import NEAR_TRAINING, NEARER
 from leaderboards.ranking import of_survivors
+from leaderboards.scores.baseline import address_of
+from leaderboards.scores.deltas import Delta, delta, is_baseline
+from leaderboards.scores.query import Query
 
 CORNERS = {
     "quality": "Quality",
@@ -22,7 +28,6 @@ CORNERS = {
     "cost": "Cost",
 }
 MINUTES = 2  # from which on it is said how many of them ago
-EVERY = "all"  # in an address: every metric of the protocol is a column
 INTERVAL_NOTES = {
     "seeds": "95 % interval of the mean over training seeds",
     "images": "95 % interval over the images of one seed",
@@ -39,6 +44,15 @@ class Head:
     places: int  # decimals of its cells without an interval
     worst_first: bool  # sorted by it the wrong way round
     opens_group: bool  # whether it is the first of its corner
+
+
+@dataclass(frozen=True)
+class FactHead:
+    """The head of a column that holds no numbers of a metric, with the link that sorts by it."""
+
+    fact: Fact
+    link: str
+    aria_sort: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,7 @@ class ShownCell:
     spread: str
     note: str
     raw: str
+    delta: Delta = field(default_factory=Delta)  # beside the board's baseline
 
 
 @dataclass(frozen=True)
@@ -66,7 +81,12 @@ class ShownRow:
     row: Row
     rank: str  # "2", "1–3", "~2" where seeds are still to come, "" without one
     cells: tuple[ShownCell, ...]
+    facts: tuple[tuple[Fact, str], ...]
+    pin: str  # address of the board with this row as its baseline, "" where it is
     lost: str = ""  # what an autoencoder loses, "PSNR 21 dB"
+    heading: str = (
+        ""  # the budget of this row and those behind it, where the one before has another
+    )
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,11 @@ class Table:
     controls: tuple[ShownRow, ...]  # the other controls
     csv_link: str
     json_link: str
+    file_links: tuple[tuple[str, str], ...]  # other formats of the same rows, and their names
+    facts: tuple[FactHead, ...] = ()
+    name: FactHead | None = None
+    unpin: str = ""  # address of the board without its baseline
+    has_all: bool = True  # exports have every column
 
     @property
     def beats_control(self) -> bool:
@@ -141,7 +166,17 @@ class Table:
     @property
     def width(self) -> int:
         """Return how many columns the table has, names and seeds among them."""
-        return 2 + len(self.heads)
+        numbers = len(self.heads) * (1 if self.board.baseline is None else 2)
+        return 2 + numbers + len(self.facts)
+
+    @property
+    def baseline(self) -> str:
+        """Return what all rows are compared with, "" without it."""
+        row = self.board.baseline
+        if row is None:
+            return ""
+        sampler = "" if row.sampler_label in ("direct", "handed in") else f", {row.sampler_label}"
+        return f"{row.entry.label}{sampler}"
 
     @property
     def count(self) -> int:
@@ -156,61 +191,94 @@ class Table:
         return (cell for row in (*self.rows, *self.controls) for cell in row.cells)
 
 
-def table(
-    board: Board,
-    *,
-    page: str = "",
-    columns: str = "",
-    filters: Mapping[str, str] | None = None,
-    **query: str,
-) -> Table:
-    """Return the table of a board; its links lead to `page` and keep the rest of the query.
+def table(board: Board, *, page: str = "", query: Query | None = None, **address: str) -> Table:
+    """Return the table of a board; its links lead to `page` and keep the rest of the address.
 
-    Those to exports keep the `filters` of rows, too, and lead to all pages.
-    Its columns are the headline metrics, the one that decides the order, and the costs; with
-    `columns` EVERY all metrics and the costs.
+    Those to exports keep the filters of rows and what else a query says, and lead to all pages.
     """
-    query = {**(filters or {}), **query}
-    kept = {**query, "columns": EVERY} if columns == EVERY else query
-    chosen = [c for c in board.columns if columns == EVERY or c.headline or c.key == board.sort_key]
+    query = query or Query()
+    links = _Links(board, page, {**query.filters, **query.kept, **address})
+    chosen, facts = query.columns.shown(board), query.columns.facts(board)
+    if board.has_budgets and board.is_mixed and FACTS["budget"] not in facts:
+        facts = [FACTS["budget"], *facts]  # ranks are of budgets
     groups = [(corner, list(found)) for corner, found in groupby(chosen, lambda c: c.corner)]
     heads = tuple(
-        _head(board, column, page, kept, opens_group=place == 0)
+        _head(board, column, links, opens_group=place == 0)
         for _, found in groups
         for place, column in enumerate(found)
     )
-    rows = [_row(board, heads, row) for row in board.rows]
+    rows = list(
+        _with_headings(board, [_row(board, heads, facts, row, links) for row in board.rows])
+    )
+    twice = 1 if board.baseline is None else 2
+    kept = {k: v for k, v in query.kept.items() if k != "columns" or query.columns.is_own}
+    exported = {**query.filters, **kept}
     return Table(
         board=board,
-        choices=_choices(board, page, query, columns),
-        groups=tuple(Group(CORNERS[corner], len(found)) for corner, found in groups),
+        choices=_choices(board, links, query),
+        groups=tuple(Group(CORNERS[corner], twice * len(found)) for corner, found in groups),
         heads=heads,
         rows=tuple(row for row in rows if not row.row.is_aside),
         controls=tuple(row for row in rows if row.row.is_aside),
-        csv_link=export_link(board, "csv", filters or {}),
-        json_link=export_link(board, "json", filters or {}),
-    )
-
-
-def _choices(board: Board, page: str, query: dict[str, str], columns: str) -> tuple[Choice, ...]:
-    metrics = [column for column in board.columns if column.corner != "cost"]
-    if all(column.headline for column in metrics):
-        return ()
-    kept = {**query, "sort": board.sort}
-    return (
-        Choice("Headline metrics", f"{page}?{urlencode(kept)}", columns != EVERY),
-        Choice(
-            f"All {len(metrics)} metrics",
-            f"{page}?{urlencode({**kept, 'columns': EVERY})}",
-            columns == EVERY,
+        csv_link=export_link(board, "csv", exported),
+        json_link=export_link(board, "json", exported),
+        file_links=tuple(
+            (name, export_link(board, kind, exported)) for name, kind in other_formats()
         ),
+        facts=tuple(_fact_head(board, fact, links) for fact in facts),
+        name=_fact_head(board, FACTS[NAME], links),
+        unpin=links.to(baseline=""),
+        has_all=not query.columns.is_own,
     )
 
 
-def _row(board: Board, heads: tuple[Head, ...], row: Row) -> ShownRow:
-    cells = tuple(_shown(head, row) for head in heads)
+@dataclass(frozen=True)
+class _Links:
+    """Addresses of the same board, shown otherwise."""
+
+    board: Board
+    page: str
+    kept: Mapping[str, str]
+
+    def to(self, **changes: str) -> str:
+        """Return the address with these parameters; an empty one is left out."""
+        query = {**self.kept, "sort": self.board.sort, **changes}
+        return f"{self.page}?{urlencode({k: v for k, v in query.items() if v})}"
+
+
+def _choices(board: Board, links: _Links, query: Query) -> tuple[Choice, ...]:
+    metrics = [column for column in board.columns if column.corner != "cost"]
+    choice = query.columns
+    if all(column.headline for column in metrics) and not choice.is_own:
+        return ()
+    return (
+        Choice("Headline metrics", links.to(columns=""), not (choice.every or choice.is_own)),
+        Choice(f"All {len(metrics)} metrics", links.to(columns=EVERY), choice.every),
+    )
+
+
+def _with_headings(board: Board, rows: Iterable[ShownRow]) -> Iterator[ShownRow]:
+    """Yield the rows, those that open a budget with its name."""
+    before = ""
+    for shown in rows:
+        words = shown.row.budget.words
+        if not board.is_grouped or shown.row.is_control or words == before:
+            yield shown
+            continue
+        yield replace(shown, heading=words)
+        before = words
+
+
+def _row(
+    board: Board, heads: tuple[Head, ...], facts: Iterable[Fact], row: Row, links: _Links
+) -> ShownRow:
     return ShownRow(
-        row=row, rank=row.cells[board.sort_key].range, cells=cells, lost=_lost(board, row)
+        row=row,
+        rank=row.cells[board.ranked_by.key].range,
+        cells=tuple(_shown(board, head, row) for head in heads),
+        facts=tuple((fact, fact.text(row)) for fact in facts),
+        pin="" if is_baseline(board, row) else links.to(baseline=address_of(row)),
+        lost=_lost(board, row),
     )
 
 
@@ -227,8 +295,14 @@ def _lost(board: Board, row: Row) -> str:
     )
 
 
+def other_formats() -> list[tuple[str, str]]:
+    """Return the formats besides CSV that the site can write: what they are called, their key."""
+    parquet = [] if missing() else [("Parquet", "parquet")]
+    return [("JSON Lines", "jsonl"), *parquet]
+
+
 def export_link(board: Board, kind: str, filters: Mapping[str, str]) -> str:
-    """Return where the REST interface gives the same board as CSV or JSON."""
+    """Return where the REST interface gives the same board in a format."""
     query = {"format": kind, "sort": board.sort, **filters}
     if board.experiment is not None:
         query["experiment"] = str(board.experiment.pk)
@@ -236,21 +310,27 @@ def export_link(board: Board, kind: str, filters: Mapping[str, str]) -> str:
     return f"{address}?{urlencode(query)}"
 
 
-def _head(
-    board: Board, column: Column, page: str, query: dict[str, str], *, opens_group: bool
-) -> Head:
+def _head(board: Board, column: Column, links: _Links, *, opens_group: bool) -> Head:
     chosen = column.key == board.sort_key
     worst_first = board.sort.startswith("-")
     wanted = f"-{column.key}" if chosen and not worst_first else column.key
     deciding = [row for row in board.rows if not row.is_aside] or board.rows
     return Head(
         column=column,
-        link=f"{page}?{urlencode({**query, 'sort': wanted})}",
+        link=links.to(sort=wanted),
         aria_sort=_aria_sort(column, worst_first) if chosen else "",
         places=rounding.decimals((row.cells[column.key] for row in deciding), counts=column.counts),
         worst_first=chosen and worst_first,
         opens_group=opens_group,
     )
+
+
+def _fact_head(board: Board, fact: Fact, links: _Links) -> FactHead:
+    """Return the head of a fact: dates have the latest first at the first click."""
+    ways = (f"-{fact.key}", fact.key) if fact.key == DATE else (fact.key, f"-{fact.key}")
+    wanted = ways[1] if board.sort == ways[0] else ways[0]
+    order = "descending" if board.sort.startswith("-") else "ascending"
+    return FactHead(fact, links.to(sort=wanted), order if fact.key == board.sort_key else "")
 
 
 def _aria_sort(column: Column, worst_first: bool) -> str:
@@ -259,7 +339,7 @@ def _aria_sort(column: Column, worst_first: bool) -> str:
     return "descending" if column.higher_is_better != worst_first else "ascending"
 
 
-def _shown(head: Head, row: Row) -> ShownCell:
+def _shown(board: Board, head: Head, row: Row) -> ShownCell:
     cell = row.cells[head.column.key]
     if cell.value is None:
         text = "unknown" if cell.unknown else "–"
@@ -272,6 +352,7 @@ def _shown(head: Head, row: Row) -> ShownCell:
         spread=rounding.spread(cell, places),
         note=_note(row, head.column),
         raw=repr(cell.value),
+        delta=delta(board, row, head.column),
     )
 
 

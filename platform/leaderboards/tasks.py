@@ -1,13 +1,6 @@
-"""Celery's side of judging boards: a message says that rows changed, the rows say which."""
+"""Celery's side of judging boards: every worker does it beside its jobs, behind no training."""
 
-from celery import shared_task
+from jobs import beside
+from leaderboards.scores.judging import judge_asked
 
-from catalog.models import Protocol
-from leaderboards.scores import judging
-
-
-@shared_task
-def judge_board(pk: int) -> None:
-    protocol = Protocol.objects.filter(pk=pk).first()
-    if protocol is not None:
-        judging.judge(protocol)
+beside.every_beat(judge_asked)

@@ -9,9 +9,10 @@ from django.shortcuts import get_object_or_404, render
 from catalog.models import Protocol
 from leaderboards import charts, highlights, protocol_box, tables
 from leaderboards.board import columns_of
-from leaderboards.scores import cards, pages, query, reading
+from leaderboards.scores import cards, pages, points, query, reading
 
-PAGE_SIZE = 12  # a board costs a handful of queries
+PAGE_SIZE = 12
+MOST_UNUSED = 100  # protocols without entries that are listed
 
 
 def leaderboards(request: HttpRequest) -> HttpResponse:
@@ -19,7 +20,12 @@ def leaderboards(request: HttpRequest) -> HttpResponse:
     found = Paginator(highlights.protocols_in_use(), PAGE_SIZE)
     page = found.get_page(request.GET.get("page"))
     unused = Protocol.objects.filter(experiments__isnull=True).select_related("dataset")
-    context = {"page": page, "boards": cards.overview(list(page)), "unused": unused}
+    context = {
+        "page": page,
+        "boards": cards.overview(list(page)),
+        "unused": unused[:MOST_UNUSED],
+        "unused_total": unused.count(),
+    }
     return render(request, "leaderboards/list.html", context)
 
 
@@ -27,17 +33,16 @@ def leaderboard(request: HttpRequest, fingerprint: str) -> HttpResponse:
     """Show the board of one protocol."""
     protocols = Protocol.objects.select_related("dataset")
     protocol = get_object_or_404(protocols, fingerprint=fingerprint)
-    asked = request.GET
+    sort, asked = request.GET.get("sort", ""), query.asked(request.GET)
     try:
         wanted = query.read(asked, columns_of(protocol), size=query.PAGE)
-        board = reading.board(protocol, sort=asked.get("sort", ""), query=wanted)
+        board = reading.board(protocol, sort=sort, query=wanted)
     except ValueError as error:
         raise Http404(str(error)) from error
-    columns, kept = asked.get("columns", ""), {n: asked.get(n, "") for n in ("sort", "columns")}
     context: dict[str, Any] = {
         **protocol_box.describe(protocol),
-        "table": tables.table(board, columns=columns, filters=wanted.filters),
-        "pages": pages.pages(board, wanted, kept),
-        "chart": charts.trilemma(board),
+        "table": tables.table(board, query=wanted),
+        "pages": pages.pages(board, wanted, sort=sort),
+        "chart": charts.trilemma(board, points.others(board, wanted)),
     }
     return render(request, "leaderboards/detail.html", context)

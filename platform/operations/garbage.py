@@ -14,7 +14,7 @@ from jobs.models import FINISHED, Job, Status
 from operations import holdings
 
 YOUNG_SECONDS = 3600  # such a file may be on its way to its row
-AHEAD = "extractors/"  # are trained and downloaded ahead of use
+AHEAD = ("extractors/", "pipelines/")  # are trained, downloaded or put there ahead of use
 MANIFEST = "manifest.json"  # of a checkpoint, with the sha256 of its other files
 
 

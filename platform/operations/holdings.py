@@ -8,7 +8,9 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from catalog.models import Dataset, Protocol
-from experiments.models import Checkpoint, Intake, Question, SampleSet, Upload
+from experiments.models import Checkpoint, Entry, Intake, Question, SampleSet, Upload
+from experiments.submission import pipelines
+from generators.specs.pipelines.card import PipelineError
 from jobs.models import Status
 
 
@@ -29,6 +31,7 @@ def find() -> Iterator[Holding]:
     for protocol in Protocol.objects.all():
         for used in filter(None, (protocol.extractor_files, protocol.clip_files)):
             yield Holding(_files(used))
+    yield from _pipelines()
     for sample_set in SampleSet.objects.filter(status=Status.COMPLETED):
         yield Holding((sample_set.path, sample_set.grid_path))
     for waiting in SampleSet.objects.exclude(source="").exclude(status=Status.COMPLETED):
@@ -50,6 +53,22 @@ def _checkpoints() -> Iterator[Holding]:
         yield Holding(_files(folder), needed=checkpoint.is_needed, size_bytes=checkpoint.bytes)
         if checkpoint.preview:
             yield Holding((Path(settings.DATA_DIR) / checkpoint.preview,), needed=False)
+
+
+def _pipelines() -> Iterator[Holding]:
+    """Return the folders of the storage that entries are drawn from; not those of the hub's cache."""
+    rows = Entry.objects.filter(kind=Entry.Kind.PIPELINE).values_list("config", flat=True)
+    named = {(str(config["pipeline"]), str(config["revision"])) for config in rows}
+    for folder in filter(None, (_folder_of(*name) for name in sorted(named))):
+        files = tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
+        yield Holding(files or (folder,))
+
+
+def _folder_of(source: str, revision: str) -> Path | None:
+    try:
+        return pipelines.folder_of(source, revision)
+    except PipelineError:  # a link took its place
+        return None
 
 
 def _files(path: Path) -> tuple[Path, ...]:

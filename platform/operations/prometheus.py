@@ -5,13 +5,12 @@ Every web process says the same of jobs and workers, for their rows are read at 
 
 import os
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from itertools import product
-from typing import Any
+from datetime import datetime
+from itertools import accumulate, product
 
 from django.conf import settings
 from django.db import Error
-from django.db.models import Count, DurationField, ExpressionWrapper, F, Min, Q, Sum
+from django.db.models import Count, Min
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -23,9 +22,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from accounts.permissions import is_admin
-from jobs.models import FINISHED, Job, JobEvent, Queue, Status, Worker
+from jobs.models import Job, JobEvent, Queue, Status, Worker
+from jobs.tally import BOUNDS, Counts, counted
 
-DURATIONS = (1, 10, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 72 * 3600)  # seconds
 REGISTRY = CollectorRegistry()
 REQUESTS = Histogram(
     "trilemma_http_request_duration_seconds",
@@ -65,10 +64,11 @@ class _Rows(Collector):
     """Metrics of jobs and workers, asked of the database."""
 
     def collect(self) -> Iterator[Metric]:
+        counts = counted()
         yield from _queues()
         yield _jobs()
-        yield _durations()
-        yield _events()
+        yield _durations(counts)
+        yield _events(counts)
         yield from _workers()
 
 
@@ -109,40 +109,29 @@ def _jobs() -> Metric:
     return family
 
 
-def _durations() -> Metric:
+def _durations(counts: Counts) -> Metric:
     family = HistogramMetricFamily(
         "trilemma_job_duration_seconds",
-        "Time from the last claim of a finished job to its end.",
+        "Time from the last claim of a job to its end, of every end there ever was.",
         labels=["kind", "outcome"],
     )
-    duration = ExpressionWrapper(F("finished_at") - F("started_at"), DurationField())
-    buckets: dict[str, Any] = {
-        str(bound): Count("pk", filter=Q(duration__lte=timedelta(seconds=bound)))
-        for bound in DURATIONS
-    }
-    for kind in Job.kinds():
-        ended = kind._default_manager.filter(status__in=FINISHED, started_at__isnull=False)
-        by_status = ended.annotate(duration=duration).order_by().values("status")
-        rows: Any = by_status.annotate(**buckets, number=Count("pk"), total=Sum("duration"))
-        for row in rows:
-            counts = [*((bound, row[bound]) for bound in buckets), ("+Inf", row["number"])]
-            labels = [kind.type_name(), row["status"]]
-            family.add_metric(labels, counts, row["total"].total_seconds())
+    bounds = [*map(str, BOUNDS), "+Inf"]
+    for (kind, outcome), found in sorted(counts.durations.items()):
+        buckets = list(zip(bounds, accumulate(found.counts), strict=True))
+        family.add_metric([kind, outcome], buckets, found.seconds)
     return family
 
 
-def _events() -> Metric:
+def _events(counts: Counts) -> Metric:
     """Return how often jobs came to each state; lines of timelines are only ever added."""
     family = CounterMetricFamily(
         "trilemma_job_events",
         "Lines of the jobs' timelines: claimed, completed, failed, lost, requeued and so on.",
         labels=["kind", "event"],
     )
-    rows = JobEvent.objects.order_by().values_list("job_type", "kind").annotate(Count("pk"))
-    numbers = {(kind, event): number for kind, event, number in rows}
-    names = [kind.type_name() for kind in Job.kinds() if kind.keeps_timeline]  # may not fall
+    names = [kind.type_name() for kind in Job.kinds() if kind.keeps_timeline]
     for labels in product(names, JobEvent.Kind.values):
-        family.add_metric(labels, numbers.get(labels, 0))
+        family.add_metric(labels, counts.lines[labels])
     return family
 
 

@@ -137,8 +137,8 @@ def board_table(board: Board) -> Table:
         table.add_row(label, *(_text(cell, places) for cell in cells))
     seeds = [f"{row.seeds_scored}/{row.seeds_total}" for row in rows]
     table.add_row("Seeds scored", *seeds)
-    ranks = [row.cells[board.sort_key].range for row in rows]
-    table.add_row(f"Rank by {escape(board.sorted_by.label)}", *ranks)
+    ranks = [row.cells[board.ranked_by.key].range for row in rows]
+    table.add_row(f"Rank by {escape(board.ranked_by.label)}", *ranks)
     return table
 
 

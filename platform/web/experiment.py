@@ -1,14 +1,18 @@
 """The page of an experiment: boards, entries side by side, runs, configurations."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from django.core.paginator import Page as PageOf, Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from accounts.models import User
+from accounts.permissions import may_submit
 from catalog.models import Protocol
 from experiments import asked, comparison, overview
 from experiments.models import Entry, Experiment
@@ -16,9 +20,19 @@ from experiments.pages.live import Region
 from jobs.models import Worker, overall
 from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
-from leaderboards.scores import reading
+from leaderboards.facts.choice import EVERY
+from leaderboards.facts.columns import FACTS
+from leaderboards.scores import points, reading
 from leaderboards.scores.pages import pages
-from leaderboards.scores.query import PAGE, Query, QueryError, read
+from leaderboards.scores.query import asked as asked_of, read
+from leaderboards.scores.refusal import QueryError
+from notifications import receivers
+
+MOST_ROWS, LEAST_ROWS = 24, 8  # of all boards together, and of each
+MOST_ENTRIES = 16  # that are shown side by side
+MOST_RUNS = 80  # of these
+
+ASKED = ("page", "columns", "baseline")  # of boards; the rest is of the board of all experiments
 
 
 @dataclass(frozen=True)
@@ -30,8 +44,7 @@ class Page:
     jobs: comparison.ExperimentJobs
     seed: int  # whose samples stand side by side
     sort: str  # of the boards
-    columns: str  # "all" = every metric on the boards
-    page: int = 1  # of the boards
+    asked: Mapping[str, str]  # what else the address says of them
 
     @classmethod
     def of(cls, request: HttpRequest, pk: int) -> "Page":
@@ -44,8 +57,7 @@ class Page:
             jobs=comparison.ExperimentJobs.of(experiment),
             seed=chosen_seed(request.GET.get("seed", ""), experiment.seeds),
             sort=_chosen_sort(request.GET.get("sort", ""), protocols),
-            columns=request.GET.get("columns", ""),
-            page=_chosen_page(request),
+            asked=_chosen(request, protocols),
         )
 
     def regions(self) -> dict[str, Region]:
@@ -55,8 +67,7 @@ class Page:
             "samples": self._samples,
             "runs": self._runs,
         }
-        later = {"page": str(self.page)} if self.page > 1 else {}
-        query = urlencode({**self._address(), **later})
+        query = urlencode({**self._address(), **self.asked})
         return {
             name: Region(
                 template=f"web/_experiment_{name}.html",
@@ -67,8 +78,13 @@ class Page:
             for name, context in contexts.items()
         }
 
+    @property
+    def page(self) -> str:
+        """Return the number of the page of entries and rows."""
+        return self.asked.get("page", "1")
+
     def _address(self) -> dict[str, str]:
-        return {"seed": str(self.seed), "sort": self.sort, "columns": self.columns}
+        return {"seed": str(self.seed), "sort": self.sort}
 
     def _standing(self) -> dict[str, Any]:
         jobs = self.jobs.all
@@ -89,17 +105,22 @@ class Page:
         return {"boards": [self._board(*pair) for pair in zip(self.protocols, before, strict=True)]}
 
     def _board(self, protocol: Protocol, before: Protocol | None) -> dict[str, Any]:
-        keys = {column.key for column in columns_of(protocol)}
+        columns = columns_of(protocol)
+        keys = {*FACTS, *(column.key for column in columns)}
         sort = self.sort if self.sort.removeprefix("-") in keys else ""
-        query = Query(page=self.page, size=PAGE)
-        board = reading.board(protocol, sort=sort, experiment=self.experiment, query=query)
+        size = max(LEAST_ROWS, MOST_ROWS // len(self.protocols))
+        query = read(_known_columns(self.asked, keys), columns, size=size)
+        try:
+            board = reading.board(protocol, sort=sort, experiment=self.experiment, query=query)
+        except QueryError as error:
+            raise Http404(str(error)) from error
         page = self.experiment.get_absolute_url()
         return {
             "apart": protocol_box.apart(protocol, [before])[0] if before else None,
             "protocol": protocol,
-            "table": tables.table(board, page=page, columns=self.columns, seed=str(self.seed)),
-            "pages": pages(board, query, self._address()),
-            "chart": charts.trilemma(board),
+            "table": tables.table(board, page=page, query=query, seed=str(self.seed)),
+            "pages": pages(board, query, **self._address()),
+            "chart": charts.trilemma(board, points.others(board, query)),
             "chart_name": f"trilemma-{protocol.short}",
         }
 
@@ -108,11 +129,34 @@ class Page:
             "experiment": self.experiment,
             "seed": self.seed,
             "sort": self.sort,
-            "contenders": comparison.contenders(self.experiment, self.seed, self.jobs),
+            "contenders": comparison.contenders(self.experiment, self.seed, self.shown),
+            "part": self.part,
         }
 
     def _runs(self) -> dict[str, Any]:
-        return {"work": [overview.describe(run) for run in self.jobs.runs]}
+        runs = self.shown.runs
+        return {
+            "work": [overview.describe(run) for run in runs[:MOST_RUNS]],
+            "runs_shown": min(len(runs), MOST_RUNS),
+            "runs_total": len(self.jobs.runs),
+        }
+
+    @cached_property
+    def part(self) -> PageOf[Entry]:
+        """Return the entries of the page that is shown; where it is beyond them, the last."""
+        return Paginator(self.jobs.entries, MOST_ENTRIES).get_page(self.page)
+
+    @cached_property
+    def shown(self) -> comparison.ExperimentJobs:
+        """Return the rows of those entries, and of what their controls are made of."""
+        entries = list(self.part)
+        keys = {pk for entry in entries for pk in (entry.pk, entry.source)}
+        return replace(
+            self.jobs,
+            entries=entries,
+            runs=[run for run in self.jobs.runs if run.entry_id in keys],
+            sample_sets=[each for each in self.jobs.sample_sets if each.entry_id in keys],
+        )
 
 
 def chosen_seed(text: str, seeds: list[int]) -> int:
@@ -124,16 +168,28 @@ def chosen_seed(text: str, seeds: list[int]) -> int:
     return int(text)
 
 
-def _chosen_page(request: HttpRequest) -> int:
+def _chosen(request: HttpRequest, protocols: list[Protocol]) -> dict[str, str]:
+    """Return what an address says of boards, each part of which one of them understands."""
+    given = {name: value for name, value in asked_of(request.GET).items() if value}
+    found = {name: value for name, value in given.items() if name in ASKED}
+    columns = {column.key: column for each in protocols for column in columns_of(each)}
     try:
-        return read({"page": request.GET.get("page", "")}, ()).page
+        read(found, columns.values())
     except QueryError as error:
         raise Http404(str(error)) from error
+    return found
+
+
+def _known_columns(asked: Mapping[str, str], keys: Collection[str]) -> dict[str, str]:
+    """Return what is asked of one of several boards, without the columns that others have."""
+    chosen = asked.get("columns", "")
+    mine = [key for key in chosen.split(",") if key in (EVERY, *keys)]
+    return {**asked, "columns": ",".join(mine)}
 
 
 def _chosen_sort(sort: str, protocols: list[Protocol]) -> str:
     keys = {column.key for protocol in protocols for column in columns_of(protocol)}
-    if sort and sort.removeprefix("-") not in keys:
+    if sort and sort.removeprefix("-") not in (*keys, *FACTS):
         raise Http404(f"expected a column to sort by ({', '.join(sorted(keys))}), got {sort!r}")
     return sort
 
@@ -147,6 +203,13 @@ def _pipelines(jobs: comparison.ExperimentJobs) -> Iterator[tuple[Entry, dict[st
             yield entry, next(iter(drawn), entry.config.get("card", {}))
 
 
+def _watching(request: HttpRequest, experiment: Experiment) -> dict[str, bool]:
+    user = request.user
+    if not may_submit(user) or not isinstance(user, User):
+        return {"may_watch": False}
+    return {"may_watch": True, "is_told": receivers.is_told(user, experiment)}
+
+
 def experiment(request: HttpRequest, pk: int) -> HttpResponse:
     """Show an experiment."""
     page = Page.of(request, pk)
@@ -154,11 +217,13 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
         "page": page,
         "experiment": page.experiment,
         "prompt_set": any(protocol.prompt_set_id for protocol in page.protocols),
-        "pipelines": list(_pipelines(page.jobs)),
-        "external": [each for each in page.jobs.entries if each.kind == Entry.Kind.EXTERNAL],
+        "pipelines": list(_pipelines(page.shown)),
+        "external": [each for each in page.part if each.kind == Entry.Kind.EXTERNAL],
+        **_watching(request, page.experiment),
         "warnings": asked.warnings(page.experiment.dataset, page.jobs.entries),
-        "trained": [entry for entry in page.jobs.entries if entry.algorithm],
-        "configs": comparison.config_tables(page.jobs.entries),
+        "trained": [entry for entry in page.part if entry.algorithm],
+        "configs": comparison.config_tables(page.part),
+        "part": page.part,
         **{name: region.render(request) for name, region in page.regions().items()},
     }
     return render(request, "web/experiment.html", context)

@@ -102,6 +102,7 @@ CHART_PAGES = {
     "experiment-prompts",
     "run",
     "leaderboard",
+    "compare",
 }  # those with web/_chart_scripts.html
 # Swagger UI writes style elements and attributes; its script comes from an address of its own.
 SWAGGER = POLICY | INLINE_STYLE

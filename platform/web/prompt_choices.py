@@ -1,6 +1,5 @@
 """What is chosen on the page of prompts, and the links that choose something else."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -10,7 +9,6 @@ from django.http import Http404, QueryDict
 
 from leaderboards.tables import Choice
 from web.experiment import chosen_seed
-from web.sheets import SHEET_IMAGES
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class PromptChoices:
 
     seeds: tuple[int, ...]  # of the trainings
     groups: tuple[str, ...]
-    images: int  # of each prompt, at most, that contact sheets show
+    images: int  # of each prompt
     seed: int
     following: str
     group: str = ""
@@ -40,14 +38,13 @@ class PromptChoices:
         """
         seed = chosen_seed(query.get("seed", ""), seeds)
         groups = tuple(dict.fromkeys(prompt["group"] for prompt in asked))
-        images = min(each, math.ceil(SHEET_IMAGES / len(asked)))
         group, image = query.get("group", ""), query.get("image", "") or "1"
         if group and group not in groups:
             raise Http404(f"expected a group of prompts ({', '.join(groups)}), got {group!r}")
-        if image not in {str(place) for place in range(1, images + 1)}:
-            raise Http404(f"expected an image of 1 to {images} of each prompt, got {image!r}")
+        if image not in {str(place) for place in range(1, each + 1)}:
+            raise Http404(f"expected an image of 1 to {each} of each prompt, got {image!r}")
         following = query.get("following", "")
-        return cls(tuple(seeds), groups, images, seed, following, group, int(image) - 1)
+        return cls(tuple(seeds), groups, each, seed, following, group, int(image) - 1)
 
     @property
     def number(self) -> int:

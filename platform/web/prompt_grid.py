@@ -7,13 +7,14 @@ from typing import Any
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 
 from experiments import comparison, controls
 from experiments.models import Experiment, MetricValue, SampleSet
 from jobs.models import Status
 from web import guidance_box, question_box
 from web.prompt_choices import PromptChoices
-from web.sheets import SHEET_IMAGES, Sheet
+from web.sheets import SHEET_IMAGES, LaterSheet, Sheet
 
 VERDICTS = {True: "follows", False: "does not follow", None: "unparsed"}
 
@@ -23,7 +24,8 @@ class Answer:
     """What one entry drew for a prompt, and what the judge read in it."""
 
     sample_set: SampleSet | None  # None = not drawn yet
-    sheet: Sheet | None  # None = its contact sheet does not show it
+    sheet: Sheet | None  # None = it has no such image
+    address: str  # of the sheet
     box: str
     verdict: str  # "" = not judged
     read: str
@@ -39,7 +41,7 @@ class Row:
 
 
 def prompts(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show what each entry drew for each prompt; those beyond the contact sheet are counted.
+    """Show what each entry drew for each of the first hundred prompts; the others are counted.
 
     By POST somebody asks what each entry would draw for words of their own.
     """
@@ -68,6 +70,7 @@ def prompts(request: HttpRequest, pk: int) -> HttpResponse:
         "prompt_set": protocol.prompt_set,
         "contenders": contenders,
         "box": box,
+        "is_asked": any(each.entry.algorithm for each in contenders),  # pipelines answer nothing
         "guidance": guidance_box.describe(protocol, experiment, request.GET.get("following", "")),
         "rows": _rows(asked[:SHEET_IMAGES], contenders, experiment, choices, len(asked)),
         "left_out": max(0, len(asked) - SHEET_IMAGES),
@@ -128,12 +131,22 @@ def _answer(
     read: Mapping[tuple[int, int], Mapping[str, Any]],
 ) -> Answer:
     if sample_set is None:
-        return Answer(None, None, "", "", "")
-    sheet = Sheet(side, min(sample_set.count, SHEET_IMAGES))
-    if number >= sheet.images:
-        return Answer(sample_set, None, "", "", "")
+        return Answer(None, None, "", "", "", "")
+    if number >= sample_set.count:
+        return Answer(sample_set, None, "", "", "", "")
+    page, place = divmod(number, SHEET_IMAGES)
+    images = min(sample_set.count - page * SHEET_IMAGES, SHEET_IMAGES)
+    sheet = LaterSheet(side, images) if page else Sheet(side, images)
+    shown = (sample_set, sheet, _address(sample_set, page), sheet.box(place))
     found = read.get((sample_set.pk, number))
     if found is None:
-        return Answer(sample_set, sheet, sheet.box(number), "", "")
+        return Answer(*shown, "", "")
     verdict = VERDICTS[None if found["read"] is None else found["follows"]]
-    return Answer(sample_set, sheet, sheet.box(number), verdict, found["read"] or "")
+    return Answer(*shown, verdict, found["read"] or "")
+
+
+def _address(sample_set: SampleSet, page: int) -> str:
+    """Return the address of the sheet that shows images from 100 times the page's number on."""
+    first = reverse("sample-grid", args=[sample_set.pk])
+    later = reverse("sample-sheet", args=[sample_set.pk, page])
+    return f"{later if page else first}?v={sample_set.sha256[:12]}"

@@ -39,3 +39,10 @@ class Sheet:
         row, column = divmod(index, self.columns)
         side = self.side * self.scale
         return f"{self.gap + column * self.cell} {self.gap + row * self.cell} {side} {side}"
+
+
+class LaterSheet(Sheet):
+    """The same of images beyond the contact sheet, as `experiments.pages.sheets` joins them."""
+
+    scale = 1
+    gap = 0

@@ -4,6 +4,8 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, path
 
 from web import experiment, families, home, pausing, prompt_grid, question, views
+from web.account import pages as account
+from web.compare import pages as compare
 from web.intake import pages as intake, state
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -17,8 +19,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="experiment-region",
     ),
     path("experiments/<int:pk>/prompts/", prompt_grid.prompts, name="experiment-prompts"),
+    path("compare/", compare.compare, name="compare"),
     path("questions/<int:pk>/", question.question, name="question"),
     path("questions/<int:pk>/live/", question.question_region, name="question-region"),
+    path("account/", account.account, name="account"),
+    path("account/preference/", account.prefer, name="prefer"),
+    path("account/webhooks/", account.add_webhook, name="add-webhook"),
+    path("account/webhooks/<int:pk>/test/", account.test_webhook, name="test-webhook"),
+    path("account/webhooks/<int:pk>/renew/", account.renew_webhook, name="renew-webhook"),
+    path("account/webhooks/<int:pk>/remove/", account.remove_webhook, name="remove-webhook"),
+    path("experiments/<int:pk>/watch/", account.watch, name="watch-experiment"),
     path("submit/samples/", intake.samples, name="submit-samples"),
     path("submit/dataset/", intake.dataset, name="submit-dataset"),
     path("submit/protocol/", intake.protocol, name="submit-protocol"),

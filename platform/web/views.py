@@ -2,7 +2,9 @@
 
 from collections import defaultdict
 
+from django.core.paginator import Paginator
 from django.db import DatabaseError
+from django.db.models import Count, Prefetch
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 
@@ -13,12 +15,18 @@ from experiments.models import Entry, SampleSet
 from jobs.models import Pause, Status, Worker
 from leaderboards import error_rates, protocol_box
 
+PAGE_SIZE = 50
 MOST_SIBLINGS = 20  # protocols of the same dataset, on the page of one
+MOST_PROTOCOLS = 5  # of a dataset, in the list
+MOST_LINES = 100  # protocols to choose from
 
 
 def datasets(request: HttpRequest) -> HttpResponse:
-    found = Dataset.objects.prefetch_related("protocols")
-    return render(request, "web/datasets.html", {"datasets": found})
+    first = Protocol.objects.only("dataset_id", "name", "fingerprint")[:MOST_PROTOCOLS]
+    counted = Dataset.objects.annotate(protocols_total=Count("protocols")).order_by("slug")
+    found = counted.prefetch_related(Prefetch("protocols", first, to_attr="first_protocols"))
+    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
+    return render(request, "web/datasets.html", {"page": page})
 
 
 def dataset(request: HttpRequest, slug: str) -> HttpResponse:
@@ -31,7 +39,8 @@ def dataset(request: HttpRequest, slug: str) -> HttpResponse:
     )
     context = {
         "dataset": found,
-        "protocols": found.protocols.all(),
+        "protocols": found.protocols.all()[:MOST_LINES],
+        "protocols_total": found.protocols.count(),
         "experiments": found.experiments.all()[:20],
         "experiments_total": found.experiments.count(),
         "real_images": grids.order_by("-pk").first(),
@@ -56,7 +65,8 @@ def protocol(request: HttpRequest, fingerprint: str) -> HttpResponse:
         **protocol_box.describe(found),
         "apart": protocol_box.apart(found, siblings[:MOST_SIBLINGS]),
         "siblings_total": siblings.count(),
-        "others": protocols.exclude(pk=found.pk),
+        "others": protocols.exclude(pk=found.pk)[:MOST_LINES],
+        "others_total": Protocol.objects.count() - 1,
         "chosen": protocol_box.apart(found, [other])[0] if other else None,
         "experiments": found.experiments.all()[:20],
         "experiments_total": found.experiments.count(),
@@ -70,8 +80,10 @@ def workers(request: HttpRequest) -> HttpResponse:
     for work in overview.active_work():
         doing[work.job.worker_id].append(work)
     found = Worker.objects.order_by("-last_seen", "name")
+    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
-        "rows": [(worker, doing[worker.pk]) for worker in found],
+        "page": page,
+        "rows": [(worker, doing[worker.pk]) for worker in page],
         "pause": Pause.objects.first(),
         "may_pause": is_admin(request.user),
     }

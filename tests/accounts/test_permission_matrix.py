@@ -18,6 +18,8 @@ from catalog import stored
 from catalog.models import StoredFile
 from experiments.models import Experiment, Run, Upload
 from jobs.models import Status
+from notifications import outbox, receivers
+from notifications.models import Delivery, Webhook
 from tests import factories
 from tests.static import static_root
 
@@ -39,9 +41,10 @@ READ = {
     *("api:question-list", "api:question-detail", "api:question-sheet"),
     "api:leaderboard-guidance",
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
+    "sample-sheet",
     *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
     *("api:schema", "api:docs", "api:api-root", "api:experiment-spec", "api:run-checkpoints"),
-    *("api:worker-list", "api:worker-detail", "api:event-list"),
+    *("api:worker-list", "api:worker-detail", "api:event-list", "api:queue-list"),
     *("api:promptset-list", "api:promptset-detail", "api:promptset-template"),
     *("api:entry-list", "api:entry-detail"),
     *(f"api:{name}-list" for name in ("dataset", "protocol", "experiment", "leaderboard")),
@@ -58,15 +61,30 @@ OPEN = {"login", "logout", "admin:login", "admin:logout", "health", "healthz", "
 ACT = {
     *("cancel-experiment", "retry-experiment", "cancel-job", "retry-job"),
     *(f"api:{name}-cancel" for name in ("experiment", "run", "sampleset", "evaluation")),
-    *("api:question-cancel", "api:entry-cancel", "api:entry-retry"),
+    *("api:question-cancel", "api:entry-cancel", "api:entry-retry", "api:experiment-entries"),
     *(f"api:{name}-retry" for name in ("experiment", "run", "sampleset", "evaluation")),
 }
+BODIES = {
+    "api:experiment-entries": {"pipeline": "us/tiny", "revision": "0" * 40}
+}  # of what is sent
 ENTRY = ["api:entry-detail", "api:entry-cancel", "api:entry-retry"]
 PAUSES = {"pause", "resume"}
 SUBMIT = {
     *("submit-samples", "submit-dataset", "submit-protocol", "api:uploads"),
 }
 OWN = {"intake", "intake-region", "intake-picture", "api:upload"}
+ACCOUNT = {  # each account's own; a viewer is told nothing
+    *("account", "api:preference"),
+    *(f"api:{name}-list" for name in ("webhook", "delivery", "watch")),
+    *("prefer", "add-webhook", "watch-experiment"),
+}
+ACCOUNT_ACT = {"prefer", "watch-experiment", "add-webhook"}
+OWNER_ALONE = {
+    *(f"api:{name}-detail" for name in ("webhook", "delivery", "watch")),
+    *("api:webhook-renew", "renew-webhook"),
+    *("api:webhook-test", "test-webhook"),
+}
+OWNER_ACT = {"renew-webhook", "test-webhook", "api:webhook-renew", "api:webhook-test"}
 CHANGE_OWN = {"remove-upload", "confirm-intake", "discard-intake"}
 IN_ADMIN = {
     *("admin:index", "admin:search", "admin:password_change", "admin:password_change_done"),
@@ -84,13 +102,15 @@ def who_may(name: str) -> frozenset[str]:
     """Return which actors may open an address. What is not written here fails the test."""
     if name in READ | OPEN:
         return EVERYBODY
-    if name in SUBMIT:
+    if name in OWNER_ALONE:
+        return frozenset({OWNER})
+    if name in SUBMIT | ACCOUNT:
         return SUBMITTERS
     if name in ACT | OWN | CHANGE_OWN:
         return WHOSE_IT_IS
     if name in IN_ADMIN or name == "admin:experiments_experiment_add":
         return SUBMITTERS
-    if name in PAUSES or name in {"metrics", "admin:auth_user_password_change"}:
+    if name in PAUSES or name in {"metrics", "api:audit-list", "admin:auth_user_password_change"}:
         return ADMINS
     model, _, page = name.removeprefix("admin:").rpartition("_")
     if page in {"changelist", "change", "history"}:
@@ -102,10 +122,17 @@ def who_may(name: str) -> frozenset[str]:
 
 MADE_IN_ADMIN = {
     "add": {"accounts_user"},
-    "delete": {"accounts_user", "knox_authtoken", "catalog_dataset", "catalog_protocol"},
+    "delete": {
+        "accounts_user",
+        "knox_authtoken",
+        "catalog_dataset",
+        "catalog_protocol",
+        "notifications_webhook",
+        "notifications_delivery",
+    },
 }
-# Asked with what only the admin's own widgets send.
-NOT_WALKED = {"admin:autocomplete"}
+# Asked with what only the admin's own widgets send; gone for the next who asks.
+NOT_WALKED = {"admin:autocomplete", "remove-webhook"}
 
 
 def names(patterns: list[Any], space: str = "") -> Iterator[str]:
@@ -152,6 +179,10 @@ class Scene:
         self.file = StoredFile.objects.get()
         self.worker = factories.make_worker()
         self.token, _ = AuthToken.objects.create(self.users[OWNER])
+        self.webhook = Webhook.objects.create(user=self.users[OWNER], url="https://example.org/")
+        self.watch = receivers.watch(self.users[OWNER], self.experiment, wanted=True)
+        outbox.tell_test(self.webhook)
+        self.delivery = Delivery.objects.get()
         self.audit = AuditEvent.objects.create(
             actor_name="ada", action="submitted", kind="experiment", object_name="first"
         )
@@ -175,17 +206,23 @@ class Scene:
             "evaluation": self.evaluation,
             "question": self.question,
             "intake": self.intake,
+            "webhook": self.webhook,
+            "delivery": self.delivery,
+            "watch": self.watch,
         }
         of_name: dict[str, dict[str, Any]] = {
             "answer-sheet": {"pk": self.question.pk},
             "api:leaderboard-guidance": {
                 "fingerprint": self.question.experiment.protocols.get().fingerprint
             },
+            "watch-experiment": {"pk": self.experiment.pk},
+            **{f"{act}-webhook": {"pk": self.webhook.pk} for act in ("test", "renew")},
             "remove-upload": {"pk": self.upload.pk},
             "api:upload": {"pk": self.upload.pk},
             "confirm-intake": {"pk": self.intake.pk},
             "discard-intake": {"pk": self.intake.pk},
             "sample-grid": {"pk": self.sample_set.pk},
+            "sample-sheet": {"pk": self.sample_set.pk, "number": 0},
             "checkpoint-preview": {"pk": self.checkpoint.pk},
             "entry-losses": {"pk": self.run.entry_id},
             "cancel-job": {"kind": "run", "pk": self.run.pk},
@@ -238,8 +275,14 @@ def ask(scene: Scene, actor: str, name: str) -> HttpResponseBase:
     client = Client()
     if actor != STRANGER:
         client.force_login(scene.users[actor])
-    changes = name in ACT | PAUSES | CHANGE_OWN or name.endswith("logout")
-    response = (client.post if changes else client.get)(scene.address(name))
+    acting = ACT | PAUSES | CHANGE_OWN | ACCOUNT_ACT | OWNER_ACT
+    changes = name in acting or name.endswith("logout")
+    form = {"url": "https://8.8.8.8/"} if name == "add-webhook" else {}
+    address, body = scene.address(name), {**BODIES.get(name, {}), "label": actor}
+    if name in BODIES:
+        response = client.post(address, body, content_type="application/json")
+    else:
+        response = (client.post if changes else client.get)(address, form)
     response.close()
     return response
 

@@ -357,3 +357,20 @@ def test_the_samplers_in_the_help_are_written_as_they_may_be_typed(algorithm: st
     for line in sampler_words(registry.get_spec(algorithm)):
         parsed = registry.parse_sampler(algorithm, read_sampler(line))
         assert parsed == registry.parse_sampler(algorithm, {"name": line.split()[0]})
+
+
+def test_a_pipeline_joins_an_experiment_of_the_account(
+    admin: Client, protocol: Protocol, root: User
+) -> None:
+    experiment = factories.make_experiment(protocols=[protocol], user=root)
+    form = open_form(admin, f"?experiment={experiment.pk}&algorithm=pipeline")
+    assert form.values["experiment"] == [str(experiment.pk)]
+    typed = {**form.values, "entries-0-pipeline": ["us/tiny"], "entries-0-revision": ["main"]}
+
+    page = admin.post(ADD, typed).content.decode()
+    assert "expected a revision of 40 hex digits" in page
+    answer = admin.post(ADD, {**typed, "entries-0-revision": ["0" * 40]})
+
+    assert answer["Location"] == experiment.get_absolute_url()
+    assert experiment.entries.get(kind="pipeline").config["pipeline"] == "us/tiny"
+    assert Experiment.objects.count() == 1

@@ -5,7 +5,7 @@ from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from accounts.models import Role, User
-from tests import factories
+from tests import factories, parquet_here
 from tests.static import static_root
 
 __all__ = ["static_root"]
@@ -28,3 +28,9 @@ def writer(user: User) -> APIClient:
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Token {token}")
     return client
+
+
+@pytest.fixture
+def writer_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Parquet be written by this process."""
+    monkeypatch.setattr("leaderboards.formats.parquet.subprocess", parquet_here)

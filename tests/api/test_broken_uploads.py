@@ -15,8 +15,9 @@ from tests.servers import wait_until
 from tests.site import Site
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
-SIZE = 24 * 2**20
-KILLS = 3
+SIZE = 8 * 2**20
+KILLS = 2
+PIECE = 2**21
 
 
 @pytest.fixture
@@ -91,6 +92,7 @@ def test_an_upload_goes_on_where_a_killed_server_left_it(site: Site, content: by
     assert on_disk(site) == content
 
 
+@pytest.mark.slow
 def test_the_kept_client_of_the_protocol_goes_on_as_well(
     site: Site, content: bytes, tmp_path: Path
 ) -> None:
@@ -102,12 +104,12 @@ def test_the_kept_client_of_the_protocol_goes_on_as_well(
     client = client_of.TusClient(f"{site.address}/api/uploads/", headers=headers(token))
     path = str(tmp_path / "s.zip")
 
-    first = client.uploader(path, chunk_size=5 * 2**20, metadata={"filename": "s.zip"})
-    first.upload(stop_at=2 * 5 * 2**20)
+    first = client.uploader(path, chunk_size=PIECE, metadata={"filename": "s.zip"})
+    first.upload(stop_at=2 * PIECE)
     site.kill(site.web)
     site.start_web()
-    again = client.uploader(path, chunk_size=5 * 2**20, url=first.url, upload_checksum=True)
-    assert again.offset == 2 * 5 * 2**20
+    again = client.uploader(path, chunk_size=PIECE, url=first.url, upload_checksum=True)
+    assert again.offset == 2 * PIECE
     again.upload()
 
     assert on_disk(site) == content

@@ -19,7 +19,8 @@ from catalog.models import Protocol, StoredFile
 from evaluation.imagesets.in_memory import write_npz
 from evaluation.imagesets.opening import open_images
 from evaluation.imagesets.writing import grid_png
-from experiments.models import Entry, Experiment, SampleSet
+from experiments.models import Entry, Experiment, SampleSet, Upload
+from experiments.uploads.files import append, begin
 from jobs.models import Status
 from tests import factories
 from tests.evaluation.pictures import make_folder
@@ -165,6 +166,59 @@ def test_wrong_fields_are_refused_and_nothing_is_written(
 
     assert answer.status_code == 400
     assert reason in answer.json()["errors"][field]
+    assert nothing_is_written()
+
+
+def uploaded(user: User, content: bytes, *, name: str = "s.npz", missing: int = 0) -> str:
+    """Return the id of an upload, of which some bytes may be missing."""
+    found = begin(user, name=name, length=len(content) + missing)
+    append(found, io.BytesIO(content).read, at=0)
+    return str(found.pk)
+
+
+def test_uploads_are_handed_in_in_place_of_files(
+    writer: APIClient, protocol: Protocol, tmp_path: Path, user: User
+) -> None:
+    files = [upload(tmp_path, seed=seed, name=f"{seed}.npz") for seed in (0, 1)]
+    ids = [uploaded(user, file.read(), name=file.name) for file in files]
+
+    first = post(writer, uploads=ids, protocols=[protocol.fingerprint])
+    again = post(writer, uploads=ids, protocols=[protocol.fingerprint])
+
+    assert (first.status_code, again.status_code) == (201, 200), first.json()
+    assert [each["file"] for each in first.json()["config"]["sets"]] == ["0.npz", "1.npz"]
+    for file in files:
+        file.seek(0)
+    assert post(writer, files=files, protocols=[protocol.fingerprint]).json() == first.json()
+    assert Upload.objects.count() == 2  # they are their owner's to delete
+
+
+def test_uploads_that_cannot_be_handed_in_are_refused_at_their_place(
+    writer: APIClient, protocol: Protocol, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, twice = (uploaded(user, b"x", name=name) for name in ("a.zip", "b.zip"))
+    partly, others = uploaded(user, b"x", missing=2), uploaded(factories.make_user(), b"x")
+
+    def errors(**fields: Any) -> Any:
+        return post(writer, protocols=[protocol.fingerprint], **fields).json()["errors"]
+
+    assert errors(uploads=[good, "none", others, partly]) == {
+        "uploads.1": "none: is gone, or a worker is about to read it",
+        "uploads.2": f"{others}: is gone, or a worker is about to read it",
+        "uploads.3": "s.npz: 1 of 3 bytes are here; choose it to go on",
+    }
+    assert errors(uploads=[good, twice]) == {
+        "uploads.1": "the same content as uploads.0; expected other images for each seed"
+    }
+    beside = errors(uploads=[good], files=[SimpleUploadedFile("s.zip", b"x")])
+    assert beside == {"uploads": "expected none beside files"}
+    assert errors(uploads=[good] * 21) == {
+        "uploads": "expected 1 to 20 files, one for each seed; got 21"
+    }
+    large = uploaded(user, bytes(5000), name="large.zip")
+    monkeypatch.setattr(external, "MOST_BYTES", 4000)  # of a request as well
+    answer = post(writer, protocols=[protocol.fingerprint], uploads=[large])
+    assert answer.status_code == 413 and "hand them in on the page /subm" in answer.json()["detail"]
     assert nothing_is_written()
 
 

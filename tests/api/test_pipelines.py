@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from accounts.models import User
 from catalog.models import Protocol
 from experiments.models import Experiment
 from tests import factories
@@ -46,6 +47,37 @@ def test_a_hubs_pipeline_is_submitted_and_found_by_its_kind(
         ("DDIM 4 w=3", 1),
     ]
     assert all(s["provenance"] == {} for s in sets)
+
+
+def test_a_hubs_pipeline_joins_an_experiment(
+    writer: APIClient, anyone: APIClient, protocol: Protocol, user: User
+) -> None:
+    mine, stranger = factories.make_experiment(protocols=[protocol], user=user), APIClient()
+    stranger.force_authenticate(factories.make_user())
+    entry = {"pipeline": "us/tiny", "revision": REVISION}
+
+    joined = writer.post(f"/api/experiments/{mine.pk}/entries/", entry)
+    wrong = writer.post(f"/api/experiments/{mine.pk}/entries/", entry)
+    trained = writer.post(f"/api/experiments/{mine.pk}/entries/", {"algorithm": "gan.sngan"})
+
+    assert joined.status_code == 201, joined.json()
+    assert joined.json()["experiment"] == mine.pk and len(joined.json()["sample_sets"]) == 1
+    assert anyone.get(joined["Location"]).json()["label"] == "tiny"
+    assert wrong.json()["errors"] == {"label": "'tiny' is taken, expected another"}
+    assert list(trained.json()["errors"]) == ["algorithm"]
+    assert stranger.post(f"/api/experiments/{mine.pk}/entries/", entry).status_code == 403
+
+
+def test_pipelines_are_rehearsed_and_submitted_again(writer: APIClient, protocol: Protocol) -> None:
+    data = submission(protocol, pipeline="us/tiny", revision=REVISION)
+
+    rehearsed = writer.post("/api/experiments/?dry_run=true", data)
+    told = writer.post("/api/experiments/", data).json()
+    spec = writer.get(f"/api/experiments/{told['id']}/spec/").json()
+
+    assert (rehearsed.status_code, rehearsed.json()["spec"]) == (200, spec), rehearsed.json()
+    assert "budget" not in spec and spec["entries"][0]["revision"] == REVISION
+    assert writer.post("/api/experiments/", {**spec, "name": "again"}).status_code == 201
 
 
 def test_what_is_wrong_is_said_at_its_field(writer: APIClient, protocol: Protocol) -> None:

@@ -57,17 +57,28 @@ def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> N
         "runs",
         "samplesets",
         "evaluations",
+        "losses",
         "questions",
         "workers",
         "events",
+        "audit",
+        "queues",
+        "webhooks",
+        "deliveries",
+        "watches",
+        "preference",
         "leaderboards",
+        "compare",
     }
     assert paths["/api/v1/experiments/"]["post"]["responses"].keys() == {
         *("200", "201", "400", "401", "403", "404", "406", "413", "415", "422", "429", "500")
     }
     assert "409" in paths["/api/v1/runs/{id}/retry/"]["post"]["responses"]
     board = paths["/api/v1/leaderboards/{fingerprint}/"]["get"]["responses"]["200"]["content"]
-    assert board.keys() == {"application/json", "text/csv"}
+    files = {"text/csv", "application/jsonl", "application/vnd.apache.parquet"}
+    runs = paths["/api/v1/runs/"]["get"]["responses"]["200"]["content"]
+    assert board.keys() == runs.keys() == {"application/json", *files}
+    assert {runs[kind]["schema"]["type"] for kind in files} == {"string"}
 
 
 def test_the_description_holds_every_algorithms_options_and_presets(anyone: APIClient) -> None:
@@ -105,13 +116,18 @@ def test_every_writing_operation_says_who_may_write_and_no_reading_one_does(
     operations = [(path, *item) for path, methods in paths.items() for item in methods.items()]
 
     assert {path.split("/")[-2] for path, method, _ in operations if method == "post"} == {
-        *("experiments", "entries", "questions", "cancel", "retry")
+        *("experiments", "entries", "questions", "cancel", "retry"),
+        *("webhooks", "watches", "renew", "test"),
     }
     for path, method, operation in operations:
         says = operation["description"].endswith("admins may do this.")
         assert says == (method != "get"), (method, path)
-        of_a_row = path.endswith(("cancel/", "retry/")) or method == "delete"
-        assert ("Who submitted" in operation["description"]) == of_a_row
+        of_a_row = method != "get" and "{" in path
+        is_own = path.split("/")[3] in {"webhooks", "watches"}
+        assert ("Who submitted" in operation["description"]) == (of_a_row and not is_own)
+        assert ("what is their own" in operation["description"]) == (
+            is_own and "{" in path and method != "get"
+        )
 
 
 def test_every_refusal_is_described_as_problem_details(anyone: APIClient) -> None:
@@ -183,7 +199,7 @@ ROLES = ["a stranger", *Role]
 
 @pytest.mark.parametrize("role", ROLES)
 def test_whatever_is_asked_is_answered_as_described(
-    operations: list[Any], keys: Keys, role: str
+    operations: list[Any], keys: Keys, writer_here: None, role: str
 ) -> None:
     check_all(operations, keys, role, examples=10)
 
@@ -191,7 +207,7 @@ def test_whatever_is_asked_is_answered_as_described(
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 def test_whatever_else_is_asked_is_answered_as_described(
-    operations: list[Any], keys: Keys, role: str
+    operations: list[Any], keys: Keys, writer_here: None, role: str
 ) -> None:
     check_all(operations, keys, role, examples=200)
 

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from catalog.engine import RegistrationError
 from catalog.models import Dataset, FrozenError
 from catalog.preparation import prepare_path
-from catalog.services import register_dataset
+from catalog.services import register_dataset, slug_of
 from catalog.stored import DamagedError
 from tests.evaluation.pictures import GREY, PNG, make_zip
 
@@ -95,6 +95,12 @@ def test_a_name_must_make_a_slug(archive: Path, name: str) -> None:
         register(archive, name)
 
     assert str(caught.value) == f"expected a name of 1 to 100 letters and digits, got {name!r}"
+
+
+@pytest.mark.parametrize("unseen", ["\u202e", "\u2066", "\x1b", "\n"])
+def test_a_name_that_would_look_like_another_is_refused(unseen: str) -> None:
+    with pytest.raises(RegistrationError, match="no control characters and no marks of direction"):
+        slug_of(f"Flow{unseen}ers", "dataset")
 
 
 def test_a_rename_that_fails_leaves_neither_row_nor_files(

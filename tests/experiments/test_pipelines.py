@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.test import Client
 from pytest_django.fixtures import Settings
 
@@ -23,8 +24,11 @@ from experiments.models import (
     MetricValue,
     SampleSet,
 )
+from experiments.submission import beginning
+from experiments.submission.record import record_of
 from experiments.submission.specification import SpecificationError, read_experiment
 from generators.specs.pipelines import card as cards
+from generators.specs.pipelines.reading import inspect
 from jobs.models import Status
 from leaderboards import export, ranking, tables
 from tests import factories
@@ -163,6 +167,99 @@ def test_a_pipeline_stands_beside_a_training(place: Place, protocol: Protocol) -
         user=None,
     )
     assert (again, is_new) == (experiment, False)
+
+
+def test_a_pipeline_joins_an_experiment_with_its_seeds(place: Place, protocol: Protocol) -> None:
+    place("ddpm")
+    told = data(protocol, {"algorithm": "gan.sngan"}, budget={"images": 1000}, seeds=2)
+    owner, other = factories.make_user(), factories.make_user()
+    experiment = services.submit_data(told, user=owner)
+    joining = {"experiment": experiment.name, "entries": [{"pipeline": "ddpm", "label": "Theirs"}]}
+
+    with pytest.raises(PermissionDenied):
+        services.submit_data(joining, user=other)
+    assert services.submit_data(joining, user=owner) == experiment
+
+    entry = experiment.entries.get(kind="pipeline")
+    sets = entry.sample_sets.order_by("seed")
+    assert [(each.seed, each.status) for each in sets] == [(0, "queued"), (1, "queued")]
+    again, is_new = services.submit_once(told, user=owner)  # as it was submitted
+    assert (again, is_new) == (experiment, False)
+    spec = {**record_of(experiment), "name": "again"}
+    copy = services.submit_data(spec, user=None)
+    assert copy.entries.get(kind="pipeline").samplers == entry.samplers
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "message"),
+    [
+        ({"experiment": "none"}, "experiment", "expected the name or number of one, got 'none'"),
+        ({"seeds": 3}, "seeds", "unknown field, expected one of: entries, experiment"),
+        ({"entries": [{"algorithm": "gan.sngan"}]}, "entries.0.algorithm", "expected a pipeline"),
+        ({"entries": [{"pipeline": "none"}]}, "entries.0.pipeline", "none: expected a pipeline's"),
+        (
+            {"entries": [{"pipeline": "ddpm", "label": "SNGAN"}]},
+            "entries.0.label",
+            "'SNGAN' is taken, expected another",
+        ),
+        ({"entries": []}, "entries", "expected a list of 1 to 50 entries"),
+    ],
+)
+def test_what_cannot_join_is_said_at_its_field(
+    changes: dict[str, Any], field: str, message: str, place: Place, protocol: Protocol
+) -> None:
+    place("ddpm")
+    experiment = submit(protocol, {"algorithm": "gan.sngan"}, budget={"images": 1000})
+    joining = {"experiment": experiment.pk, "entries": [{"pipeline": "ddpm"}], **changes}
+
+    with pytest.raises(SpecificationError) as caught:
+        services.submit_data(joining, user=None)
+
+    assert list(caught.value.errors) == [field]
+    assert caught.value.errors[field].startswith(message)
+    assert not experiment.entries.filter(kind="pipeline").exists()
+
+
+def test_weights_that_need_a_larger_device_wait_for_one(
+    place: Place, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = inspect(place("ddpm"), digests=False).parameters
+    monkeypatch.setattr(beginning, "GB", parameters)  # a device's memory is counted in such
+
+    def needed(**config: Any) -> int:
+        return set_of(submit(protocol, {"pipeline": "ddpm", "config": config})).memory_gb
+
+    assert (needed(), needed(precision="bfloat16"), needed(offload="sequential")) == (4, 2, 0)
+
+
+def test_a_hubs_pipeline_says_how_far_it_is_and_must_fit(
+    place: Place, protocol: Protocol, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from experiments.work import pipelines  # noqa: PLC0415  # loads torch
+    from jobs.execution import Heartbeat  # noqa: PLC0415
+
+    folder = place("ddpm").rename(tmp_path / "downloaded")
+    told: list[str] = []
+
+    def download(source: str, revision: str, **how: Any) -> Path:
+        assert (how["download"], how["most_bytes"]) == (True, 100 * 10**9)
+        how["on_bytes"](1_500_000_000, 3_000_000_000)
+        return folder
+
+    def report(self: Heartbeat, **progress: Any) -> None:
+        told.append(progress.get("step", ""))
+
+    monkeypatch.setattr(pipelines, "find_pipeline", download)  # its own tests have a hub
+    monkeypatch.setattr(Heartbeat, "report", report)
+    experiment = submit(protocol, {"pipeline": "us/tiny", "revision": REVISION})
+    monkeypatch.setattr("jobs.presence.device", lambda: ("a toy", 1000))
+
+    draw(experiment)
+
+    failed = set_of(experiment)
+    assert "downloading us/tiny: 1.50 of 3.00 GB" in told
+    assert (failed.status, failed.cause) == (Status.FAILED, "out of memory")
+    assert failed.reason.startswith("too little memory: the weights of DDPMPipeline need 0.0 GB")
 
 
 def test_pipelines_alone_have_no_budget(place: Place, protocol: Protocol) -> None:
@@ -533,6 +630,23 @@ def test_our_own_export_scores_as_the_original(data_dir: Path) -> None:
     )
     assert first.low is not None and first.high is not None, first.reason
     assert second.value is not None and first.low < second.value < first.high
+
+
+def test_parts_that_we_exported_are_an_entry(protocol: Protocol, data_dir: Path) -> None:
+    from generators.trained.export import export_diffusers  # noqa: PLC0415  # loads torch
+    from tests.generators.trained.test_parts import made  # noqa: PLC0415
+
+    shown = made("diffusion.flow", (3, 8, 8), self_conditioning=True, patch=2)
+    export_diffusers(shown, data_dir / "pipelines" / "ours", label=1, steps=2)
+
+    experiment = submit(protocol, {"pipeline": "ours", "samplers": [{}, {"steps": 3}]})
+    draw(experiment)
+
+    sets = experiment.entries.get(kind="pipeline").sample_sets.order_by("pk")
+    assert [each.status for each in sets] == ["completed"] * 2, sets[0].reason
+    assert [(each.sampler_label, each.nfe) for each in sets] == [("euler 2", 2), ("euler 3", 3)]
+    assert sets[0].provenance["sampler"]["scheduler"] == "euler"
+    assert sets[0].provenance["card"]["pipeline"] == "diffusion.flow"
 
 
 @pytest.mark.slow

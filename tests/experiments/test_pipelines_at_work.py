@@ -99,6 +99,7 @@ def test_a_pipeline_goes_from_the_form_to_the_export(site: Site, tmp_path: Path)
     assert "UNet2DConditionModel" in page and "network evaluations an image" in page
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 def test_kill_9_while_a_pipeline_is_sampled_loses_no_batch_and_doubles_nothing(
     site: Site, tmp_path: Path

@@ -10,7 +10,7 @@ from django.test import Client
 
 from catalog.models import Protocol
 from experiments import controls
-from experiments.models import Entry, Run
+from experiments.models import Entry, Experiment, Run
 from jobs.models import Status
 from leaderboards import highlights
 from leaderboards.board import Board, Cell, Column, Row
@@ -279,7 +279,10 @@ def asked_row(label: str, kind: str, following: float) -> Row:
     """Return a row of a board with prompts: a control, or "" for a contender."""
     config = {"control": kind} if kind else {}
     entry = Entry(
-        kind=Entry.Kind.CONTROL if kind else Entry.Kind.GENERATOR, label=label, config=config
+        experiment=Experiment(budget_images=1),
+        kind=Entry.Kind.CONTROL if kind else Entry.Kind.GENERATOR,
+        label=label,
+        config=config,
     )
     found = Cell(following, following - 0.02, following + 0.02, seeds=(Seed(following, 0.01),))
     return Row(entry, "direct", 1, 1, 0, {"following": found}, ())

@@ -193,7 +193,7 @@ Judged = tuple[int | None, int, bool]  # value, lost seeds, whether seeds are st
 
 
 def judged_rows(found: Sequence[Judged], column: Column) -> list[Row]:
-    entry = Entry(kind=Entry.Kind.GENERATOR)
+    entry = Entry(kind=Entry.Kind.GENERATOR, experiment=Experiment(budget_images=1))
     rows = []
     for value, lost, to_come in found:
         seeds = () if value is None else (Seed(value, 0.0),)
@@ -482,7 +482,7 @@ def test_an_unknown_column_to_sort_by_is_refused() -> None:
 
     assert str(refused.value) == (
         "expected a column to sort by (fd, kd, is, precision, recall, images_per_second, nfe, "
-        "parameters, device_seconds), got '-fid'"
+        "parameters, device_seconds, name, budget, device, date), got '-fid'"
     )
 
 

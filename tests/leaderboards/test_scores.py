@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from celery import current_app
 from django.core.management import call_command
 from hypothesis import Phase, given, settings as hypothesis_settings, strategies as st
 from hypothesis.extra.django import TestCase
@@ -36,6 +35,7 @@ def facts(board: Board) -> list[dict[str, Any]]:
             "seeds": (row.seeds_scored, row.seeds_total, row.seeds_failed),
             "cells": row.cells,
             "findings": row.findings,
+            "facts": (row.scored_at, row.device, row.budget, row.same_as),
         }
         for row in board.rows
     ]
@@ -45,7 +45,7 @@ def assert_follows(experiments: Iterable[Experiment]) -> None:
     """Assert that boards from rows are those from values, kept judgements are what they would be."""
     for protocol in Protocol.objects.all():
         for experiment in (None, *experiments):
-            for sort in ("", "-recall"):
+            for sort in ("", "-recall", "-date"):
                 wanted = rank(protocol, sort=sort, experiment=experiment)
                 found = reading.board(protocol, sort=sort, experiment=experiment)
                 assert facts(found) == facts(wanted)
@@ -54,7 +54,7 @@ def assert_follows(experiments: Iterable[Experiment]) -> None:
 
 def assert_pages(protocol: Protocol) -> None:
     """Assert that pages which the database put in order are the whole board, cut in pieces."""
-    for sort in ("fd", "-fd", "-recall", "ct", "nfe", "-parameters"):
+    for sort in ("fd", "-fd", "-recall", "ct", "nfe", "-parameters", "name", "-date", "-device"):
         whole = facts(rank(protocol, sort=sort))
         pages = [Query(page=page, size=3) for page in range(1, len(whole) // 3 + 3)]
         found = [reading.board(protocol, sort=sort, query=page) for page in pages]
@@ -62,13 +62,16 @@ def assert_pages(protocol: Protocol) -> None:
         assert {page.rows_in_all for page in found} == {len(whole)}
 
 
-def make_experiment(protocols: list[Protocol], *, seeds: int = 2) -> Experiment:
+def make_experiment(protocols: list[Protocol], *, seeds: int = 2, images: int = 1000) -> Experiment:
     flow = {
         "algorithm": "diffusion.flow",
         "samplers": [{"name": "euler", "steps": n} for n in (2, 4)],
     }
     return factories.make_experiment(
-        protocols=protocols, entries=[{"algorithm": "gan.sngan"}, flow], seeds=range(seeds)
+        protocols=protocols,
+        entries=[{"algorithm": "gan.sngan"}, flow],
+        seeds=range(seeds),
+        budget={"images": images},
     )
 
 
@@ -145,7 +148,10 @@ class Histories(TestCase):
     def test_rows_follow_whatever_happens(self, seed: int, length: int) -> None:
         chance = random.Random(seed)  # noqa: S311  # keeps no secret
         protocols = make_protocols(2)
-        experiments = [make_experiment(protocols), make_experiment(protocols[:1], seeds=1)]
+        experiments = [
+            make_experiment(protocols),
+            make_experiment(protocols[:1], seeds=1, images=900),
+        ]
 
         for _ in range(length):
             deed = chance.choice(LIKELY)
@@ -240,12 +246,12 @@ def test_a_change_during_a_judgement_is_judged_again() -> None:
     (protocol,) = make_protocols(1)
     experiment = make_experiment([protocol])
     board = judging.judge(protocol)
-    known = list(Standing.objects.filter(protocol=protocol))
+    known = dict(Standing.objects.filter(protocol=protocol).values_list("pk", "changed_at"))
 
     factories.make_scores(
         entry=factories.contenders_of(experiment)[0], protocol=protocol, values=[FEW, FEW]
     )
-    judging._keep(board, known, {})
+    judging._keep(board, known, {}, [])
 
     assert Standing.objects.filter(protocol=protocol, is_judged=False).count() == 1
     assert facts(reading.board(protocol)) == facts(rank(protocol))
@@ -268,17 +274,17 @@ def test_a_card_says_the_same_from_what_is_kept(django_assert_max_num_queries: A
     ]
 
 
-def test_a_bell_rings_once_until_somebody_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_board_that_is_asked_for_is_judged_once_by_whoever_takes_it() -> None:
     (protocol,) = make_protocols(1)
     make_experiment([protocol])
-    rung: list[Any] = []
-    monkeypatch.setattr(current_app, "send_task", lambda *a, **k: rung.append(a))
-
     bell.ring(protocol.pk)
-    bell.ring(protocol.pk)
-    assert len(rung) == 1
-    judging.judge(protocol)
+    asked = Judging.objects.get(protocol=protocol).rung_at
     bell.ring(protocol.pk)
 
-    assert len(rung) == 2
-    assert Judging.objects.get(protocol=protocol).rung_at is not None
+    assert asked is not None
+    assert Judging.objects.get(protocol=protocol).rung_at == asked
+    assert (judging.judge_asked(), judging.judge_asked()) == (1, 0)
+    judged_at = Judging.objects.get(protocol=protocol).judged_at
+    assert judged_at is not None and judged_at > asked
+    bell.ring(protocol.pk)
+    assert judging.judge_asked() == 1

@@ -59,7 +59,7 @@ from catalog.models import Dataset, Protocol
 from experiments.models import Run, SampleSet
 client = Client(SERVER_NAME="localhost")
 [protocol] = Protocol.objects.all()
-print(client.get(f"/api/leaderboards/{protocol.fingerprint}/?format=csv").text)
+print(client.get(f"/api/leaderboards/{protocol.fingerprint}/?format=csv").getvalue().decode())
 Dataset.objects.get().verify()
 for sample_set in SampleSet.objects.filter(run__isnull=False):
     print(sample_set.pk, client.get(f"/samples/{sample_set.pk}.png").status_code)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from experiments.models import Run, SampleSet
+from experiments.models import Entry, Run, SampleSet
 from jobs.models import Status
+from operations import holdings
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -48,6 +49,25 @@ def checkpoint_files(data_dir: Path, run: Run, images_seen: int) -> Path:
     checkpoint.bytes = len(manifest) + len(b"weights")
     checkpoint.save()
     return folder
+
+
+def test_pipelines_of_entries_are_held_and_those_put_there_ahead_stay(data_dir: Path) -> None:
+    used, ahead = (data_dir / "pipelines" / name / "unet" / "config.json" for name in "ab")
+    for path in (used, ahead):
+        old(path)
+    experiment = factories.make_experiment()
+    for source, revision in (("a", ""), ("us/x", "0" * 40)):  # the second is in the hub's cache
+        experiment.entries.create(
+            kind=Entry.Kind.PIPELINE,
+            label=source,
+            config={"pipeline": source, "revision": revision},
+            position=9,
+        )
+
+    held = {file for holding in holdings.find() for file in holding.files}
+
+    assert used in held and ahead not in held
+    assert "pipelines/b" not in collect("--dry-run")
 
 
 def test_leftovers_go_and_what_rows_refer_to_stays(data_dir: Path) -> None:

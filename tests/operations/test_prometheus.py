@@ -12,8 +12,8 @@ from pytest_django.fixtures import DjangoAssertNumQueries, Settings
 
 from accounts.models import Role
 from experiments.models import Run
-from jobs import lifecycle
-from jobs.models import Status
+from jobs import lifecycle, tally
+from jobs.models import JobEvent, Status
 from tests import factories
 from tests.site import Site
 
@@ -108,21 +108,31 @@ def test_waiting_jobs_are_counted_by_queue_and_kind_with_the_age_of_the_oldest(
     assert found["trilemma_queue_oldest_seconds{kind=sampleset,queue=default}"] < 60
 
 
-def test_jobs_are_counted_by_status_and_their_durations_by_outcome(client: Client) -> None:
-    ended = timezone.now()
+def tell(run: Run, *lines: tuple[str, float]) -> None:
+    """Add lines to a run's timeline: what happened, and how many seconds after an hour ago."""
+    begin = timezone.now() - timedelta(hours=1)
+    JobEvent.objects.bulk_create(
+        JobEvent(job_type="run", job_id=run.pk, kind=kind, at=begin + timedelta(seconds=at))
+        for kind, at in lines
+    )
+
+
+def test_jobs_are_counted_by_status_and_their_durations_by_outcome(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for seconds in (5, 100, 7200):
-        factories.make_run(
-            status=Status.COMPLETED,
-            started_at=ended - timedelta(seconds=seconds),
-            finished_at=ended,
+        tell(
+            factories.make_run(status=Status.COMPLETED),
+            *(("queued", 0), ("claimed", 10), ("checkpoint", 11), ("completed", 10 + seconds)),
         )
-    factories.make_run(status=Status.FAILED)
+    tell(factories.make_run(status=Status.FAILED), ("claimed", 0), ("failed", 0.5), ("queued", 9))
+    tell(Run.objects.latest("pk"), ("cancelled", 3000))  # while it waited: it took no time
     factories.make_run(status=Status.RUNNING)
 
     found = scrape(client)
 
     assert found["trilemma_jobs{kind=run,status=completed}"] == 3
-    assert found["trilemma_jobs{kind=run,status=running}"] == 1
+    assert found["trilemma_jobs{kind=run,status=failed}"] == 1
     name, labels = "trilemma_job_duration_seconds", "kind=run"
     by_bound = [
         found[f"{name}_bucket{{{labels},le={bound},outcome=completed}}"]
@@ -131,6 +141,17 @@ def test_jobs_are_counted_by_status_and_their_durations_by_outcome(client: Clien
     assert by_bound == [0, 1, 1, 2, 3, 3]
     assert found[f"{name}_sum{{{labels},outcome=completed}}"] == 7305
     assert found[f"{name}_count{{{labels},outcome=failed}}"] == 1
+    assert not any("outcome=cancelled" in key for key in found)
+    monkeypatch.setattr(tally, "MANY", 0)  # counted for good from here on, in several batches
+    monkeypatch.setattr(tally, "BATCH", 2)
+    assert of_timelines(scrape(client)) == of_timelines(found)
+    JobEvent.objects.filter(at__lt=timezone.now() - timedelta(minutes=30)).delete()
+    assert of_timelines(scrape(client)) == of_timelines(found), "what was counted stays so"
+
+
+def of_timelines(found: dict[str, float]) -> dict[str, float]:
+    names = ("trilemma_job_duration", "trilemma_job_events")
+    return {key: value for key, value in found.items() if key.startswith(names)}
 
 
 def test_outcomes_are_counted_for_ever_even_when_a_job_is_tried_again(client: Client) -> None:

@@ -482,7 +482,7 @@ def test_a_distance_corrected_below_zero_is_zero_on_page_and_in_exports(
 
     assert 'data-value="0.0"' in page
     assert "0.5" not in page
-    export = client.get(f"/api/leaderboards/{protocol.fingerprint}/?format=csv").content.decode()
+    export = client.get(f"/api/leaderboards/{protocol.fingerprint}/?format=csv").getvalue().decode()
     (real,) = [row for row in csv.DictReader(io.StringIO(export)) if row["control_kind"] == "test"]
     label = protocol.metric_label("fd")
     assert [real[name] for name in (label, f"{label} low", f"{label} high")] == [

@@ -233,6 +233,33 @@ def test_a_runs_page_follows_its_status_samples_and_losses(
     assert complaints == []
 
 
+PARTS = "document.querySelectorAll('[hx-trigger=poll], [data-poll]').length"
+KEEP_TICK = """const real = setInterval;
+window.setInterval = (what, ms) => (ms === 1000 ? (window.tick = what) && 0 : real(what, ms));"""
+
+
+def test_a_page_asks_for_one_part_a_second_and_for_none_while_it_is_hidden(page: Page) -> None:
+    scene = scenes.running_comparison()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.split("?")[0]))
+    page.add_init_script(KEEP_TICK)
+    page.goto(scene.experiment.get_absolute_url())
+    wait_for(page, f"{PARTS} >= 5")  # four regions, and a chart that has its first answer
+    page.wait_for_load_state("networkidle")
+
+    asked.clear()
+    page.evaluate("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
+    page.evaluate("for (let second = 0; second < 9; second++) tick()")
+    page.wait_for_load_state("networkidle")
+    assert asked == []
+
+    parts = page.evaluate(PARTS)
+    page.evaluate("delete document.hidden")
+    page.evaluate("for (let second = 0; second < 9; second++) tick()")  # in less than two seconds
+    wait_until(lambda: len(asked) >= parts, seconds=30, what="every part was asked for")
+    assert len(asked) == len(set(asked)) == parts
+
+
 def test_a_run_is_cancelled_with_the_mouse_and_the_page_says_so(
     page: Page, complaints: list[str], live_server: LiveServer
 ) -> None:
@@ -273,6 +300,38 @@ def test_the_keyboard_reaches_the_content_first(page: Page) -> None:
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
+
+
+def test_ticked_rows_of_a_board_stand_side_by_side(page: Page, complaints: list[str]) -> None:
+    scene = scenes.finished_comparison(seeds=2)
+    scenes.add_preview(scene.run, images_seen=400)
+    scenes.add_preview(scene.run, images_seen=1000, side=72)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"/leaderboards/{scene.protocol.fingerprint}/")
+    for name in ("SNGAN, direct", "σ-VAE, direct", "DDPM, DDIM 50"):
+        page.get_by_label(f"Compare {name}").check()
+    page.get_by_role("button", name="Compare 3 ticked rows").click()
+
+    expect(page.locator("h1")).to_have_text("3 entries, side by side")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    expect(page.locator("[data-metric=fd] .is-worse")).to_have_count(2)
+    page.get_by_role("link", name="Losses").click()
+    expect(page.locator("[data-chart=compare][data-drawn] .legendtext")).to_have_count(3)
+
+    row = page.locator(".compare-grid tbody tr").nth(1)
+    before = row.locator("svg").first.bounding_box()
+    row.locator("svg").nth(2).click()
+    after = row.locator("svg").first.bounding_box()
+    assert before is not None and after is not None and after["width"] > 2 * before["width"]
+
+    film = page.locator("[data-film]")
+    wait_for(page, "document.querySelector('[data-film] img').naturalWidth === 72")
+    page.locator("[data-films] input[type=range]").fill("1")
+    expect(film.locator("figcaption")).to_have_text("after 400 images")
+    wait_for(page, "document.querySelector('[data-film] img').naturalWidth === 36")
+    page.get_by_role("link", name="Make it the baseline").first.click()
+    expect(page.locator("[data-metric=fd] .is-better")).to_have_count(1)
+    assert complaints == []
 
 
 def test_the_guidance_curve_is_drawn_joined_and_named(page: Page, complaints: list[str]) -> None:

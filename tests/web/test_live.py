@@ -8,6 +8,7 @@ from django.test import Client
 from accounts.models import Role
 from experiments import overview
 from experiments.models import Experiment, LossPoint, Run
+from experiments.progress import with_status
 from generators.specs import registry
 from generators.specs.options import describe
 from jobs.models import FINISHED, Job, Status
@@ -171,9 +172,11 @@ def test_the_overview_and_the_experiment_agree_on_its_status(status: str) -> Non
         factories.make_run(entry=entry, seed=0, status=status)
         factories.make_run(entry=entry, seed=1, status=others or status)
 
-        standing = overview.standings()[experiment.pk]
+        standing = overview.standings([experiment])[experiment.pk]
 
         assert standing.status == experiment.status
+        listed = [s for s in Status if s != Status.CANCELLING and experiment in with_status(s)]
+        assert listed == [experiment.status]
         assert (standing.runs_total, experiment.jobs() != []) == (2, True)
     assert Experiment.objects.count() == 4
 

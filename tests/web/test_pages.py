@@ -207,7 +207,7 @@ def test_no_page_asks_a_query_per_row(
     limits = {
         "/": 23,  # two for each kind of job
         "/experiments/": 8,
-        "/workers/": 7,
+        "/workers/": 8,
         scene.experiment.get_absolute_url(): 18,
         f"/leaderboards/{scene.protocol.fingerprint}/": 8,
         scene.run.get_absolute_url(): 12,

@@ -1,5 +1,6 @@
 """The page that shows prompt by prompt what each entry drew."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from pytest_django import DjangoAssertNumQueries
 
 from catalog.models import PromptSet
-from evaluation.imagesets.writing import grid_png
+from evaluation.imagesets.writing import grid_png, write_npz
 from evaluation.protocols.prompts import PromptSet as Prompts
 from experiments.models import Experiment, SampleSet
 from tests import factories
@@ -197,6 +198,40 @@ def test_a_slider_and_links_show_every_image_of_a_prompt(client: Client) -> None
         [sheet.box(place) for place in (6, 7)],
     ]
     assert client.get(f"{address}?image=5").status_code == 404
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_beyond_the_contact_sheet_are_cut_from_the_file(
+    client: Client, channels: int
+) -> None:
+    experiment = asked_experiment(each=80)
+    drawn = factories.make_sample_set(entry=factories.control_of(experiment), count=205)
+    pixels = np.random.default_rng(0).integers(0, 256, (205, channels, 8, 8), np.uint8)
+    drawn.sha256 = write_npz(drawn.path, pixels, None)
+    drawn.save()
+
+    page = html.get(client, f"/experiments/{experiment.pk}/prompts/?image=68")  # 201, 202, 203
+    found = page.all("svg", class_name="prompt-image")
+    address = f"/samples/{drawn.pk}/2.png?v={drawn.sha256[:12]}"
+    answer = client.get(address)
+    sheet = Image.open(io.BytesIO(answer.content))
+
+    assert f'href="{address}"' in client.get(f"{page_of(experiment)}?image=68").content.decode()
+    assert sheet.size == (80, 8) and sheet.mode == {1: "L", 3: "RGB"}[channels]
+    for place, each in zip((201, 202, 203), found, strict=True):
+        left, top, width, height = map(int, str(each.attributes["viewbox"]).split())
+        cut = np.asarray(sheet.crop((left, top, left + width, top + height)))
+        assert (cut.reshape(8, 8, channels) == pixels[place].transpose(1, 2, 0)).all()
+    assert "immutable" in answer["Cache-Control"]
+    assert client.get(f"/samples/{drawn.pk}/3.png").status_code == 404
+    text = html.get(client, f"{page_of(experiment)}?image=70").text  # 207 and so on
+    assert "it has no such image" in text
+    drawn.path.write_bytes(b"no archive")
+    assert client.get(f"/samples/{drawn.pk}/0.png").status_code == 404
+
+
+def page_of(experiment: Experiment) -> str:
+    return f"/experiments/{experiment.pk}/prompts/"
 
 
 def test_the_first_column_has_real_images_for_the_prompts(client: Client) -> None:

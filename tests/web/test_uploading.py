@@ -1,18 +1,22 @@
 """Handing in with a real browser: an upload is paused, breaks off, goes on after a reload, and is scored."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
+from pyarrow import parquet
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 from sklearn.mixture import GaussianMixture
 
 from accounts.models import User
-from catalog.models import Protocol
+from catalog.models import Dataset, Protocol
 from catalog.services import Scoring, register_protocol
 from evaluation.__main__ import main as evaluation
 from evaluation.imagesets.in_memory import read_images, write_npz
@@ -130,6 +134,7 @@ def large(place: Path) -> tuple[Path, bytes]:
     return place / "large.zip", content
 
 
+@pytest.mark.slow
 def test_an_upload_is_paused_and_goes_on_after_a_reload(page: Page, tmp_path: Path) -> None:
     path, content = large(tmp_path)
     held: list[Route] = []
@@ -156,6 +161,36 @@ def test_an_upload_is_paused_and_goes_on_after_a_reload(page: Page, tmp_path: Pa
     assert upload.path.read_bytes() == content
 
 
+@pytest.mark.slow
+def test_a_parquet_table_is_looked_at_and_registered(page: Page, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(30):
+        file = io.BytesIO()
+        pixels = rng.integers(0, 256, (8, 8), np.uint8)
+        Image.fromarray(pixels).save(file, format="PNG")
+        rows.append({"image": {"bytes": file.getvalue(), "path": None}, "label": number % 3})
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "flowers.parquet")
+
+    page.goto("/submit/dataset/")
+    page.locator("[data-upload]").set_input_files(tmp_path / "flowers.parquet")
+    expect(page.locator("[data-uploaded]")).to_have_count(1)
+    page.get_by_label("name").fill("Flowers")
+    page.get_by_role("button", name="Look at it").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Flowers")
+    work_off()
+    expect(page.get_by_text("8×8, grey")).to_be_visible()  # without a reload
+    assert not Dataset.objects.exists()
+    page.get_by_role("button", name="Register").click()
+    work_off()
+    expect(page.get_by_text("Registered as")).to_be_visible()
+
+    dataset = Dataset.objects.get()
+    assert (dataset.num_classes, dataset.train_size + dataset.test_size) == (3, 30)
+    dataset.verify()
+
+
+@pytest.mark.slow
 def test_a_connection_that_breaks_off_is_made_again(page: Page, tmp_path: Path) -> None:
     path, content = large(tmp_path)
     broken: list[str] = []

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
-from generators.specs.pipelines.classes import PIPELINES, Asked, PipelineSpec
+from generators.specs.pipelines.classes import PARTS, PIPELINES, Asked, PipelineSpec
 
 EXTRA = "pip install 'trilemma[text]'"
 
@@ -32,7 +32,7 @@ class Component:
 class PipelineCard:
     """A folder that was read, with nothing of it imported."""
 
-    pipeline: str  # class of diffusers; empty where the folder does not say
+    pipeline: str  # class of diffusers, of parts our algorithm; empty where the folder says none
     asked: Asked = "nothing"  # what images are asked for by
     components: tuple[Component, ...] = ()
     written_with: str = ""  # version of diffusers
@@ -45,6 +45,7 @@ class PipelineCard:
     classes: tuple[str, ...] = ()  # their names, where the folder has them
     timesteps: int | None = None  # of its scheduler: most steps
     call: dict[str, Any] = field(default_factory=dict)  # what an export of ours is to be told
+    walk: str = ""  # our sampler that draws from parts; empty = the folder's scheduler does
     digest: str = ""  # of all that is read; empty = not computed
     problems: tuple[str, ...] = ()  # why it is refused
 
@@ -52,7 +53,7 @@ class PipelineCard:
     def spec(self) -> PipelineSpec:
         """Return what is known of its class; PipelineError if it is none that is drawn from."""
         self.check()
-        return PIPELINES[self.pipeline]
+        return {**PIPELINES, **PARTS}[self.pipeline]
 
     @property
     def parameters(self) -> int:

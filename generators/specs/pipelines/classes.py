@@ -85,6 +85,7 @@ class PipelineSpec:
     tokens: int = 0  # that its longest text encoder reads
     halves: bool = True  # draws in float16 and bfloat16 too
     call: Mapping[str, object] = field(default_factory=dict)  # what it is told besides
+    walk: str = ""  # our sampler, where no scheduler of diffusers walks
 
 
 def _of_words(
@@ -155,4 +156,21 @@ PIPELINES: dict[str, PipelineSpec] = {
         ("CMStochasticIterativeScheduler",),
         1,
     ),
+}
+
+# Folders of parts that we exported, by our algorithm; what walks through them is our own sampler.
+_WALKS = {"ddpm": "ddim", "flow": "euler", "edm": "euler", "ect": "consistency"}
+PARTS: dict[str, PipelineSpec] = {
+    f"{space}.{kind}": PipelineSpec(
+        f"Parts of {space}.{kind}",
+        "nothing",
+        "unet",
+        ("unet",),
+        (),
+        50,
+        halves=False,
+        walk=walk,
+    )
+    for space in ("diffusion", "latent")
+    for kind, walk in _WALKS.items()
 }

@@ -6,6 +6,7 @@ from typing import ClassVar
 from generators.specs.options import ConfigError, SamplerConfig, named, option
 from generators.specs.pipelines.card import PipelineCard
 from generators.specs.pipelines.classes import SCHEDULERS
+from generators.specs.pipelines.parts import walk_of
 
 OWN = "own"  # what the folder has
 DIT_CLASSES = 1000  # the row after them stands for none, in diffusers' DiTPipeline
@@ -33,6 +34,8 @@ class PipelineConfig:
 
     def problems(self, card: PipelineCard, device: str) -> dict[str, str]:
         """Return why a pipeline cannot be loaded this way: option to what was expected of it."""
+        if card.walk:
+            return self._parts_problems(card)
         on_gpu, found = device.partition(":")[0] == "cuda", {}
         if self.precision == "float16" and not on_gpu:
             found["precision"] = "expected float32 or bfloat16: float16 needs a GPU"
@@ -43,6 +46,16 @@ class PipelineConfig:
         if self.tiling and "vae" not in card.spec.components:
             found["tiling"] = f"expected off: {card.pipeline} decodes nothing"
         return found
+
+    def _parts_problems(self, card: PipelineCard) -> dict[str, str]:
+        """Return what differs from how our own models are drawn from."""
+        wanted = {"precision": "float32", "offload": "none", "tiling": False}
+        return {
+            name: f"expected {'off' if value is False else value}: {card.pipeline} is drawn from "
+            "as where it was trained"
+            for name, value in wanted.items()
+            if getattr(self, name) != value
+        }
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,17 @@ def _walk_problems(whole: PipelineSampler, card: PipelineCard) -> dict[str, str]
         found["steps"] = f"expected {fixed}, which the folder is made for; got {whole.steps}"
     elif card.timesteps is not None and whole.steps > card.timesteps:
         found["steps"] = f"expected at most the schedule's {card.timesteps:,}, got {whole.steps:,}"
+    elif card.walk and not found:
+        found |= _step_problems(whole, card)
     return found
+
+
+def _step_problems(whole: PipelineSampler, card: PipelineCard) -> dict[str, str]:
+    try:
+        walk_of(card, whole.steps)
+    except ConfigError as error:
+        return error.errors
+    return {}
 
 
 def _size_problems(asked: PipelineSampler, card: PipelineCard) -> dict[str, str]:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from generators.specs.pipelines.card import PipelineCard, PipelineError
-from generators.specs.pipelines.classes import PIPELINES
+from generators.specs.pipelines.classes import PARTS, PIPELINES
+from generators.specs.pipelines.parts import EXPORT, with_walk
 from generators.specs.pipelines.weights import read_json
 
 FLUX_LATENTS = 128  # places a side, where nobody says (diffusers' FluxPipeline)
@@ -20,6 +21,8 @@ def with_pictures(card: PipelineCard, folder: Path, index: dict[str, Any]) -> Pi
 
 
 def _with_pictures(card: PipelineCard, folder: Path, index: dict[str, Any]) -> PipelineCard:
+    if card.pipeline in PARTS:
+        return with_walk(card, read_json(folder / EXPORT))
     spec = PIPELINES[card.pipeline]
     denoiser = read_json(folder / spec.denoiser / "config.json")
     schedule = read_json(folder / "scheduler" / "scheduler_config.json")

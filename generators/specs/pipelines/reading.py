@@ -13,11 +13,12 @@ import yaml
 
 from evaluation.imagesets.atomic import sha256_of
 from generators.specs.pipelines.card import Component, PipelineCard, PipelineError, digest_of
-from generators.specs.pipelines.classes import COMPONENTS, PIPELINES, WITHOUT_WEIGHTS
+from generators.specs.pipelines.classes import COMPONENTS, PARTS, PIPELINES, WITHOUT_WEIGHTS
+from generators.specs.pipelines.parts import EXPORT, parts_index
 from generators.specs.pipelines.pictures import with_pictures
 from generators.specs.pipelines.weights import read_json, read_weights
 
-INDEX, EXPORT, CARD = "model_index.json", "trilemma.json", "README.md"
+INDEX, CARD = "model_index.json", "README.md"
 CODE = (".py", ".pyc", ".so", ".pyd", ".dll")
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 READ = (".json", ".txt", ".model", ".safetensors")  # of a component: the rest means nothing
@@ -35,10 +36,8 @@ def inspect(folder: Path, *, digests: bool = True) -> PipelineCard:
 
     digests: False leaves out the sha256 of files, which takes a second for each gigabyte.
     """
-    if not (folder / INDEX).is_file():
-        return PipelineCard("", problems=(_no_index(folder),))
     try:
-        index = read_json(folder / INDEX)
+        index = _index(folder)
     except PipelineError as error:
         return PipelineCard("", problems=(str(error),))
     problems = [*_file_problems(folder), *_class_problems(index)]
@@ -63,11 +62,29 @@ def inspect(folder: Path, *, digests: bool = True) -> PipelineCard:
     return with_pictures(card, folder, index) if not problems else card
 
 
+def is_folder(folder: Path) -> bool:
+    """Return whether a folder says that it is a pipeline's, or parts that we exported."""
+    return any((folder / name).is_file() for name in (INDEX, EXPORT))
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    """Return which classes a pipeline's components have, by what the folder says.
+
+    Raises:
+        PipelineError: if it says nothing, or nothing of sense.
+    """
+    if (folder / INDEX).is_file():
+        return read_json(folder / INDEX)
+    if (folder / EXPORT).is_file():
+        return parts_index(read_json(folder / EXPORT))
+    raise PipelineError(_no_index(folder))
+
+
 def _no_index(folder: Path) -> str:
     if not folder.is_dir():
         return f"{folder}: expected a pipeline's folder, found {'a file' if folder.exists() else 'nothing there'}"
     parts = [part for part in ("unet", "scheduler", "vae") if (folder / part).is_dir()]
-    why = f" but {', '.join(parts)}, parts that no pipeline of diffusers walks as they are meant"
+    why = f" but {', '.join(parts)}, parts without the {EXPORT} that says how to draw with them"
     return f"{folder}: expected a pipeline's {INDEX}, found none{why if parts else ''}"
 
 
@@ -109,7 +126,7 @@ def _config_problems(path: Path, name: str) -> Iterator[str]:
 def _class_problems(index: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the classes that are named, and which are missing."""
     name = index.get("_class_name")
-    spec = PIPELINES.get(name) if isinstance(name, str) else None
+    spec = {**PIPELINES, **PARTS}.get(name) if isinstance(name, str) else None
     if spec is None:
         known = ", ".join(PIPELINES)
         yield f"_class_name: expected one of {known}; got {name!r}"[:600]

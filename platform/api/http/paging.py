@@ -1,13 +1,11 @@
 """Lists in pages that go on after the last row seen: rows that arrive shift none of them."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.core import signing
-from django.db.models import F, Field, Model, Q, QuerySet
-from django.db.models.expressions import OrderBy
+from django.db.models import F, Field, Model, OrderBy, Q, QuerySet
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination, PageNumberPagination
 from rest_framework.request import Request
@@ -68,7 +66,7 @@ class CursorPages(BasePagination):
         size, ordering = _page_size(request), _ordering(request, view)
         text = request.query_params.get(CURSOR)
         place = None if text is None else Place.read(text, ordering)
-        rows = list(_from(queryset, ordering, place)[: size + 1])
+        rows = _from(queryset, ordering, place, most=size + 1)
         goes_on, rows = len(rows) > size, rows[:size]
         backwards = place is not None and place.backwards
         if backwards:
@@ -105,6 +103,16 @@ class CursorPages(BasePagination):
         ]
 
 
+def in_order(queryset: QuerySet[Any], request: Request, view: Any) -> QuerySet[Any]:
+    """Return all rows of a list in the order that is asked for, equal ones by their keys."""
+    ordering = _ordering(request, view)
+    sign, name = "-" * ordering.startswith("-"), ordering.removeprefix("-")
+    parts: list[str | OrderBy] = [ordering, f"{sign}pk"]
+    if queryset.model._meta.get_field(name).null:
+        parts[0] = OrderBy(F(name), descending=bool(sign), nulls_last=True)
+    return queryset.order_by(*parts)
+
+
 def _parameter(name: str, description: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
     kind = schema or {"type": "string"}
     return {"name": name, "in": "query", "description": description, "schema": kind}
@@ -130,40 +138,45 @@ def _ordering(request: Request, view: Any) -> str:
     return wanted
 
 
-def _from(queryset: QuerySet[Any], ordering: str, place: Place | None) -> QuerySet[Any]:
-    """Return the rows after a place; those before it, from it on, where the place says so."""
+def _from(queryset: QuerySet[Any], ordering: str, place: Place | None, *, most: int) -> list[Any]:
+    """Return rows after a place; those before it, from it on, where the place says so.
+
+    Those without a value are asked for by themselves: so an index gives each part in its order.
+    """
     descends, name = ordering.startswith("-"), ordering.removeprefix("-")
     field = queryset.model._meta.get_field(name)
     backwards = place is not None and place.backwards
-    if place is not None:
-        queryset = queryset.filter(_beyond(field, place, descends=descends != backwards))
-    keys = [F(name), F("pk")] if name != "id" else [F("pk")]
-    return queryset.order_by(*_order(field, keys, descends=descends, backwards=backwards))
-
-
-def _order(
-    field: "Field[Any, Any]", keys: Sequence[F], *, descends: bool, backwards: bool
-) -> list[OrderBy]:
-    """Return the order of keys; nothing comes last, read backwards first."""
-    nothing = {"nulls_first" if backwards else "nulls_last": True} if field.null else {}
-    first, *others = keys
     descends = descends != backwards
-    ordered = [OrderBy(first, descending=descends, **nothing)]
-    return ordered + [OrderBy(key, descending=descends) for key in others]
+    sign = "-" if descends else ""
+    keys = [f"{sign}{name}"] * (name != "id") + [f"{sign}pk"]
+    parts = _parts(field, place, descends=descends)
+    found: list[Any] = []
+    for part in reversed(parts) if backwards else parts:
+        if part is not None and len(found) < most:
+            found += queryset.filter(part).order_by(*keys)[: most - len(found)]
+    return found
 
 
-def _beyond(field: "Field[Any, Any]", place: Place, *, descends: bool) -> Q:
-    """Return which rows lie beyond a place, reading on in this direction."""
+def _parts(field: "Field[Any, Any]", place: Place | None, *, descends: bool) -> list[Q | None]:
+    """Return which rows with a value are to be read, and which without one, which come last.
+
+    None: no such row lies beyond the place.
+    """
+    is_nothing = Q(**{f"{field.name}__isnull": True}) if field.null else None
+    known = ~is_nothing if is_nothing else Q()
+    if place is None:
+        return [known, is_nothing]
     further = "lt" if descends else "gt"
-    after_key = Q(**{f"pk__{further}": place.key})
+    beyond = Q(**{f"pk__{further}": place.key})
     if field.primary_key:
-        return after_key
-    is_nothing = Q(**{f"{field.name}__isnull": True})
+        return [beyond]
     if place.value is None:
-        return is_nothing & after_key | ~is_nothing if place.backwards else is_nothing & after_key
+        return [known if place.backwards else None, is_nothing and is_nothing & beyond]
     value = field.to_python(place.value)
-    found = Q(**{f"{field.name}__{further}": value}) | Q(**{field.name: value}) & after_key
-    return found | is_nothing if field.null and not place.backwards else found
+    # Not "further, or equal and …" alone: the first condition is a range of the index.
+    until = Q(**{f"{field.name}__{further}e": value})
+    after = until & (Q(**{f"{field.name}__{further}": value}) | beyond)
+    return [after, None if place.backwards else is_nothing]
 
 
 def _link(

@@ -18,12 +18,22 @@ def check_query(view: GenericViewSet[Any]) -> None:
         ValidationError: with each of them, and the known ones.
     """
     refuse_others(
-        view.request.query_params, known_parameters(view), getattr(view, "also_reads", ())
+        view.request.query_params,
+        known_parameters(view),
+        getattr(view, "also_reads", ()),
+        getattr(view, "reads_several", ()),
     )
 
 
-def refuse_others(given: QueryDict, known: Collection[str], ends: tuple[str, ...] = ()) -> None:
+def refuse_others(
+    given: QueryDict,
+    known: Collection[str],
+    ends: tuple[str, ...] = (),
+    several: Collection[str] = (),
+) -> None:
     """Refuse parameters that are not known and have none of the ends, and those that are there twice.
+
+    Those in ``several`` may be there more than once.
 
     Raises:
         ValidationError: with each of them, and the known ones.
@@ -34,7 +44,7 @@ def refuse_others(given: QueryDict, known: Collection[str], ends: tuple[str, ...
         for name, text in unknown_fields(fixed, known).items()
     }
     for name in known:
-        if len(given.getlist(name)) > 1:
+        if name not in several and len(given.getlist(name)) > 1:
             errors[name] = f"expected once, got {len(given.getlist(name))} times"
     if errors:
         raise ValidationError({"errors": errors})

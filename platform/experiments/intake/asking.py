@@ -142,15 +142,38 @@ def _queue(
     of: Intake | None = None,
 ) -> Intake:
     if broken := next((each for each in uploads if not each.is_whole), None):
-        text = (
-            f"{broken}: {broken.offset:,} of {broken.length:,} bytes are here; choose it to go on"
-        )
-        raise SpecificationError({"files": text})
+        raise SpecificationError({"files": _not_whole(broken)})
     if stored.bucket() is not None:  # another host's worker may read them
         for upload in uploads:
             stored.keep(upload.path, StoredFile.Kind.UPLOAD, owner=user)
     forget_ended()
     return _write(kind, asked, uploads, user=user, of=of)
+
+
+def _not_whole(upload: Upload) -> str:
+    return f"{upload}: {upload.offset:,} of {upload.length:,} bytes are here; choose it to go on"
+
+
+def whole_uploads(ids: Sequence[str], *, user: User) -> list[Upload]:
+    """Return an account's uploads by their ids, in this order.
+
+    Raises:
+        SpecificationError: at `uploads.0` and so on: if one is gone or another's, a worker is about
+            to read it, it is not whole, or is there twice.
+    """
+    free = {str(upload.pk): upload for upload in free_uploads(user)}
+    wrong, found = {}, []
+    for place, given in enumerate(ids):
+        upload = free.get(given.lower())
+        if upload is None:
+            wrong[f"uploads.{place}"] = f"{given[:50]}: is gone, or a worker is about to read it"
+        elif not upload.is_whole:
+            wrong[f"uploads.{place}"] = _not_whole(upload)
+        else:
+            found.append(upload)
+    if wrong:
+        raise SpecificationError(wrong)
+    return found
 
 
 @transaction.atomic

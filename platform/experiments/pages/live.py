@@ -1,4 +1,7 @@
-"""Parts of pages that follow their rows: rendered into the page, then asked for while they live."""
+"""Parts of pages that follow their rows: rendered into the page, then asked for while they live.
+
+The browser asks for one part a second at most, each in turn, and for none while the page is hidden.
+"""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -23,7 +26,6 @@ class Region:
     url: str  # gives the region alone
     live: bool
     context: Callable[[], Mapping[str, Any]]
-    seconds: int = 2  # between two questions
 
     def render(self, request: HttpRequest) -> SafeString:
         """Return the region with what asks for its next state, if it lives."""

@@ -43,7 +43,12 @@ def picture(request: HttpRequest, path: Path) -> FileResponse:
         response = FileResponse(stored.fetch(path).open("rb"), content_type="image/png")
     except (OSError, stored.DamagedError) as error:
         raise Http404("the picture is not there (any more)") from error
+    response["Cache-Control"] = cache_control(request)
+    return response
+
+
+def cache_control(request: HttpRequest) -> str:
+    """Return how long a picture may be kept: where the address has its digest, for ever."""
     visibility = "public" if settings.PUBLIC_READ else "private"
     age = f"max-age={YEAR_SECONDS}, immutable" if request.GET.get("v") else "no-cache"
-    response["Cache-Control"] = f"{visibility}, {age}"
-    return response
+    return f"{visibility}, {age}"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.core.paginator import Paginator
-from django.db.models import QuerySet, prefetch_related_objects
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -17,10 +17,19 @@ from experiments.comparison import in_words
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.pages import curves, reconstructions
 from experiments.pages.live import Region
+from experiments.progress import with_status
 from jobs.models import JobEvent, Status
 
 PAGE_SIZE = 50
 MOST_PREVIEWS = 24  # of a run's checkpoints, on its page
+MOST_DATASETS = 200  # to choose from
+MOST_ENTRIES = 8  # of an experiment, in the list
+CONTENDERS = Entry.objects.exclude(kind=Entry.Kind.CONTROL).order_by("position")
+FIRST = Prefetch(
+    "entries",
+    CONTENDERS.only("experiment_id", "kind", "label", "algorithm")[: MOST_ENTRIES + 1],
+    to_attr="first_entries",
+)
 T = TypeVar("T")
 STATUSES = (
     Status.QUEUED,
@@ -34,14 +43,14 @@ STATUSES = (
 def experiments(request: HttpRequest) -> HttpResponse:
     """List experiments, newest first, filtered by status and dataset."""
     status, dataset = request.GET.get("status", ""), request.GET.get("dataset", "")
-    found = Experiment.objects.select_related("dataset", "created_by").prefetch_related("entries")
+    found = Experiment.objects.select_related("dataset", "created_by").prefetch_related(FIRST)
     page = Paginator(_filtered(found, status, dataset), PAGE_SIZE).get_page(request.GET.get("page"))
     standings = overview.standings(page.object_list)
     context = {
         "page": page,
         "rows": [(experiment, standings.get(experiment.pk)) for experiment in page],
         "statuses": STATUSES,
-        "datasets": Dataset.objects.filter(experiments__isnull=False).distinct(),
+        "datasets": _datasets(dataset),
         "status": status,
         "dataset": dataset,
         "query": "&" + urlencode({"status": status, "dataset": dataset}),
@@ -53,10 +62,18 @@ def _filtered(experiments: QuerySet[Experiment], status: str, dataset: str) -> Q
     if dataset:
         experiments = experiments.filter(dataset__slug=dataset)
     if status:
-        standing = overview.standings()
-        keys = [pk for pk, where in standing.items() if where.status == status]
-        experiments = experiments.filter(pk__in=keys)
+        wanted = with_status(status) if status in STATUSES else Experiment.objects.none()
+        experiments = experiments.filter(pk__in=wanted.values("pk"))
     return experiments
+
+
+def _datasets(chosen: str) -> list[Dataset]:
+    """Return the datasets that the list can be narrowed to: the chosen one, and not too many others."""
+    used = Dataset.objects.filter(Exists(Experiment.objects.filter(dataset=OuterRef("pk"))))
+    found = list(used.only("slug", "name")[:MOST_DATASETS])
+    if chosen and chosen not in {each.slug for each in found}:
+        found += used.filter(slug=chosen)
+    return found
 
 
 def run(request: HttpRequest, pk: int) -> HttpResponse:

@@ -1,16 +1,15 @@
 """What somebody says of samples that were made elsewhere, read from plain data."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from catalog.models import Dataset, Protocol
+from catalog.names import name_problem
 from evaluation.protocols.checking import ProtocolError
 from evaluation.protocols.manifests import Manifest
 from experiments import controls
 from experiments.models import Experiment
-from experiments.submission.plain import name_problem
 from experiments.submission.specification import Reader, find_protocols
 from experiments.uploads.files import SUFFIXES
 
@@ -87,13 +86,7 @@ def _read_experiment(reader: Reader, data: Mapping[str, Any]) -> Experiment | No
     for other in ("name", "protocols"):
         if data.get(other):
             reader.wrong(other, "expected none beside an experiment, which has its own")
-    text = str(given)
-    found = Experiment.objects.filter(name=text).first()
-    if found is None and re.fullmatch(r"[0-9]{1,18}", text):
-        found = Experiment.objects.filter(pk=int(text)).first()
-    if found is None:
-        reader.wrong("experiment", f"expected the name or number of one, got {given!r}"[:300])
-    return found
+    return reader.experiment(given)
 
 
 def _read_protocols(reader: Reader, data: Mapping[str, Any]) -> list[Protocol]:

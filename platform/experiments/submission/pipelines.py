@@ -155,13 +155,38 @@ def _read_sampler(given: object, card: PipelineCard | None) -> PipelineSampler:
 
 def label_of(sampler: PipelineSampler, card: Mapping[str, Any] | None) -> str:
     """Return a sampler as boards name it, with the scheduler that is the folder's own by its class."""
-    parts = () if card is None else card["components"]
-    own = next((part["class_name"] for part in parts if part["name"] == "scheduler"), OWN)
+    own = OWN if card is None else walk_of(card)
     sized = {} if card is None else {"width": card["width"], "height": card["height"]}
     is_own_size = all(getattr(sampler, side) == pixels for side, pixels in sized.items())
     shown = replace(sampler, width=0, height=0) if is_own_size else sampler
     scheduler = own if sampler.scheduler == OWN else sampler.scheduler
     return replace(shown, scheduler=scheduler).label()
+
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of a weight
+
+
+def weight_bytes(config: Mapping[str, Any], card: Mapping[str, Any] | None) -> int:
+    """Return the memory that a pipeline's weights take on the device; 0 while nobody read it.
+
+    What is computed with them comes on top. Offloaded whole components take turns there; layer by
+    layer next to nothing stays.
+    """
+    parts = [] if card is None else card["components"]
+    sizes = [
+        (part["parameters"] or 0) * BYTES[config["precision"]]
+        for part in parts
+        if part["name"] != "safety_checker" or config["safety_checker"]
+    ]
+    if config["offload"] == "sequential":
+        return 0
+    return max(sizes, default=0) if config["offload"] == "model" else sum(sizes)
+
+
+def walk_of(card: Mapping[str, Any]) -> str:
+    """Return what walks from noise to image where nobody chose another: a class, or our sampler."""
+    parts = {part["name"]: part["class_name"] for part in card["components"]}
+    return str(card.get("walk") or parts.get("scheduler", OWN))  # older cards do not know the first
 
 
 # --- what does not fit --------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 """What readers of submissions share: entries as they will be written, and what is wrong by its field."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.models import Entry
-from experiments.submission.plain import name_problem
+from catalog.names import name_problem
+from experiments.models import Entry, Experiment
 from generators.specs.options import ConfigError, Value, unknown_fields
 
 
@@ -52,6 +53,16 @@ class Reader:
         if problem := name_problem(label, 100):
             self.wrong(f"{path}.label", problem)
         return str(label).strip()
+
+    def experiment(self, given: object) -> Experiment | None:
+        """Return the experiment of a name or a number; None, and wrong, where there is none."""
+        text = str(given)
+        found = Experiment.objects.filter(name=text).first()
+        if found is None and re.fullmatch(r"[0-9]{1,18}", text):
+            found = Experiment.objects.filter(pk=int(text)).first()
+        if found is None:
+            self.wrong("experiment", f"expected the name or number of one, got {given!r}"[:300])
+        return found
 
     def finish(self) -> None:
         if self.errors:

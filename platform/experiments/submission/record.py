@@ -1,42 +1,50 @@
 """What was submitted, as it can be submitted again: the other way round than `specification`."""
 
+from dataclasses import fields
 from typing import Any
 
 from experiments.models import Entry, Experiment
+from generators.specs.pipelines.options import PipelineConfig
+
+RECORDED = (Entry.Kind.GENERATOR, Entry.Kind.PIPELINE)
 
 
 def record_of(experiment: Experiment) -> dict[str, Any]:
-    """Return plain data that describes the experiment's trainings; another name makes another one.
+    """Return plain data that describes the experiment; another name makes another one.
 
     Configurations and samplers are complete: presets and defaults that change later change nothing.
-    Entries that were made elsewhere are left out, and controls, which every experiment gets.
+    Samples that were handed in are left out, and controls, which every experiment gets.
 
     Raises:
-        ValueError: if nothing is trained in it.
+        ValueError: if nothing is trained or drawn in it.
     """
-    trained = [entry for entry in experiment.entries.all() if entry.kind == Entry.Kind.GENERATOR]
-    if not trained:
+    entries = [_entry(entry) for entry in experiment.entries.all() if entry.kind in RECORDED]
+    if not entries:
         raise ValueError(f"nothing is trained in {experiment}: its entries were made elsewhere")
+    budget = _budget(experiment)
     return {
         "name": experiment.name,
         "dataset": experiment.dataset.slug,
         "protocols": [protocol.fingerprint for protocol in experiment.protocols.all()],
-        "budget": _budget(experiment),
+        **({"budget": budget} if budget else {}),
         "seeds": experiment.seeds,
         "memory_gb": experiment.memory_gb,
-        "entries": [
-            {
-                "algorithm": entry.algorithm,
-                "label": entry.label,
-                "config": entry.config,
-                "samplers": entry.samplers,
-            }
-            for entry in trained
-        ],
+        "entries": entries,
     }
 
 
-def _budget(experiment: Experiment) -> dict[str, float]:
+def _entry(entry: Entry) -> dict[str, Any]:
+    shared = {"label": entry.label, "config": entry.config, "samplers": entry.samplers}
+    if entry.kind == Entry.Kind.GENERATOR:
+        return {"algorithm": entry.algorithm, **shared}
+    told = {name: entry.config[name] for name in ("pipeline", "revision") if entry.config[name]}
+    loaded = {field.name: entry.config[field.name] for field in fields(PipelineConfig)}
+    return {**told, **shared, "config": loaded}
+
+
+def _budget(experiment: Experiment) -> dict[str, float] | None:
+    """Return the budget, None where nothing is trained."""
     if experiment.budget_images is not None:
         return {"images": experiment.budget_images}
-    return {"device_seconds": experiment.budget_seconds or 0}
+    seconds = experiment.budget_seconds
+    return None if seconds is None else {"device_seconds": seconds}

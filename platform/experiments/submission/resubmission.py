@@ -3,6 +3,7 @@
 from typing import Any
 
 from experiments.models import Entry, Experiment
+from experiments.submission.joining import JOINED
 from experiments.submission.specification import EntrySpec, ExperimentSpec
 
 ABSENT = "nothing"
@@ -13,8 +14,8 @@ def differences(experiment: Experiment, spec: ExperimentSpec) -> dict[str, str]:
     """Return each dotted path at which they differ with both values; empty if they are the same."""
     before, after = _described(experiment), _specified(spec)
     if before["entries"] == after["entries"]:
-        generators = experiment.entries.filter(kind__in=SPECIFIED)
-        for index, (submitted, specified) in enumerate(zip(generators, spec.entries, strict=True)):
+        pairs = zip(_submitted(experiment), spec.entries, strict=True)
+        for index, (submitted, specified) in enumerate(pairs):
             before |= _entry(f"entries.{index}", submitted)
             after |= _entry(f"entries.{index}", specified)
     return {
@@ -24,15 +25,20 @@ def differences(experiment: Experiment, spec: ExperimentSpec) -> dict[str, str]:
     }
 
 
+def _submitted(experiment: Experiment) -> list[Entry]:
+    """Return the entries that were submitted with the experiment, not those that joined later."""
+    found = experiment.entries.filter(kind__in=SPECIFIED)
+    return [entry for entry in found if JOINED not in entry.config]
+
+
 def _described(experiment: Experiment) -> dict[str, Any]:
-    generators = experiment.entries.filter(kind__in=SPECIFIED)
     return {
         "dataset": experiment.dataset.slug,
         "protocols": sorted(protocol.label for protocol in experiment.protocols.all()),
         "budget": experiment.budget,
         "seeds": experiment.seeds,
         "memory_gb": experiment.memory_gb,
-        "entries": [entry.label for entry in generators],
+        "entries": [entry.label for entry in _submitted(experiment)],
     }
 
 

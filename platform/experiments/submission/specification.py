@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.models import Dataset, Protocol
+from catalog.names import name_problem
 from experiments import asked, controls
 from experiments.models import Entry
 from experiments.submission import autoencoders, pipelines
 from experiments.submission.guided import one_by_one
-from experiments.submission.plain import name_problem, read_number
+from experiments.submission.plain import read_number
 from experiments.submission.reading import (
     EntrySpec as EntrySpec,
     Reader as Reader,
@@ -52,6 +53,7 @@ class ExperimentSpec:
     seeds: list[int]
     memory_gb: int
     entries: list[EntrySpec]
+    notify: bool | None = None  # who submits it is told when it ends; None = as it prefers
 
 
 def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
@@ -59,7 +61,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
 
     `{"name", "dataset": slug, "protocols": [fingerprint, its beginning or a name], "budget": {"images": n}
     or {"device_seconds": s}, "seeds": [0, 1] or a count, "memory_gb": what training and sampling need
-    of a device (0), "entries": [{"algorithm", "label",
+    of a device (0), "notify": whether who submits it is told when it ends, "entries": [{"algorithm", "label",
     "preset", "config": {}, "samplers": [{"name", …}]}]}`
 
     An entry that is sampled here and trained elsewhere has instead of an algorithm a "pipeline": the
@@ -72,7 +74,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
         SpecificationError: with every wrong field.
     """
     reader = Reader()
-    known = {"name", "dataset", "protocols", "budget", "seeds", "memory_gb", "entries"}
+    known = {"name", "dataset", "protocols", "budget", "seeds", "memory_gb", "entries", "notify"}
     reader.unknown("", data, known)
     name = _read_name(reader, data.get("name"))
     dataset = _read_dataset(reader, data.get("dataset"))
@@ -80,13 +82,16 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     images, seconds = _read_budget(reader, data.get("budget"), data.get("entries"))
     seeds = _read_seeds(reader, data.get("seeds", 1))
     memory_gb = _read_memory(reader, data.get("memory_gb", 0))
-    entries = _read_entries(reader, data.get("entries"))
+    notify = _read_notify(reader, data.get("notify"))
+    entries = read_entries(reader, data.get("entries"))
     if dataset is not None:
         _check_fit(reader, dataset, protocols, entries)
         entries = [_with_autoencoder(reader, dataset, *each) for each in enumerate(entries)]
     reader.finish()
     assert dataset is not None, "a missing dataset is an error above"
-    return ExperimentSpec(name, dataset, protocols, images, seconds, seeds, memory_gb, entries)
+    return ExperimentSpec(
+        name, dataset, protocols, images, seconds, seeds, memory_gb, entries, notify
+    )
 
 
 def _check_fit(
@@ -254,7 +259,16 @@ def _read_memory(reader: Reader, memory_gb: object) -> int:
     return 0
 
 
-def _read_entries(reader: Reader, entries: object) -> list[EntrySpec]:
+def _read_notify(reader: Reader, notify: object) -> bool | None:
+    known = {None: None, True: True, False: False, "true": True, "false": False}  # of YAML: text
+    if isinstance(notify, bool | str | None) and notify in known:
+        return known[notify]
+    reader.wrong("notify", f"expected true or false, got {notify!r}"[:300])
+    return None
+
+
+def read_entries(reader: Reader, entries: object) -> list[EntrySpec]:
+    """Return the entries that plain data describes, but for those that are wrong."""
     if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_ENTRIES:
         reader.wrong("entries", f"expected a list of 1 to {MAX_ENTRIES} entries")
         return []

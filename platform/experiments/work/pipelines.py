@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,11 @@ from generators.pipelines.loading import LoadedPipeline, load
 from generators.specs.options import ConfigError, parse, to_dict
 from generators.specs.pipelines.card import PipelineCard, PipelineError
 from generators.specs.pipelines.options import PipelineConfig, PipelineSampler, completed
+from generators.specs.pipelines.reading import inspect
 from generators.trained.labels import balanced_labels, labels_by_share
 from jobs.execution import Heartbeat
 from jobs.lifecycle import JobError
-from jobs.models import Cause, Status
+from jobs.models import GB, Cause, Status
 
 MOST_CUT = 100  # prompts whose cut words a row keeps; all are counted
 
@@ -43,7 +45,7 @@ def draw(
     """
     heartbeat.report(drawn=0)
     with _saying():
-        pipeline = _load(sample_set, device)
+        pipeline = _load(sample_set, device, heartbeat)
         sampler = completed(parse(PipelineSampler, sample_set.sampler), pipeline.card)
         _check_fit(sample_set, pipeline.card, sampler)
         made_by = _made_by(pipeline, sampler, environment)
@@ -75,7 +77,7 @@ def _saying() -> Iterator[None]:
 # --- loading ------------------------------------------------------------------------------------
 
 
-def _load(sample_set: SampleSet, device: str) -> LoadedPipeline:
+def _load(sample_set: SampleSet, device: str, heartbeat: Heartbeat) -> LoadedPipeline:
     """Return the pipeline that was submitted, and no other.
 
     Raises:
@@ -87,9 +89,8 @@ def _load(sample_set: SampleSet, device: str) -> LoadedPipeline:
     names = {field.name for field in fields(PipelineConfig)}
     how = parse(PipelineConfig, {name: config[name] for name in names if name in config})
     source, revision = config["pipeline"], config["revision"]
-    folder = submitted.folder_of(source, revision) or find_pipeline(
-        source, revision, storage=submitted.storage()
-    )
+    folder = submitted.folder_of(source, revision) or _downloaded(source, revision, heartbeat)
+    _check_memory(sample_set, inspect(folder, digests=False))
     pipeline = load(folder, how, device=device, digest=_digest(sample_set))
     now = json.loads(json.dumps(pipeline.card.as_record()))
     if config.get("card") and (changed := submitted.differences(config["card"], now)):
@@ -97,6 +98,48 @@ def _load(sample_set: SampleSet, device: str) -> LoadedPipeline:
             f"{source}: is not what it was when it was submitted: {', '.join(changed)}"
         )
     return pipeline
+
+
+def _downloaded(source: str, revision: str, heartbeat: Heartbeat) -> Path:
+    """Return the folder of a hub's pipeline; the row says how far its download is.
+
+    Raises:
+        PipelineError: if it cannot be had, is too large for this site or its disk.
+        JobStopped: if the job is to stop.
+    """
+
+    def told(here: int, whole: int) -> None:
+        step = f"downloading {source}: {here / GB:,.2f} of {max(here, whole) / GB:,.2f} GB"
+        heartbeat.report(drawn=0, step=step[:200])
+        heartbeat.check()
+
+    found = find_pipeline(
+        source,
+        revision,
+        storage=submitted.storage(),
+        download=settings.PIPELINE_GB > 0,
+        most_bytes=settings.PIPELINE_GB * GB,
+        on_bytes=told,
+    )
+    heartbeat.report(drawn=0, step="")
+    return found
+
+
+def _check_memory(sample_set: SampleSet, card: PipelineCard) -> None:
+    """Refuse a pipeline whose weights alone are more than the device holds, before they are read.
+
+    Where it was here at submission it waited for a worker that holds it; a hub's may not have been.
+
+    Raises:
+        PipelineError: saying what it needs, and what there is.
+    """
+    needed = submitted.weight_bytes(sample_set.entry.config, card.as_record())
+    worker = sample_set.worker
+    if worker is not None and needed > worker.memory_bytes > 0:
+        raise PipelineError(
+            f"too little memory: the weights of {card.pipeline} need {needed / GB:,.1f} GB, this "
+            f"worker has {worker.memory_bytes / GB:,.1f}; expected bfloat16, or offload"
+        )
 
 
 def _digest(sample_set: SampleSet) -> str | None:
@@ -176,10 +219,11 @@ def _made_by(
     pipeline: LoadedPipeline, sampler: PipelineSampler, environment: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return all that images depend on, as manifests say it."""
-    walk = next(each for each in pipeline.card.components if each.name == "scheduler").class_name
+    card = json.loads(json.dumps(pipeline.card.as_record()))
+    walk = submitted.walk_of(card)
     scheduler = walk if sampler.scheduler == "own" else sampler.scheduler
     return {
-        "card": json.loads(json.dumps(pipeline.card.as_record())),
+        "card": card,
         "sampler": to_dict(replace(sampler, scheduler=scheduler)),
         "loaded": to_dict(pipeline.config),
         "environment": dict(environment),

@@ -1,47 +1,73 @@
 """Boards in one card each, from what is kept: who led when it was judged, how many take part."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from django.db.models import Count, Q
 
 from catalog.models import Protocol
 from leaderboards import highlights
-from leaderboards.board import Board
+from leaderboards.board import Board, Row
 from leaderboards.highlights import Highlight, Leader
 from leaderboards.models import Judging, Score, Standing
 from leaderboards.ranking import board_of
 from leaderboards.scores import reading
 from leaderboards.scores.query import Query
+from leaderboards.scores.reading import Standstill
 
 
 def overview(protocols: Sequence[Protocol]) -> list[Highlight]:
-    """Return the cards of boards; a small board that nobody has judged is judged now."""
-    return [_card(protocol) for protocol in protocols]
+    """Return the cards of boards, as many as there are in as many queries as one.
+
+    A small board that nobody has judged is judged now.
+    """
+    budgets = reading.budgets_by_board(protocols)
+    boards = [
+        replace(board_of(protocol, "", None), budgets=budgets[protocol.pk])
+        for protocol in protocols
+    ]
+    states = reading.states_of(boards)
+    rows = _leading_rows([state.judging for state in states if state.judging])
+    numbers = _numbers(protocols)
+    return [
+        highlights.highlight(reading.judged_now(board, Query()))
+        if state.standings and state.is_small and not state.is_of_now
+        else _card(board, state, rows, numbers.get(board.protocol.pk, (0, 0)))
+        for board, state in zip(boards, states, strict=True)
+    ]
 
 
-def _card(protocol: Protocol) -> Highlight:
-    empty = board_of(protocol, "", None)
-    state = reading.state_of(protocol, dict(empty.unranked))
-    if state.is_small and not state.is_of_now:
-        return highlights.highlight(reading.judged_now(empty, Query()))
-    contenders = Standing.objects.filter(protocol=protocol, control="")
-    return Highlight(
-        board=empty,
-        leaders=tuple(_leaders(empty, state.judging)) if state.judging else (),
-        entries=contenders.count(),
-        scored=contenders.filter(seeds_scored__gt=0).count(),
-    )
+def _numbers(protocols: Sequence[Protocol]) -> dict[int, tuple[int, int]]:
+    """Return how many contenders boards have, and how many of them are scored."""
+    contenders = Standing.objects.filter(protocol__in=protocols, control="").order_by()
+    scored = Count("pk", filter=Q(seeds_scored__gt=0))
+    counts = contenders.values("protocol_id").annotate(entries=Count("pk"), scored=scored)
+    return {each["protocol_id"]: (each["entries"], each["scored"]) for each in counts}
 
 
-def _leaders(board: Board, judging: Judging) -> Iterator[Leader]:
-    """Yield who led, of those that still have a value."""
-    keys = [said["standing"] for said in judging.leaders]
+def _card(
+    board: Board, state: Standstill, rows: dict[int, Row], numbers: tuple[int, int]
+) -> Highlight:
+    leaders = tuple(_leaders(board, state.judging, rows)) if state.judging else ()
+    return Highlight(board, leaders, *numbers)
+
+
+def _leading_rows(judgings: Sequence[Judging]) -> dict[int, Row]:
+    """Return the rows that lead corners of boards, by the keys of their standings."""
+    keys = [said["standing"] for judging in judgings for said in judging.leaders]
     found = list(Standing.objects.filter(pk__in=keys).select_related("entry__experiment"))
     scores = Score.objects.filter(standing__in=keys)
-    rows = reading.rows_from(found, board.columns, scores)
-    row_of = dict(zip([each.pk for each in found], rows, strict=True))
+    rows = reading.rows_from(found, (), scores)
+    return dict(zip([each.pk for each in found], rows, strict=True))
+
+
+def _leaders(board: Board, judging: Judging, rows: dict[int, Row]) -> Iterator[Leader]:
+    """Yield who led, of those that still have a value."""
     columns = {column.key: column for column in board.columns}
     for said in judging.leaders:
-        row, column = row_of.get(said["standing"]), columns.get(said["key"])
-        if row is not None and column is not None and row.cells[column.key].value is not None:
+        row, column = rows.get(said["standing"]), columns.get(said["key"])
+        cell = row.cells.get(column.key) if row is not None and column is not None else None
+        if row is not None and column is not None and cell is not None and cell.value is not None:
             yield highlights.leader_of(
                 said["corner"], column, row, tied=said["tied"], leads=said["leads"]
             )

@@ -1,6 +1,10 @@
 """Judges whole boards in the background, when their rows have changed, and keeps what came of it."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -8,13 +12,31 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from catalog.models import Protocol
+from experiments.models import Entry
 from leaderboards import highlights
 from leaderboards.board import Board
+from leaderboards.marks import DETAILED
 from leaderboards.models import Judgement, Judging, Score, Standing
-from leaderboards.ranking import board_of, in_order, judged
+from leaderboards.ranking import board_of, judged, of_rows
 from leaderboards.scores import reading
 
 BATCH = 1000
+UNREAD = ("label", "scored_at", "scored_by", "entry__config", "entry__samplers")  # by judging
+
+
+def judge_asked() -> int:
+    """Judge the boards that are asked for, and return how many this call did.
+
+    Whoever takes a board from the others judges it; one that is killed there leaves it as it was,
+    until somebody looks at the board and asks again.
+    """
+    asked = Judging.objects.filter(rung_at__isnull=False).select_related("protocol")
+    taken = 0
+    for each in list(asked.order_by("rung_at", "pk")):
+        if asked.filter(pk=each.pk).update(rung_at=None):
+            judge(each.protocol)
+            taken += 1
+    return taken
 
 
 def judge(protocol: Protocol) -> Board:
@@ -23,40 +45,73 @@ def judge(protocol: Protocol) -> Board:
     1. From here on a change rings again. 2. Read the rows and judge them. 3. Replace what was said
     before; rows that changed in the meantime stay unjudged.
     """
+    with _uncollected():
+        return _judge(protocol)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make a million tuples without looking through all of them for circles, time and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _judge(protocol: Protocol) -> Board:
     Judging.objects.update_or_create(protocol=protocol, defaults={"rung_at": None})
     begin = timezone.now()
     empty = board_of(protocol, "", None)
-    known = list(Standing.objects.filter(protocol=protocol))
-    keys = {each.pk for each in known}
-    standings = [each for each in reading.of_board(protocol) if each.pk in keys]
+    known = dict(Standing.objects.filter(protocol=protocol).values_list("pk", "changed_at"))
+    standings = [each for each in _standings(protocol) if each.pk in known]
     mine = Score.objects.filter(protocol=protocol)
-    rows = reading.rows_from(standings, empty.columns, mine)
+    rows = reading.rows_from(standings, empty.columns, mine, details_of=DETAILED)
     rows = judged(rows, empty.columns, empty.ranked)
-    board = replace(empty, rows=in_order(rows, empty.columns, empty.sort), judged_at=begin)
+    board = replace(of_rows(empty, rows), judged_at=begin)
     said = {each.pk: reading.said_of(row) for each, row in zip(standings, rows, strict=True)}
-    _keep(board, known, said)
+    keys = {(each.entry_id, each.sampler_label): each.pk for each in standings}
+    _keep(board, known, said, _leaders(board, keys))
     return board
 
 
+def _standings(protocol: Protocol) -> list[Standing]:
+    """Return a board's standings with what judging asks of entries: less than pages do."""
+    plain = reading.of_board(protocol).select_related(None)  # without experiments
+    found = list(plain.select_related("entry").defer(*UNREAD))
+    controls = Entry.objects.filter(kind=Entry.Kind.CONTROL, standings__protocol=protocol)
+    configs = dict(controls.values_list("pk", "config"))
+    for each in found:
+        if each.control:
+            each.entry.config = configs[each.entry_id]
+    return found
+
+
 @transaction.atomic
-def _keep(board: Board, known: list[Standing], said: dict[int, dict[str, Any]]) -> None:
+def _keep(
+    board: Board,
+    known: dict[int, datetime],
+    said: dict[int, dict[str, Any]],
+    leaders: list[dict[str, Any]],
+) -> None:
     left = set(Standing.objects.filter(protocol=board.protocol).values_list("pk", flat=True))
     Judgement.objects.filter(standing__protocol=board.protocol).delete()
     Judgement.objects.bulk_create(
         (
-            Judgement(standing_id=each.pk, of=each.changed_at, found=said.get(each.pk, {}))
-            for each in known
-            if each.pk in left
+            Judgement(standing_id=pk, of=changed_at, found=said.get(pk, {}))
+            for pk, changed_at in known.items()
+            if pk in left
         ),
         batch_size=BATCH,
     )
     _mark(board.protocol)
-    keys = {(each.entry_id, each.sampler_label): each.pk for each in known}
     Judging.objects.filter(protocol=board.protocol).update(
         judged_at=board.judged_at,
         standings=len(known),
         unranked=dict(board.unranked),
-        leaders=_leaders(board, keys),
+        leaders=leaders,
     )
 
 

@@ -12,18 +12,20 @@ from django.utils import timezone
 from catalog.models import Protocol
 from experiments import controls
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
-from jobs.models import Job, Status
+from jobs.models import Job
 from leaderboards.board import Cell, Column, Row, columns_of
 from leaderboards.models import Score, Standing
+from leaderboards.origins.budgets import key_of
 from leaderboards.ranking import place_of
 from leaderboards.rows import rows_among
 from leaderboards.scores import bell
 
 BATCH = 500  # entries that are written in one transaction, where all are
 LASTING = ("value", "low", "high", "interval_of", "plug_in", "declared", "unknown", "reason")
-OF_SCORE = ("group", "badness", *LASTING, "seeds", "seeds_lost", "details")
+OF_SCORE = ("budget", "group", "badness", *LASTING, "seeds", "seeds_lost", "details")
 OF_STANDING = (
     *("label", "control", "of_entry", "place", "scored_at", "scored_by"),
+    *("budget", "device", "configuration"),
     *("seeds_scored", "seeds_total", "seeds_failed"),
 )
 
@@ -99,9 +101,8 @@ def _write(protocol: Protocol, keys: Sequence[int]) -> Changes:
     """Make the rows of entries under a protocol what values and jobs say; leave those that are."""
     columns = columns_of(protocol)
     entries = list(Entry.objects.filter(pk__in=keys).select_related("experiment"))
-    scored = _last_scored(protocol, entries)
     wanted = {
-        (row.entry.pk, row.sampler_label): (_of_row(row, scored), _of_cells(row, columns))
+        (row.entry.pk, row.sampler_label): (_of_row(row), _of_cells(row, columns))
         for row in rows_among(protocol, columns, entries)
     }
     mine = Standing.objects.filter(protocol=protocol, entry__in=keys)
@@ -146,21 +147,8 @@ def _put(
     Score.objects.bulk_create(scores, batch_size=2000)
 
 
-def _last_scored(protocol: Protocol, entries: Iterable[Entry]) -> dict[int, tuple[Any, int]]:
-    """Return when an evaluation of each entry was completed last, and its key."""
-    scored = Evaluation.objects.filter(
-        protocol=protocol, status=Status.COMPLETED, sample_set__entry__in=entries
-    )
-    times = scored.order_by("finished_at", "pk")
-    return {
-        entry: (at, pk)
-        for entry, at, pk in times.values_list("sample_set__entry_id", "finished_at", "pk")
-    }
-
-
-def _of_row(row: Row, scored: dict[int, tuple[Any, int]]) -> Fields:
+def _of_row(row: Row) -> Fields:
     """Return the fields of a row's standing."""
-    at, by = scored.get(row.entry.pk, (None, None))
     return {
         "label": row.entry.label,
         "control": row.control,
@@ -169,8 +157,11 @@ def _of_row(row: Row, scored: dict[int, tuple[Any, int]]) -> Fields:
         "seeds_scored": row.seeds_scored,
         "seeds_total": row.seeds_total,
         "seeds_failed": row.seeds_failed,
-        "scored_at": at,
-        "scored_by": by,
+        "scored_at": row.scored_at,
+        "scored_by": row.scored_by,
+        "budget": key_of(row.entry),
+        "device": row.device,
+        "configuration": row.configuration,
     }
 
 
@@ -183,6 +174,7 @@ def _of_cell(row: Row, column: Column) -> Fields:
     group, badness = place_of(row, column)
     has_order = group in (Score.Group.VALUE, Score.Group.OF_SURVIVORS)
     return {
+        "budget": key_of(row.entry),
         "group": group,
         "badness": badness if has_order else None,
         **{name: getattr(cell, name) for name in LASTING},

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from catalog.models import Protocol
-from experiments.models import Entry, Experiment
+from experiments.models import Entry
 from generators.specs import registry
 from leaderboards.board import Board, Column
-from leaderboards.scores.query import ENDS, Query
+from leaderboards.facts.columns import FACTS, NAME
+from leaderboards.scores.query import ENDS, MIXED, Query
 
+Link = tuple[str, str, bool]  # words, address, whether it is chosen
 FEW = 10  # rows of which nobody needs to choose
 
 
@@ -35,8 +36,12 @@ class Pages:
     after: str
     fields: tuple[Field, ...]  # of the form; empty where there is little to choose from
     kept: Mapping[str, str]  # what the form sends besides
+    show_all: str  # address without filters
     is_filtered: bool
-    budgets: tuple[tuple[str, str, bool], ...]  # words, link, chosen; empty where all have one
+    budgets: tuple[Link, ...]  # empty where all have one
+    orders: tuple[Link, ...]  # by budgets or not
+    columns: tuple[Link, ...]  # key, label, whether it is shown
+    kept_by_columns: Mapping[str, str]  # what the form of columns sends besides
 
     @property
     def left_out(self) -> int:
@@ -44,25 +49,30 @@ class Pages:
         return self.total - max(0, self.last - self.first + 1)
 
 
-def pages(board: Board, query: Query, address: Mapping[str, str]) -> Pages:
-    """Return what stands around a board's page; `address` has its order and its columns."""
-    kept = {name: value for name, value in address.items() if value}
+def pages(board: Board, query: Query, **address: str) -> Pages:
+    """Return what stands around a board's page; `address` is what its links keep besides."""
+    kept = {name: value for name, value in {**address, **query.kept}.items() if value}
     total = len(board.rows) if board.rows_in_all is None else board.rows_in_all
     last = board.begin + len(board.rows)
 
     def link(page: int) -> str:
         return "?" + urlencode({**kept, **query.filters, "page": str(page)})
 
+    by_click = {name: query.filters[name] for name in ("budget",) if name in query.filters}
     return Pages(
         first=min(board.begin + 1, last),
         last=last,
         total=total,
         before=link(query.page - 1) if query.page > 1 else "",
         after=link(query.page + 1) if last < total and board.rows else "",
-        fields=_fields(board.sorted_by, query) if total > FEW or query.filters else (),
-        kept=kept,
+        fields=_fields(board.ranked_by, query) if total > FEW or query.filters else (),
+        kept={**{n: v for n, v in kept.items() if n != "as_of"}, **by_click},
+        show_all="?" + urlencode(kept),
         is_filtered=bool(query.filters),
-        budgets=_budgets(board.protocol, query, kept),
+        budgets=_budgets(board, query, kept),
+        orders=_orders(board, query, kept),
+        columns=_columns(board, query),
+        kept_by_columns={**{n: v for n, v in kept.items() if n != "columns"}, **query.filters},
     )
 
 
@@ -78,37 +88,49 @@ def _fields(column: Column, query: Query) -> tuple[Field, ...]:
         Field("family", "Family", "", options=(*families, *kinds)),
         Field("algorithm", "Algorithm", "", options=algorithms),
         Field("submitter", "Submitted by", ""),
+        Field("device", "Device", ""),
         Field("since", "Scored since", "", "date"),
         Field("until", "until", "", "date"),
+        Field("as_of", "As it stood on", "", "date"),
         *(Field(f"{column.key}_{end}", f"{column.label} {end}", "") for end in ENDS),
     )
+    values = {**query.kept, **query.filters}
     return tuple(
-        Field(each.name, each.label, query.filters.get(each.name, ""), each.kind, each.options)
+        Field(each.name, each.label, values.get(each.name, ""), each.kind, each.options)
         for each in found
     )
 
 
-def _budgets(
-    protocol: Protocol, query: Query, kept: Mapping[str, str]
-) -> tuple[tuple[str, str, bool], ...]:
-    """Return the budgets of a board's experiments with links to each alone, and to all."""
-    used = Experiment.objects.filter(protocols=protocol).order_by("budget_images", "budget_seconds")
-    pairs = used.values_list("budget_images", "budget_seconds").distinct()
-    told = [Experiment(budget_images=images, budget_seconds=s) for images, s in pairs]
-    values = {_value(each): each.budget for each in told if each.budget}
-    if len(values) < 2:
+def _budgets(board: Board, query: Query, kept: Mapping[str, str]) -> tuple[Link, ...]:
+    """Return links to the entries of each budget alone, and to all; none where there is one."""
+    if not board.has_budgets:
         return ()
     rest = {name: value for name, value in query.filters.items() if name != "budget"}
     chosen = query.filters.get("budget", "")
-    links = [("any", "", not chosen), *((words, v, v == chosen) for v, words in values.items())]
+    found = [("any", ""), *((each.words, each.value) for each in board.budgets)]
     return tuple(
-        (words, "?" + urlencode({**kept, **rest, **({"budget": v} if v else {})}), is_chosen)
-        for words, v, is_chosen in links
+        (words, "?" + urlencode({**kept, **rest, **({"budget": v} if v else {})}), v == chosen)
+        for words, v in found
     )
 
 
-def _value(experiment: Experiment) -> str:
-    """Return a budget as the filter reads it."""
-    if experiment.budget_images is not None:
-        return str(experiment.budget_images)
-    return f"{experiment.budget_seconds:g}s" if experiment.budget_seconds else ""
+def _columns(board: Board, query: Query) -> tuple[Link, ...]:
+    """Return all columns, with whether they are shown."""
+    known = {column.key: column.label for column in board.columns}
+    known |= {key: fact.label for key, fact in FACTS.items() if key != NAME}
+    shown = {column.key for column in query.columns.shown(board)}
+    shown |= {fact.key for fact in query.columns.facts(board)}
+    return tuple((key, label, key in shown) for key, label in known.items())
+
+
+def _orders(board: Board, query: Query, kept: Mapping[str, str]) -> tuple[Link, ...]:
+    """Return links to rows by their budgets, and to all in one order."""
+    if not board.has_budgets or "budget" in query.filters:
+        return ()
+    rest = {name: value for name, value in kept.items() if name != "group"}
+    apart = "?" + urlencode({**rest, **query.filters})
+    mixed = "?" + urlencode({**rest, **query.filters, "group": MIXED})
+    return (
+        ("by budget", apart, not query.is_mixed),
+        ("in one order", mixed, query.is_mixed),
+    )

@@ -8,32 +8,42 @@ from datetime import date
 from types import MappingProxyType
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import QueryDict
 
 from experiments.models import Entry
 from generators.specs import registry
 from leaderboards.board import Column
+from leaderboards.facts.choice import Choice
 from leaderboards.models import Score, Standing
+from leaderboards.origins.budgets import Budget
+from leaderboards.scores import baseline
+from leaderboards.scores.refusal import QueryError
 
-PAGE = 40  # rows of a page, whose HTML stays under 300 KB
+PAGE = 25  # rows of a page, whose HTML stays under 300 KB with all columns, or with a baseline
 MOST = 500  # rows of a page that may be asked for
 LONGEST = 200  # characters of a text
-
-
-class QueryError(ValueError):
-    """A part of a query that cannot be understood; `name` is that of its parameter."""
-
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(f"{name}: {message}")
-        self.name, self.message = name, message
+MIXED = "none"  # in an address: rows are not grouped by their budgets
+GROUPS = ("budget", MIXED)
+KEPT = ("columns", "group", "baseline", "as_of")
+BOARDS_OWN = Choice()  # of columns
+OF_ENTRIES = ("family", "algorithm", "submitter", "budget", "text")  # filters, whatever the day
 
 
 @dataclass(frozen=True)
 class Query:
-    """Which contenders of a board, and which page of its rows. Controls of all are there anyway."""
+    """Which contenders of a board, which page of its rows, and how they are shown.
+
+    Controls of all are there anyway.
+    """
 
     filters: Mapping[str, str] = field(default_factory=dict)  # by their names in an address
     page: int = 1
     size: int | None = None  # rows of a page; None: all rows
+    is_mixed: bool = False  # rows of several budgets in one order
+    columns: Choice = BOARDS_OWN
+    baseline: str = ""  # the row that all are compared with
+    as_of: date | None = None  # only what was measured until the end of this day
+    kept: Mapping[str, str] = field(default_factory=dict)  # of an address: what is no filter
 
     @property
     def begin(self) -> int:
@@ -62,6 +72,7 @@ def read(
     Raises:
         QueryError: if a part of it cannot be understood.
     """
+    columns = tuple(columns)
     names = [*FILTERS, *(f"{column.key}_{end}" for column in columns for end in ENDS)]
     filters = {name: parameters[name] for name in names if parameters.get(name)}
     for name, value in filters.items():
@@ -71,7 +82,46 @@ def read(
     page = parameters.get("page", "")
     if page and size is None:
         size = PAGE
-    return Query(filters, _whole("page", page, most=10**9) if page else 1, size)
+    baseline.check(parameters.get("baseline", ""))
+    return Query(
+        filters=filters,
+        page=_whole("page", page, most=10**9) if page else 1,
+        size=size,
+        is_mixed=_group(parameters.get("group", "")) == MIXED,
+        columns=_columns(parameters.get("columns", ""), columns),
+        baseline=parameters.get("baseline", ""),
+        as_of=_as_of(parameters.get("as_of", ""), filters),
+        kept={name: parameters[name] for name in KEPT if parameters.get(name)},
+    )
+
+
+def asked(parameters: QueryDict) -> dict[str, str]:
+    """Return the parameters of a page, whose form sends every chosen column by itself."""
+    columns = ",".join(filter(None, parameters.getlist("columns")))
+    given = {name: str(value) for name, value in parameters.items()}
+    return {**given, "columns": columns}
+
+
+def _columns(text: str, columns: Iterable[Column]) -> Choice:
+    try:
+        return Choice.read(text, columns)
+    except ValueError as error:
+        raise QueryError("columns", str(error)) from error
+
+
+def _group(value: str) -> str:
+    if value not in ("", *GROUPS):
+        raise QueryError("group", f"expected one of {', '.join(GROUPS)}, got {value[:50]!r}")
+    return value
+
+
+def _as_of(value: str, filters: Iterable[str]) -> date | None:
+    """Return a day; filters by what is known now do not go with one."""
+    if not value:
+        return None
+    if of_now := [name for name in filters if name not in OF_ENTRIES]:
+        raise QueryError(of_now[0], "expected no filter by scores or dates beside as_of")
+    return _date("as_of", value)
 
 
 def _whole(name: str, text: str, *, most: int) -> int:
@@ -119,22 +169,21 @@ def _text(value: str) -> Q:
 
 
 def _day(name: str, lookup: str) -> Callable[[str], Q]:
-    def condition(value: str) -> Q:
-        try:
-            return Q(**{f"scored_at__date__{lookup}": date.fromisoformat(value)})
-        except ValueError as error:
-            raise QueryError(name, f"expected a date as 2026-01-31, got {value!r}") from error
+    return lambda value: Q(**{f"scored_at__date__{lookup}": _date(name, value)})
 
-    return condition
+
+def _date(name: str, value: str) -> date:
+    try:
+        return date.fromisoformat(value)
+    except ValueError as error:
+        raise QueryError(name, f"expected a date as 2026-01-31, got {value[:50]!r}") from error
 
 
 def _budget(value: str) -> Q:
-    """Return the condition of a budget: "1000000" images, or "60s" of a device."""
-    if re.fullmatch("[0-9]{1,18}", value):
-        return Q(entry__experiment__budget_images=int(value))
-    if value.endswith("s"):
-        return Q(entry__experiment__budget_seconds=_number("budget", value[:-1]))
-    raise QueryError("budget", f"expected images as 1000000 or seconds as 60s, got {value!r}")
+    try:
+        return Q(budget=Budget.read(value).key)
+    except ValueError as error:
+        raise QueryError("budget", str(error)) from error
 
 
 ENDS = {"min": "gte", "max": "lte"}
@@ -144,6 +193,7 @@ FILTERS: Mapping[str, Callable[[str], Q]] = MappingProxyType(
         "algorithm": lambda value: Q(entry__algorithm=value),
         "submitter": lambda value: Q(entry__experiment__created_by__username=value),
         "budget": _budget,
+        "device": lambda value: Q(device__icontains=value),
         "text": _text,
         "since": _day("since", "gte"),
         "until": _day("until", "lte"),

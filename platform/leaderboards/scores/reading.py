@@ -1,33 +1,36 @@
 """Reads the rows of a board back: what was written as values came, with what it was judged to be."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, F, Q, QuerySet
-from django.db.models.functions import Collate
+from django.db.models import Case, Count, F, Q, QuerySet, When, Window
+from django.db.models.functions import Collate, RowNumber
 
 from catalog.models import Protocol
 from experiments import controls
 from experiments.models import Experiment, SampleSet
-from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.board import MOST_SAME, Board, Cell, Column, Row
+from leaderboards.facts.columns import DATE, FACTS
+from leaderboards.facts.repeats import Submitted, with_repeats
 from leaderboards.models import Judgement, Judging, Score, Standing
-from leaderboards.ranking import board_of, in_order, judged
-from leaderboards.scores import bell
+from leaderboards.origins import budgets
+from leaderboards.ranking import board_of, judged, of_rows
+from leaderboards.scores import bell, history
+from leaderboards.scores.baseline import chosen
+from leaderboards.scores.cells import cells_of
 from leaderboards.scores.query import Query
-from leaderboards.statistics.spread import Seed
 
+PART = 500  # rows of a part
 MOST_AT_ONCE = 300  # rows that a request judges itself, where nobody has
-PLAIN = (
-    *("value", "low", "high", "interval_of", "plug_in", "reason", "unknown", "declared"),
-    "seeds_lost",
-)
 NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
 IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
 SAID = ("rank", "rank_low", "rank_high", "leads", "beats_control", "near_training", "no_merit")
+_said = attrgetter(*SAID)
 
 
 def of_board(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
@@ -45,22 +48,18 @@ def of_board(protocol: Protocol, experiment: Experiment | None = None) -> QueryS
 
 
 def rows_from(
-    standings: Sequence[Standing], columns: Iterable[Column], scores: QuerySet[Score]
+    standings: Sequence[Standing],
+    columns: Iterable[Column],
+    scores: QuerySet[Score],
+    *,
+    details_of: Collection[str] | None = None,  # columns; None: of all
 ) -> list[Row]:
     """Return the rows of standings, not yet ranked; `scores` are theirs, others among them perhaps."""
     absent = {column.key: Cell(None, reason=NOT_KEPT) for column in columns}
-    cells: dict[int, dict[str, Cell]] = defaultdict(lambda: dict(absent))
+    found = {each.pk: dict(absent) for each in standings}
     pending = {each.pk: _is_pending(each) for each in standings}
-    for pk, metric, seeds, details, *plain in scores.values_list(
-        "standing_id", "metric", "seeds", "details", *PLAIN
-    ):
-        if pk in pending:
-            cells[pk][metric] = Cell(
-                **dict(zip(PLAIN, plain, strict=True)),
-                seeds=tuple(Seed(float(value), _number(error)) for value, error in seeds),
-                details=tuple(details),
-                provisional=pending[pk],
-            )
+    for pk, key, cell in cells_of(scores, pending, details_of):
+        found[pk][key] = cell
     sets = _sample_sets(standings)
     return [
         Row(
@@ -69,8 +68,12 @@ def rows_from(
             seeds_scored=each.seeds_scored,
             seeds_total=each.seeds_total,
             seeds_failed=each.seeds_failed,
-            cells=cells[each.pk],
+            cells=found[each.pk],
             sample_sets=tuple(sets[each.entry_id, each.sampler_label]),
+            scored_at=each.scored_at,
+            scored_by=each.scored_by,
+            device=each.device,
+            configuration=each.configuration,
         )
         for each in standings
     ]
@@ -78,10 +81,6 @@ def rows_from(
 
 def _is_pending(standing: Standing) -> bool:
     return standing.seeds_total > standing.seeds_scored + standing.seeds_failed
-
-
-def _number(error: float | str | None) -> float | None:
-    return None if error is None else float(error)
 
 
 def _sample_sets(standings: Iterable[Standing]) -> dict[tuple[int, str], list[SampleSet]]:
@@ -95,8 +94,8 @@ def _sample_sets(standings: Iterable[Standing]) -> dict[tuple[int, str], list[Sa
 
 def said_of(row: Row) -> dict[str, list[Any]]:
     """Return what a judged row is said to be, as JSON values; what says nothing is left out."""
-    said = {key: [getattr(cell, name) for name in SAID] for key, cell in row.cells.items()}
-    return {key: values for key, values in said.items() if any(values)}
+    said = {key: _said(cell) for key, cell in row.cells.items()}
+    return {key: list(values) for key, values in said.items() if any(values)}
 
 
 def judged_as(row: Row, said: dict[str, list[Any]]) -> Row:
@@ -129,12 +128,23 @@ class Standstill:
         return self.judging.judged_at if self.judging else None
 
 
-def state_of(protocol: Protocol, unranked: dict[str, str]) -> Standstill:
-    """Return what is known of a board's judgement; `unranked` are the columns without ranks now."""
-    judging = Judging.objects.filter(protocol=protocol, judged_at__isnull=False).first()
-    of_now = Standing.objects.filter(protocol=protocol).values_list("is_judged").order_by()
-    counts: dict[bool, int] = dict(of_now.annotate(Count("pk")))
-    total, waiting = sum(counts.values()), counts.get(False, 0)
+def states_of(boards: Sequence[Board]) -> list[Standstill]:
+    """Return what is known of the judgement of boards, which need not have their rows."""
+    keys = [board.protocol.pk for board in boards]
+    judged = Judging.objects.filter(protocol__in=keys, judged_at__isnull=False)
+    judgings = {each.protocol_id: each for each in judged}
+    counts: dict[int, Counter[bool]] = defaultdict(Counter)
+    rows = Standing.objects.filter(protocol__in=keys).order_by()
+    of_now = rows.values_list("protocol_id", "is_judged").annotate(Count("pk"))
+    for protocol, is_judged, number in of_now:
+        counts[protocol][is_judged] = number
+    return [
+        _state(board, judgings.get(pk), counts[pk]) for board, pk in zip(boards, keys, strict=True)
+    ]
+
+
+def _state(board: Board, judging: Judging | None, counts: Counter[bool]) -> Standstill:
+    total, waiting, unranked = counts.total(), counts[False], dict(board.unranked)
     known = judging is not None and (judging.standings, judging.unranked) == (total, unranked)
     return Standstill(judging, total, waiting, is_of_now=known and waiting == 0)
 
@@ -154,15 +164,51 @@ def board(
 
     Raises:
         ValueError: if there is no column to sort by of this name.
+        QueryError: if the board has no baseline of this name, or is too large for one of before.
     """
-    empty, query = board_of(protocol, sort, experiment), query or Query()
-    state = None if experiment else state_of(protocol, dict(empty.unranked))
-    if state is None or (state.is_small and not state.is_of_now):
+    query = query or Query()
+    empty = _empty(protocol, sort, experiment, query)
+    if query.as_of is not None:
+        return _part(empty, judged(history.rows(empty), empty.columns, empty.ranked), query)
+    kept = _kept(empty)
+    if kept is None:
         return judged_now(empty, query)
-    if not state.is_of_now:
-        bell.ring(protocol.pk)
-    kept = replace(empty, judged_at=state.judged_at, waiting=state.unjudged)
     return _part(kept, _judged_before(kept), query) if query.size is None else _page(kept, query)
+
+
+def parts(
+    protocol: Protocol, *, sort: str, experiment: Experiment | None, query: Query
+) -> Iterator[Board]:
+    """Return a board in parts, whose rows together are those of `board`: a large one in several.
+
+    Raises:
+        ValueError: if there is no column to sort by of this name.
+    """
+    kept = _kept(_empty(protocol, sort, experiment, query))
+    if kept is None or query.size is not None or query.as_of is not None:
+        return iter([board(protocol, sort=sort, experiment=experiment, query=query)])
+    kept = replace(kept, budgets=budgets_of(protocol))
+    keys = list(in_order(query.of(of_board(protocol)), kept))
+    begins = range(0, max(1, len(keys)), PART)  # one at least
+    return (_of_keys(kept, keys[begin : begin + PART], query.baseline) for begin in begins)
+
+
+def _empty(protocol: Protocol, sort: str, experiment: Experiment | None, query: Query) -> Board:
+    """Return the board that is asked for, without its rows."""
+    empty = board_of(protocol, sort, experiment)
+    return replace(empty, is_mixed=query.is_mixed, as_of=query.as_of)
+
+
+def _kept(empty: Board) -> Board | None:
+    """Return a board of all experiments with when it was judged, None where that is done now."""
+    if empty.experiment is not None:
+        return None
+    state = states_of([empty])[0]
+    if state.is_small and not state.is_of_now:
+        return None
+    if not state.is_of_now:
+        bell.ring(empty.protocol.pk)
+    return replace(empty, judged_at=state.judged_at, waiting=state.unjudged)
 
 
 def judged_now(board: Board, query: Query) -> Board:
@@ -196,13 +242,15 @@ def _key(row: Row) -> tuple[int, str]:
 
 def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
     """Return the part of a board, of which all rows are known, that is asked for."""
-    shown = in_order(rows, board.columns, board.sort)
+    whole = of_rows(board, rows)
+    shown = whole.rows
     if query.filters:
         wanted = query.of(of_board(board.protocol, board.experiment))
         keys = set(wanted.values_list("entry_id", "sampler_label"))
         shown = tuple(row for row in shown if _key(row) in keys)
     return replace(
-        board,
+        whole,
+        baseline=chosen(whole.rows, query.baseline) if query.baseline else None,
         rows=shown[query.begin : query.end],
         begin=query.begin,
         rows_in_all=len(shown),
@@ -212,33 +260,96 @@ def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
 
 def _page(board: Board, query: Query) -> Board:
     """Return a page of a board, put in order by the database."""
+    board = replace(board, budgets=budgets_of(board.protocol))
     wanted = query.of(of_board(board.protocol))
-    ordered = _in_order(wanted, board)
-    keys = list(ordered[query.begin : query.end])
-    found = Standing.objects.select_related("entry__experiment", "judgement").in_bulk(keys)
-    standings = [found[key] for key in keys if key in found]
-    rows = rows_from(standings, board.columns, Score.objects.filter(standing__in=keys))
-    said = tuple(
-        judged_as(row, each.judgement.found if hasattr(each, "judgement") else {})
-        for row, each in zip(rows, standings, strict=True)
-    )
+    keys = list(in_order(wanted, board)[query.begin : query.end])
     kinds = wanted.filter(control="").order_by().values_list("entry__kind")
     return replace(
-        board,
-        rows=said,
+        _of_keys(board, keys, query.baseline),
         begin=query.begin,
         rows_in_all=wanted.count(),
         contenders=dict(kinds.annotate(Count("pk"))),
     )
 
 
-def _in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Score, int]:
+def _of_keys(board: Board, keys: Sequence[int], baseline: str) -> Board:
+    """Return a board with the rows of these standings, in their order."""
+    found = Standing.objects.select_related("entry__experiment", "judgement").in_bulk(keys)
+    standings = [found[key] for key in keys if key in found]
+    rows = rows_from(standings, board.columns, Score.objects.filter(standing__in=keys))
+    said = [judged_as(*pair) for pair in zip(rows, map(_kept_of, standings), strict=True)]
+    return replace(
+        board,
+        baseline=_baseline(board, baseline),
+        rows=tuple(with_repeats(said, _alike(standings))),
+    )
+
+
+def _alike(standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
+    """Yield the first of a board with each configuration that one of its standings has."""
+    wanted = {each.configuration: each.protocol_id for each in standings if each.configuration}
+    found = Standing.objects.filter(protocol__in=set(wanted.values()), configuration__in=wanted)
+    order: list[str | Collate] = ["entry_id", _as_python("sampler_label")]
+    place = Window(RowNumber(), partition_by="configuration", order_by=order)
+    first = found.annotate(place_of_its=place).filter(place_of_its__lte=MOST_SAME)
+    for each in first.select_related("entry__experiment"):
+        yield each.configuration, Submitted.of(each.entry, each.sampler_label)
+
+
+def _baseline(board: Board, text: str) -> Row | None:
+    """Return the row that all of a large board are compared with."""
+    if not text:
+        return None
+    mine = list(of_board(board.protocol).filter(entry=int(text.partition(":")[0])))
+    rows = rows_from(mine, board.columns, Score.objects.filter(standing__in=mine))
+    return chosen(map(judged_as, rows, map(_kept_of, mine)), text)
+
+
+def _kept_of(standing: Standing) -> dict[str, list[Any]]:
+    """Return what is kept of a standing's judgement."""
+    return standing.judgement.found if hasattr(standing, "judgement") else {}
+
+
+def budgets_of(protocol: Protocol) -> tuple[budgets.Budget, ...]:
+    """Return the budgets of a board's contenders."""
+    return budgets_by_board([protocol])[protocol.pk]
+
+
+def budgets_by_board(protocols: Sequence[Protocol]) -> dict[int, tuple[budgets.Budget, ...]]:
+    """Return the budgets of each board's contenders, by the key of its protocol."""
+    keys: dict[int, list[str]] = {protocol.pk: [] for protocol in protocols}
+    rows = Standing.objects.filter(protocol__in=keys, control="").order_by()
+    for board, key in rows.values_list("protocol_id", "budget").distinct():
+        keys[board].append(key)
+    return {pk: budgets.in_order(map(budgets.Budget.of_key, of_it)) for pk, of_it in keys.items()}
+
+
+def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
     """Return the keys of standings in the order of `ranking.in_order`."""
-    by = F("badness").desc() if board.sort.startswith("-") else F("badness").asc()
-    binary = "BINARY" if connection.vendor == "sqlite" else "C"  # as Python orders text
-    names = [Collate(f"standing__{name}", binary) for name in ("label", "sampler_label")]
+    worst, fact = board.sort.startswith("-"), FACTS.get(board.sort_key)
+    by_budget = ["budget"] if board.is_grouped else []
+    if fact is not None:
+        field = F(fact.field) if fact.key == DATE else _as_python(fact.field)
+        by = field.desc(nulls_last=True) if worst else field.asc(nulls_last=True)
+        kind = Case(When(control="", then=1), When(control=controls.TEST, then=0), default=2)
+        ordered = standings.order_by(*by_budget, kind, "place", by, *_named(""), "entry_id")
+        return ordered.values_list("pk", flat=True)
+    by = F("badness").desc() if worst else F("badness").asc()
     scores = Score.objects.filter(
         protocol=board.protocol, metric=board.sort_key, standing__in=standings.order_by()
     )
-    order = scores.order_by("group", by, "standing__place", *names, "standing__entry_id")
-    return order.values_list("standing_id", flat=True)
+    named = _named("standing__")
+    scores = scores.order_by(
+        *by_budget, "group", by, "standing__place", *named, "standing__entry_id"
+    )
+    return scores.values_list("standing_id", flat=True)
+
+
+def _named(prefix: str) -> list[Collate]:
+    """Return the names of standings, by which ties stand."""
+    return [_as_python(f"{prefix}{name}") for name in ("label", "sampler_label")]
+
+
+def _as_python(field: str) -> Collate:
+    """Return a text which the database is to put in order as Python does."""
+    return Collate(field, "BINARY" if connection.vendor == "sqlite" else "C")

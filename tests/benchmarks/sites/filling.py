@@ -46,9 +46,11 @@ BATCH = 2000
 class Filling:
     """Rows of one site, the same for the same number of runs."""
 
-    def __init__(self, *, curve_points: int = 20) -> None:
+    def __init__(
+        self, *, curve_points: int = 20, entries: int = ENTRIES, seeds: int = SEEDS
+    ) -> None:
         self.chance = random.Random(0)  # noqa: S311  # makes up numbers, keeps no secret
-        self.curve_points = curve_points
+        self.curve_points, self.entries, self.seeds = curve_points, entries, seeds
         dataset = factories.make_dataset(slug="filled")
         names = ("small", "large", "late")
         self.protocols = [
@@ -68,7 +70,7 @@ class Filling:
 
     def fill(self, runs: int) -> None:
         """Add experiments until there are so many runs."""
-        for number in range(-(-runs // (ENTRIES * SEEDS))):
+        for number in range(-(-runs // (self.entries * self.seeds))):
             with transaction.atomic():
                 self._experiment(number)
 
@@ -78,7 +80,7 @@ class Filling:
             name=f"Experiment {number:,}",
             dataset=self.protocols[0].dataset,
             budget_images=BUDGETS[number % len(BUDGETS)],
-            seeds=list(range(SEEDS)),
+            seeds=list(range(self.seeds)),
             created_by=self.users[number % len(self.users)],
             created_at=begin,
         )
@@ -101,7 +103,7 @@ class Filling:
         contenders = [each for each in self.templates if each.algorithm]
         for position, template in enumerate(t for t in self.templates if not t.algorithm):
             yield copy(template, experiment, template.label, position)
-        for place in range(ENTRIES):
+        for place in range(self.entries):
             template = contenders[place % len(contenders)]
             entry = copy(template, experiment, f"{template.label} {place}", 10 + place)
             if template.algorithm == "diffusion.flow":
@@ -110,7 +112,7 @@ class Filling:
 
     def _runs(self, entries: Iterable[Entry], begin: datetime) -> Iterator[Run]:
         for entry in entries:
-            for seed in range(SEEDS if entry.algorithm else 0):
+            for seed in range(self.seeds if entry.algorithm else 0):
                 status = LOST.get(self.chance.randrange(100), Status.COMPLETED)
                 yield ended(
                     Run(

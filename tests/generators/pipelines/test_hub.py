@@ -138,7 +138,9 @@ def test_what_cannot_be_had_is_said_with_the_place_to_put_it(
     )
 
 
-def test_a_pinned_revision_is_downloaded_once_without_pickles(hub: type[Hub], cache: Path) -> None:
+def test_a_pinned_revision_is_downloaded_once_without_pickles(
+    hub: type[Hub], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (hub.folder / "unet" / "old.bin").write_bytes(b"a pickle")
     (hub.folder / "mine.py").write_text("code")
 
@@ -151,6 +153,40 @@ def test_a_pinned_revision_is_downloaded_once_without_pickles(hub: type[Hub], ca
     hub.asked.clear()
     assert find_pipeline("us/tiny", REVISION, download=False) == found
     assert hub.asked == []
+    point_at("http://127.0.0.1:9", monkeypatch)  # where nobody answers
+    assert find_pipeline("us/tiny", REVISION, most_bytes=1) == found
+
+
+def test_a_download_tells_how_far_it_is_and_may_be_ended(hub: type[Hub]) -> None:
+    size = sum(path.stat().st_size for path in hub.folder.rglob("*") if path.is_file())
+    told: list[tuple[int, int]] = []
+
+    def end(here: int, whole: int) -> None:
+        raise KeyError("ended")
+
+    with pytest.raises(KeyError):
+        find_pipeline("us/tiny", REVISION, on_bytes=end)
+    find_pipeline("us/tiny", REVISION, most_bytes=size, on_bytes=lambda *it: told.append(it))
+
+    assert [here for here, _ in told] == sorted(here for here, _ in told)
+    assert told[-1][0] <= size and told[-1][0] > 0
+
+
+def test_what_is_too_large_for_the_limit_or_the_disk_is_not_downloaded(
+    hub: type[Hub], monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    size = sum(path.stat().st_size for path in hub.folder.rglob("*") if path.is_file())
+
+    message = f"us/tiny: expected at most 1,000 bytes to download, its files have {size:,}"
+    with pytest.raises(PipelineError, match=exactly(message)):
+        find_pipeline("us/tiny", REVISION, most_bytes=1000)
+    usage = SimpleNamespace(free=10)
+    monkeypatch.setattr("generators.pipelines.hub.shutil.disk_usage", lambda place: usage)
+    message = f"us/tiny: expected {size:,} bytes of free disk for its files, there are 10"
+    with pytest.raises(PipelineError, match=exactly(message)):
+        find_pipeline("us/tiny", REVISION)
+
+    assert not list(cache.rglob("*.safetensors"))
 
 
 def test_a_hub_that_gives_another_revision_is_refused(hub: type[Hub]) -> None:

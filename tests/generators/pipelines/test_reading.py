@@ -13,8 +13,9 @@ import pytest
 from generators.specs.pipelines import card as cards
 from generators.specs.pipelines.card import PipelineError
 from generators.specs.pipelines.classes import COMPONENTS, PIPELINES
+from generators.specs.pipelines.parts import EXPORT
 from generators.specs.pipelines.pinned import folder_within
-from generators.specs.pipelines.reading import EXPORT, INDEX, inspect
+from generators.specs.pipelines.reading import INDEX, inspect
 from tests.generators.conftest import exactly
 from tests.generators.pipelines import tiny
 from tests.generators.pipelines.conftest import Copy

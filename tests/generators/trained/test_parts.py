@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,14 @@ import torch
 
 from generators.algorithm.contract import build_algorithm
 from generators.algorithm.noise import NoiseSource
+from generators.algorithm.pixels import to_uint8
+from generators.pipelines.drawing import Tally, draw
+from generators.pipelines.loading import load
 from generators.specs.conditions import Conditions
-from generators.specs.diffusion_configs import FlowConfig
+from generators.specs.options import ConfigError
+from generators.specs.pipelines.card import PipelineError
+from generators.specs.pipelines.options import PipelineConfig, PipelineSampler, completed
+from generators.specs.pipelines.reading import inspect
 from generators.specs.registry import parse_sampler
 from generators.trained.export import export_diffusers
 from generators.trained.parts import standard_autoencoder
@@ -32,6 +39,18 @@ CASES: dict[str, tuple[str, tuple[int, int, int], dict[str, Any], dict[str, Any]
     "flow": ("diffusion.flow", PIXELS, {"patch": 2}, {"name": "euler", "steps": 6}),
     "clean": ("diffusion.flow", PIXELS, {"prediction": "x0"}, {"name": "euler", "steps": 6}),
     "shifted": ("diffusion.flow", PIXELS, {"time_shift": 3.0}, {"name": "euler", "steps": 6}),
+    "shown": (
+        "diffusion.flow",
+        (1, 9, 12),
+        {"self_conditioning": True, "patch": 2},
+        {"name": "euler", "steps": 6},
+    ),
+    "clean-shown": (
+        "diffusion.flow",
+        PIXELS,
+        {"self_conditioning": True, "prediction": "x0"},
+        {"name": "euler", "steps": 6},
+    ),
     "edm": ("diffusion.edm", PIXELS, {"patch": 2}, {"name": "euler", "steps": 6}),
     "clean-edm": (
         "diffusion.edm",
@@ -43,6 +62,12 @@ CASES: dict[str, tuple[str, tuple[int, int, int], dict[str, Any], dict[str, Any]
     "latent-ddpm": ("latent.ddpm", COLOURS, {"timesteps": 40}, {"name": "ddim", "steps": 8}),
     "latent-edm": ("latent.edm", PIXELS, {}, {"name": "euler", "steps": 6}),
     "latent-flow": ("latent.flow", COLOURS, {}, {"name": "euler", "steps": 6}),
+    "latent-shown": (
+        "latent.flow",
+        PIXELS,
+        {"self_conditioning": True},
+        {"name": "euler", "steps": 6},
+    ),
     "latent-patches": (
         "latent.ddpm",
         (1, 16, 16),
@@ -80,9 +105,8 @@ assert ours == [], ours
 
 def made(algorithm: str, shape: tuple[int, int, int], **changes: Any) -> LoadedGenerator:
     """Return a generator whose weights are far from those that trainings begin with."""
-    config = dataclasses.replace(TINY[algorithm], **changes)
-    if isinstance(config, FlowConfig):  # shown its own estimate it has no parts: see test_export
-        config = dataclasses.replace(config, self_conditioning=False)
+    plain = {"self_conditioning": False} if "self_conditioning" in vars(TINY[algorithm]) else {}
+    config = dataclasses.replace(TINY[algorithm], **{**plain, **changes})
     model = build_algorithm(
         algorithm, config, shape=shape, conditions=Conditions.of_classes(3), seed=0
     )
@@ -143,6 +167,87 @@ def test_the_parts_draw_our_images_without_our_code(
     assert found.shape == images[name].shape
     assert np.abs(found - images[name]).max() < 1e-3
     assert np.abs(images[name][0] - images[name][1]).max() > 0.01
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_parts_are_drawn_from_as_where_they_were_trained(
+    name: str, expected: tuple[Path, dict[str, np.ndarray]]
+) -> None:
+    folder, images = expected
+    algorithm, (channels, height, width), _, sampler = CASES[name]
+    steps = sampler["steps"]
+
+    pipeline, tally = load(folder / name), Tally()
+    chosen = PipelineSampler(steps=0)  # the folder's own number
+    found = np.concatenate(
+        list(draw(pipeline, chosen, seeds=range(COUNT), batch_size=3, tally=tally))
+    )
+
+    assert pipeline.card.pipeline == algorithm and pipeline.card.asked == "nothing"
+    assert found.shape == (COUNT, channels, height, width)
+    expected_pixels = to_uint8(torch.from_numpy(images[name])).numpy().astype(int)
+    assert np.abs(found - expected_pixels).max() <= 1  # a class is in a bias: it rounds otherwise
+    assert (found != expected_pixels).mean() < 0.01
+    assert tally.evaluations == COUNT * steps
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"algorithm": "gan.sngan"}, "algorithm: expected one of diffusion.ddpm, "),
+        ({"shape": [1, 8]}, "shape: expected channels, height and width, got [1, 8]"),
+        ({"shape": [1, 8, 9000]}, "shape: expected channels, height and width, got [1, 8, 9000]"),
+        ({"config": {"patches": 2}}, "config: patches: unknown field, did you mean 'patch'?"),
+        ({"config": []}, "config: expected options, got []"),
+        ({"call": {}}, "expected a call with num_inference_steps"),
+        ({"call": {"num_inference_steps": "2"}}, "trilemma.json: expected a call with"),
+    ],
+)
+def test_parts_that_say_nothing_of_sense_are_refused(
+    about: dict[str, Any],
+    message: str,
+    expected: tuple[Path, dict[str, np.ndarray]],
+    tmp_path: Path,
+) -> None:
+    folder = Path(shutil.copytree(expected[0] / "edm", tmp_path / "edm"))
+    said = json.loads((folder / "trilemma.json").read_text())
+    (folder / "trilemma.json").write_text(json.dumps({**said, **about}))
+
+    (problem,) = inspect(folder).problems
+
+    assert message in problem
+
+
+def test_what_parts_cannot_do_is_said_at_its_field(
+    expected: tuple[Path, dict[str, np.ndarray]],
+) -> None:
+    folder, _ = expected
+
+    for name, options, message in (
+        ("latent-ddpm", {"steps": 41}, "steps: expected at most the schedule's 40, got 41"),
+        ("ect", {"steps": 6}, "steps: "),
+        ("edm", {"guidance": 2.0}, "guidance: expected 1: diffusion.edm knows no guidance"),
+        ("edm", {"scheduler": "DDIMScheduler"}, "scheduler: expected own for diffusion.edm"),
+    ):
+        with pytest.raises(ConfigError, match=f"^{message}"):
+            completed(PipelineSampler(**options), inspect(folder / name))
+    with pytest.raises(ConfigError, match=r"^precision: expected float32: diffusion.edm is drawn"):
+        load(folder / "edm", PipelineConfig(precision="bfloat16"))
+    (folder / "flow" / "trilemma.json").rename(folder / "away.json")
+    (problem,) = inspect(folder / "flow").problems
+    assert "found none but unet, scheduler, parts without the trilemma.json" in problem
+
+
+def test_weights_of_another_model_are_refused(
+    expected: tuple[Path, dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(expected[0] / "edm", tmp_path / "edm"))
+    said = json.loads((folder / "trilemma.json").read_text())
+    said["config"]["base_channels"] *= 2
+    (folder / "trilemma.json").write_text(json.dumps(said))
+
+    with pytest.raises(PipelineError, match=r"cannot load it: Error.* loading state_dict"):
+        load(folder)
 
 
 def test_a_folder_of_parts_says_what_is_patched(

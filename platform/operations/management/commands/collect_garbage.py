@@ -7,13 +7,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from catalog import stored
 from experiments.intake import asking
 from experiments.uploads import files
+from notifications import outbox
 from operations import garbage
 
 
 class Command(BaseCommand):
     help = (
         "Delete files in the data folder that no row refers to: what deleted experiments and "
-        "attempts that came to nothing left behind, uploads that nobody goes on with and datasets that nobody registers. Files of jobs that have not completed, and "
+        "attempts that came to nothing left behind, uploads that nobody goes on with, datasets that nobody registers and messages of long ago. Files of jobs that have not completed, and "
         "those of the last hour, stay."
     )
 
@@ -38,6 +39,7 @@ class Command(BaseCommand):
             if not dry_run:
                 files.forget_expired()
                 asking.forget_ended()
+                outbox.forget_old()
             for name, file_bytes in garbage.find(keep_checkpoints=keep_checkpoints):
                 self.stdout.write(name)
                 count, size = count + 1, size + file_bytes

@@ -1,9 +1,10 @@
 // Draws every element with data-chart, also those that arrive later, in the colours of the theme.
+import { drawCurves } from "./curves.js";
 import { drawGuidance } from "./guidance.js";
-import { drawLoss, forgetLoss } from "./loss.js";
+import { drawLoss } from "./loss.js";
 import { drawTrilemma } from "./trilemma.js";
 
-const DRAW = { guidance: drawGuidance, loss: drawLoss, trilemma: drawTrilemma };
+const DRAW = { compare: drawCurves, guidance: drawGuidance, loss: drawLoss, trilemma: drawTrilemma };
 
 function drawAll(root) {
   const inside = [...root.querySelectorAll("[data-chart]")];
@@ -16,7 +17,6 @@ document.addEventListener("themechange", () => drawAll(document));
 document.addEventListener("htmx:load", (event) => drawAll(event.detail.elt));
 document.addEventListener("htmx:beforeCleanupElement", (event) => {
   for (const element of event.detail.elt.querySelectorAll?.("[data-chart]") ?? []) {
-    forgetLoss(element);
     window.Plotly.purge(element);
   }
 });

@@ -1,22 +1,24 @@
 // Loss curves: one line per loss and seed over images seen; asked for again while training lives.
 import { CONFIG, LINES, axis, colour, layout, ready, say } from "./palette.js";
 
-const EVERY_MS = 2000;
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
 const known = new WeakMap(); // element -> the last answer
-const timers = new WeakMap();
+const followed = new WeakSet();
 
 export function drawLoss(element) {
   if (known.has(element)) draw(element, known.get(element));
-  else if (!timers.has(element)) follow(element);
+  else if (!followed.has(element)) follow(element);
 }
 
-export function forgetLoss(element) {
-  clearTimeout(timers.get(element));
+// live.js says when to ask again, as long as data-poll is there.
+function follow(element) {
+  followed.add(element);
+  element.addEventListener("poll", () => ask(element));
+  ask(element);
 }
 
-async function follow(element) {
-  timers.set(element, 0);
+async function ask(element) {
+  delete element.dataset.poll; // not while an answer is under way
   let finished = false;
   try {
     const answer = await fetch(element.dataset.source, { headers: { Accept: "application/json" } });
@@ -29,9 +31,7 @@ async function follow(element) {
   } catch {
     if (!known.has(element)) say(element, "The server does not answer; trying again.");
   }
-  if (!finished && element.isConnected) {
-    timers.set(element, setTimeout(() => follow(element), EVERY_MS));
-  }
+  if (!finished) element.dataset.poll = "";
 }
 
 function draw(element, curves) {

@@ -1,4 +1,5 @@
-// The trilemma: quality against coverage, speed as the marker's size, family as colour and shape.
+// The trilemma: quality against coverage, speed as the marker's size, family as colour and shape,
+// with the Pareto front; joined with the board's table by pointing.
 import { CONFIG, axis, colour, layout, ready } from "./palette.js";
 
 const SHAPES = { gan: "circle", vae: "square", diffusion: "diamond", control: "x" };
@@ -13,16 +14,67 @@ const PLACES = [
 
 export function drawTrilemma(element) {
   const data = JSON.parse(document.getElementById(element.dataset.points).textContent);
-  const families = [...new Set(data.points.map((point) => point.family))];
+  const others = data.others.map(([label, family, familyLabel, x, y, speed]) => (
+    { label, family, family_label: familyLabel, x, y, images_per_second: speed }));
+  const all = [...data.points, ...others];
+  const families = [...new Set(all.map((point) => point.family))];
   const places = placeLabels(data, element.clientWidth - 80);
   ready(element);
-  window.Plotly.react(element, families.map((family) => trace(data, family, families, places)), layout({
+  const shown = new Set(data.points.map((point) => point.family));
+  const traces = [
+    ...families.filter((family) => others.some((point) => point.family === family))
+      .map((family) => paler(data, others.filter((point) => point.family === family), family, families, !shown.has(family))),
+    ...families.filter((family) => shown.has(family)).map((family) => trace(data, family, families, places)),
+  ];
+  if (data.front.length > 1) traces.push(frontLine(data));
+  window.Plotly.react(element, traces, layout({
     xaxis: axis(`${data.coverage.label}, better to the right`, better(data.coverage)),
-    yaxis: axis(`${data.quality.label}, better upwards`, better(data.quality)),
+    yaxis: axis(`${data.quality.label}, better upwards`, { ...better(data.quality), ...(data.log ? { type: "log" } : {}) }),
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 }, itemsizing: "constant" },
     showlegend: true,
     hovermode: "closest",
   }), CONFIG);
+  link(element);
+}
+
+// Between the entries that nobody beats in both: as good as it gets here for each coverage.
+function frontLine(data) {
+  const points = data.front.map((key) => data.points.find((point) => point.key === key));
+  return {
+    type: "scatter",
+    mode: "lines",
+    name: "Pareto front",
+    x: points.map((point) => point.coverage.value),
+    y: points.map((point) => point.quality.value),
+    line: { color: colour("text-muted"), width: 1, dash: "dot" },
+    hoverinfo: "skip",
+  };
+}
+
+// A point that is pointed at marks its row in the table, and a row its point.
+function link(element) {
+  const table = (element.closest(".board") ?? document).querySelector(".ranking");
+  if (!table || element.dataset.linked) return;
+  element.dataset.linked = "true";
+  const marked = (event, on) => {
+    for (const { customdata } of event.points) {
+      const tick = table.querySelector(`.tick[value="${CSS.escape(customdata?.[3] ?? "")}"]`);
+      tick?.closest("tr").classList.toggle("is-pointed", on);
+    }
+  };
+  element.on("plotly_hover", (event) => marked(event, true));
+  element.on("plotly_unhover", (event) => marked(event, false));
+  table.addEventListener("mouseover", (event) => point(element, event.target.closest("tr")));
+  table.addEventListener("mouseleave", () => window.Plotly.Fx.unhover(element));
+}
+
+function point(element, row) {
+  const key = row?.querySelector(".tick")?.value;
+  const found = (element.data ?? []).flatMap((trace, curveNumber) => {
+    const pointNumber = (trace.customdata ?? []).findIndex((known) => known[3] === key);
+    return pointNumber < 0 ? [] : [{ curveNumber, pointNumber }];
+  });
+  if (key && found.length) window.Plotly.Fx.hover(element, found);
 }
 
 export function shape(family, families) {
@@ -55,10 +107,28 @@ function trace(data, family, families, places) {
       symbol: shape(family, families),
       size: points.map((point) => size(point, data.points)),
       opacity: 0.9,
-      line: { width: 1, color: colour("surface") },
+      line: {
+        width: points.map((point) => (point.on_front ? 2 : 1)),
+        color: points.map((point) => colour(point.on_front ? "text" : "surface")),
+      },
     },
-    customdata: points.map((point) => [point.experiment, speed(point), point.label]),
+    customdata: points.map((point) => [point.experiment, speed(point), point.label, point.key]),
     hovertemplate: `<b>%{customdata[2]}</b><br>%{customdata[0]}<br>${data.quality.label} %{y:.4g}<br>${data.coverage.label} %{x:.4g}<br>%{customdata[1]}<extra></extra>`,
+  };
+}
+
+// Rows of other pages: small and pale, their names in the tooltip alone.
+function paler(data, points, family, families, named) {
+  return {
+    type: "scatter",
+    mode: "markers",
+    name: points[0].family_label,
+    showlegend: named,
+    x: points.map((point) => point.x),
+    y: points.map((point) => point.y),
+    marker: { color: colour(`family-${family}`), symbol: shape(family, families), size: SMALLEST - 3, opacity: 0.35 },
+    customdata: points.map((point) => [speed(point), point.label]),
+    hovertemplate: `<b>%{customdata[1]}</b><br>on another page<br>${data.quality.label} %{y:.4g}<br>${data.coverage.label} %{x:.4g}<br>%{customdata[0]}<extra></extra>`,
   };
 }
 
@@ -86,9 +156,10 @@ export function placeLabels(data, width) {
 // The place of a point in the chart, roughly, in pixels from the top left corner.
 function pixel(point, data, width) {
   return ["coverage", "quality"].map((side) => {
-    const values = data.points.map((other) => other[side].value);
+    const scale = data.log && side === "quality" ? Math.log : (value) => value;
+    const values = data.points.map((other) => scale(other[side].value)).filter(Number.isFinite);
     const [low, high] = [Math.min(...values), Math.max(...values)];
-    const part = (point[side].value - low) / (high - low || 1);
+    const part = (scale(point[side].value) - low) / (high - low || 1);
     const better = data[side].higher_is_better ? part : 1 - part;
     return side === "coverage" ? (0.08 + 0.84 * better) * width : (0.92 - 0.84 * better) * HEIGHT;
   });

@@ -1,0 +1,20 @@
+// Asks for what lives on a page: one request a second at most, each part in turn, none while the
+// page is hidden. A part is a region with hx-trigger="poll", or a chart with data-poll.
+const TICK_MS = 1000;
+const LEAST_MS = 2000; // between two questions of the same part
+const asked = new Map(); // address of a part -> when; a region is another element each time
+
+const address = (part) => (part.getAttribute("hx-get") ?? part.dataset.source).replace(/[?&]seen=.*$/, "");
+const last = (part) => asked.get(address(part)) ?? -Infinity;
+
+function tick() {
+  if (document.hidden) return;
+  const parts = [...document.querySelectorAll('[hx-trigger="poll"], [data-poll]')];
+  const part = parts.sort((a, b) => last(a) - last(b))[0];
+  const now = performance.now();
+  if (!part || now - last(part) < LEAST_MS) return;
+  asked.set(address(part), now);
+  part.dispatchEvent(new CustomEvent("poll"));
+}
+
+setInterval(tick, TICK_MS);
