@@ -64,7 +64,6 @@ router.register("webhooks", WebhookViewSet, basename="webhook")
 router.register("deliveries", DeliveryViewSet, basename="delivery")
 router.register("watches", WatchViewSet, basename="watch")
 router.register("leaderboards", LeaderboardViewSet, basename="leaderboard")
-router.register("compare", CompareViewSet, basename="compare")
 
 docs = SpectacularSwaggerSplitView.as_view(
     url_name="api:schema",
@@ -77,5 +76,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("preference/", preference, name="preference"),
     path("uploads/", UploadList.as_view(), name="uploads"),
     path("uploads/<uuid:pk>/", UploadDetail.as_view(), name="upload"),
+    path("compare/", CompareViewSet.as_view({"get": "list"}), name="compare-list"),
+    path("compare/curves/", CompareViewSet.as_view({"get": "curves"}), name="compare-curves"),
     *router.urls,
 ]

@@ -29,7 +29,7 @@ RESOURCES = [
     "leaderboards",
 ]
 # What needs an account, what is no list of rows.
-OTHERS = {"audit", "deliveries", "watches", "webhooks", "queues", "compare"}
+OTHERS = {"audit", "deliveries", "watches", "webhooks", "queues"}
 
 
 def get(client: APIClient, address: str, **query: Any) -> Any:

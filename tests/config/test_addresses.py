@@ -135,7 +135,8 @@ def errors(client: Client, addresses: Iterator[str], method: str = "get") -> lis
 def test_the_routes_are_all_of_them(keys: Keys, client: Client) -> None:
     assert {"/", "/runs/<pk>/", "/api/v1/runs/<pk>/", "/admin/experiments/run/"} <= set(ROUTES)
     assert len(ROUTES) > 100
-    for route in ROUTES:
+    own = re.compile("/(webhooks|deliveries|watches)/<")  # another account's are not there
+    for route in filter(lambda route: not own.search(route), ROUTES):
         if route.startswith(("/api/", "/experiments/", "/runs/", "/leaderboards/")):
             assert status(client, filled(route, keys)) != 404, route
 

@@ -167,7 +167,7 @@ def walk(settings: Settings, number: int) -> list[str]:
 
 
 def test_many_rows_make_no_list_long_and_no_page_slow(settings: Settings) -> None:
-    assert "\n".join(walk(settings, 60)) == ""
+    assert "\n".join(walk(settings, 30)) == ""
 
 
 @pytest.mark.slow

@@ -138,7 +138,8 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(
     page = client.get("/compare/", {"entries": entries})
     answer = client.get("/api/v1/compare/", {"entries": entries})
 
-    assert page.status_code == answer.status_code == 400
+    assert page.status_code == (400 if entries else 200)  # the bare address is a way in
+    assert answer.status_code == 400
     assert said in page.content.decode().replace("&#x27;", "'")
     assert said in answer.json()["detail"]
 

@@ -28,7 +28,8 @@ def compare(request: HttpRequest) -> HttpResponse:
         comparison = read(asked.getlist("entries"), asked.get("baseline", ""))
         wanted = curves.read(comparison, {name: asked.get(name, "") for name in curves.ASKED})
     except CompareError as error:
-        return render(request, "web/compare/refused.html", {"error": error}, status=400)
+        status = 400 if asked else 200  # the bare address says how to come here
+        return render(request, "web/compare/refused.html", {"error": error}, status=status)
     look = {name: value for name in LOOK if (value := asked.get(name, ""))}
     address = Address(comparison, look)
     found = tables(comparison)
