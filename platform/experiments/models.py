@@ -328,10 +328,7 @@ class SampleSet(Job):
 
     @property
     def path(self) -> Path:
-        """The images: `.npz` with `arr_0` uint8 NHWC and `labels`.
-
-        Each attempt has a file of its own: a stale one cannot overwrite what is registered.
-        """
+        """The images, `.npz` with `arr_0` uint8 NHWC and `labels`; each attempt has its own file."""
         return Path(settings.DATA_DIR) / "samples" / f"{self.pk}-{self.attempt}.npz"
 
     @property

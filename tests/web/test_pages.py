@@ -205,7 +205,7 @@ def test_no_page_asks_a_query_per_row(
     scene = scenes.finished_comparison(seeds=3, failing=True)
     factories.make_worker()
     limits = {
-        "/": 23,  # two for each kind of job
+        "/": 24,  # two for each kind of job
         "/experiments/": 8,
         "/workers/": 8,
         scene.experiment.get_absolute_url(): 18,

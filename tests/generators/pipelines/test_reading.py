@@ -346,6 +346,6 @@ def test_parts_of_an_export_are_no_pipeline(tmp_path: Path) -> None:
     (problem,) = inspect(tmp_path).problems
 
     assert problem.endswith(
-        "model_index.json, found none but unet, scheduler, parts that no pipeline of diffusers "
-        "walks as they are meant"
+        "model_index.json, found none but unet, scheduler, parts without the trilemma.json that "
+        "says how to draw with them"
     )
