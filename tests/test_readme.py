@@ -102,7 +102,6 @@ def test_every_block_of_the_section_is_typed_here() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.acceptance
 def test_samples_of_another_tool_come_to_a_board_and_equal_their_scores_without_a_site(
     place: Path, site: Site
 ) -> None:
@@ -179,7 +178,6 @@ def test_a_plugin_is_trained_and_drawn_from(place: Path, site: Site, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.acceptance
 @pytest.mark.skipif(not all(map(shutil.which, ("curl", "unzip"))), reason="needs curl and unzip")
 def test_a_closed_system_answers_the_prompts_of_a_template(place: Path, site: Site) -> None:
     site.manage("migrate", "-v0")

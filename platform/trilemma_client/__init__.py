@@ -6,14 +6,16 @@ An example, as long as a notebook's cell::
 
     client = Client()  # TRILEMMA_URL and TRILEMMA_TOKEN, or ~/.config/trilemma/client.toml
     protocol = next(client.each("protocols", dataset="digits"))
-    experiment = client.submit({  # or YAML, or the path of a file
-        "name": "A first comparison",
-        "dataset": "digits",
-        "protocols": [protocol["fingerprint"]],
-        "budget": {"images": 2000},
-        "seeds": 2,
-        "entries": [{"algorithm": "gan.sngan"}, {"algorithm": "vae.conv"}],
-    })
+    experiment = client.submit(
+        {  # or YAML, or the path of a file
+            "name": "A first comparison",
+            "dataset": "digits",
+            "protocols": [protocol["fingerprint"]],
+            "budget": {"images": 2000},
+            "seeds": 2,
+            "entries": [{"algorithm": "gan.sngan"}, {"algorithm": "vae.conv"}],
+        }
+    )
     experiment.wait()  # with a bar of the jobs that are done
 
     board = experiment.leaderboard(sort="precision")

@@ -197,7 +197,13 @@ def operations(db: None, static_root: Path) -> list[Any]:
 ROLES = ["a stranger", *Role]
 
 
-@pytest.mark.parametrize("role", ROLES)
+LEAST_AND_MOST = (ROLES[0], Role.ADMIN)
+OTHERS = [
+    pytest.param(role, marks=pytest.mark.slow) for role in ROLES if role not in LEAST_AND_MOST
+]
+
+
+@pytest.mark.parametrize("role", [*LEAST_AND_MOST, *OTHERS])
 def test_whatever_is_asked_is_answered_as_described(
     operations: list[Any], keys: Keys, writer_here: None, role: str
 ) -> None:

@@ -141,7 +141,10 @@ def test_the_routes_are_all_of_them(keys: Keys, client: Client) -> None:
             assert status(client, filled(route, keys)) != 404, route
 
 
-@pytest.mark.parametrize("method", ["get", "post", "put", "options"])
+RARE = [pytest.param(method, marks=pytest.mark.slow) for method in ("put", "options")]
+
+
+@pytest.mark.parametrize("method", ["get", "post", *RARE])
 def test_no_route_is_an_error(client: Client, keys: Keys, method: str) -> None:
     addresses = (filled(route, keys) for route in sorted(ROUTES, key=signs_out))
 

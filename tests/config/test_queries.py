@@ -75,7 +75,7 @@ def asked(address: str, names: Iterable[str], values: Iterable[str] = VALUES) ->
     return (f"{address}?{name}={encoded(value)}" for name in names for value in values)
 
 
-EVERY = [4, pytest.param(1, marks=pytest.mark.slow)]  # of the values, others for the next page
+EVERY = [8, pytest.param(1, marks=pytest.mark.slow)]  # of the values, others for the next page
 
 
 @pytest.mark.parametrize("every", EVERY)

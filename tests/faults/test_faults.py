@@ -256,7 +256,6 @@ def test_workers_whose_clocks_are_two_minutes_apart_leave_each_other_their_jobs(
     tell(outcome)
 
 
-@pytest.mark.bounded
 def test_the_web_server_is_killed_while_people_submit(
     place: Place, chance: random.Random, tell: Tell
 ) -> None:
