@@ -65,15 +65,15 @@ def crowd(number: int) -> Experiment:
     used.objects.bulk_create(
         used(experiment=Experiment.objects.all()[1], protocol=p) for p in others
     )
-    copies(protocol.dataset, number, slug="dataset-{}".format, digest=factories.sha256)
-    copies(factories.make_prompts(), number, slug="prompts-{}".format, digest=factories.sha256)
+    copies(protocol.dataset, number, slug="many-datasets-{}".format, digest=factories.sha256)
+    copies(factories.make_prompts(), number, slug="many-prompts-{}".format, digest=factories.sha256)
     user = factories.make_user()
     copies(user, number, username="somebody-{}".format)
     AuthToken.objects.create(user)
     copies(
         AuthToken.objects.get(), number, digest=factories.sha256, created=lambda _: timezone.now()
     )
-    copies(factories.make_worker(), number, name="celery@{}".format)
+    copies(factories.make_worker(), number, name="celery@many-{}".format)
     copies(AuditEvent(actor=user, actor_name="x", action="changed"), number)
     copies(StoredFile(kind="checkpoint", bytes=9), number, path="runs/{}".format)
     copies(factories.make_intake(), number)
