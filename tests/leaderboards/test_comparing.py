@@ -1,6 +1,7 @@
 """Entries beside a baseline: what may be compared, what is said of it, and the losses' curves."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from leaderboards.charts import front
 from leaderboards.comparing import curves, record
 from leaderboards.comparing.sides import CompareError, Comparison, read
 from leaderboards.comparing.values import Compared, strangers, tables
+from leaderboards.scores.baseline import compared
 from leaderboards.statistics.quantiles import t_quantile
 from tests import factories
 
@@ -66,6 +68,20 @@ def test_no_verdict_on_memorisation_nor_on_survivors() -> None:
     _, survived = of(scored((10, 1), (30, 1), failing=True), "fd")
     assert survived.difference is not None and survived.difference.is_sure
     assert survived.verdict == "" and "seeds were lost" in survived.why
+
+
+def test_nothing_is_worse_than_what_is_no_merit_as_on_boards() -> None:
+    [table] = tables(scored((1, 0.1), (30, 1)))
+    (side, base), (other, row) = table.rows
+    beyond = base.cells["fd"]._replace(no_merit="beyond what unseen real images reach")
+    base = replace(base, cells={**base.cells, "fd": beyond})
+
+    rows = ((side, base), (other, row))
+    line = next(each for each in replace(table, rows=rows).lines if each.column.key == "fd")
+    on_board = compared(row, base, line.column)
+
+    assert on_board is not None
+    assert line.cells[1].verdict == on_board.verdict == "differs"
 
 
 def test_times_of_different_devices_are_not_compared_and_counts_are() -> None:

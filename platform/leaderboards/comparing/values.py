@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 from catalog.models import Protocol
 from leaderboards.board import Cell, Column, Row, columns_of
 from leaderboards.comparing.sides import Comparison, Side
 from leaderboards.models import Score, Standing
 from leaderboards.protocol_box import Apart
-from leaderboards.ranking import badness_of, has_leader, of_survivors
-from leaderboards.scores import reading
-from leaderboards.statistics.differences import Difference, difference
+from leaderboards.scores import baseline, reading
+from leaderboards.scores.baseline import Verdict
+from leaderboards.statistics.differences import Difference
 
 OF_DEVICES = ("images_per_second", "device_seconds")  # costs that say as much of the device
-Verdict = Literal["better", "worse", "differs", ""]
 
 
 @dataclass(frozen=True)
@@ -82,40 +80,16 @@ def _beside(column: Column, side: Side, cell: Cell, base: Side, other: Cell) -> 
         why = why or "the baseline has no value"
     if why:
         return Compared(side, cell, why=why)
-    found = difference(cell.seeds, other.seeds)
+    found = baseline.beside(cell, other, column)
     is_cost = column.corner == "cost"
-    if column.key in OF_DEVICES and len(cell.seeds) == len(other.seeds) == 1:
-        found = Difference(
-            found.value
-        )  # timed once: nobody knows how much another time would differ
-    why = _why_unsure(column, cell, other, found)
     return Compared(
         side=side,
         cell=cell,
-        difference=found,
+        difference=found.difference,
         ratio=cell.value / other.value if is_cost and cell.value and other.value else None,
-        verdict="" if why or not found.is_sure else _verdict(column, cell, other),
-        why=why,
+        verdict=found.verdict,
+        why=found.note,
     )
-
-
-def _why_unsure(column: Column, cell: Cell, other: Cell, found: Difference) -> str:
-    """Return why a difference tells nothing, whatever its interval."""
-    if of_survivors(cell, column) or of_survivors(other, column):
-        return "seeds were lost: those that are left are not the sample"
-    if cell.provisional or other.provisional:
-        return "seeds are still to come"
-    return "its error is not known" if found.low is None else ""
-
-
-def _verdict(column: Column, cell: Cell, other: Cell) -> Verdict:
-    """Return what a sure difference says."""
-    assert cell.value is not None, "what is absent has no difference"
-    assert other.value is not None, "what is absent has no difference"
-    worse = badness_of(cell.value, column) - badness_of(other.value, column)
-    if not has_leader(column) or worse == 0 or (worse < 0 and cell.no_merit):
-        return "differs"
-    return "worse" if worse > 0 else "better"
 
 
 def _why_apart(column: Column, side: Side, base: Side) -> str:
@@ -141,8 +115,8 @@ def tables(comparison: Comparison) -> list[Table]:
     result = []
     for protocol, pairs in found.items():
         sides = {side.key for side, _ in pairs}
-        baseline = comparison.baseline if comparison.baseline.key in sides else None
-        result.append(Table(protocol, tuple(pairs), baseline))
+        against = comparison.baseline if comparison.baseline.key in sides else None
+        result.append(Table(protocol, tuple(pairs), against))
     return sorted(result, key=lambda t: (t.baseline is None, -len(t.rows), t.protocol.pk))
 
 
@@ -162,8 +136,8 @@ def _scored(comparison: Comparison) -> dict[Protocol, list[tuple[Side, Row]]]:
     for side in comparison.sides:
         for standing, row in zip(standings, rows, strict=True):
             if _is_of(standing, side):
-                said = standing.judgement.found if hasattr(standing, "judgement") else {}
-                found[standing.protocol].append((side, reading.judged_as(row, said)))
+                judged = reading.judged_as(row, reading.kept_of(standing))
+                found[standing.protocol].append((side, judged))
     return found
 
 
@@ -182,10 +156,8 @@ def strangers(comparison: Comparison, found: Sequence[Table]) -> list[Stranger]:
     ]
 
 
-def _stranger(
-    side: Side, baseline: Side, own: Sequence[Protocol], found: Sequence[Table]
-) -> Stranger:
-    mine, theirs = side.entry.experiment.dataset, baseline.entry.experiment.dataset
+def _stranger(side: Side, base: Side, own: Sequence[Protocol], found: Sequence[Table]) -> Stranger:
+    mine, theirs = side.entry.experiment.dataset, base.entry.experiment.dataset
     if mine.pk != theirs.pk:
         return Stranger(side, (), (mine.name, theirs.name))
     protocols = [t.protocol for t in found if any(each.key == side.key for each in t.sides)]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from leaderboards.board import Cell, Column, Row
@@ -57,6 +57,15 @@ def compared(row: Row, baseline: Row, column: Column) -> Compared | None:
     is_own = address_of(row) == address_of(baseline)
     if is_own or ours.value is None or theirs.value is None or not (ours.seeds and theirs.seeds):
         return None
+    found = beside(ours, theirs, column)
+    notes = filter(None, (found.note, _of_budgets(row, baseline)))
+    return replace(found, note="; ".join(notes))
+
+
+def beside(ours: Cell, theirs: Cell, column: Column) -> Compared:
+    """Return a number beside another; both have a value and seeds."""
+    assert ours.value is not None, "what is absent has no difference"
+    assert theirs.value is not None, "what is absent has no difference"
     found = difference(ours.seeds, theirs.seeds)
     timed_once = len(ours.seeds) == len(theirs.seeds) == 1 and column.corner == "cost"
     if timed_once and column.key not in EXACT:
@@ -66,15 +75,13 @@ def compared(row: Row, baseline: Row, column: Column) -> Compared | None:
         unsure = "its error is not known"
     worse = badness_of(ours.value, column) - badness_of(theirs.value, column)
     verdict = _verdict(worse, column, no_merit=theirs.no_merit if worse > 0 else ours.no_merit)
-    is_told = found.is_sure and not unsure
-    notes = filter(None, (unsure, _of_budgets(row, baseline)))
-    return Compared(found, verdict if is_told else "", "; ".join(notes))
+    return Compared(found, verdict if found.is_sure and not unsure else "", unsure)
 
 
 def _why_unsure(ours: Cell, theirs: Cell, column: Column) -> str:
     """Return why a difference tells nothing, whatever its interval."""
     if of_survivors(ours, column) or of_survivors(theirs, column):
-        return "seeds were lost: of survivors alone"
+        return "seeds were lost: those that are left are not the sample"
     return "seeds are still to come" if ours.provisional or theirs.provisional else ""
 
 

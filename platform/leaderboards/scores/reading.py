@@ -277,7 +277,7 @@ def _of_keys(board: Board, keys: Sequence[int], baseline: str) -> Board:
     found = Standing.objects.select_related("entry__experiment", "judgement").in_bulk(keys)
     standings = [found[key] for key in keys if key in found]
     rows = rows_from(standings, board.columns, Score.objects.filter(standing__in=keys))
-    said = [judged_as(*pair) for pair in zip(rows, map(_kept_of, standings), strict=True)]
+    said = [judged_as(*pair) for pair in zip(rows, map(kept_of, standings), strict=True)]
     return replace(
         board,
         baseline=_baseline(board, baseline),
@@ -302,10 +302,10 @@ def _baseline(board: Board, text: str) -> Row | None:
         return None
     mine = list(of_board(board.protocol).filter(entry=int(text.partition(":")[0])))
     rows = rows_from(mine, board.columns, Score.objects.filter(standing__in=mine))
-    return chosen(map(judged_as, rows, map(_kept_of, mine)), text)
+    return chosen(map(judged_as, rows, map(kept_of, mine)), text)
 
 
-def _kept_of(standing: Standing) -> dict[str, list[Any]]:
+def kept_of(standing: Standing) -> dict[str, list[Any]]:
     """Return what is kept of a standing's judgement."""
     return standing.judgement.found if hasattr(standing, "judgement") else {}
 
