@@ -16,11 +16,11 @@ from accounts.models import Role
 from api.urls import router
 from experiments.models import Run
 from tests import factories
-from tests.config.test_addresses import ROUTES, Keys, errors, filled, keys
+from tests.config.test_addresses import ROUTES, Keys, data_dir, errors, filled, keys, standing
 from tests.servers import postgres_program, postgres_server
 from tests.static import static_root
 
-__all__ = ["keys", "static_root"]
+__all__ = ["data_dir", "keys", "standing", "static_root"]
 
 pytestmark = pytest.mark.django_db
 NUMBERS = ["1,100000000000000000000", "9" * 19, "-" + "9" * 30, "9" * 5000, "1e30", "1e400", "1.5"]
