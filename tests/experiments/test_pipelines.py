@@ -598,6 +598,7 @@ def test_a_cancelled_set_stops_within_a_batch(
 # --- whole ways ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_our_own_export_scores_as_the_original(data_dir: Path) -> None:
     from generators.trained.export import export_diffusers  # noqa: PLC0415  # loads torch
     from generators.trained.sampling import load_generator  # noqa: PLC0415

@@ -269,6 +269,7 @@ def test_a_damaged_backup_leaves_the_site_as_it_was(
     assert contents(restored.data) == before
 
 
+@pytest.mark.slow
 def test_a_database_that_is_none_takes_the_files_back_as_well(
     backup: Path, tmp_path: Path, restored: Site
 ) -> None:

@@ -142,6 +142,7 @@ def test_the_boards_first_column_stays_while_the_rest_scrolls(page: Page) -> Non
     assert page.locator(".scroller").first.evaluate("box => box.scrollLeft") == 300
 
 
+@pytest.mark.slow
 def test_the_training_copy_is_marked_and_all_metrics_are_a_link_away(
     page: Page, complaints: list[str]
 ) -> None:
@@ -260,6 +261,7 @@ def test_a_page_asks_for_one_part_a_second_and_for_none_while_it_is_hidden(page:
     assert len(asked) == len(set(asked)) == parts
 
 
+@pytest.mark.slow
 def test_a_run_is_cancelled_with_the_mouse_and_the_page_says_so(
     page: Page, complaints: list[str], live_server: LiveServer
 ) -> None:
@@ -353,6 +355,7 @@ def test_the_guidance_curve_is_drawn_joined_and_named(page: Page, complaints: li
     assert complaints == []
 
 
+@pytest.mark.slow
 def test_the_page_of_prompts_fits_a_phone(page: Page, complaints: list[str]) -> None:
     experiment = scenes.guided_comparison(seeds=2)
     page.set_viewport_size({"width": 390, "height": 844})

@@ -143,6 +143,7 @@ def test_the_interfaces_description_is_drawn(page: Page, complaints: list[str]) 
 
 @in_a_browser
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_the_admin_works_under_its_own_policy(page: Page, complaints: list[str]) -> None:
     scene = scenes.running_comparison()
     user = factories.make_user(role=Role.ADMIN)
