@@ -44,6 +44,7 @@ READ = {
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
     "sample-sheet",
     *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
+    *("help", "help-page", "help-file"),
     *("api:schema", "api:docs", "api:api-root", "api:experiment-spec", "api:run-checkpoints"),
     *("api:worker-list", "api:worker-detail", "api:event-list", "api:queue-list"),
     *("api:promptset-list", "api:promptset-detail", "api:promptset-template"),

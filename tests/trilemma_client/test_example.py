@@ -20,8 +20,8 @@ def example() -> str:
     return textwrap.dedent(code)
 
 
-def test_the_readme_has_the_example() -> None:
-    assert example().strip() in (ROOT / "README.md").read_text("utf-8")
+def test_the_help_has_the_example() -> None:
+    assert example().strip() in (ROOT / ".readme" / "rest.md").read_text("utf-8")
 
 
 @pytest.mark.slow

@@ -118,7 +118,10 @@ def test_every_link_of_a_site_that_is_told_its_prefix_stays_there(mounted: Visit
 def test_an_empty_site_under_a_prefix_leads_nowhere_else(visitor: Visitor) -> None:
     sign_in(visitor)
 
-    crawl(visitor, ["/", "/experiments/", "/leaderboards/", "/datasets/", "/workers/", *REST, ADD])
+    crawl(
+        visitor,
+        ["/", "/experiments/", "/leaderboards/", "/datasets/", "/workers/", "/help/", *REST, ADD],
+    )
 
 
 def test_pages_that_are_not_there_lead_back_to_the_site(visitor: Visitor) -> None:
