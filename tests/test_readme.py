@@ -57,7 +57,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
-def typed(block: str, place: Path, site: Site, **variables: str) -> str:
+def typed(block: str, place: Path, site: Site, seconds: int = SECONDS, **variables: str) -> str:
     """Type a block into a shell; return what it writes, and what it calls PROTOCOL at its end."""
     done = subprocess.run(  # the help's own commands
         ["bash", "-euo", "pipefail", "-c", f'{COMMANDS}{block}\necho "${{PROTOCOL:-}}"'],  # noqa: S607
@@ -66,7 +66,7 @@ def typed(block: str, place: Path, site: Site, **variables: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=SECONDS,
+        timeout=seconds,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -114,7 +114,7 @@ def test_a_folder_of_photos_of_any_size_comes_to_a_board(place: Path, site: Site
     *recipe, server = IMAGES.replace("device_seconds: 60", "device_seconds: 3").splitlines()
     assert server.startswith("python manage.py runserver")
 
-    told = typed("\n".join(recipe), place, site)
+    told = typed("\n".join(recipe), place, site, 4 * SECONDS)
 
     for name in ("DCGAN", "Conv VAE", "Flow matching", "Real test images", "Uniform noise"):
         assert name in told
