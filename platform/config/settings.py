@@ -10,9 +10,8 @@ from pathlib import Path
 import dj_database_url
 from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
-from django.templatetags.static import static
-from django.urls import reverse
 
+from config.admin_look import UNFOLD as UNFOLD  # a setting
 from config.environment import (
     envaddress,
     envbool,
@@ -304,15 +303,6 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-}
-
-UNFOLD = {
-    "SITE_TITLE": "Trilemma",
-    "SITE_HEADER": "Trilemma",
-    "SITE_URL": lambda request: reverse("home"),
-    "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("web/mark.svg")}
-    ],
 }
 
 LOG_FORMAT = envchoice("LOG_FORMAT", "line", "json")

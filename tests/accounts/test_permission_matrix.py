@@ -219,6 +219,8 @@ class Scene:
             },
             "watch-experiment": {"pk": self.experiment.pk},
             **{f"{act}-webhook": {"pk": self.webhook.pk} for act in ("test", "renew")},
+            "help-page": {"name": "data"},
+            "help-file": {"name": "mnist-tiny.yaml"},
             "remove-upload": {"pk": self.upload.pk},
             "api:upload": {"pk": self.upload.pk},
             "confirm-intake": {"pk": self.intake.pk},
