@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, path
 from web import experiment, families, home, pausing, prompt_grid, question, views
 from web.account import pages as account
 from web.compare import pages as compare
+from web.help import pages as help_pages
 from web.intake import pages as intake, state
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -42,6 +43,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("datasets/<slug:slug>/", views.dataset, name="dataset"),
     path("protocols/<slug:fingerprint>/", views.protocol, name="protocol"),
     path("judging/", views.judging, name="judging"),
+    path("help/", help_pages.page, name="help"),
+    path("help/<slug:name>/", help_pages.page, name="help-page"),
+    path("help/files/<str:name>", help_pages.file, name="help-file"),
     path("workers/", views.workers, name="workers"),
     path("workers/pause/", pausing.pause, name="pause"),
     path("workers/resume/", pausing.resume, name="resume"),

@@ -72,10 +72,18 @@ def charts_drawn(page: Page) -> int:
     return page.locator(".chart[data-drawn] svg.main-svg:first-of-type").count()
 
 
+def look_at_charts(page: Page, count: int) -> None:
+    """Scroll to every chart: each is drawn when it comes near the view."""
+    expect(page.locator("[data-chart]")).to_have_count(count)
+    for chart in page.locator("[data-chart]").all():
+        chart.scroll_into_view_if_needed()
+        expect(chart).to_have_attribute("data-drawn", "true", timeout=30_000)
+
+
 def test_charts_are_drawn_and_follow_the_theme(page: Page, complaints: list[str]) -> None:
     scene = scenes.finished_comparison(seeds=1)
     page.goto(scene.experiment.get_absolute_url())
-    expect(page.locator(".chart[data-drawn]")).to_have_count(5)  # trilemma and four entries
+    look_at_charts(page, 5)  # trilemma and four entries
     assert charts_drawn(page) == 5
     assert page.locator(".chart-trilemma .scatterlayer .point").count() == 6
     assert page.locator(".chart-trilemma .yerror").count() == 6
@@ -92,7 +100,7 @@ def test_charts_are_drawn_and_follow_the_theme(page: Page, complaints: list[str]
     assert page.evaluate(BACKGROUND) != background
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    expect(page.locator(".chart[data-drawn]")).to_have_count(5)
+    look_at_charts(page, 5)
     assert complaints == []
 
 
@@ -211,6 +219,7 @@ def test_a_runs_page_follows_its_status_samples_and_losses(
     run = factories.make_run(status=Status.RUNNING, loss_points=3)
     page.goto(run.get_absolute_url())
     points = "document.querySelector('.chart').data[0].x.length"
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
     wait_for(page, f"document.querySelector('.chart[data-drawn]') && {points} === 3")
     assert page.locator(".strip-item").count() == 0
 
@@ -245,6 +254,7 @@ def test_a_page_asks_for_one_part_a_second_and_for_none_while_it_is_hidden(page:
     page.on("request", lambda request: asked.append(request.url.split("?")[0]))
     page.add_init_script(KEEP_TICK)
     page.goto(scene.experiment.get_absolute_url())
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
     wait_for(page, f"{PARTS} >= 5")  # four regions, and a chart that has its first answer
     page.wait_for_load_state("networkidle")
 
@@ -339,6 +349,7 @@ def test_ticked_rows_of_a_board_stand_side_by_side(page: Page, complaints: list[
 def test_the_guidance_curve_is_drawn_joined_and_named(page: Page, complaints: list[str]) -> None:
     experiment = scenes.guided_comparison()
     page.goto(f"/experiments/{experiment.pk}/prompts/")
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
     chart = page.locator("[data-chart=guidance][data-drawn]")
 
     expect(chart.locator(".scatterlayer .point")).to_have_count(8)
@@ -351,6 +362,7 @@ def test_the_guidance_curve_is_drawn_joined_and_named(page: Page, complaints: li
     page.get_by_role("button", name="Show").focus()
     page.keyboard.press("Enter")
 
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
     expect(chart.locator(".ytitle")).to_contain_text("Following: colour")
     assert complaints == []
 
@@ -362,6 +374,7 @@ def test_the_page_of_prompts_fits_a_phone(page: Page, complaints: list[str]) -> 
 
     page.goto(f"/experiments/{experiment.pk}/prompts/")
 
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
     expect(page.locator("[data-chart=guidance][data-drawn]")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert complaints == []

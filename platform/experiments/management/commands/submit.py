@@ -19,7 +19,7 @@ class Command(BaseCommand):
     help = "Submit the experiment that a YAML or JSON file describes; - reads standard input."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", help="see the README for an example")
+        parser.add_argument("file", help="see .readme/data.md for an example")
         parser.add_argument("--user", metavar="NAME", help="account that submits it")
 
     def handle(self, *args: Any, file: str, user: str | None, **options: Any) -> None:
