@@ -7,6 +7,7 @@ from web import experiment, families, home, pausing, prompt_grid, question, view
 from web.account import pages as account
 from web.compare import pages as compare
 from web.intake import pages as intake, state
+from web.learn import claims
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -41,6 +42,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("datasets/", views.datasets, name="datasets"),
     path("datasets/<slug:slug>/", views.dataset, name="dataset"),
     path("protocols/<slug:fingerprint>/", views.protocol, name="protocol"),
+    path("claims/", claims.claims, name="claims"),
     path("judging/", views.judging, name="judging"),
     path("workers/", views.workers, name="workers"),
     path("workers/pause/", pausing.pause, name="pause"),
