@@ -7,7 +7,7 @@ from web import experiment, families, home, pausing, prompt_grid, question, view
 from web.account import pages as account
 from web.compare import pages as compare
 from web.intake import pages as intake, state
-from web.learn import claims
+from web.learn import advice, claims, glossary
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -43,6 +43,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("datasets/<slug:slug>/", views.dataset, name="dataset"),
     path("protocols/<slug:fingerprint>/", views.protocol, name="protocol"),
     path("claims/", claims.claims, name="claims"),
+    path("glossary/", glossary.glossary, name="glossary"),
+    path("glossary/<slug:key>/", glossary.term, name="term"),
+    path("advice/", advice.advice, name="advice"),
     path("judging/", views.judging, name="judging"),
     path("workers/", views.workers, name="workers"),
     path("workers/pause/", pausing.pause, name="pause"),

@@ -66,3 +66,33 @@ class ClaimsSerializer(serializers.Serializer[Any]):
         allow_null=True, help_text="null where nobody compared yet"
     )
     claims = ClaimSerializer(many=True)
+
+
+class AdvisedSerializer(serializers.Serializer[Any]):
+    """One entry that fits."""
+
+    entry = serializers.IntegerField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
+    sampler = serializers.CharField()
+    family = serializers.CharField()
+    experiment = serializers.IntegerField()
+    quality = EffectSerializer(allow_null=True, help_text="null where the board has none")
+    coverage = EffectSerializer(allow_null=True)
+    seconds_per_image = serializers.FloatField(allow_null=True, help_text="of whole batches")
+    training_seconds = serializers.FloatField(allow_null=True)
+    device = serializers.CharField(allow_blank=True, help_text="of its training")
+    seeds_scored = serializers.IntegerField()
+    seeds_total = serializers.IntegerField()
+    yaml = serializers.CharField(help_text="a submission that trains it again")
+
+
+class AdviceSerializer(serializers.Serializer[Any]):
+    """The entries of a board that fit, the best by quality first."""
+
+    protocol = serializers.CharField(help_text="fingerprint of the board")
+    quality = serializers.CharField(allow_null=True, help_text="key of the metric")
+    coverage = serializers.CharField(allow_null=True, help_text="key of the metric")
+    fitting = serializers.IntegerField()
+    unfit = serializers.IntegerField(help_text="measured: too slow, or too long to train")
+    unmeasured = serializers.IntegerField(help_text="not on this device: nobody knows")
+    entries = AdvisedSerializer(many=True, help_text="the first 10")

@@ -51,7 +51,7 @@ class Contender:
 
     @property
     def sides(self) -> frozenset[str]:
-        return _sides(self.algorithm)
+        return sides_of(self.algorithm)
 
     @property
     def sampler(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Contender:
 
 
 @lru_cache(256)
-def _sides(algorithm: str) -> frozenset[str]:
+def sides_of(algorithm: str) -> frozenset[str]:
     """Return on which sides of claims an algorithm is."""
     spec = registry.ALGORITHMS.get(algorithm)
     if spec is None:

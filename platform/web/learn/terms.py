@@ -35,13 +35,21 @@ class Term:
     columns: tuple[str, ...] = ()  # heads of boards that it explains, as their keys begin
     also: tuple[str, ...] = ()  # other words to read
 
+    def explains(self, column: str) -> bool:
+        """Return whether it says what stands in a column of boards."""
+        return any(column == name or column.startswith(f"{name}_") for name in self.columns)
+
 
 HO = Paper("Ho, Jain and Abbeel", 2020, "Denoising diffusion probabilistic models")
 HEUSEL = Paper(
-    "Heusel and others", 2017, "GANs trained by a two time-scale update rule converge to a local Nash equilibrium"
+    "Heusel and others",
+    2017,
+    "GANs trained by a two time-scale update rule converge to a local Nash equilibrium",
 )
 KYNKAANNIEMI = Paper(
-    "Kynkäänniemi and others", 2019, "Improved precision and recall metric for assessing generative models"
+    "Kynkäänniemi and others",
+    2019,
+    "Improved precision and recall metric for assessing generative models",
 )
 
 _TERMS = (
@@ -56,7 +64,14 @@ _TERMS = (
             "evaluations of the network, and so an image costs tens or hundreds of them, where a GAN "
             "takes one. Fewer steps are faster and coarser.",
         ),
-        papers=(HO, Paper("Karras and others", 2022, "Elucidating the design space of diffusion-based generative models")),
+        papers=(
+            HO,
+            Paper(
+                "Karras and others",
+                2022,
+                "Elucidating the design space of diffusion-based generative models",
+            ),
+        ),
         figure="pixel",
         packaged="diffusion",
         columns=("nfe",),
@@ -104,7 +119,13 @@ _TERMS = (
             "What the autoencoder loses is lost for good. Boards show real images after it beside "
             "the entry: its samples can hardly be better than those.",
         ),
-        papers=(Paper("Rombach and others", 2022, "High-resolution image synthesis with latent diffusion models"),),
+        papers=(
+            Paper(
+                "Rombach and others",
+                2022,
+                "High-resolution image synthesis with latent diffusion models",
+            ),
+        ),
         figure="latent",
         packaged="latent",
         also=("vae", "diffusion"),
@@ -121,7 +142,11 @@ _TERMS = (
         ),
         papers=(
             Paper("Lipman and others", 2023, "Flow matching for generative modeling"),
-            Paper("Liu, Gong and Liu", 2023, "Flow straight and fast: learning to generate and transfer data with rectified flow"),
+            Paper(
+                "Liu, Gong and Liu",
+                2023,
+                "Flow straight and fast: learning to generate and transfer data with rectified flow",
+            ),
         ),
         figure="flow",
         packaged="diffusion",
@@ -202,10 +227,28 @@ _TERMS = (
             "that are missing. Density and coverage count the same with balls of real images alone, "
             "which outliers disturb less.",
         ),
-        papers=(KYNKAANNIEMI, Paper("Naeem and others", 2020, "Reliable fidelity and diversity metrics for generative models")),
+        papers=(
+            KYNKAANNIEMI,
+            Paper(
+                "Naeem and others",
+                2020,
+                "Reliable fidelity and diversity metrics for generative models",
+            ),
+        ),
         figure="real",
         packaged="real",
-        columns=("precision", "recall", "density", "coverage", "class_kl", "missing_classes", "modes", "ndb", "vendi", "cas"),
+        columns=(
+            "precision",
+            "recall",
+            "density",
+            "coverage",
+            "class_kl",
+            "missing_classes",
+            "modes",
+            "ndb",
+            "vendi",
+            "cas",
+        ),
         also=("trilemma", "fid"),
     ),
     Term(
@@ -223,7 +266,11 @@ _TERMS = (
         ),
         papers=(
             Paper("Alaa and others", 2022, "How faithful is your synthetic data?"),
-            Paper("Meehan, Chaudhuri and Dasgupta", 2020, "A non-parametric test to detect data-copying in generative models"),
+            Paper(
+                "Meehan, Chaudhuri and Dasgupta",
+                2020,
+                "A non-parametric test to detect data-copying in generative models",
+            ),
         ),
         columns=("authenticity", "copies", "ct"),
         also=("controls",),
@@ -237,7 +284,13 @@ _TERMS = (
             "cover all, but blurred; diffusion models to be sharp and to cover all, but slow.",
             "Whether that holds is what this site measures: see the claims.",
         ),
-        papers=(Paper("Xiao, Kreis and Vahdat", 2022, "Tackling the generative learning trilemma with denoising diffusion GANs"),),
+        papers=(
+            Paper(
+                "Xiao, Kreis and Vahdat",
+                2022,
+                "Tackling the generative learning trilemma with denoising diffusion GANs",
+            ),
+        ),
         has_formula=False,
         columns=("images_per_second", "parameters", "device_seconds"),
         also=("gan", "vae", "diffusion"),
@@ -276,8 +329,4 @@ TERMS: Mapping[str, Term] = MappingProxyType({term.key: term for term in _TERMS}
 
 def of_column(key: str) -> Term | None:
     """Return the term that explains a column of boards, None where none does."""
-    return next((term for term in _TERMS if _explains(term, key)), None)
-
-
-def _explains(term: Term, key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}_") for name in term.columns)
+    return next((term for term in _TERMS if term.explains(key)), None)
