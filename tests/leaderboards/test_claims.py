@@ -131,7 +131,7 @@ ALGORITHMS = {  # distance, precision, recall
     "vae.conv": (40.0, 0.5, 0.8),
 }
 SPEEDS = {"gan.sngan": 2000.0, "diffusion.ddpm": 9.0, "vae.conv": 900.0}
-Numbers = dict[str, tuple[float, ...]]
+Numbers = dict[str, tuple[float, float, float]]
 
 
 def board(values: Numbers = ALGORITHMS, *, number: int = 3) -> Experiment:

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-VERDICTS = ["yes", "no", "undecided", "not enough data"]
+VERDICTS = "yes, no, undecided, or not enough data"
 
 
 class EffectSerializer(serializers.Serializer[Any]):
@@ -35,7 +35,7 @@ class ClaimPartSerializer(serializers.Serializer[Any]):
     words = serializers.CharField()
     is_ratio = serializers.BooleanField(help_text="else a difference")
     decides = serializers.BooleanField(help_text="else it can only contradict")
-    verdict = serializers.ChoiceField(choices=VERDICTS)
+    verdict = serializers.CharField(help_text=VERDICTS)
     reason = serializers.CharField(allow_blank=True, help_text="why there is no verdict")
     effect = EffectSerializer(allow_null=True)
     datasets = serializers.IntegerField()
@@ -54,7 +54,7 @@ class ClaimSerializer(serializers.Serializer[Any]):
     key = serializers.CharField()
     text = serializers.CharField()
     about = serializers.CharField(help_text="what is taken for what")
-    verdict = serializers.ChoiceField(choices=VERDICTS)
+    verdict = serializers.CharField(help_text=VERDICTS)
     only_dataset = serializers.CharField(allow_blank=True)
     parts = ClaimPartSerializer(many=True)
 
