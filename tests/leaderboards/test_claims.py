@@ -65,6 +65,10 @@ def test_datasets_that_agree_by_chance_are_no_surer_than_their_seeds() -> None:
     assert found is not None and found.verdict(less=True) == "undecided"
 
 
+def test_the_median_of_equal_entries_needs_no_errors() -> None:
+    assert middle([Estimated(1.0, 0.2), Estimated(1.0), Estimated(1.0)]).value == 1.0
+
+
 def simulated(datasets: int, entries: int, number: int, between: float, of: int) -> float:
     """Return how often an interval holds the truth."""
     rng = np.random.default_rng([datasets, entries, number, of])

@@ -8,6 +8,7 @@ seeds counts as the worst of its board and budget, as boards rank it behind all 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from catalog.models import Protocol
 from leaderboards.board import columns_of
@@ -159,7 +160,8 @@ class _Scale:
         known = [one for side in found for one in side if one is not None]
         if not known:
             return found
-        worst = min(known) if self.column.higher_is_better else max(known)
+        furthest = min if self.column.higher_is_better else max
+        worst = furthest(known, key=attrgetter("value"))
         return [
             [worst if self.is_lost(each) else one for each, one in zip(side, numbers, strict=True)]
             for side, numbers in zip(sides, found, strict=True)

@@ -16,6 +16,7 @@ it is never narrower than the errors between seeds alone make it. On one dataset
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import fmean, variance
 from typing import Literal, NamedTuple
 
@@ -97,7 +98,7 @@ def middle(entries: Sequence[Estimated]) -> Estimated:
 
     Its error is that of the entries in the middle, which errs on the safe side where many are alike.
     """
-    ordered = sorted(entries)
+    ordered = sorted(entries, key=attrgetter("value"))
     return mean(ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1])
 
 

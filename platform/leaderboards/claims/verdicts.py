@@ -63,7 +63,7 @@ def _part(rows: Rows, part: Part) -> Record:
         "is_ratio": part.is_ratio,
         "decides": part.decides,
         "verdict": verdict,
-        "reason": _reason(each, effect),
+        "reason": _reason(part, each, effect),
         "effect": None if effect is None else _effect(effect, part),
         "datasets": len(of_dataset),
         "only_dataset": each[0].protocol.dataset.name if len(of_dataset) == 1 else "",
@@ -74,10 +74,16 @@ def _part(rows: Rows, part: Part) -> Record:
     }
 
 
-def _reason(each: Sequence[Compared], effect: Pooled | None) -> str:
+def _reason(part: Part, each: Sequence[Compared], effect: Pooled | None) -> str:
     """Return why there is no verdict; "" where there is one."""
     if effect is None:
-        return "No board has entries of both sides at one budget, all of whose seeds have ended."
+        seeds = ", with two seeds at least" if part.of == "spread" else ""
+        device = ", on one device" if part.is_of_device else ""
+        images = " of images" if part.is_of_device == "training" else ""
+        return (
+            f"No board has entries of both sides at one budget{images}{seeds}{device}, "
+            "all of whose seeds have ended."
+        )
     if effect.low is None:
         return (
             f"On {each[0].protocol.dataset.name} alone, with one seed each: nobody knows how much "
