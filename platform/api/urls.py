@@ -18,6 +18,7 @@ from api.comparing.views import CompareViewSet
 from api.exports.lists import LossViewSet
 from api.external import EntryViewSet
 from api.http import queries
+from api.learning.views import AdviceViewSet, ClaimsViewSet
 from api.questions import QuestionViewSet
 from api.resources import Addressed
 from api.site import AuditViewSet, EventViewSet, QueueViewSet, WorkerViewSet
@@ -78,5 +79,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("uploads/<uuid:pk>/", UploadDetail.as_view(), name="upload"),
     path("compare/", CompareViewSet.as_view({"get": "list"}), name="compare-list"),
     path("compare/curves/", CompareViewSet.as_view({"get": "curves"}), name="compare-curves"),
+    path("advice/", AdviceViewSet.as_view({"get": "list"}), name="advice"),
+    path("claims/", ClaimsViewSet.as_view({"get": "list"}), name="claims"),
     *router.urls,
 ]

@@ -8,6 +8,7 @@ from web.account import pages as account
 from web.compare import pages as compare
 from web.help import pages as help_pages
 from web.intake import pages as intake, state
+from web.learn import advice, claims, glossary
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -42,6 +43,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("datasets/", views.datasets, name="datasets"),
     path("datasets/<slug:slug>/", views.dataset, name="dataset"),
     path("protocols/<slug:fingerprint>/", views.protocol, name="protocol"),
+    path("claims/", claims.claims, name="claims"),
+    path("glossary/", glossary.glossary, name="glossary"),
+    path("glossary/<slug:key>/", glossary.term, name="term"),
+    path("advice/", advice.advice, name="advice"),
     path("judging/", views.judging, name="judging"),
     path("help/", help_pages.page, name="help"),
     path("help/<slug:name>/", help_pages.page, name="help-page"),

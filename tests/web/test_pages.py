@@ -352,6 +352,8 @@ def test_another_sites_protocol_of_inception_may_say_fid_and_a_classifiers_never
 ) -> None:
     scene = scenes.finished_comparison()
     for address in scenes.addresses(scene):
+        if address.startswith("/glossary/"):
+            continue  # which says what the word means, of no number
         text = html.get(client, address).text
         assert "FID" not in text and "KID" not in text, address
     board = html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/").text
