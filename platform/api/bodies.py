@@ -51,6 +51,11 @@ class EntrySubmissionSerializer(serializers.Serializer[Any]):
         help_text="a named setting of the algorithm that takes the place of its defaults",
     )
     config = ConfigField(required=False)
+    grid = serializers.DictField(
+        required=False,
+        help_text="options of `config` to several values each, a list or a text such as `1, 2, 4`, "
+        "`1..8 step 1`, `1e-4..1e-2 log 5`: stands for an entry of each combination",
+    )
     samplers = SamplersField(child=serializers.DictField(), required=False, max_length=20)
 
 
