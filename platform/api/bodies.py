@@ -87,6 +87,23 @@ class SubmissionSerializer(serializers.Serializer[Any]):
     entries = EntrySubmissionSerializer(many=True)
 
 
+class EstimateSerializer(serializers.Serializer[Any]):
+    """Device-seconds on one device, from what was trained and drawn there before."""
+
+    host = serializers.CharField(help_text="`any device` where the budget says the time")
+    device = serializers.CharField(allow_blank=True)
+    seconds = serializers.FloatField(help_text="for all seeds; scoring comes on top")
+    runs = serializers.IntegerField(help_text="earlier runs, or draws, that it rests on")
+    with_draws = serializers.BooleanField(help_text="whether drawing samples is in it")
+
+
+class CostSerializer(serializers.Serializer[Any]):
+    """What an entry, or all of them, will cost on each device that is known; none = unknown."""
+
+    label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
+    estimates = EstimateSerializer(many=True)
+
+
 class RehearsalSerializer(serializers.Serializer[Any]):
     """What a submission would make."""
 
@@ -96,6 +113,8 @@ class RehearsalSerializer(serializers.Serializer[Any]):
     warnings = serializers.ListField(
         child=serializers.CharField(), help_text="what entries cannot learn, and why"
     )
+    costs = CostSerializer(many=True, help_text="of each entry, from past runs of this site")
+    total = CostSerializer()
 
 
 class ExternalSubmissionSerializer(serializers.Serializer[Any]):

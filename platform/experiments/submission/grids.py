@@ -122,7 +122,7 @@ def _range(text: str) -> list[int | float]:
     size = _decimal(amount)
     if word == "step" and size is not None and size > 0:
         return _steps(first, last, size)
-    if word == "log" and size is not None and size == int(size) >= 2 and first > 0:  # noqa: PLR2004
+    if word == "log" and size is not None and size == int(size) >= 2 and first > 0:
         return _ratios(float(first), float(last), int(size))
     wanted = "step and a number above 0, or log, a count from 2 and numbers above 0"
     raise ValueError(f"expected {wanted}, got {text!r}"[:300])
