@@ -1,6 +1,7 @@
 """The page that submits experiments: the same as YAML, errors at their fields, clones, grids, costs."""
 
 import re
+from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
@@ -84,7 +85,7 @@ def test_the_form_submits_what_the_yaml_it_shows_would(client: Client, protocol:
     by_yaml = submit_data(data, user=None)
     typed = opened(client, spec=yaml.safe_dump({**data, "name": "typed"}))
     page = client.post(f"{FORM}check/", typed).content.decode()
-    shown = re.search("<pre[^>]*><code>(.*)</code>", page, re.DOTALL)
+    shown = re.search("<pre[^>]*><code>(.*?)</code>", page, re.DOTALL)
 
     answer = send(client, typed)
 
@@ -92,7 +93,7 @@ def test_the_form_submits_what_the_yaml_it_shows_would(client: Client, protocol:
     assert answer["Location"] == made.get_absolute_url()
     assert spec_of(made) == spec_of(by_yaml)
     assert shown is not None
-    again = read_yaml(shown[1].replace("&#x27;", "'")) | {"name": "as shown"}
+    again = read_yaml(unescape(shown[1])) | {"name": "as shown"}
     assert spec_of(submit_data(again, user=None)) == spec_of(by_yaml)
 
 

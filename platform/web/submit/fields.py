@@ -8,14 +8,13 @@ from django.utils.functional import cached_property
 from catalog.models import Dataset, Protocol
 from experiments.submission import offered
 from experiments.submission.offered import Offer
-from experiments.submission.specification import MAX_IMAGES, MAX_MEMORY_GB, MAX_SECONDS
+from experiments.submission.specification import MAX_MEMORY_GB
 from generators.specs.options import FieldSpec, Value, describe
 from web.submit.draft import UNITS, Data
 from web.submit.filling import problem_of
 
 Errors = Mapping[str, str]
 Choices = Sequence[tuple[str, str]]
-GENERAL = ("batch_size", "learning_rate")  # of a configuration: seen without unfolding
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,9 @@ class Field:
 
 def shared_fields(draft: Data, errors: Errors) -> dict[str, Field]:
     """Return the fields of what all entries share, by name."""
-    whole = f"{MAX_IMAGES:,} images or {MAX_SECONDS:,} seconds"
     texts = {
         "name": ("Name", "the title of its page; no other experiment has it", "text"),
-        "amount": (
-            "Training budget",
-            f"the same for each entry and seed, at most {whole}",
-            "decimal",
-        ),
+        "amount": ("Training budget", "the same for each entry and seed", "decimal"),
         "seeds": (
             "Seeds",
             "how many (3), or which (0, 1, 7): one training per entry and seed",

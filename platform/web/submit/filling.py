@@ -162,11 +162,17 @@ def draft_of(data: Mapping[str, Any]) -> Data:
         "protocols": _fingerprints(protocols if isinstance(protocols, list) else [], dataset),
         "unit": unit,
         "amount": amount,
-        "seeds": _text(data.get("seeds", SEEDS)),
+        "seeds": _seeds(data.get("seeds", SEEDS)),
         "memory_gb": _text(data.get("memory_gb", "")),
         "notify": _text(data.get("notify", "")),
         "entries": _entries(entries if isinstance(entries, list) else []),
     }
+
+
+def _seeds(given: Any) -> str:
+    """Return seeds as they are typed: how many there are, where they are the first."""
+    is_count = isinstance(given, list) and given == list(range(len(given)))
+    return str(len(given)) if is_count else _text(given)
 
 
 def _unit_of(budget: Any) -> tuple[str, str]:
