@@ -87,7 +87,7 @@ class SubmissionSerializer(serializers.Serializer[Any]):
     entries = EntrySubmissionSerializer(many=True)
 
 
-class EstimateSerializer(serializers.Serializer[Any]):
+class DeviceCostSerializer(serializers.Serializer[Any]):
     """Device-seconds on one device, from what was trained and drawn there before."""
 
     host = serializers.CharField(help_text="`any device` where the budget says the time")
@@ -101,7 +101,7 @@ class CostSerializer(serializers.Serializer[Any]):
     """What an entry, or all of them, will cost on each device that is known; none = unknown."""
 
     label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
-    estimates = EstimateSerializer(many=True)
+    estimates = DeviceCostSerializer(many=True)
 
 
 class RehearsalSerializer(serializers.Serializer[Any]):

@@ -70,8 +70,8 @@ def test_all_entries_together_are_known_where_each_is(protocol: Protocol) -> Non
     assert total_of(found).words == (
         "about 5 s on b (H200), from 2 runs; drawing samples comes on top, unknown"
     )
-    seconds = costs(protocol, GAN, VAE, budget={"device_seconds": 60})
-    assert told(total_of(seconds)) == [("any device", 120, 0, False)]
+    timed = costs(protocol, GAN, VAE, budget={"device_seconds": 60})
+    assert told(total_of(timed)) == [("any device", 120, 0, False)]
 
 
 def test_a_command_says_what_a_file_would_cost_and_makes_nothing(

@@ -21,7 +21,7 @@ from tests.admin.pages import read_form
 
 pytestmark = pytest.mark.django_db
 FORM = "/submit/experiment/"
-RICH = [
+RICH: list[dict[str, Any]] = [
     {
         "algorithm": "vae.conv",
         "label": "β-VAE",

@@ -174,7 +174,7 @@ def _drawing(
     speeds: dict[Place, list[list[float]]] = defaultdict(lambda: [[] for _ in entry.samplers])
     told = rows.values_list("worker__host", "worker__device", "sampler", "images_per_second")
     for host, device, sampler, speed in told[: LATEST * len(entry.samplers)]:
-        if sampler in entry.samplers:
+        if speed and sampler in entry.samplers:
             speeds[host, device][entry.samplers.index(sampler)].append(1 / speed)
     images = max(protocol.num_images for protocol in spec.protocols) * len(spec.seeds)
     return {

@@ -192,7 +192,7 @@ def edit(draft: Data, given: QueryDict) -> int | None:
         _add_sampler(entries[place])
         return place
     if "remove_sampler" in given:
-        return _remove_sampler(entries, given["remove_sampler"])
+        return _remove_sampler(entries, given.get("remove_sampler", ""))
     draft["protocols"] = ticked_again(draft["dataset"], draft["protocols"])
     return None
 
