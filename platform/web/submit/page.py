@@ -26,6 +26,7 @@ from web.submit.fields import (
 )
 from web.submit.filling import begun, new_entry, new_sampler, ticked_again
 
+ADD = "add-algorithm"  # id of the choice of another entry
 MOST_OPEN = 3  # entries; where there are more, only those are open that need somebody's eye
 
 
@@ -55,7 +56,7 @@ class Page:
     draft: Data
     checked: Checked
     errors: Mapping[str, str]
-    opened: int | None = None  # an entry that was added or changed just now
+    at: str = ""  # the field that was added or changed just now
     problem: str = ""  # with the address
     is_told: bool = False  # that something is wrong, at the top
 
@@ -72,8 +73,8 @@ class Page:
         entries = self.draft["entries"]
         few = len(entries) <= MOST_OPEN
         return [
-            EntryPart(place, entry, self.errors, is_open=few or place == self.opened)
-            for place, entry in enumerate(entries)
+            EntryPart(i, entry, self.errors, is_open=few or self.at.startswith(f"entries-{i}-"))
+            for i, entry in enumerate(entries)
         ]
 
     @cached_property
@@ -95,7 +96,7 @@ class Page:
         """Return the id of the first wrong field, or of what was added just now."""
         if self.is_told and self.wrong:
             return self.wrong[0].id
-        return "" if self.opened is None else f"entries-{self.opened}-label"
+        return self.at
 
     @property
     def marked(self) -> list[str]:
@@ -121,9 +122,9 @@ def experiment(request: HttpRequest) -> HttpResponse:
         return _begin(request)
     draft = typed(request.POST)
     if EDITS & request.POST.keys():
-        opened = edit(draft, request.POST)
+        at = edit(draft, request.POST)
         found = checked(draft, lenient=True)
-        return _show(request, Page(draft, found, found.errors, opened))
+        return _show(request, Page(draft, found, found.errors, at))
     found = checked(draft)
     errors = found.errors
     if not errors:
@@ -173,28 +174,27 @@ FILLED = ("from", "spec")  # of an address: whole submissions
 EDITS = {"add_entry", "copy_entry", "remove_entry", "add_sampler", "remove_sampler", "refresh"}
 
 
-def edit(draft: Data, given: QueryDict) -> int | None:
-    """Change the draft as a button says; return the place of the entry that is to be seen."""
+def edit(draft: Data, given: QueryDict) -> str:
+    """Change the draft as a button says; return the id of the field that is looked at next."""
     entries = draft["entries"]
     place = _place(given, "copy_entry", len(entries))
     if place is not None and len(entries) < MAX_ENTRIES:
         copy = new_entry(entries[place]["algorithm"], entries)["label"]
         entries.insert(place + 1, {**entries[place], "label": copy})
-        return place + 1
+        return f"entries-{place + 1}-label"
     name = given.get("add_algorithm", "")
     if "add_entry" in given and offered.is_offered(name) and len(entries) < MAX_ENTRIES:
         entries.append(new_entry(name, entries))
-        return len(entries) - 1
+        return f"entries-{len(entries) - 1}-label"
     if (place := _place(given, "remove_entry", len(entries))) is not None:
         del entries[place]
-        return None
+        return ADD
     if (place := _place(given, "add_sampler", len(entries))) is not None:
-        _add_sampler(entries[place])
-        return place
+        return _add_sampler(entries[place], place)
     if "remove_sampler" in given:
         return _remove_sampler(entries, given.get("remove_sampler", ""))
     draft["protocols"] = ticked_again(draft["dataset"], draft["protocols"])
-    return None
+    return ""
 
 
 def _place(given: QueryDict, name: str, count: int) -> int | None:
@@ -202,16 +202,18 @@ def _place(given: QueryDict, name: str, count: int) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 4 and int(text) < count else None
 
 
-def _add_sampler(entry: Data) -> None:
-    if len(entry["samplers"]) < MAX_SAMPLERS:
-        entry["samplers"].append(new_sampler(offered.find(entry["algorithm"])))
+def _add_sampler(entry: Data, place: int) -> str:
+    samplers = entry["samplers"]
+    if len(samplers) < MAX_SAMPLERS:
+        samplers.append(new_sampler(offered.find(entry["algorithm"])))
+    return f"entries-{place}-samplers-{len(samplers) - 1}-name"
 
 
-def _remove_sampler(entries: list[Data], text: str) -> int | None:
+def _remove_sampler(entries: list[Data], text: str) -> str:
     first, _, second = text.partition(".")
     for place, entry in enumerate(entries):
         if str(place) == first:
             kept = [each for i, each in enumerate(entry["samplers"]) if str(i) != second]
             entry["samplers"] = kept
-            return place
-    return None
+            return f"entries-{place}-label"
+    return ""
