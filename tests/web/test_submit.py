@@ -237,3 +237,21 @@ def test_only_who_may_submit_sees_the_form(client: Client, protocol: Protocol) -
     client.force_login(factories.make_user(role=Role.VIEWER))
     assert client.get(FORM).status_code == 403
     assert client.post(f"{FORM}check/").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "entries: 3",
+        "entries: [{algorithm: vae.conv, samplers: [3], preset: nope, grid: {beta: {a: 1}, x: 2}}]",
+        "{budget: [1], protocols: {a: 1}, name: [1], dataset: {a: 1}, seeds: {a: 1}}",
+    ],
+)
+@pytest.mark.usefixtures("ada", "protocol")
+def test_a_submission_in_an_address_that_is_wrong_is_shown_with_what_is_wrong(
+    client: Client, spec: str
+) -> None:
+    page = client.get(FORM, {"spec": spec})
+
+    assert page.status_code == 200
+    assert 'role="alert"' in page.content.decode()

@@ -39,6 +39,7 @@ MAX_SEED = 2**31 - 1
 MAX_ENTRIES = 50
 MAX_SAMPLERS = 20
 MAX_MEMORY_GB = 10_000
+LONGEST_NAME = 200  # of a protocol
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def _read_protocols(
 
 def find_protocols(text: object, dataset: Dataset | None) -> list[Protocol]:
     """Return protocols whose fingerprint begins so, two at most; else the dataset's of the name."""
-    if not isinstance(text, str) or len(text) < 8:
+    if not isinstance(text, str) or not 8 <= len(text) <= LONGEST_NAME:
         return []
     matches = list(Protocol.objects.filter(fingerprint__startswith=text)[:2])
     if not matches and dataset is not None:

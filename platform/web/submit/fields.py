@@ -174,7 +174,8 @@ class EntryPart:
     @cached_property
     def options(self) -> list[Field]:
         """Return the fields of the configuration; empty ones have the preset's values."""
-        base = offered.values(self.offer.name, self.entry.get("preset", ""))
+        preset = self.entry.get("preset", "")
+        base = offered.values(self.offer.name, preset if preset in self.offer.presets else "")
         config = self.entry["config"]
         return [
             _option(

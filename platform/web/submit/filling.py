@@ -152,10 +152,14 @@ def _default_sampler(offer: offered.Offer) -> str:
 
 
 def draft_of(data: Mapping[str, Any]) -> Data:
-    """Return the draft of a submission; what a form cannot show is left out."""
+    """Return the draft of a submission.
+
+    Raises:
+        ValueError: if it has an entry that no form can show.
+    """
     unit, amount = _unit_of(data.get("budget"))
     dataset = Dataset.objects.filter(slug=_text(data.get("dataset"))).first()
-    entries, protocols = data.get("entries"), data.get("protocols")
+    entries, protocols = data.get("entries", []), data.get("protocols")
     return {
         "name": _text(data.get("name")),
         "dataset": _text(data.get("dataset")),
@@ -165,7 +169,7 @@ def draft_of(data: Mapping[str, Any]) -> Data:
         "seeds": _seeds(data.get("seeds", SEEDS)),
         "memory_gb": _text(data.get("memory_gb", "")),
         "notify": _text(data.get("notify", "")),
-        "entries": _entries(entries if isinstance(entries, list) else []),
+        "entries": _entries(entries if isinstance(entries, list) else [entries]),
     }
 
 
@@ -193,7 +197,10 @@ def _fingerprints(named: Sequence[Any], dataset: Dataset | None) -> list[str]:
 
 
 def _entries(given: Sequence[Any]) -> list[Data]:
-    read = (_entry_of(entry) for entry in given[:MAX_ENTRIES] if isinstance(entry, Mapping))
+    read = [_entry_of(entry) if isinstance(entry, Mapping) else None for entry in given]
+    if None in read or len(given) > MAX_ENTRIES:
+        known = f"of algorithms that are installed here, or pipelines, at most {MAX_ENTRIES}"
+        raise ValueError(f"expected entries {known}")
     return [draft for draft in read if draft]
 
 
