@@ -83,6 +83,7 @@ SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = URL_PREFIX or "/"  # its neighbours hav
 # Asked by a container's own health check.
 SECURE_REDIRECT_EXEMPT = [f"^{re.escape(f'{URL_PREFIX}/health/'[1:])}$"]
 X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000  # of a form; one of 50 entries has some 3,000
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes of any body but of web.middleware.STREAMED
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.ReportFilter"
 # Whether the other hosts of the domain have HTTPS is not ours to promise.

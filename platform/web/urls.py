@@ -9,6 +9,7 @@ from web.compare import pages as compare
 from web.help import pages as help_pages
 from web.intake import pages as intake, state
 from web.learn import advice, claims, glossary
+from web.submit import page as submit
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -31,6 +32,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/webhooks/<int:pk>/renew/", account.renew_webhook, name="renew-webhook"),
     path("account/webhooks/<int:pk>/remove/", account.remove_webhook, name="remove-webhook"),
     path("experiments/<int:pk>/watch/", account.watch, name="watch-experiment"),
+    path("submit/experiment/", submit.experiment, name="submit-experiment"),
+    path("submit/experiment/check/", submit.check, name="check-experiment"),
     path("submit/samples/", intake.samples, name="submit-samples"),
     path("submit/dataset/", intake.dataset, name="submit-dataset"),
     path("submit/protocol/", intake.protocol, name="submit-protocol"),

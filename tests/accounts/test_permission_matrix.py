@@ -72,8 +72,10 @@ BODIES = {
 ENTRY = ["api:entry-detail", "api:entry-cancel", "api:entry-retry"]
 PAUSES = {"pause", "resume"}
 SUBMIT = {
+    *("submit-experiment", "check-experiment"),
     *("submit-samples", "submit-dataset", "submit-protocol", "api:uploads"),
 }
+SUBMIT_ACT = {"check-experiment"}
 OWN = {"intake", "intake-region", "intake-picture", "api:upload"}
 ACCOUNT = {  # each account's own; a viewer is told nothing
     *("account", "api:preference"),
@@ -279,7 +281,7 @@ def ask(scene: Scene, actor: str, name: str) -> HttpResponseBase:
     client = Client()
     if actor != STRANGER:
         client.force_login(scene.users[actor])
-    acting = ACT | PAUSES | CHANGE_OWN | ACCOUNT_ACT | OWNER_ACT
+    acting = ACT | PAUSES | CHANGE_OWN | SUBMIT_ACT | ACCOUNT_ACT | OWNER_ACT
     changes = name in acting or name.endswith("logout")
     form: dict[str, Any] = {"url": "https://8.8.8.8/"} if name == "add-webhook" else {}
     if name.removeprefix("api:").startswith("compare"):

@@ -40,6 +40,10 @@ PAGES = {  # what they read
     "/protocols/<fingerprint>/": ["with"],
     "/samples/<pk>.png": ["v"],
     "/login/": ["next"],
+    "/submit/experiment/": [
+        *("from", "spec", "dataset", "protocol", "entry"),
+        *("images", "device_seconds", "seeds", "name"),
+    ],
     "/submit/samples/": ["protocol", "experiment"],
     "/submit/protocol/": ["dataset"],
     "/intakes/<pk>/live/": ["seen"],

@@ -51,8 +51,8 @@ def read_joining(data: Mapping[str, Any]) -> JoiningSpec:
 def _check(reader: Reader, experiment: Experiment, entries: list[EntrySpec]) -> None:
     labels = set(experiment.entries.values_list("label", flat=True))
     protocols = list(experiment.protocols.select_related("dataset", "prompt_set"))
-    for index, entry in enumerate(entries):
-        path = f"entries.{index}"
+    for entry in entries:
+        path = entry.path
         if entry.kind != Entry.Kind.PIPELINE:
             reader.wrong(f"{path}.algorithm", TRAINED)
             continue

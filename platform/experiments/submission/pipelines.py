@@ -64,7 +64,7 @@ def read_pipeline(
     facts: dict[str, Any] = {"pipeline": source, "revision": revision, **to_dict(config)}
     if card is not None:
         facts["card"] = json.loads(json.dumps(card.as_record()))  # as a row has it
-    return EntrySpec(label, "", facts, samplers, places, kind=Entry.Kind.PIPELINE)
+    return EntrySpec(label, "", facts, samplers, places, Entry.Kind.PIPELINE, path)
 
 
 def _read_card(reader: Reader, path: str, source: object, revision: object) -> PipelineCard | None:
