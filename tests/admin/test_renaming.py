@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from accounts.models import Role
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -14,7 +15,7 @@ def test_a_protocol_takes_no_name_that_reads_like_another(
     client: Client, name: str, kept: str
 ) -> None:
     protocol = factories.make_protocol(name="before")
-    client.force_login(factories.make_user(role="admin"))
+    client.force_login(factories.make_user(role=Role.ADMIN))
 
     answer = client.post(
         reverse("admin:catalog_protocol_change", args=[protocol.pk]), {"name": name}

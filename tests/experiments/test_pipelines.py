@@ -186,9 +186,9 @@ def test_a_pipeline_joins_an_experiment_with_its_seeds(place: Place, protocol: P
     assert [(each.seed, each.status) for each in sets] == [(0, "queued"), (1, "queued")]
     again, is_new = services.submit_once(told, user=owner)  # as it was submitted
     assert (again, is_new) == (experiment, False)
-    joining["entries"][0]["samplers"] = [{"steps": 2}]
+    another = {"pipeline": "ddpm", "label": "Theirs", "samplers": [{"steps": 2}]}
     with pytest.raises(SpecificationError, match="'Theirs' is taken, expected another"):
-        services.submit_once(joining, user=owner)
+        services.submit_once({**joining, "entries": [another]}, user=owner)
     spec = {**record_of(experiment), "name": "again"}
     copy = services.submit_data(spec, user=None)
     assert copy.entries.get(kind="pipeline").samplers == entry.samplers
