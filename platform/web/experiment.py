@@ -17,6 +17,7 @@ from catalog.models import Protocol
 from experiments import asked, comparison, overview
 from experiments.models import Entry, Experiment
 from experiments.pages.live import Region
+from experiments.submission.pipelines import weight_bytes
 from jobs.models import Worker, overall
 from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
@@ -83,6 +84,13 @@ class Page:
         """Return the number of the page of entries and rows."""
         return self.asked.get("page", "1")
 
+    @property
+    def kept(self) -> str:
+        """Return how links to other pages of entries begin: with everything else that was chosen."""
+        others = {name: value for name, value in self.asked.items() if name != "page"}
+        chosen = {name: value for name, value in {**self._address(), **others}.items() if value}
+        return f"?{urlencode(chosen)}&"
+
     def _address(self) -> dict[str, str]:
         return {"seed": str(self.seed), "sort": self.sort}
 
@@ -131,6 +139,7 @@ class Page:
             "sort": self.sort,
             "contenders": comparison.contenders(self.experiment, self.seed, self.shown),
             "part": self.part,
+            "kept": self.kept,
         }
 
     def _runs(self) -> dict[str, Any]:
@@ -194,13 +203,17 @@ def _chosen_sort(sort: str, protocols: list[Protocol]) -> str:
     return sort
 
 
-def _pipelines(jobs: comparison.ExperimentJobs) -> Iterator[tuple[Entry, dict[str, Any]]]:
-    """Yield each pipeline with its card: of the files that were drawn from, else as submitted."""
+def _pipelines(jobs: comparison.ExperimentJobs) -> Iterator[tuple[Entry, dict[str, Any], int]]:
+    """Yield each pipeline with its card and the bytes of its weights on the device.
+
+    The card is of the files that were drawn from, else as submitted.
+    """
     for entry in jobs.entries:
         if entry.kind == Entry.Kind.PIPELINE:
             sets = [each for each in jobs.sample_sets if each.entry_id == entry.pk]
             drawn = [each.provenance["card"] for each in sets if each.provenance]
-            yield entry, next(iter(drawn), entry.config.get("card", {}))
+            card = next(iter(drawn), entry.config.get("card", {}))
+            yield entry, card, weight_bytes(entry.config, card or None)
 
 
 def _watching(request: HttpRequest, experiment: Experiment) -> dict[str, bool]:
@@ -224,6 +237,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
         "trained": [entry for entry in page.part if entry.algorithm],
         "configs": comparison.config_tables(page.part),
         "part": page.part,
+        "kept": page.kept,
         **{name: region.render(request) for name, region in page.regions().items()},
     }
     return render(request, "web/experiment.html", context)

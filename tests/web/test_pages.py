@@ -379,3 +379,19 @@ def test_a_long_training_shows_some_of_its_previews_and_says_how_many(client: Cl
     assert "24 of 100 checkpoints, evenly spaced." in page
     shown = re.findall(r"Grid of samples after (\d+) images", page)
     assert (len(shown), shown[0], shown[-1]) == (24, "1", "100")
+
+
+def test_what_was_chosen_of_an_experiment_is_kept_between_pages_of_entries(client: Client) -> None:
+    labels = [f"n{place}" for place in range(14)]  # and four controls: two pages
+    experiment = factories.make_experiment(
+        entries=[{"algorithm": "gan.sngan", "label": label} for label in labels], seeds=[0, 1]
+    )
+    address = experiment.get_absolute_url()
+
+    page = html.get(client, f"{address}?seed=1&sort=-fd&columns=fd")
+
+    links = {link.attributes["href"] for link in page.all("a", rel="next") if link.text == "after"}
+    assert links == {"?seed=1&sort=-fd&columns=fd&page=2"}
+    boxes = [each.attributes for each in page.all("input") if each.attributes["name"] == "columns"]
+    assert [box["value"] for box in boxes if "checked" in box] == ["fd"]
+    html.get(client, address + links.pop())

@@ -153,6 +153,15 @@ def _read_sampler(given: object, card: PipelineCard | None) -> PipelineSampler:
     return sampler if card is None else completed(sampler, card)
 
 
+def as_known_now(
+    config: Mapping[str, Any], samplers: Sequence[Mapping[str, Value]]
+) -> list[dict[str, Value]]:
+    """Return an entry's samplers with the pipeline's own numbers, if its folder came since."""
+    folder = None if "card" in config else folder_of(config["pipeline"], config["revision"])
+    card = None if folder is None else inspect(folder, digests=False)
+    return [to_dict(_read_sampler(sampler, card)) for sampler in samplers]
+
+
 def label_of(sampler: PipelineSampler, card: Mapping[str, Any] | None) -> str:
     """Return a sampler as boards name it, with the scheduler that is the folder's own by its class."""
     own = OWN if card is None else walk_of(card)
