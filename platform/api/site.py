@@ -23,9 +23,10 @@ from api.serializers import JobEventSerializer
 from experiments import overview
 from experiments.lifetime.waiting import Waiting, first_waiting
 from experiments.overview import EXPERIMENT_OF
-from jobs.models import JobEvent, Pause, Queue, Worker
+from jobs.models import Job, JobEvent, Pause, Queue, Worker
 
 MOST_SHOWN = 50  # jobs of a queue
+FORGOTTEN = [kind.type_name() for kind in Job.kinds() if not kind.keeps_timeline]
 KEPT = [(kind.type_name(), kind.type_name()) for kind in EXPERIMENT_OF]  # of jobs with a timeline
 
 
@@ -89,7 +90,7 @@ class EventFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
 class EventViewSet(Exported):
     """What happened to jobs, the newest first: runs, sample sets and evaluations."""
 
-    queryset = JobEvent.objects.filter(job_type__in=dict(KEPT)).order_by("-pk")
+    queryset = JobEvent.objects.exclude(job_type__in=FORGOTTEN).order_by("-pk")  # not by job_type
     serializer_class: type[Any] = EventSerializer
     filterset_class = EventFilter
     table = EVENTS

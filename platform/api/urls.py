@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.urls import URLPattern, URLResolver, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 from rest_framework.routers import APIRootView, DefaultRouter
 
@@ -21,6 +21,7 @@ from api.http import queries
 from api.learning.views import AdviceViewSet, ClaimsViewSet
 from api.questions import QuestionViewSet
 from api.resources import Addressed
+from api.schema import SchemaView
 from api.site import AuditViewSet, EventViewSet, QueueViewSet, WorkerViewSet
 from api.submissions import ExperimentViewSet
 from api.uploads import UploadDetail, UploadList
@@ -72,7 +73,7 @@ docs = SpectacularSwaggerSplitView.as_view(
 )
 preference = PreferenceView.as_view({"get": "retrieve", "patch": "partial_update"})
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", docs, name="docs"),
     path("preference/", preference, name="preference"),
     path("uploads/", UploadList.as_view(), name="uploads"),

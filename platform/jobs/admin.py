@@ -81,6 +81,7 @@ class JobAdmin(OperatedAdmin):
     ]
     list_filter: ClassVar[list[str]] = ["status", "cause", "queue"]
     ordering: ClassVar[list[str]] = ["-pk"]  # the newest first
+    sortable_by: ClassVar[list[str]] = ["chip", "queued_at", "started_at", "finished_at"]  # indexed
     job_fields: ClassVar = [
         "experiment",
         "chip",
@@ -133,7 +134,7 @@ class JobAdmin(OperatedAdmin):
             vars(job)["waits"] = waits.get(job.pk, "")
         return changes
 
-    @admin.display(description="where", ordering="worker")
+    @admin.display(description="where")
     def where(self, job: Job) -> str | SafeString:
         return admin_link(job.worker) if job.worker else "–"
 

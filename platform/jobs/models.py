@@ -241,7 +241,7 @@ class Job(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["status", "queue", "queued_at", "id"], name="%(class)s_queue"),
-            *listed_by("queued_at", "started_at", "finished_at"),
+            *listed_by("status", "queued_at", "started_at", "finished_at"),
         ]
 
     @classmethod

@@ -45,10 +45,11 @@ def experiments(request: HttpRequest) -> HttpResponse:
     status, dataset = request.GET.get("status", ""), request.GET.get("dataset", "")
     found = Experiment.objects.select_related("dataset", "created_by").prefetch_related(FIRST)
     page = Paginator(_filtered(found, status, dataset), PAGE_SIZE).get_page(request.GET.get("page"))
-    standings = overview.standings(page.object_list)
+    rows = list(page)
+    standings = overview.standings(rows)
     context = {
         "page": page,
-        "rows": [(experiment, standings.get(experiment.pk)) for experiment in page],
+        "rows": [(experiment, standings.get(experiment.pk)) for experiment in rows],
         "statuses": STATUSES,
         "datasets": _datasets(dataset),
         "status": status,
