@@ -188,6 +188,7 @@ class BoardLinkSerializer(serializers.Serializer[Any]):
 
     fingerprint = serializers.CharField()
     name = serializers.CharField()
+    board_name = serializers.CharField(help_text="whose images, and how they are judged")
     dataset = serializers.CharField()
     num_images = serializers.IntegerField()
     entries = serializers.IntegerField(help_text="entries measured by it, without controls")
@@ -226,6 +227,7 @@ class BoardSerializer(serializers.Serializer[Any]):
 
     protocol = serializers.CharField()
     name = serializers.CharField()
+    board_name = serializers.CharField(help_text="whose images, and how they are judged")
     dataset = serializers.CharField()
     num_images = serializers.IntegerField()
     experiment = serializers.IntegerField(allow_null=True)

@@ -17,6 +17,7 @@ from catalog.models import Protocol
 from experiments import asked, comparison, overview
 from experiments.models import Entry, Experiment
 from experiments.pages.live import Region
+from experiments.progress import jobs_needed
 from experiments.submission.pipelines import weight_bytes
 from jobs.models import Worker, overall
 from leaderboards import charts, protocol_box, tables
@@ -51,7 +52,7 @@ class Page:
     def of(cls, request: HttpRequest, pk: int) -> "Page":
         experiments = Experiment.objects.select_related("dataset", "created_by")
         experiment = get_object_or_404(experiments, pk=pk)
-        protocols = list(experiment.protocols.all())
+        protocols = list(experiment.protocols.select_related("dataset"))
         return cls(
             experiment=experiment,
             protocols=protocols,
@@ -101,12 +102,16 @@ class Page:
             "experiment": self.experiment,
             "status": overall({job.status for job in jobs}),
             "jobs_done": sum(job.status == "completed" for job in jobs),
-            "jobs_total": len(jobs),
+            "jobs_total": self._jobs_in_all(),
             "failed": [overview.describe(job) for job in jobs if job.status == "failed"],
             "can_cancel": any(job.can_cancel for job in jobs),
             "can_retry": any(job.can_retry for job in jobs),
             "unserved": overview.unserved_queues(queued, Worker.objects.all()) if queued else [],
         }
+
+    def _jobs_in_all(self) -> int:
+        """Return how many jobs the whole experiment is, those that do not exist yet among them."""
+        return max(len(self.jobs.all), jobs_needed(self.experiment))
 
     def _boards(self) -> dict[str, Any]:
         before = [None, *self.protocols[:-1]]

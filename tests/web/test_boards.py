@@ -497,3 +497,18 @@ def test_a_distance_corrected_below_zero_is_zero_on_page_and_in_exports(
         "0.0",
         "0.4",
     ]
+
+
+@pytest.mark.django_db
+def test_a_board_is_called_by_its_dataset_wherever_it_is_named(client: Client) -> None:
+    scene = scenes.finished_comparison(seeds=1)
+    board = f"/leaderboards/{scene.protocol.fingerprint}/"
+    name = f"{scene.protocol.dataset.name} · {scene.protocol.name}"
+    assert html.get(client, board).one("h1").text == name
+    assert html.get(client, board).one("title").text.startswith(f"{name} · ")
+    for page in ("/", "/leaderboards/", scene.experiment.get_absolute_url()):
+        links = [a.text for a in html.get(client, page).all("a") if a.attributes["href"] == board]
+        assert name in links, page
+    listed = client.get("/api/v1/leaderboards/").json()
+    assert [each["board_name"] for each in listed] == [name]
+    assert client.get(f"/api/v1{board}").json()["board_name"] == name

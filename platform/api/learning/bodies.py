@@ -20,6 +20,7 @@ class ClaimBoardSerializer(serializers.Serializer[Any]):
 
     protocol = serializers.CharField(help_text="its fingerprint")
     name = serializers.CharField()
+    board_name = serializers.CharField(help_text="whose images, and how they are judged")
     dataset = serializers.CharField()
     budget = serializers.CharField(help_text="in words")
     metric = serializers.CharField()
@@ -90,6 +91,7 @@ class AdviceSerializer(serializers.Serializer[Any]):
     """The entries of a board that fit, the best by quality first."""
 
     protocol = serializers.CharField(help_text="fingerprint of the board")
+    board_name = serializers.CharField(help_text="whose images, and how they are judged")
     quality = serializers.CharField(allow_null=True, help_text="key of the metric")
     coverage = serializers.CharField(allow_null=True, help_text="key of the metric")
     fitting = serializers.IntegerField()

@@ -34,8 +34,19 @@ class ClaimsViewSet(Resource):
     def list(self, request: Request) -> Response:
         """Return every sentence; comparisons are made within one board and one budget."""
         found = verdicts.current()
-        body = bodies.ClaimsSerializer({"found_at": found.found_at, "claims": found.found})
+        claims = [_claim(each) for each in found.found]
+        body = bodies.ClaimsSerializer({"found_at": found.found_at, "claims": claims})
         return Response(body.data)
+
+
+def _claim(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a sentence as it was kept, its boards with the names that pages give them."""
+    parts = [{**part, "boards": [_named(b) for b in part["boards"]]} for part in found["parts"]]
+    return {**found, "parts": parts}
+
+
+def _named(board: dict[str, Any]) -> dict[str, Any]:
+    return {**board, "board_name": f"{board['dataset']} · {board['name']}"}
 
 
 class AdviceViewSet(Resource):
@@ -60,6 +71,7 @@ class AdviceViewSet(Resource):
 def _advice(found: Advice) -> dict[str, Any]:
     return {
         "protocol": found.board.protocol.fingerprint,
+        "board_name": found.board.protocol.board_name,
         "quality": found.quality and found.quality.key,
         "coverage": found.coverage and found.coverage.key,
         "fitting": found.fitting,
