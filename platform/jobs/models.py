@@ -50,11 +50,15 @@ class Cause(models.TextChoices):
 GB = 10**9  # as makers of devices count
 
 
+GONE_AFTER = timedelta(hours=1)  # of silence
+
+
 class Order(models.TextChoices):
     """What a worker was told to do; starting it again forgets it."""
 
     DRAIN = "drain", "finish the current job, take no more"
     STOP = "stop", "hand the current job back and end"
+    REMOVED = "removed", "gone; not listed until it comes back"
 
 
 def listed_by(*names: str) -> list[models.Index]:
@@ -104,6 +108,11 @@ class Worker(models.Model):
         """Whether the worker was seen within two beats (and a second of scheduling)."""
         patience = timedelta(seconds=2 * settings.BEAT_SECONDS + 1)
         return self.silence < patience
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the worker has been silent for so long that nobody waits for it."""
+        return self.silence >= GONE_AFTER
 
     def fits(self, job: "Job") -> bool:
         """Return whether the worker is of the job's queue and has the memory that it needs."""

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from django.core.paginator import Page as PageOf, Paginator
+from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -50,9 +51,11 @@ class Page:
 
     @classmethod
     def of(cls, request: HttpRequest, pk: int) -> "Page":
+        named = Prefetch("protocols", Protocol.objects.select_related("dataset"))
         experiments = Experiment.objects.select_related("dataset", "created_by")
+        experiments = experiments.prefetch_related("entries", named)
         experiment = get_object_or_404(experiments, pk=pk)
-        protocols = list(experiment.protocols.select_related("dataset"))
+        protocols = list(experiment.protocols.all())
         return cls(
             experiment=experiment,
             protocols=protocols,

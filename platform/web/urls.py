@@ -56,6 +56,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("help/files/<str:name>", help_pages.file, name="help-file"),
     path("workers/", views.workers, name="workers"),
     path("workers/pause/", pausing.pause, name="pause"),
+    path("workers/<int:pk>/remove/", pausing.remove_worker, name="remove-worker"),
     path("workers/resume/", pausing.resume, name="resume"),
     path("health/", views.health, name="health"),
     path("login/", LoginView.as_view(template_name="web/login.html"), name="login"),

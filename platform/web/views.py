@@ -12,7 +12,7 @@ from accounts.permissions import is_admin
 from catalog.models import Dataset, Protocol
 from experiments import controls, overview
 from experiments.models import Entry, SampleSet
-from jobs.models import Pause, Status, Worker
+from jobs.models import Order, Pause, Status, Worker
 from leaderboards import error_rates, protocol_box
 
 PAGE_SIZE = 50
@@ -89,13 +89,14 @@ def workers(request: HttpRequest) -> HttpResponse:
     doing = defaultdict(list)
     for work in overview.active_work():
         doing[work.job.worker_id].append(work)
-    found = Worker.objects.order_by("-last_seen", "name")
+    found = Worker.objects.exclude(order=Order.REMOVED).order_by("-last_seen", "name")
     page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "page": page,
         "rows": [(worker, doing[worker.pk]) for worker in page],
         "pause": Pause.objects.first(),
         "may_pause": is_admin(request.user),
+        "may_remove": is_admin(request.user),
     }
     return render(request, "web/workers.html", context)
 

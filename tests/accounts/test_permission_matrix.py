@@ -42,7 +42,7 @@ READ = {
     *("api:question-list", "api:question-detail", "api:question-sheet"),
     "api:leaderboard-guidance",
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
-    "sample-sheet",
+    *("sample-sheet", "picture"),
     *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
     *("help", "help-page", "help-file"),
     *("api:schema", "api:docs", "api:api-root", "api:experiment-spec", "api:run-checkpoints"),
@@ -70,7 +70,7 @@ BODIES = {
     "api:experiment-entries": {"pipeline": "us/tiny", "revision": "0" * 40}
 }  # of what is sent
 ENTRY = ["api:entry-detail", "api:entry-cancel", "api:entry-retry"]
-PAUSES = {"pause", "resume"}
+PAUSES = {"pause", "resume", "remove-worker"}
 SUBMIT = {
     *("submit-experiment", "check-experiment"),
     *("submit-samples", "submit-dataset", "submit-protocol", "api:uploads"),
@@ -182,6 +182,7 @@ class Scene:
         stored.keep(self.sample_set.path, StoredFile.Kind.SAMPLES)
         self.file = StoredFile.objects.get()
         self.worker = factories.make_worker()
+        self.gone = factories.make_worker(alive=False)
         self.token, _ = AuthToken.objects.create(self.users[OWNER])
         self.webhook = Webhook.objects.create(user=self.users[OWNER], url="https://example.org/")
         self.watch = receivers.watch(self.users[OWNER], self.experiment, wanted=True)
@@ -229,6 +230,8 @@ class Scene:
             "discard-intake": {"pk": self.intake.pk},
             "sample-grid": {"pk": self.sample_set.pk},
             "sample-sheet": {"pk": self.sample_set.pk, "number": 0},
+            "picture": {"name": "sample-grid", "pk": self.sample_set.pk},
+            "remove-worker": {"pk": self.gone.pk},
             "checkpoint-preview": {"pk": self.checkpoint.pk},
             "entry-losses": {"pk": self.run.entry_id},
             "cancel-job": {"kind": "run", "pk": self.run.pk},

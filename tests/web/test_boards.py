@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urljoin
 
@@ -512,3 +513,13 @@ def test_a_board_is_called_by_its_dataset_wherever_it_is_named(client: Client) -
     listed = client.get("/api/v1/leaderboards/").json()
     assert [each["board_name"] for each in listed] == [name]
     assert client.get(f"/api/v1{board}").json()["board_name"] == name
+
+
+@pytest.mark.django_db
+def test_there_is_no_chart_of_controls_alone() -> None:
+    board = ranking.rank(scenes.finished_comparison(seeds=1).protocol)
+    assert any(row.cells["fd"].value is not None for row in board.rows if row.is_control)
+
+    assert (
+        charts.trilemma(replace(board, rows=tuple(r for r in board.rows if r.is_control))) is None
+    )
