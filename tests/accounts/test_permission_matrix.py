@@ -307,7 +307,8 @@ def is_refused(response: HttpResponseBase) -> bool:
 def allowed_in(scene: Scene, name: str) -> set[str]:
     """Return who is let in where, and take back what they changed there."""
     allowed = set()
-    Worker.objects.update(last_seen=timezone.now())  # the walk takes longer than its patience
+    awake = Worker.objects.exclude(pk=scene.gone.pk)
+    awake.update(last_seen=timezone.now())  # the walk takes longer than its patience
     with transaction.atomic():
         for actor in ACTORS:
             response = ask(scene, actor, name)
