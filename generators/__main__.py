@@ -28,6 +28,7 @@ MODULES = {
     "measure": "measure",
     "export": "export",
     "inspect": "inspect",
+    "reproduce": "reproduce",
 }
 
 

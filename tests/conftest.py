@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from django.contrib.staticfiles.handlers import StaticFilesHandler
 from pytest_django.fixtures import Settings
 
 from tests.site import Site
@@ -46,6 +47,14 @@ LONGEST = (  # files of tests, minutes to tens of seconds
     "evaluation/features/test_inception.py",
     "evaluation/scoring/test_evaluate.py",
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files_of_the_site() -> Iterator[None]:
+    """Let live servers leave static files to the site's own middleware, as `runserver` does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StaticFilesHandler, "_should_handle", lambda *_: False)
+        yield
 
 
 @pytest.fixture(autouse=True)

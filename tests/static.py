@@ -10,6 +10,6 @@ from pytest_django.fixtures import Settings
 def static_root(settings: Settings, data_dir: Path) -> Path:
     """Make the folder whose absence Whitenoise warns of, and find files only when asked."""
     settings.STATIC_ROOT = data_dir / "static"
-    settings.STATIC_ROOT.mkdir()
+    settings.STATIC_ROOT.mkdir(exist_ok=True)
     settings.WHITENOISE_AUTOREFRESH = True
     return data_dir / "static"

@@ -203,7 +203,7 @@ def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
     assert answer.stdout == "True False\n", answer.stderr
 
 
-def test_every_setting_is_in_the_table_of_the_readme() -> None:
-    rows = re.findall(r"(?m)^\| `([A-Z0-9_]+)` \|", (ROOT / "README.md").read_text())
+def test_every_setting_is_in_the_table_of_the_help() -> None:
+    rows = re.findall(r"(?m)^\| `([A-Z0-9_]+)` \|", (ROOT / ".readme" / "settings.md").read_text())
 
     assert rows == sorted(settings_read())

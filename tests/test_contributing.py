@@ -72,6 +72,7 @@ def test_the_page_is_short_and_has_its_parts() -> None:
     assert "`.ci/run` is the gate" in "".join(lines)
 
 
+@pytest.mark.slow
 def test_the_pages_algorithm_is_listed_trained_and_sampled(site: Site, tmp_path: Path) -> None:
     listed = site.run("-m", "generators", "list")
     (record,) = json.loads(site.run("-m", "generators", "list", "flows.pixel", "--json").stdout)
@@ -107,6 +108,7 @@ def test_the_pages_algorithm_is_in_the_form_and_its_family_has_a_colour(
     assert not loaded_torch
 
 
+@pytest.mark.slow
 def test_the_pages_metric_and_extractor_score(site: Site, tmp_path: Path) -> None:
     for name, level in (("real", 0), ("generated", 51)):
         write_npz(tmp_path / f"{name}.npz", np.full((4, 1, 8, 8), level, np.uint8), None)

@@ -20,10 +20,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize(
     "command",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name == "evaluation" else ())
-        for name in COMMANDS
-    ],
+    [pytest.param(name, marks=() if name == "a worker" else pytest.mark.slow) for name in COMMANDS],
 )
 def test_threads_do_not_spin_while_they_wait(command: str) -> None:
     env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}

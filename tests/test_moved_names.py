@@ -53,6 +53,7 @@ def test_the_door_for_plugins_needs_no_new_path_and_warns_of_nothing() -> None:
     assert (answer.returncode, answer.stdout) == (0, "False\n"), answer.stderr
 
 
+@pytest.mark.slow
 def test_nothing_of_ours_takes_an_earlier_path() -> None:
     code = (
         "import sys, warnings; warnings.simplefilter('error');"

@@ -1,4 +1,4 @@
-"""What README.md tells under "Your own model in three minutes" is done, block by block, as it stands.
+"""What README.md and the help tell of one's own images and models is done, block by block.
 
 In a folder of one's own, with real processes: a shell, commands, a worker and a web server. Only
 `pip install` is stood in for, by laying the package out on the path.
@@ -27,24 +27,22 @@ from tests.servers import wait_until
 from tests.site import ROOT, Site
 from tests.test_contributing import install_examples
 
-HEADING = "## Your own model in three minutes\n"
 COMMANDS = 'python() { "$PYTHON" "$@"; }; pip() { test "$1" = install; }\n'
 SECONDS = 300  # on a busy machine
 
 
-def blocks() -> list[str]:
-    """Return the section's commands, block by block."""
-    _, _, rest = (ROOT / "README.md").read_text("utf-8").partition(HEADING)
-    section, _, _ = rest.partition("\n## ")
-    return re.findall(r"(?s)```sh\n(.*?)```", section)
+def blocks(name: str) -> list[str]:
+    """Return a page's commands, block by block."""
+    return re.findall(r"(?s)```sh\n(.*?)```", (ROOT / name).read_text("utf-8"))
 
 
-SAMPLES, SCORED, PIPELINE, ENTERED, PLUGIN, FETCHED, FILLED = blocks()
+SAMPLES, SCORED, PIPELINE, ENTERED, PLUGIN, FETCHED, FILLED = blocks(".readme/models.md")
+COMMANDS_OF_CI, IMAGES, LAB = blocks("README.md")
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder in which the README's commands can be typed."""
+    """Return a folder in which the help's commands can be typed."""
     folder = tmp_path / "place"
     folder.mkdir()
     (folder / "manage.py").symlink_to(ROOT / "manage.py")
@@ -59,16 +57,16 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
-def typed(block: str, place: Path, site: Site, **variables: str) -> str:
+def typed(block: str, place: Path, site: Site, seconds: int = SECONDS, **variables: str) -> str:
     """Type a block into a shell; return what it writes, and what it calls PROTOCOL at its end."""
-    done = subprocess.run(  # the README's own commands
+    done = subprocess.run(  # the help's own commands
         ["bash", "-euo", "pipefail", "-c", f'{COMMANDS}{block}\necho "${{PROTOCOL:-}}"'],  # noqa: S607
         cwd=place,
         env={**site.env, "XDG_CACHE_HOME": str(place / "cache"), **variables},
         capture_output=True,
         text=True,
         check=False,
-        timeout=SECONDS,
+        timeout=seconds,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -91,14 +89,35 @@ def mixture(train: np.ndarray, count: int) -> np.ndarray:
     return drawn.reshape(count, *train.shape[1:])
 
 
-def test_every_block_of_the_section_is_typed_here() -> None:
+def test_every_block_of_the_page_is_typed_here() -> None:
     assert [block.split()[2] for block in (SAMPLES, SCORED, PIPELINE, PLUGIN)] == [
         "migrate",
         "evaluation",
         "generators",
         "./pixel-flow",
     ]
-    assert len(blocks()) == 7 and ENTERED.splitlines()[-1] == "python manage.py submit theirs.yaml"
+    assert ENTERED.splitlines()[-1] == "python manage.py submit theirs.yaml"
+
+
+def test_what_the_readme_says_of_a_lab_is_what_its_page_says() -> None:
+    assert blocks(".readme/lab.md")[0] == LAB
+    assert COMMANDS_OF_CI.count("python3 -m venv .venv && .venv/bin/pip install -e ") == 2
+
+
+@pytest.mark.slow
+def test_a_folder_of_photos_of_any_size_comes_to_a_board(place: Path, site: Site) -> None:
+    (place / "photos").mkdir()
+    for number, image in enumerate(draw_scenes(400, 32, 0).pixels):
+        size = (40 + number % 5, 36 + number % 7)
+        photo = Image.fromarray(image.transpose(1, 2, 0)).resize(size)
+        photo.save(place / "photos" / f"{number:04}.jpg")
+    *recipe, server = IMAGES.replace("device_seconds: 60", "device_seconds: 3").splitlines()
+    assert server.startswith("python manage.py runserver")
+
+    told = typed("\n".join(recipe), place, site, 4 * SECONDS)
+
+    for name in ("DCGAN", "Conv VAE", "Flow matching", "Real test images", "Uniform noise"):
+        assert name in told
 
 
 @pytest.mark.slow

@@ -4,8 +4,11 @@ Pixels are uint8, NCHW, 0..255, 1 or 3 channels. `evaluation.imagesets.opening` 
 says what is read and what is refused.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +24,7 @@ __all__ = [
     "RESIZE_RULE",
     "ImageError",
     "Images",
+    "content_digest",
     "convert_images",
     "read_images",
     "read_parts",
@@ -116,3 +120,25 @@ def check_array_bytes(source: str, shape: tuple[int, ...]) -> None:
             f"{source}: {count:,} images of {width}x{height}x{channels} take {total:,} bytes; "
             f"expected at most {MAX_ARRAY_BYTES:,}, or a smaller resolution"
         )
+
+
+def content_digest(splits: dict[str, Images]) -> str:
+    """Return the sha256 of what all splits hold, whatever the file format.
+
+    That is pixels, labels, classes, and captions where there are some.
+    """
+    content = {
+        name: {
+            "shape": list(images.pixels.shape),  # (N, C, H, W)
+            "pixels": _sha256(images.pixels),
+            "labels": None if images.labels is None else _sha256(images.labels.astype("<i8")),
+            "classes": list(images.classes),
+            **({} if images.captions is None else {"captions": images.captions}),
+        }
+        for name, images in splits.items()
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(array: npt.NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

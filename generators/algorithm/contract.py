@@ -225,6 +225,14 @@ class Algorithm(ABC):
         """
         raise Undefined(f"{type(self).__name__} has no forward process")
 
+    def signal_and_noise_at(self, time: float) -> tuple[float, float]:
+        """Return what `add_noise` multiplies the image and the standard normal noise by, at a time.
+
+        Raises:
+            Undefined: if the algorithm has no forward process.
+        """
+        raise Undefined(f"{type(self).__name__} has no forward process")
+
     def bits_per_dimension(
         self,
         networks: Mapping[str, nn.Module],

@@ -9,7 +9,8 @@ from typing import Any
 
 from evaluation.imagesets.sources import RESIZE_RULE
 from generators.commands import texts
-from generators.commands.parsers import Parser
+from generators.commands.bundles import add_reproduce
+from generators.commands.parsers import Parser, add_machine
 from generators.commands.values import (
     above_zero,
     fractions,
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_measure,
         _add_export,
         _add_inspect,
+        add_reproduce,
     ):
         add(commands)
     return parser
@@ -120,7 +122,7 @@ def _add_train(commands: Any) -> None:
         action="store_true",
         help="compile networks where that is safe; faster on GPUs, after minutes of compiling",
     )
-    _add_machine(command)
+    add_machine(command)
 
 
 def _add_budget(command: argparse.ArgumentParser) -> None:
@@ -173,7 +175,7 @@ def _add_sample(commands: Any) -> None:
         "--batch-size", type=positive, metavar="N", help="images at once (none: all that fit)"
     )
     _add_grid(command, "also write a contact sheet, a PNG file")
-    _add_machine(command)
+    add_machine(command)
 
 
 def _add_reconstruct(commands: Any) -> None:
@@ -189,7 +191,7 @@ def _add_reconstruct(commands: Any) -> None:
         "--out", type=Path, required=True, metavar="FILE.npz", help="what to write"
     )
     _add_grid(command, "also write pairs side by side, the original first, a PNG file")
-    _add_machine(command)
+    add_machine(command)
 
 
 def _add_trajectory(commands: Any) -> None:
@@ -210,7 +212,7 @@ def _add_trajectory(commands: Any) -> None:
         "--moments", type=positive, default=10, metavar="N", help="steps to show, evenly spaced"
     )
     _add_picture(command)
-    _add_machine(command)
+    add_machine(command)
 
 
 def _add_interpolate(commands: Any) -> None:
@@ -229,7 +231,7 @@ def _add_interpolate(commands: Any) -> None:
     _add_label(command, "class of all images (none: the first)")
     _add_sampler(command)
     _add_picture(command)
-    _add_machine(command)
+    add_machine(command)
 
 
 def _add_noise(commands: Any) -> None:
@@ -253,7 +255,7 @@ def _add_noise(commands: Any) -> None:
         "--seed", type=natural, default=0, metavar="S", help="seed of the first image's noise"
     )
     _add_picture(command)
-    _add_machine(command)
+    add_machine(command)
 
 
 def _add_measure(commands: Any) -> None:
@@ -272,7 +274,7 @@ def _add_measure(commands: Any) -> None:
     command.add_argument(
         "--seed", type=natural, default=0, metavar="S", help="all randomness follows from it"
     )
-    _add_machine(command)
+    add_machine(command)
 
 
 def _add_export(commands: Any) -> None:
@@ -384,14 +386,6 @@ def _add_set(command: argparse.ArgumentParser, help_text: str) -> None:
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="options", help=help_text
     )
-
-
-def _add_machine(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    command.add_argument(
-        "--threads", type=positive, metavar="N", help="processor threads (none: torch decides)"
-    )
-    command.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _samplers_epilog() -> str:

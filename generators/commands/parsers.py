@@ -3,6 +3,8 @@
 import argparse
 from typing import Any, NoReturn
 
+from generators.commands.values import positive
+
 
 class UsageError(ValueError):
     """Arguments that make no command."""
@@ -26,3 +28,12 @@ class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionH
         if action.default is None or action.default is False or action.default == []:
             return action.help
         return super()._get_help_string(action)
+
+
+def add_machine(command: argparse.ArgumentParser) -> None:
+    """Add what says where a command works, and how it prints."""
+    command.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    command.add_argument(
+        "--threads", type=positive, metavar="N", help="processor threads (none: torch decides)"
+    )
+    command.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -1,6 +1,7 @@
 """`python -m generators reconstruct|trajectory|interpolate|noise`: pictures of how a model works."""
 
 import argparse
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,6 +19,7 @@ from generators.commands.shared import (
 )
 from generators.specs.registry import sampler_to_dict
 from generators.trained import inspection as hooks
+from generators.trained.levels import noise_levels
 from generators.trained.wanted import apart
 
 GRID_PAIRS = 50
@@ -112,8 +114,21 @@ def noise(options: argparse.Namespace) -> int:
     }
     rows = hooks.as_pixels(noisy.swapaxes(0, 1).reshape(-1, *generator.shape))
     _write(options, arrays, rows, columns=len(options.times))
-    record = {"out": str(options.out), "num": count, "times": options.times}
-    say(options, record, f"{options.out}: {count:,} images at {len(options.times)} times")
+    levels = noise_levels(generator, options.times)
+    decibels = [level.snr_db if math.isfinite(level.snr_db) else None for level in levels]
+    record = {
+        "out": str(options.out),
+        "num": count,
+        "times": options.times,
+        "alpha_bar": [level.alpha_bar for level in levels],
+        "snr_db": decibels,
+    }
+    lines = [
+        f"t {level.time:g}: alpha_bar {level.alpha_bar:.4g}, SNR {level.snr_db:.1f} dB"
+        for level in levels
+    ]
+    text = f"{options.out}: {count:,} images at {len(options.times)} times"
+    say(options, record, "\n".join([text, *lines]))
     return 0
 
 

@@ -125,12 +125,14 @@ class DDPM(DiffusionModel):
 
     def add_noise(self, images: Tensor, time: float, noise: NoiseSource) -> Tensor:
         """Return images with the noise of the nearest timestep; time 0 is none, 1 the last."""
+        signal, scale = self.signal_and_noise_at(time)
+        return signal * images + scale * noise.normal(*images.shape[1:]) if scale else images
+
+    def signal_and_noise_at(self, time: float) -> tuple[float, float]:
+        """Return sqrt(alpha_bar) and sqrt(1 - alpha_bar) of the nearest timestep."""
         steps_done = round(time * self.config.timesteps)
-        if steps_done == 0:
-            return images
-        alpha_bar = float(self.schedule.alpha_bars[steps_done - 1])
-        epsilon = noise.normal(*images.shape[1:])
-        return math.sqrt(alpha_bar) * images + math.sqrt(1 - alpha_bar) * epsilon
+        alpha_bar = float(self.schedule.alpha_bars[steps_done - 1]) if steps_done else 1.0
+        return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
 
     def bits_per_dimension(
         self,

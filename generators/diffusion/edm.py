@@ -145,10 +145,14 @@ class EDM(DiffusionModel):
 
     def add_noise(self, images: Tensor, time: float, noise: NoiseSource) -> Tensor:
         """Return images with noise of the level at which the walk has this part still to go."""
+        _, sigma = self.signal_and_noise_at(time)
+        return images + sigma * noise.normal(*images.shape[1:]) if sigma else images
+
+    def signal_and_noise_at(self, time: float) -> tuple[float, float]:
+        """Return 1 and sigma: the image is not scaled."""
         if time == 0:
-            return images
-        sigma = karras_level(1 - time, self.config.sigma_min, self.config.sigma_max)
-        return images + sigma * noise.normal(*images.shape[1:])
+            return 1.0, 0.0
+        return 1.0, karras_level(1 - time, self.config.sigma_min, self.config.sigma_max)
 
     def bits_per_dimension(
         self,

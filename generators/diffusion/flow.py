@@ -146,6 +146,10 @@ class Flow(DiffusionModel):
         """Return images with their part in the mixture at a time."""
         return images.lerp(noise.normal(*images.shape[1:]), time)
 
+    def signal_and_noise_at(self, time: float) -> tuple[float, float]:
+        """Return 1 - t and t: the parts of the mixture."""
+        return 1 - time, time
+
     def bits_per_dimension(
         self,
         networks: Mapping[str, nn.Module],

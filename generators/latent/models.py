@@ -194,6 +194,10 @@ class Latent(Algorithm):
         latents = self._encoded(self.networks, images)
         return self._decoded(self.networks, self.prior.add_noise(latents, time, noise))
 
+    def signal_and_noise_at(self, time: float) -> tuple[float, float]:
+        """Return those of the latents, which are standardised: the process never sees pixels."""
+        return self.prior.signal_and_noise_at(time)
+
     def diagnose(
         self, networks: Mapping[str, nn.Module], images: Tensor, labels: Tensor | None
     ) -> dict[str, float | str]:

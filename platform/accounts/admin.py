@@ -22,6 +22,8 @@ from accounts.models import AuditEvent, User
 
 admin.site.unregister(Group)
 admin.site.unregister(AuthToken)
+AuthToken._meta.verbose_name = "API token"  # no word of the package that keeps them
+AuthToken._meta.verbose_name_plural = "API tokens"
 Action = AuditEvent.Action
 
 

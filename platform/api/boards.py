@@ -160,6 +160,7 @@ def _link(request: Request, protocol: Any) -> dict[str, Any]:
     return {
         "fingerprint": protocol.fingerprint,
         "name": protocol.name,
+        "board_name": protocol.board_name,
         "dataset": protocol.dataset.slug,
         "num_images": protocol.num_images,
         "entries": protocol.contenders,

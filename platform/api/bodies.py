@@ -51,6 +51,11 @@ class EntrySubmissionSerializer(serializers.Serializer[Any]):
         help_text="a named setting of the algorithm that takes the place of its defaults",
     )
     config = ConfigField(required=False)
+    grid = serializers.DictField(
+        required=False,
+        help_text="options of `config` to several values each, a list or a text such as `1, 2, 4`, "
+        "`1..8 step 1`, `1e-4..1e-2 log 5`: stands for an entry of each combination",
+    )
     samplers = SamplersField(child=serializers.DictField(), required=False, max_length=20)
 
 
@@ -82,6 +87,23 @@ class SubmissionSerializer(serializers.Serializer[Any]):
     entries = EntrySubmissionSerializer(many=True)
 
 
+class DeviceCostSerializer(serializers.Serializer[Any]):
+    """Device-seconds on one device, from what was trained and drawn there before."""
+
+    host = serializers.CharField(help_text="`any device` where the budget says the time")
+    device = serializers.CharField(allow_blank=True)
+    seconds = serializers.FloatField(help_text="for all seeds; scoring comes on top")
+    runs = serializers.IntegerField(help_text="earlier runs, or draws, that it rests on")
+    with_draws = serializers.BooleanField(help_text="whether drawing samples is in it")
+
+
+class CostSerializer(serializers.Serializer[Any]):
+    """What an entry, or all of them, will cost on each device that is known; none = unknown."""
+
+    label = serializers.CharField()  # type: ignore[assignment]  # a field of the data
+    estimates = DeviceCostSerializer(many=True)
+
+
 class RehearsalSerializer(serializers.Serializer[Any]):
     """What a submission would make."""
 
@@ -91,6 +113,8 @@ class RehearsalSerializer(serializers.Serializer[Any]):
     warnings = serializers.ListField(
         child=serializers.CharField(), help_text="what entries cannot learn, and why"
     )
+    costs = CostSerializer(many=True, help_text="of each entry, from past runs of this site")
+    total = CostSerializer()
 
 
 class ExternalSubmissionSerializer(serializers.Serializer[Any]):
@@ -164,6 +188,7 @@ class BoardLinkSerializer(serializers.Serializer[Any]):
 
     fingerprint = serializers.CharField()
     name = serializers.CharField()
+    board_name = serializers.CharField(help_text="whose images, and how they are judged")
     dataset = serializers.CharField()
     num_images = serializers.IntegerField()
     entries = serializers.IntegerField(help_text="entries measured by it, without controls")
@@ -202,6 +227,7 @@ class BoardSerializer(serializers.Serializer[Any]):
 
     protocol = serializers.CharField()
     name = serializers.CharField()
+    board_name = serializers.CharField(help_text="whose images, and how they are judged")
     dataset = serializers.CharField()
     num_images = serializers.IntegerField()
     experiment = serializers.IntegerField(allow_null=True)

@@ -2,14 +2,20 @@
 
 from typing import Any, Literal
 
+from django.http import HttpResponse
 from django.urls import get_script_prefix
+from django.utils.translation import get_language
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import SAFE_METHODS
 
 from api.bodies import ProblemSerializer
 from api.http.files import FILES, FileRenderer
 from api.http.problems import CONTENT_TYPE
+from generators.specs import registry
 
+MOST_RENDERED = 16  # descriptions that are kept: by format, language, prefix
+_rendered: dict[tuple[Any, ...], tuple[bytes, dict[str, str]]] = {}
 READING = ("400", "401", "404", "406", "429", "500")
 WRITING = (*READING, "403", "413", "415")
 AS_FILE = (
@@ -89,3 +95,26 @@ def _with_files(answer: dict[str, Any]) -> dict[str, Any]:
             binary = {} if kind.charset else {"format": "binary"}
             content[kind.media_type] = {"schema": {"type": "string", **binary}}
     return answer
+
+
+class SchemaView(SpectacularAPIView):
+    """The description as YAML or JSON, rendered once: it is of the code, which a process keeps."""
+
+    def _get_schema_response(self, request: Any) -> HttpResponse:
+        version = self.api_version or request.version or self._get_version_parameter(request)  # type: ignore[no-untyped-call]  # the library's
+        place = (get_script_prefix(), get_language(), *registry.algorithm_names())
+        key = (request.accepted_media_type, version, *place)
+        if key not in _rendered:
+            if len(_rendered) >= MOST_RENDERED:
+                _rendered.clear()
+            _rendered[key] = self._render(request)
+        content, headers = _rendered[key]
+        return HttpResponse(content, headers=headers)
+
+    def _render(self, request: Any) -> tuple[bytes, dict[str, str]]:
+        answer = super()._get_schema_response(request)  # type: ignore[no-untyped-call]  # likewise
+        answer.accepted_renderer = request.accepted_renderer
+        answer.accepted_media_type = request.accepted_media_type
+        answer.renderer_context = self.get_renderer_context()
+        answer.render()
+        return answer.content, dict(answer.items())

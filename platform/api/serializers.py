@@ -1,6 +1,7 @@
 """What the REST interface says of each row."""
 
-from typing import Any
+from functools import reduce
+from typing import Any, cast
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -18,6 +19,8 @@ from experiments.models import (
     Run,
     SampleSet,
 )
+from experiments.overview import EXPERIMENT_OF
+from experiments.ownership import may_change
 from experiments.progress import Progress
 from jobs.models import Job, JobEvent, Status, Worker
 
@@ -165,12 +168,16 @@ class JobSerializer(serializers.ModelSerializer[Any]):
         slug_field="name", read_only=True, allow_null=True
     )
     error = serializers.SerializerMethodField(
-        help_text="Traceback of the failure. Empty for readers who are not signed in: "
+        help_text="Traceback of the failure, for who submitted it and admins. Empty for others: "
         "it may tell of the machine; `reason` says in a sentence what failed."
     )
 
     def get_error(self, job: Job) -> str:
-        return job.error if self.context["request"].user.is_authenticated else ""
+        return job.error if job.error and self._may_read(job) else ""
+
+    def _may_read(self, job: Job) -> bool:
+        experiment = reduce(getattr, EXPERIMENT_OF[type(job)].split("__"), job)
+        return may_change(self.context["request"].user, cast(Experiment, experiment))
 
 
 class ReconstructionField(serializers.DictField):

@@ -3,6 +3,7 @@
 from typing import Any
 
 import django_filters
+from django.db.models import Count, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.mixins import ListModelMixin
@@ -23,9 +24,10 @@ from api.serializers import JobEventSerializer
 from experiments import overview
 from experiments.lifetime.waiting import Waiting, first_waiting
 from experiments.overview import EXPERIMENT_OF
-from jobs.models import JobEvent, Pause, Queue, Worker
+from jobs.models import Job, JobEvent, Pause, Queue, Worker
 
 MOST_SHOWN = 50  # jobs of a queue
+FORGOTTEN = [kind.type_name() for kind in Job.kinds() if not kind.keeps_timeline]
 KEPT = [(kind.type_name(), kind.type_name()) for kind in EXPERIMENT_OF]  # of jobs with a timeline
 
 
@@ -89,10 +91,21 @@ class EventFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
 class EventViewSet(Exported):
     """What happened to jobs, the newest first: runs, sample sets and evaluations."""
 
-    queryset = JobEvent.objects.filter(job_type__in=dict(KEPT)).order_by("-pk")
+    queryset = JobEvent.objects.exclude(job_type__in=FORGOTTEN).order_by("-pk")  # not by job_type
     serializer_class: type[Any] = EventSerializer
     filterset_class = EventFilter
     table = EVENTS
+
+    def count_rows(self, lines: QuerySet[JobEvent]) -> int:
+        """Return how many lines there are: all of a kind, by an index, without the few forgotten."""
+        asked = self.request.query_params
+        if asked.get("job_type") or asked.get("job_id"):
+            return lines.count()
+        forgotten = JobEvent.objects.filter(job_type__in=FORGOTTEN).order_by()
+        without: dict[str, int] = dict(forgotten.values_list("kind").annotate(Count("pk")))
+        if kind := asked.get("kind"):
+            return JobEvent.objects.filter(kind=kind).count() - without.get(kind, 0)
+        return JobEvent.objects.count() - sum(without.values())
 
 
 class WaitingSerializer(serializers.Serializer[Waiting]):

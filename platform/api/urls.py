@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.urls import URLPattern, URLResolver, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 from rest_framework.routers import APIRootView, DefaultRouter
 
@@ -18,8 +18,10 @@ from api.comparing.views import CompareViewSet
 from api.exports.lists import LossViewSet
 from api.external import EntryViewSet
 from api.http import queries
+from api.learning.views import AdviceViewSet, ClaimsViewSet
 from api.questions import QuestionViewSet
 from api.resources import Addressed
+from api.schema import SchemaView
 from api.site import AuditViewSet, EventViewSet, QueueViewSet, WorkerViewSet
 from api.submissions import ExperimentViewSet
 from api.uploads import UploadDetail, UploadList
@@ -71,12 +73,14 @@ docs = SpectacularSwaggerSplitView.as_view(
 )
 preference = PreferenceView.as_view({"get": "retrieve", "patch": "partial_update"})
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", docs, name="docs"),
     path("preference/", preference, name="preference"),
     path("uploads/", UploadList.as_view(), name="uploads"),
     path("uploads/<uuid:pk>/", UploadDetail.as_view(), name="upload"),
     path("compare/", CompareViewSet.as_view({"get": "list"}), name="compare-list"),
     path("compare/curves/", CompareViewSet.as_view({"get": "curves"}), name="compare-curves"),
+    path("advice/", AdviceViewSet.as_view({"get": "list"}), name="advice"),
+    path("claims/", ClaimsViewSet.as_view({"get": "list"}), name="claims"),
     *router.urls,
 ]

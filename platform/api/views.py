@@ -40,6 +40,7 @@ from experiments.models import (
     Run,
     SampleSet,
 )
+from experiments.submission import bundle as bundles
 from jobs.models import Job, Status
 
 
@@ -174,7 +175,9 @@ def runs() -> QuerySet[Run]:
     """Return runs with what their autoencoders lose, where that is known."""
     known = SampleSet.objects.filter(run=OuterRef("pk"), status=Status.COMPLETED)
     lost = known.filter(entry__kind=Entry.Kind.CONTROL).order_by("pk").values("reconstruction")[:1]
-    return Run.objects.select_related("worker", "entry").annotate(reconstruction=Subquery(lost))
+    return Run.objects.select_related("worker", "entry__experiment").annotate(
+        reconstruction=Subquery(lost)
+    )
 
 
 @job_schema(serializers.RunSerializer)
@@ -194,6 +197,15 @@ class RunViewSet(JobViewSet):
         found = self.get_object().checkpoints.order_by("images_seen")
         return Response(serializers.CheckpointSerializer(found, many=True).data)
 
+    @extend_schema(responses=OpenApiTypes.OBJECT, filters=False)
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def bundle(self, request: Request, pk: str) -> Response:
+        """Return what `python -m generators reproduce` trains and draws the run again from."""
+        try:
+            return Response(bundles.bundle_of(self.get_object()))
+        except ValueError as error:
+            raise NotFound(str(error)) from error
+
     @extend_schema(responses=serializers.LossPointSerializer(many=True), filters=False)
     @action(detail=True, pagination_class=None, filter_backends=[])
     def losses(self, request: Request, pk: str) -> Response:
@@ -206,7 +218,9 @@ class RunViewSet(JobViewSet):
 class SampleSetViewSet(JobViewSet):
     """Images drawn from a checkpoint with one sampler."""
 
-    queryset = SampleSet.objects.select_related("worker", "entry", "checkpoint").order_by("-pk")
+    queryset = SampleSet.objects.select_related(
+        "worker", "entry__experiment", "checkpoint"
+    ).order_by("-pk")
     serializer_class = serializers.SampleSetSerializer
     filterset_class = filters.SampleSetFilter
     table = jobs.SAMPLE_SETS
@@ -242,7 +256,7 @@ def download(path: Path, *, as_attachment: bool) -> FileResponse:
 def evaluations() -> QuerySet[Evaluation]:
     values = MetricValue.objects.select_related("evaluation__protocol")
     return Evaluation.objects.select_related(
-        "worker", "protocol", "sample_set__entry"
+        "worker", "protocol", "sample_set__entry__experiment"
     ).prefetch_related(Prefetch("values", values))
 
 

@@ -1,5 +1,6 @@
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
@@ -9,8 +10,10 @@ from django.utils.safestring import SafeString
 from accounts.admin import AuditedAdmin, FrozenAdmin
 from catalog.admission import verdict_of
 from catalog.models import Dataset, PromptSet, Protocol, StoredFile
+from catalog.names import name_problem
 
 MOST_PROMPTS = 1_000  # shown of a set
+MOST_NAME = 200  # characters
 
 
 @admin.register(Dataset)
@@ -105,10 +108,21 @@ class PromptSetAdmin(FrozenAdmin):
         )
 
 
+class ProtocolForm(forms.ModelForm):  # type: ignore[type-arg]  # it is generic for mypy alone
+    """What can be changed of a protocol: how it is named, by the rule of its registration."""
+
+    def clean_name(self) -> str:
+        name = str(self.cleaned_data["name"]).strip()
+        if problem := name_problem(name, MOST_NAME):
+            raise forms.ValidationError(problem)
+        return name
+
+
 @admin.register(Protocol)
 class ProtocolAdmin(AuditedAdmin):
     """Protocols are registered by `manage.py register_protocol`; here they are read and named."""
 
+    form = ProtocolForm
     list_display: ClassVar = [
         "name",
         "dataset",

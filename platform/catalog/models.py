@@ -303,6 +303,11 @@ class Protocol(FrozenModel):
         return f"{self.name} ({self.short})"
 
     @property
+    def board_name(self) -> str:
+        """Return what the protocol's board is called: whose images, and how they are judged."""
+        return f"{self.dataset.name} · {self.name}"
+
+    @property
     def image_notes(self) -> list[str]:
         """Return what pages say of the real images: lossy files among them, resizing."""
         return self.dataset.notes or image_notes(self.record)

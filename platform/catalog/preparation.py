@@ -5,8 +5,6 @@ splits in a temporary folder, for `services.register_dataset` to rename into pla
 the folder afterwards, after an error too, is deleted.
 """
 
-import hashlib
-import json
 import shutil
 import time
 import uuid
@@ -17,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from django.conf import settings
 
 from catalog.services import PreparedDataset
@@ -27,6 +24,7 @@ from evaluation.imagesets.in_memory import (
     RESIZE_RULE,
     ImageError,
     Images,
+    content_digest,
     convert_images,
     read_images,
     read_parts,
@@ -278,28 +276,6 @@ def _sweep(parent: Path) -> None:
     for folder in parent.glob(".preparing-*"):
         if folder.stat().st_mtime < time.time() - 24 * 60 * 60:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def content_digest(splits: dict[str, Images]) -> str:
-    """Return the sha256 of what all splits hold, whatever the file format.
-
-    That is pixels, labels, classes, and captions where there are some.
-    """
-    content = {
-        name: {
-            "shape": list(images.pixels.shape),  # (N, C, H, W)
-            "pixels": _sha256(images.pixels),
-            "labels": None if images.labels is None else _sha256(images.labels.astype("<i8")),
-            "classes": list(images.classes),
-            **({} if images.captions is None else {"captions": images.captions}),
-        }
-        for name, images in splits.items()
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(array: npt.NDArray[Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def _size(images: Images) -> str:

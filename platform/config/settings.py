@@ -10,9 +10,8 @@ from pathlib import Path
 import dj_database_url
 from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
-from django.templatetags.static import static
-from django.urls import reverse
 
+from config.admin_look import UNFOLD as UNFOLD  # a setting
 from config.environment import (
     envaddress,
     envbool,
@@ -84,6 +83,7 @@ SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = URL_PREFIX or "/"  # its neighbours hav
 # Asked by a container's own health check.
 SECURE_REDIRECT_EXEMPT = [f"^{re.escape(f'{URL_PREFIX}/health/'[1:])}$"]
 X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000  # of a form; one of 50 entries has some 3,000
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes of any body but of web.middleware.STREAMED
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.ReportFilter"
 # Whether the other hosts of the domain have HTTPS is not ours to promise.
@@ -126,7 +126,7 @@ MIDDLEWARE = [
     "api.http.problems.problems",
     "web.middleware.bounded_body",
     "web.middleware.no_nul",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.static_files.HashedFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -190,7 +190,7 @@ USE_TZ = True
 STATIC_URL = "/static/"  # under the prefix
 MEDIA_URL = "/media/"  # nothing is there, but Django wants it to be somewhere else
 STATIC_ROOT = DATA_DIR / "static"
-STATIC_ROOT.mkdir(exist_ok=True)  # empty is fine: finders serve what is not collected
+STATIC_ROOT.mkdir(exist_ok=True)  # written to as browsers ask
 _plotly = find_spec("plotly")
 if _plotly is None or _plotly.origin is None:
     raise ImproperlyConfigured("plotly is not installed; install the project's dependencies")
@@ -201,7 +201,7 @@ WHITENOISE_KEEP_ONLY_HASHED_FILES = False
 
 # --- Files ----------------------------------------------------------------------------------
 STORAGES = dict(global_settings.STORAGES)
-STORAGES["staticfiles"] = {"BACKEND": "config.static_files.PrefixedStaticFilesStorage"}
+STORAGES["staticfiles"] = {"BACKEND": "config.static_files.HashedStaticFilesStorage"}
 if S3_BUCKET := os.environ.get("S3_BUCKET", ""):  # files are kept there; empty = in DATA_DIR
     if not all(map(find_spec, ("storages", "boto3"))):
         raise ImproperlyConfigured("S3_BUCKET needs the s3 extra: pip install -e '.[s3]'")
@@ -304,15 +304,6 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-}
-
-UNFOLD = {
-    "SITE_TITLE": "Trilemma",
-    "SITE_HEADER": "Trilemma",
-    "SITE_URL": lambda request: reverse("home"),
-    "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("web/mark.svg")}
-    ],
 }
 
 LOG_FORMAT = envchoice("LOG_FORMAT", "line", "json")

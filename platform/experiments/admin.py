@@ -21,7 +21,7 @@ from experiments.forms import Submission
 from experiments.models import Entry, Experiment
 from experiments.ownership import changeable
 from experiments.progress import Progress, loaded, progress, with_status
-from jobs.admin import COLOURS, OperatedAdmin, admin_link, as_json
+from jobs.admin import COLOURS, OperatedAdmin, admin_link, as_table
 from jobs.models import Status
 
 
@@ -70,7 +70,7 @@ class EntryInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
 
     @admin.display(description="configuration")
     def full_config(self, entry: Entry) -> str | SafeString:
-        return as_json(entry.config) if entry.config else "–"
+        return as_table(entry.config) if entry.config else "–"
 
 
 @admin.register(Experiment)
@@ -98,7 +98,7 @@ class ExperimentAdmin(OperatedAdmin):
         "dataset_link",
         "protocol_links",
         "budget",
-        "seeds",
+        "seed_list",
         "memory_gb",
         "created_by",
         "created_at",
@@ -112,6 +112,7 @@ class ExperimentAdmin(OperatedAdmin):
         "dataset_link",
         "protocol_links",
         "budget",
+        "seed_list",
         "jobs",
         "shown",
     ]
@@ -179,6 +180,10 @@ class ExperimentAdmin(OperatedAdmin):
     @admin.display(description="seeds")
     def seed_count(self, experiment: Experiment) -> int:
         return len(experiment.seeds)
+
+    @admin.display(description="seeds")
+    def seed_list(self, experiment: Experiment) -> str:
+        return ", ".join(map(str, experiment.seeds))
 
     @admin.display(description="page")
     def page(self, experiment: Experiment) -> SafeString:

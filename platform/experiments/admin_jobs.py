@@ -11,7 +11,7 @@ from unfold.admin import TabularInline
 from experiments import services
 from experiments.models import Evaluation, MetricValue, Question, Run, SampleSet
 from experiments.ownership import changeable
-from jobs.admin import JobAdmin, admin_link, as_json
+from jobs.admin import JobAdmin, admin_link, as_table
 
 
 class ChangeableJobAdmin(JobAdmin):
@@ -81,7 +81,7 @@ class RunAdmin(ChangeableJobAdmin):
 
     @admin.display(description="environment")
     def machine(self, run: Run) -> str | SafeString:
-        return as_json(run.environment) if run.environment else "–"
+        return as_table(run.environment) if run.environment else "–"
 
 
 @admin.register(SampleSet)
@@ -130,11 +130,11 @@ class SampleSetAdmin(ChangeableJobAdmin):
 
     @admin.display(description="provenance")
     def made_by(self, sample_set: SampleSet) -> str | SafeString:
-        return as_json(sample_set.provenance) if sample_set.provenance else "–"
+        return as_table(sample_set.provenance) if sample_set.provenance else "–"
 
     @admin.display(description="sampler")
     def settings(self, sample_set: SampleSet) -> SafeString:
-        return as_json(sample_set.sampler)
+        return as_table(sample_set.sampler)
 
 
 @admin.register(Question)

@@ -292,14 +292,16 @@ class Submission:
     def empty(cls, query: QueryDict, user: User) -> "Submission":
         """Return the form before anything was typed: an algorithm of each family, or those asked for.
 
-        The address may name them and the dataset: `?dataset=digits&algorithm=vae.conv&preset=tiny`,
-        or the experiment that is joined: `?experiment=3&algorithm=pipeline`.
+        The address may name them, the dataset, seeds and the samplers of all:
+        `?dataset=digits&algorithm=vae.conv&preset=tiny&seeds=3`, or the experiment that is joined:
+        `?experiment=3&algorithm=pipeline`.
         """
         chosen = Protocol.objects.select_related("dataset").order_by("-pk")
         if wanted := query.get("dataset"):
             chosen = chosen.filter(dataset__slug=wanted)
         first = next((protocol for protocol in chosen if not protocol.refusal), None)
-        initial: dict[str, Any] = {"budget_unit": "images", "budget_amount": "100000", "seeds": "1"}
+        initial: dict[str, Any] = {"budget_unit": "images", "budget_amount": "100000"}
+        initial |= {"seeds": query.get("seeds", "1")}
         initial |= {"memory_gb": "0", "experiment": query.get("experiment", "")}
         if first:
             initial |= {"dataset": first.dataset.slug, "protocols": [first.fingerprint]}
@@ -307,7 +309,8 @@ class Submission:
         firsts = [specs[0].name for _, specs in offered.by_family()]
         blocks: list[Block] = []
         for name in names[:MAX_ENTRIES] or [name for name in firsts if name != offered.NAME]:
-            blocks.append(new_block(name, blocks, preset=query.get("preset", "")))
+            block = new_block(name, blocks, preset=query.get("preset", ""))
+            blocks.append(block | {"samplers": query.get("samplers", "")})
         return cls(SharedForm(initial=initial, user=user), blocks)
 
     @classmethod

@@ -18,7 +18,7 @@ from experiments.questions.models import Question as Question  # for Django to f
 from experiments.uploads.models import Intake as Intake, Upload as Upload  # likewise
 from generators.specs import registry
 from generators.specs.algorithms import AlgorithmSpec
-from jobs.models import Job, listed_by, overall
+from jobs.models import Job, indexes_of, listed_by, overall
 
 
 class Experiment(models.Model):
@@ -205,7 +205,7 @@ class Run(Job):
             *Job.Meta.constraints,
             models.UniqueConstraint(fields=["entry", "seed"], name="run_seed_unique_per_entry"),
         ]
-        indexes: ClassVar = [*Job.Meta.indexes, *listed_by("seed", "images_seen", "device_seconds")]
+        indexes: ClassVar = indexes_of("entry") + listed_by("seed", "images_seen", "device_seconds")
 
     def __str__(self) -> str:
         return f"{self.entry.label}, seed {self.seed}"
@@ -322,6 +322,7 @@ class SampleSet(Job):
                 name="sampleset_seed_unique_per_entry_without_runs",
             ),
         ]
+        indexes: ClassVar = indexes_of("entry")
 
     def __str__(self) -> str:
         return f"{self.run or self.entry}, {self.sampler_label}"
@@ -360,6 +361,7 @@ class Evaluation(Job):
                 fields=["sample_set", "protocol"], name="evaluation_unique_per_protocol"
             ),
         ]
+        indexes: ClassVar = indexes_of("sample_set")
 
     def __str__(self) -> str:
         return f"{self.sample_set} under {self.protocol}"

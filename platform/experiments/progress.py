@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet
 
-from experiments.models import Entry, Experiment
+from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.overview import EXPERIMENT_OF
 from jobs.models import ACTIVE, Status, overall
 
@@ -73,27 +74,43 @@ def jobs_needed(experiment: Experiment) -> int:
 def with_status(status: str) -> QuerySet[Experiment]:
     """Return the experiments that stand so, as `overall` says, from the few jobs that decide it."""
     active, queued = _having(ACTIVE), _having([Status.QUEUED])
-    begun = active | _having([Status.COMPLETED], among=queued - active)
-    failed, cancelled = _having([Status.FAILED]), _having([Status.CANCELLED])
-    waiting = queued - begun
-    ended = failed | cancelled
-    found = {
-        Status.RUNNING: begun,
-        Status.QUEUED: waiting,
-        Status.FAILED: failed - begun - waiting,
-        Status.CANCELLED: cancelled - failed - begun - waiting,
-    }
+    going_on = active | queued
+    if status in (Status.RUNNING, Status.QUEUED):
+        begun = active | _begun(queued - active)
+        return _those(begun if status == Status.RUNNING else going_on - begun)
+    failed = _having([Status.FAILED]) - going_on
+    if status == Status.FAILED:
+        return _those(failed)
+    cancelled = _having([Status.CANCELLED]) - failed - going_on
     if status == Status.COMPLETED:
-        return Experiment.objects.exclude(pk__in=begun | waiting | ended)
-    return Experiment.objects.filter(pk__in=found.get(Status(status), set()))
+        return Experiment.objects.exclude(pk__in=going_on | failed | cancelled)
+    return _those(cancelled if status == Status.CANCELLED else set())
 
 
-def _having(statuses: Iterable[str], *, among: Collection[int] | None = None) -> set[int]:
+def _those(keys: Collection[int]) -> QuerySet[Experiment]:
+    return Experiment.objects.filter(pk__in=keys)
+
+
+def _having(statuses: Iterable[str]) -> set[int]:
     """Return the keys of experiments that have jobs of these statuses."""
     found: set[int] = set()
     for kind, path in EXPERIMENT_OF.items():
         jobs = kind._default_manager.filter(status__in=statuses).order_by()
-        if among is not None:
-            jobs = jobs.filter(**{f"{path}__in": among})
         found.update(jobs.values_list(path, flat=True).distinct())
     return found
+
+
+def _begun(among: Collection[int]) -> set[int]:
+    """Return which of these experiments have a completed job: each is left at the first."""
+
+    def exists(jobs: QuerySet[Any], owner: str, *has: Exists) -> Exists:
+        return Exists(jobs.filter(*has, **{owner: OuterRef("pk")}).order_by())
+
+    evaluated = exists(Evaluation.objects.filter(status=Status.COMPLETED), "sample_set")
+    has_completed = (
+        exists(Run.objects.filter(status=Status.COMPLETED), "entry")
+        | exists(SampleSet.objects.filter(status=Status.COMPLETED), "entry")
+        | exists(SampleSet.objects.all(), "entry", evaluated)
+    )
+    begun = exists(Entry.objects.filter(has_completed), "experiment")
+    return set(_those(among).filter(begun).order_by().values_list("pk", flat=True))

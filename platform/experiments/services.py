@@ -54,12 +54,18 @@ def submit_data(data: Mapping[str, Any], *, user: User | None) -> Experiment:
 
 
 def submit_once(data: Mapping[str, Any], *, user: User | None) -> tuple[Experiment, bool]:
-    """Return the experiment that plain data describes, and whether it was submitted just now.
+    """Return the experiment that plain data describes or joins, and if anything of it is new.
 
     Raises:
         SpecificationError: with every wrong field; or, if another experiment has the name, with
             everything that differs.
+        PermissionDenied: if the experiment that is joined is somebody else's.
     """
+    if is_joining(data):
+        joining = read_joining(data, again=True)
+        if joining.entries:
+            join_experiment(joining, user=user)
+        return joining.experiment, bool(joining.entries)
     spec = read_experiment(data)
     found = Experiment.objects.filter(name=spec.name).first()
     if found is None:

@@ -11,11 +11,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("entries/<int:pk>/losses.json", views.entry_losses, name="entry-losses"),
     path("runs/<int:pk>/", views.run, name="run"),
     path("runs/<int:pk>/live/<slug:name>/", views.run_region, name="run-region"),
+    path("runs/<int:pk>/bundle.json", views.run_bundle, name="run-bundle"),
     path("runs/<int:pk>/losses.json", views.run_losses, name="run-losses"),
     path("jobs/<slug:kind>/<int:pk>/cancel/", actions.cancel_job, name="cancel-job"),
     path("jobs/<slug:kind>/<int:pk>/retry/", actions.retry_job, name="retry-job"),
     path("samples/<int:pk>.png", pictures.sample_grid, name="sample-grid"),
     path("samples/<int:pk>/<int:number>.png", sheets.sample_sheet, name="sample-sheet"),
+    path("pictures/<slug:name>/<int:pk>/", pictures.enlarged, name="picture"),
     path("answers/<int:pk>.png", pictures.answer_sheet, name="answer-sheet"),
     path("checkpoints/<int:pk>.png", pictures.checkpoint_preview, name="checkpoint-preview"),
 ]

@@ -1,8 +1,7 @@
 """What all kinds of jobs show in the admin, and the workers that do them."""
 
-import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Any, ClassVar
 
@@ -39,9 +38,19 @@ def admin_link(row: Model) -> SafeString:
     return format_html('<a href="{}">{}</a>', reverse(name, args=[row.pk]), row)
 
 
-def as_json(value: Any) -> SafeString:
-    """Return plain data as indented text."""
-    return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False))
+def as_table(value: dict[str, Any]) -> SafeString:
+    """Return plain data as a table of names and values, those within others by dotted names."""
+    return render_to_string("admin/jobs/facts.html", {"rows": list(flat(value))})
+
+
+def flat(value: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the name and the value of all that is said."""
+    for name, one in value.items():
+        if isinstance(one, dict) and one:
+            yield from flat(one, f"{before}{name}.")
+        else:
+            text = ", ".join(map(str, one)) if isinstance(one, list) else one
+            yield f"{before}{name}", "–" if text in (None, "") else str(text)
 
 
 class OperatedAdmin(FrozenAdmin):
@@ -72,6 +81,7 @@ class JobAdmin(OperatedAdmin):
     ]
     list_filter: ClassVar[list[str]] = ["status", "cause", "queue"]
     ordering: ClassVar[list[str]] = ["-pk"]  # the newest first
+    sortable_by: ClassVar[list[str]] = ["chip", "queued_at", "started_at", "finished_at"]  # indexed
     job_fields: ClassVar = [
         "experiment",
         "chip",
@@ -124,7 +134,7 @@ class JobAdmin(OperatedAdmin):
             vars(job)["waits"] = waits.get(job.pk, "")
         return changes
 
-    @admin.display(description="where", ordering="worker")
+    @admin.display(description="where")
     def where(self, job: Job) -> str | SafeString:
         return admin_link(job.worker) if job.worker else "–"
 

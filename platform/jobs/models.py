@@ -50,11 +50,15 @@ class Cause(models.TextChoices):
 GB = 10**9  # as makers of devices count
 
 
+GONE_AFTER = timedelta(hours=1)  # of silence
+
+
 class Order(models.TextChoices):
     """What a worker was told to do; starting it again forgets it."""
 
     DRAIN = "drain", "finish the current job, take no more"
     STOP = "stop", "hand the current job back and end"
+    REMOVED = "removed", "gone; not listed until it comes back"
 
 
 def listed_by(*names: str) -> list[models.Index]:
@@ -104,6 +108,11 @@ class Worker(models.Model):
         """Whether the worker was seen within two beats (and a second of scheduling)."""
         patience = timedelta(seconds=2 * settings.BEAT_SECONDS + 1)
         return self.silence < patience
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the worker has been silent for so long that nobody waits for it."""
+        return self.silence >= GONE_AFTER
 
     def fits(self, job: "Job") -> bool:
         """Return whether the worker is of the job's queue and has the memory that it needs."""
@@ -241,7 +250,7 @@ class Job(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["status", "queue", "queued_at", "id"], name="%(class)s_queue"),
-            *listed_by("queued_at", "started_at", "finished_at"),
+            *listed_by("status", "queued_at", "started_at", "finished_at"),
         ]
 
     @classmethod
@@ -319,6 +328,11 @@ class Job(models.Model):
         """Return which queued jobs, no less urgent, a worker would take before this one."""
         earlier = Q(queued_at__lt=self.queued_at) | Q(queued_at=self.queued_at, pk__lt=self.pk)
         return Q(queue=self.queue) & earlier
+
+
+def indexes_of(owner: str) -> list[models.Index]:
+    """Return the indexes of jobs of an owner, whose statuses are counted without reading a job."""
+    return [*Job.Meta.indexes, models.Index(fields=[owner, "status"], name="%(class)s_statuses")]
 
 
 def overall(statuses: set[str]) -> str:

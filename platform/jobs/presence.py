@@ -104,10 +104,12 @@ def ring_forgotten(worker: Worker, *, at_most: int) -> None:
 def make_round(worker: Worker, *, idle: bool) -> None:
     """Say that the worker is here, take back lost jobs; with room for more, look for forgotten.
 
-    A worker that was told to stop ends as if by SIGTERM; one that was told to drain stays.
+    A worker that was told to stop ends as if by SIGTERM; one that was told to drain stays, and one
+    that was removed from the list comes back to it.
     """
     Worker.objects.filter(pk=worker.pk).update(last_seen=Now())
     lifecycle.requeue_lost()
+    Worker.objects.filter(pk=worker.pk, order=Order.REMOVED).update(order="")
     worker.refresh_from_db(fields=["order"])
     if worker.order == Order.STOP and not _ending.is_set():
         os.kill(os.getpid(), signal.SIGTERM)

@@ -13,7 +13,7 @@ WIDE = 10  # times the median, from which on the largest value presses the other
 
 
 def trilemma(board: Board, others: Iterable[Any] = ()) -> dict[str, Any] | None:
-    """Return axes and points of the chart, None if the protocol measures too little for it.
+    """Return axes and points of the chart, None if too little is measured for it.
 
     `others` are points of rows on other pages, see `scores.points`. Where quality spans more than
     a factor of `WIDE`, its axis is logarithmic: one bad entry would press all others together.
@@ -25,13 +25,13 @@ def trilemma(board: Board, others: Iterable[Any] = ()) -> dict[str, Any] | None:
     quality, coverage = axes
     rows = [row for row in board.rows if not row.is_aside]
     points = [point for row in rows if (point := _point(row, quality, coverage)) is not None]
-    if not points:
-        return None
     contenders = [point for point in points if not point["is_control"]]
+    beyond = [astuple(point) for point in others]
+    if not contenders and not beyond:
+        return None
     best = front(contenders, quality, coverage, speed=True)
     for point in points:
         point["on_front"] = point in best
-    beyond = [astuple(point) for point in others]
     values = [point["quality"]["value"] for point in points] + [point[4] for point in beyond]
     is_log = _is_wide(values, quality)
     return {

@@ -96,6 +96,7 @@ def to_dict(board: Board, choice: Choice = ALL) -> dict[str, Any]:
     return {
         "protocol": board.protocol.fingerprint,
         "name": board.protocol.name,
+        "board_name": board.protocol.board_name,
         "dataset": board.protocol.dataset.slug,
         "num_images": board.protocol.num_images,
         "experiment": board.experiment.pk if board.experiment else None,

@@ -115,6 +115,8 @@ def _of_difference(cell: Cell, control: Cell) -> float | None:
     total = ours + theirs
     if total == 0:
         return 0.0 if difference < 0 else 1.0
+    if not math.isfinite(total):
+        return None
     degrees = total**2 / (
         ours**2 / (DEGREES_OF_IMAGES * len(cell.seeds))
         + theirs**2 / (DEGREES_OF_IMAGES * len(control.seeds))

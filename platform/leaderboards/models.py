@@ -136,3 +136,15 @@ class Judging(models.Model):
 
     def __str__(self) -> str:
         return f"{self.protocol}, judged {self.judged_at}"
+
+
+class FoundClaims(models.Model):
+    """What all boards together say of the textbooks' sentences; one row at most."""
+
+    found = models.JSONField(default=list)
+    found_at = models.DateTimeField(null=True, blank=True)  # None: never yet
+    of = models.DateTimeField(null=True, blank=True)  # when the last board of these was judged
+    begun_at = models.DateTimeField(null=True, blank=True)  # a worker compares since then
+
+    def __str__(self) -> str:
+        return f"claims, found {self.found_at}"

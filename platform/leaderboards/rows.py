@@ -16,7 +16,7 @@ from experiments.models import Entry, Evaluation, Experiment, MetricValue, Run, 
 from jobs.models import Status
 from leaderboards.board import Cell, Column, Row, kind_of, shown
 from leaderboards.origins.sources import configuration_of, device_of
-from leaderboards.statistics.spread import Seed, mean_interval
+from leaderboards.statistics.spread import LARGEST, Seed, mean_interval
 
 T = TypeVar("T", Run, SampleSet)
 Values = dict[int, dict[str, MetricValue]]
@@ -256,12 +256,12 @@ def _exact_cell(numbers: list[float]) -> Cell:
 def _metric_cell(column: Column, scored: list[dict[str, MetricValue]], failed: int) -> Cell:
     """Return the mean over seeds; with one seed, its value and the interval over its images."""
     found = [values[column.key] for values in scored if column.key in values]
-    known = [v for v in found if v.value is not None and math.isfinite(estimate(v))]
+    known = [v for v in found if v.value is not None and abs(estimate(v)) <= LARGEST]
     absent = _why_absent(found, known)
     lost = failed + (0 if column.key in LACK_IMAGES else len(found) - len(known))
     if not known:
         return Cell(None, reason=absent or "not scored yet", seeds_lost=lost)
-    seeds = tuple(Seed(estimate(v), v.standard_error) for v in known)
+    seeds = tuple(Seed(estimate(v), _error(v)) for v in known)
     low, high, interval = _interval(known, seeds)
     mean, low, high = in_range(column, fmean(seed.value for seed in seeds), low, high)
     return Cell(
@@ -313,8 +313,15 @@ def _why_absent(found: list[MetricValue], known: list[MetricValue]) -> str:
     absent = [v for v in found if v not in known]
     if not absent:
         return ""
-    reason = absent[0].reason or "not finite"
+    is_huge = absent[0].value is not None and math.isfinite(absent[0].value)
+    reason = absent[0].reason or (f"beyond {LARGEST:g}" if is_huge else "not finite")
     return reason if len(found) == 1 else f"{len(absent)} of {len(found)} seeds: {reason}"
+
+
+def _error(value: MetricValue) -> float | None:
+    """Return a value's standard error; infinite, which says nothing, where it is huge."""
+    error = value.standard_error
+    return error if error is None or error <= LARGEST else math.inf
 
 
 def estimate(value: MetricValue) -> float:

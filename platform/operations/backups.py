@@ -3,6 +3,7 @@
 import os
 import shutil
 import tarfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +30,7 @@ def write(path: Path) -> Manifest:
     """Write a backup and return what it holds; `path` appears when it is whole.
 
     1. Copy the database, and list in the same moment what its rows refer to; a bucket keeps its
-       files itself.
+       files itself, but pipelines are in no bucket.
     2. Add each file with its sha256. Files are written once, so they can be read afterwards; what
        was deleted in between is left out, and named if it is needed.
     3. Add the manifest, flush, rename.
@@ -45,7 +46,7 @@ def write(path: Path) -> Manifest:
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         dump = Path(folder) / backup_file.DATABASE
         with databases.snapshot(dump):
-            found = [] if stored.bucket() else list(holdings.find())
+            found = list(held())
         with replacing(path) as file:
             os.fchmod(file.fileno(), 0o600)  # hashes of passwords are in it
             with tarfile.open(fileobj=file, mode="w") as archive, dump.open("rb") as database:
@@ -56,6 +57,11 @@ def write(path: Path) -> Manifest:
                     _add(archive, holding, manifest)
                 backup_file.add_manifest(archive, manifest)
     return manifest
+
+
+def held() -> Iterator[holdings.Holding]:
+    """Return what a backup takes besides the database: with a bucket, only what is not in it."""
+    return holdings.pipelines_here() if stored.bucket() else holdings.find()
 
 
 def _add(archive: tarfile.TarFile, holding: holdings.Holding, manifest: Manifest) -> None:

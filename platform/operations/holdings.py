@@ -31,7 +31,7 @@ def find() -> Iterator[Holding]:
     for protocol in Protocol.objects.all():
         for used in filter(None, (protocol.extractor_files, protocol.clip_files)):
             yield Holding(_files(used))
-    yield from _pipelines()
+    yield from pipelines_here()
     for sample_set in SampleSet.objects.filter(status=Status.COMPLETED):
         yield Holding((sample_set.path, sample_set.grid_path))
     for waiting in SampleSet.objects.exclude(source="").exclude(status=Status.COMPLETED):
@@ -55,7 +55,7 @@ def _checkpoints() -> Iterator[Holding]:
             yield Holding((Path(settings.DATA_DIR) / checkpoint.preview,), needed=False)
 
 
-def _pipelines() -> Iterator[Holding]:
+def pipelines_here() -> Iterator[Holding]:
     """Return the folders of the storage that entries are drawn from; not those of the hub's cache."""
     rows = Entry.objects.filter(kind=Entry.Kind.PIPELINE).values_list("config", flat=True)
     named = {(str(config["pipeline"]), str(config["revision"])) for config in rows}

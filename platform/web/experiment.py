@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from django.core.paginator import Page as PageOf, Paginator
+from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -17,6 +18,8 @@ from catalog.models import Protocol
 from experiments import asked, comparison, overview
 from experiments.models import Entry, Experiment
 from experiments.pages.live import Region
+from experiments.progress import jobs_needed
+from experiments.submission.pipelines import weight_bytes
 from jobs.models import Worker, overall
 from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
@@ -48,7 +51,9 @@ class Page:
 
     @classmethod
     def of(cls, request: HttpRequest, pk: int) -> "Page":
+        named = Prefetch("protocols", Protocol.objects.select_related("dataset"))
         experiments = Experiment.objects.select_related("dataset", "created_by")
+        experiments = experiments.prefetch_related("entries", named)
         experiment = get_object_or_404(experiments, pk=pk)
         protocols = list(experiment.protocols.all())
         return cls(
@@ -83,6 +88,13 @@ class Page:
         """Return the number of the page of entries and rows."""
         return self.asked.get("page", "1")
 
+    @property
+    def kept(self) -> str:
+        """Return how links to other pages of entries begin: with everything else that was chosen."""
+        others = {name: value for name, value in self.asked.items() if name != "page"}
+        chosen = {name: value for name, value in {**self._address(), **others}.items() if value}
+        return f"?{urlencode(chosen)}&"
+
     def _address(self) -> dict[str, str]:
         return {"seed": str(self.seed), "sort": self.sort}
 
@@ -93,12 +105,16 @@ class Page:
             "experiment": self.experiment,
             "status": overall({job.status for job in jobs}),
             "jobs_done": sum(job.status == "completed" for job in jobs),
-            "jobs_total": len(jobs),
+            "jobs_total": self._jobs_in_all(),
             "failed": [overview.describe(job) for job in jobs if job.status == "failed"],
             "can_cancel": any(job.can_cancel for job in jobs),
             "can_retry": any(job.can_retry for job in jobs),
             "unserved": overview.unserved_queues(queued, Worker.objects.all()) if queued else [],
         }
+
+    def _jobs_in_all(self) -> int:
+        """Return how many jobs the whole experiment is, those that do not exist yet among them."""
+        return max(len(self.jobs.all), jobs_needed(self.experiment))
 
     def _boards(self) -> dict[str, Any]:
         before = [None, *self.protocols[:-1]]
@@ -131,6 +147,7 @@ class Page:
             "sort": self.sort,
             "contenders": comparison.contenders(self.experiment, self.seed, self.shown),
             "part": self.part,
+            "kept": self.kept,
         }
 
     def _runs(self) -> dict[str, Any]:
@@ -194,13 +211,17 @@ def _chosen_sort(sort: str, protocols: list[Protocol]) -> str:
     return sort
 
 
-def _pipelines(jobs: comparison.ExperimentJobs) -> Iterator[tuple[Entry, dict[str, Any]]]:
-    """Yield each pipeline with its card: of the files that were drawn from, else as submitted."""
+def _pipelines(jobs: comparison.ExperimentJobs) -> Iterator[tuple[Entry, dict[str, Any], int]]:
+    """Yield each pipeline with its card and the bytes of its weights on the device.
+
+    The card is of the files that were drawn from, else as submitted.
+    """
     for entry in jobs.entries:
         if entry.kind == Entry.Kind.PIPELINE:
             sets = [each for each in jobs.sample_sets if each.entry_id == entry.pk]
             drawn = [each.provenance["card"] for each in sets if each.provenance]
-            yield entry, next(iter(drawn), entry.config.get("card", {}))
+            card = next(iter(drawn), entry.config.get("card", {}))
+            yield entry, card, weight_bytes(entry.config, card or None)
 
 
 def _watching(request: HttpRequest, experiment: Experiment) -> dict[str, bool]:
@@ -224,6 +245,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
         "trained": [entry for entry in page.part if entry.algorithm],
         "configs": comparison.config_tables(page.part),
         "part": page.part,
+        "kept": page.kept,
         **{name: region.render(request) for name, region in page.regions().items()},
     }
     return render(request, "web/experiment.html", context)

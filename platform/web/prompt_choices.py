@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -9,6 +10,8 @@ from django.http import Http404, QueryDict
 
 from leaderboards.tables import Choice
 from web.experiment import chosen_seed
+
+PER_PAGE = 100  # prompts
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class PromptChoices:
     following: str
     group: str = ""
     image: int = 0
+    page: int = 1
+    count: int = 0  # prompts of the group
 
     @classmethod
     def of(
@@ -34,7 +39,7 @@ class PromptChoices:
         """Return what a request chooses of these prompts, with so many images each.
 
         Raises:
-            Http404: if there is no such seed, group or image.
+            Http404: if there is no such seed, group, image or page.
         """
         seed = chosen_seed(query.get("seed", ""), seeds)
         groups = tuple(dict.fromkeys(prompt["group"] for prompt in asked))
@@ -44,7 +49,36 @@ class PromptChoices:
         if image not in {str(place) for place in range(1, each + 1)}:
             raise Http404(f"expected an image of 1 to {each} of each prompt, got {image!r}")
         following = query.get("following", "")
-        return cls(tuple(seeds), groups, each, seed, following, group, int(image) - 1)
+        count = sum(group in ("", prompt["group"]) for prompt in asked)
+        pages, page = max(1, ceil(count / PER_PAGE)), query.get("page", "") or "1"
+        if page not in {str(place) for place in range(1, pages + 1)}:
+            raise Http404(f"expected a page of 1 to {pages}, got {page!r}")
+        return cls(
+            tuple(seeds), groups, each, seed, following, group, int(image) - 1, int(page), count
+        )
+
+    def shown(self, asked: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+        """Return the prompts of the page with their numbers among all."""
+        numbered = [each for each in enumerate(asked) if self.group in ("", each[1]["group"])]
+        return numbered[self.first - 1 : self.last]
+
+    @property
+    def first(self) -> int:
+        return 1 + PER_PAGE * (self.page - 1)
+
+    @property
+    def last(self) -> int:
+        return min(self.count, PER_PAGE * self.page)
+
+    @property
+    def page_before(self) -> str:
+        """Return the link to the prompts before, "" at the first."""
+        return replace(self, page=self.page - 1).link if self.page > 1 else ""
+
+    @property
+    def page_after(self) -> str:
+        """Return the link to the prompts after, "" at the last."""
+        return replace(self, page=self.page + 1).link if self.last < self.count else ""
 
     @property
     def number(self) -> int:
@@ -57,7 +91,7 @@ class PromptChoices:
 
     @property
     def of_groups(self) -> list[Choice]:
-        return [self._choice(each or "all", group=each) for each in ("", *self.groups)]
+        return [self._choice(each or "all", group=each, page=1) for each in ("", *self.groups)]
 
     @property
     def before(self) -> str:
@@ -81,8 +115,10 @@ class PromptChoices:
     def _query(self) -> dict[str, str]:
         image = str(self.number) if self.image else ""
         chosen = {"following": self.following, "group": self.group, "image": image}
+        chosen["page"] = str(self.page) if self.page > 1 else ""
         return {"seed": str(self.seed)} | {name: text for name, text in chosen.items() if text}
 
     def _choice(self, label: str, **changes: int | str) -> Choice:
         other = replace(self, **changes)  # type: ignore[arg-type]  # seed or group
-        return Choice(label, other.link, other == self)
+        is_chosen = replace(other, page=self.page) == self
+        return Choice(label, other.link, is_chosen)

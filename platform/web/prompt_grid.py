@@ -41,7 +41,7 @@ class Row:
 
 
 def prompts(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show what each entry drew for each of the first hundred prompts; the others are counted.
+    """Show what each entry drew for each prompt, a hundred on a page.
 
     By POST somebody asks what each entry would draw for words of their own.
     """
@@ -72,8 +72,7 @@ def prompts(request: HttpRequest, pk: int) -> HttpResponse:
         "box": box,
         "is_asked": any(each.entry.algorithm for each in contenders),  # pipelines answer nothing
         "guidance": guidance_box.describe(protocol, experiment, request.GET.get("following", "")),
-        "rows": _rows(asked[:SHEET_IMAGES], contenders, experiment, choices, len(asked)),
-        "left_out": max(0, len(asked) - SHEET_IMAGES),
+        "rows": _rows(choices.shown(asked), contenders, experiment, choices, len(asked)),
     }
     return render(request, "web/prompts.html", context)
 
@@ -90,7 +89,7 @@ def real_first(columns: list[comparison.Contender]) -> list[comparison.Contender
 
 
 def _rows(
-    asked: list[dict[str, Any]],
+    shown: list[tuple[int, Mapping[str, Any]]],
     contenders: list[comparison.Contender],
     experiment: Experiment,
     choices: PromptChoices,
@@ -105,8 +104,7 @@ def _rows(
             prompt["group"],
             [_answer(each, number + first, side, read) for each in sets],
         )
-        for number, prompt in enumerate(asked)
-        if choices.group in ("", prompt["group"])
+        for number, prompt in shown
     ]
 
 

@@ -6,7 +6,10 @@ from django.urls import URLPattern, URLResolver, path
 from web import experiment, families, home, pausing, prompt_grid, question, views
 from web.account import pages as account
 from web.compare import pages as compare
+from web.help import pages as help_pages
 from web.intake import pages as intake, state
+from web.learn import advice, claims, glossary
+from web.submit import page as submit
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -29,6 +32,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/webhooks/<int:pk>/renew/", account.renew_webhook, name="renew-webhook"),
     path("account/webhooks/<int:pk>/remove/", account.remove_webhook, name="remove-webhook"),
     path("experiments/<int:pk>/watch/", account.watch, name="watch-experiment"),
+    path("submit/experiment/", submit.experiment, name="submit-experiment"),
+    path("submit/experiment/check/", submit.check, name="check-experiment"),
     path("submit/samples/", intake.samples, name="submit-samples"),
     path("submit/dataset/", intake.dataset, name="submit-dataset"),
     path("submit/protocol/", intake.protocol, name="submit-protocol"),
@@ -41,9 +46,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("datasets/", views.datasets, name="datasets"),
     path("datasets/<slug:slug>/", views.dataset, name="dataset"),
     path("protocols/<slug:fingerprint>/", views.protocol, name="protocol"),
+    path("claims/", claims.claims, name="claims"),
+    path("glossary/", glossary.glossary, name="glossary"),
+    path("glossary/<slug:key>/", glossary.term, name="term"),
+    path("advice/", advice.advice, name="advice"),
     path("judging/", views.judging, name="judging"),
+    path("help/", help_pages.page, name="help"),
+    path("help/<slug:name>/", help_pages.page, name="help-page"),
+    path("help/files/<str:name>", help_pages.file, name="help-file"),
     path("workers/", views.workers, name="workers"),
     path("workers/pause/", pausing.pause, name="pause"),
+    path("workers/<int:pk>/remove/", pausing.remove_worker, name="remove-worker"),
     path("workers/resume/", pausing.resume, name="resume"),
     path("health/", views.health, name="health"),
     path("login/", LoginView.as_view(template_name="web/login.html"), name="login"),

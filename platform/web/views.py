@@ -12,12 +12,13 @@ from accounts.permissions import is_admin
 from catalog.models import Dataset, Protocol
 from experiments import controls, overview
 from experiments.models import Entry, SampleSet
-from jobs.models import Pause, Status, Worker
+from jobs.models import Order, Pause, Status, Worker
 from leaderboards import error_rates, protocol_box
 
 PAGE_SIZE = 50
 MOST_SIBLINGS = 20  # protocols of the same dataset, on the page of one
 MOST_PROTOCOLS = 5  # of a dataset, in the list
+MOST_LOOKED_AT = 20  # experiments of a dataset, for its real images
 MOST_LINES = 100  # protocols to choose from
 
 
@@ -31,21 +32,30 @@ def datasets(request: HttpRequest) -> HttpResponse:
 
 def dataset(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Dataset, slug=slug)
-    grids = SampleSet.objects.filter(
-        entry__experiment__dataset=found,
-        entry__kind=Entry.Kind.CONTROL,
-        entry__config__control=controls.TEST,
-        status=Status.COMPLETED,
-    )
     context = {
         "dataset": found,
         "protocols": found.protocols.all()[:MOST_LINES],
         "protocols_total": found.protocols.count(),
         "experiments": found.experiments.all()[:20],
         "experiments_total": found.experiments.count(),
-        "real_images": grids.order_by("-pk").first(),
+        "real_images": _real_images(found),
     }
     return render(request, "web/dataset.html", context)
+
+
+def _real_images(dataset: Dataset) -> SampleSet | None:
+    """Return what the control of test images drew last; among the first experiments, if not lately."""
+    experiments = dataset.experiments.order_by("created_at", "pk").values_list("pk", flat=True)
+    for few in (experiments.reverse()[:MOST_LOOKED_AT], experiments[:MOST_LOOKED_AT]):
+        grids = SampleSet.objects.filter(
+            entry__experiment__in=list(few),
+            entry__kind=Entry.Kind.CONTROL,
+            entry__config__control=controls.TEST,
+            status=Status.COMPLETED,
+        )
+        if found := grids.order_by("-pk").first():
+            return found
+    return None
 
 
 def judging(request: HttpRequest) -> HttpResponse:
@@ -79,13 +89,14 @@ def workers(request: HttpRequest) -> HttpResponse:
     doing = defaultdict(list)
     for work in overview.active_work():
         doing[work.job.worker_id].append(work)
-    found = Worker.objects.order_by("-last_seen", "name")
+    found = Worker.objects.exclude(order=Order.REMOVED).order_by("-last_seen", "name")
     page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "page": page,
         "rows": [(worker, doing[worker.pk]) for worker in page],
         "pause": Pause.objects.first(),
         "may_pause": is_admin(request.user),
+        "may_remove": is_admin(request.user),
     }
     return render(request, "web/workers.html", context)
 

@@ -42,8 +42,10 @@ READ = {
     *("api:question-list", "api:question-detail", "api:question-sheet"),
     "api:leaderboard-guidance",
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
-    "sample-sheet",
+    *("sample-sheet", "picture"),
     *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
+    *("help", "help-page", "help-file", "claims", "glossary", "term", "advice"),
+    *("api:claims", "api:advice", "run-bundle", "api:run-bundle"),
     *("api:schema", "api:docs", "api:api-root", "api:experiment-spec", "api:run-checkpoints"),
     *("api:worker-list", "api:worker-detail", "api:event-list", "api:queue-list"),
     *("api:promptset-list", "api:promptset-detail", "api:promptset-template"),
@@ -69,10 +71,12 @@ BODIES = {
     "api:experiment-entries": {"pipeline": "us/tiny", "revision": "0" * 40}
 }  # of what is sent
 ENTRY = ["api:entry-detail", "api:entry-cancel", "api:entry-retry"]
-PAUSES = {"pause", "resume"}
+PAUSES = {"pause", "resume", "remove-worker"}
 SUBMIT = {
+    *("submit-experiment", "check-experiment"),
     *("submit-samples", "submit-dataset", "submit-protocol", "api:uploads"),
 }
+SUBMIT_ACT = {"check-experiment"}
 OWN = {"intake", "intake-region", "intake-picture", "api:upload"}
 ACCOUNT = {  # each account's own; a viewer is told nothing
     *("account", "api:preference"),
@@ -179,6 +183,7 @@ class Scene:
         stored.keep(self.sample_set.path, StoredFile.Kind.SAMPLES)
         self.file = StoredFile.objects.get()
         self.worker = factories.make_worker()
+        self.gone = factories.make_worker(alive=False)
         self.token, _ = AuthToken.objects.create(self.users[OWNER])
         self.webhook = Webhook.objects.create(user=self.users[OWNER], url="https://example.org/")
         self.watch = receivers.watch(self.users[OWNER], self.experiment, wanted=True)
@@ -218,12 +223,17 @@ class Scene:
             },
             "watch-experiment": {"pk": self.experiment.pk},
             **{f"{act}-webhook": {"pk": self.webhook.pk} for act in ("test", "renew")},
+            "help-page": {"name": "data"},
+            "help-file": {"name": "mnist-tiny.yaml"},
+            "term": {"key": "gan"},
             "remove-upload": {"pk": self.upload.pk},
             "api:upload": {"pk": self.upload.pk},
             "confirm-intake": {"pk": self.intake.pk},
             "discard-intake": {"pk": self.intake.pk},
             "sample-grid": {"pk": self.sample_set.pk},
             "sample-sheet": {"pk": self.sample_set.pk, "number": 0},
+            "picture": {"name": "sample-grid", "pk": self.sample_set.pk},
+            "remove-worker": {"pk": self.gone.pk},
             "checkpoint-preview": {"pk": self.checkpoint.pk},
             "entry-losses": {"pk": self.run.entry_id},
             "cancel-job": {"kind": "run", "pk": self.run.pk},
@@ -276,11 +286,13 @@ def ask(scene: Scene, actor: str, name: str) -> HttpResponseBase:
     client = Client()
     if actor != STRANGER:
         client.force_login(scene.users[actor])
-    acting = ACT | PAUSES | CHANGE_OWN | ACCOUNT_ACT | OWNER_ACT
+    acting = ACT | PAUSES | CHANGE_OWN | SUBMIT_ACT | ACCOUNT_ACT | OWNER_ACT
     changes = name in acting or name.endswith("logout")
     form: dict[str, Any] = {"url": "https://8.8.8.8/"} if name == "add-webhook" else {}
     if name.removeprefix("api:").startswith("compare"):
         form = {"entries": [entry.pk for entry in scene.experiment.entries.all()[:2]]}
+    if name == "api:advice":
+        form = {"dataset": scene.dataset.slug}
     address, body = scene.address(name), {**BODIES.get(name, {}), "label": actor}
     if name in BODIES:
         response = client.post(address, body, content_type="application/json")
@@ -299,7 +311,8 @@ def is_refused(response: HttpResponseBase) -> bool:
 def allowed_in(scene: Scene, name: str) -> set[str]:
     """Return who is let in where, and take back what they changed there."""
     allowed = set()
-    Worker.objects.update(last_seen=timezone.now())  # the walk takes longer than its patience
+    awake = Worker.objects.exclude(pk=scene.gone.pk)
+    awake.update(last_seen=timezone.now())  # the walk takes longer than its patience
     with transaction.atomic():
         for actor in ACTORS:
             response = ask(scene, actor, name)

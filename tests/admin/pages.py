@@ -21,7 +21,7 @@ class Form:
 
 
 class Reader(HTMLParser):
-    """Collects the controls of the form called experiment_form."""
+    """Collects the controls of the form that submits an experiment."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Reader(HTMLParser):
         found = dict(attrs)
         name, value = found.get("name") or "", found.get("value") or ""
         if tag == "form":
-            self.inside = found.get("id") == "experiment_form"
+            self.inside = found.get("id") in ("experiment_form", "submission")
         if not self.inside:
             return
         if tag == "input":

@@ -75,6 +75,7 @@ def test_a_preset_fills_in_its_block_and_leaves_the_rest_as_it_was_typed(
     page.context.close()
 
 
+@pytest.mark.slow
 def test_ticked_algorithms_are_added_folded_and_submitted(
     browser: Browser, live_server: LiveServer
 ) -> None:

@@ -59,8 +59,8 @@ def test_json_is_read_too_and_standard_input(
     assert names == {"as JSON", "from stdin"}
 
 
-def test_the_example_of_the_readme_is_submitted(protocol: Protocol, tmp_path: Path) -> None:
-    blocks = re.findall(r"(?s)```yaml\n(.*?)```", (ROOT / "README.md").read_text())
+def test_the_example_of_the_help_is_submitted(protocol: Protocol, tmp_path: Path) -> None:
+    blocks = re.findall(r"(?s)```yaml\n(.*?)```", (ROOT / ".readme" / "data.md").read_text())
     (example,) = [block for block in blocks if "entries:" in block]
     ours, changed = re.subn(r'(protocols: \[")\w+', rf"\g<1>{protocol.short}", example)
     assert changed == 1

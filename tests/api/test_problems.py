@@ -12,11 +12,16 @@ from rest_framework.test import APIClient
 from accounts.models import Role
 from experiments.models import Experiment
 from tests import factories
-from tests.config.test_addresses import ROUTES, Keys, filled, keys
-
-__all__ = ["keys"]
+from tests.config.test_addresses import ROUTES, Keys, filled, make_rows
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return make_rows()
+
+
 SUFFIXES = (".json", ".csv", ".api", ".html", ".xml")
 
 

@@ -69,6 +69,8 @@ def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> N
         "preference",
         "leaderboards",
         "compare",
+        "claims",
+        "advice",
     }
     assert paths["/api/v1/experiments/"]["post"]["responses"].keys() == {
         *("200", "201", "400", "401", "403", "404", "406", "413", "415", "422", "429", "500")
@@ -106,7 +108,7 @@ def test_the_description_says_who_is_shown_a_traceback(anyone: APIClient) -> Non
     for name in ("Run", "SampleSet", "Evaluation"):
         error = schemas[name]["properties"]["error"]
         assert (error["type"], error["readOnly"]) == ("string", True)
-        assert "Empty for readers who are not signed in" in error["description"]
+        assert "for who submitted it and admins. Empty for others" in error["description"]
 
 
 def test_every_writing_operation_says_who_may_write_and_no_reading_one_does(

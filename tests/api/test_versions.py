@@ -7,11 +7,14 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from tests import factories
-from tests.config.test_addresses import Keys, filled, keys
-
-__all__ = ["keys"]
+from tests.config.test_addresses import Keys, filled, make_rows
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return make_rows()
 
 
 def test_every_resource_has_both_addresses_and_the_old_one_names_the_new(keys: Keys) -> None:

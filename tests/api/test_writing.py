@@ -236,7 +236,7 @@ def test_a_body_that_is_no_json_is_refused(writer: APIClient) -> None:
 
 @pytest.mark.parametrize("charset", ["bz2_codec", "zlib_codec", "rot13", "base64"])
 def test_a_body_is_decoded_by_text_encodings_alone(writer: APIClient, charset: str) -> None:
-    bomb = bz2.compress(b"[" + b"0," * 10_000_000 + b"0]")
+    bomb = bz2.compress(b"[" + b"0," * 500_000 + b"0]")
 
     for body in (bomb, b"{}"):
         response = writer.post(

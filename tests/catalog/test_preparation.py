@@ -14,12 +14,17 @@ from catalog import preparation
 from catalog.preparation import (
     DIGITS,
     PreparationError,
-    content_digest,
     prepare_packaged,
     prepare_path,
     prepare_torchvision,
 )
-from evaluation.imagesets.in_memory import ImageError, Images, read_images, write_npz
+from evaluation.imagesets.in_memory import (
+    ImageError,
+    Images,
+    content_digest,
+    read_images,
+    write_npz,
+)
 from tests.evaluation.imagesets.test_layouts import READ as LAYOUTS, REFUSED as REFUSED_LAYOUTS
 from tests.evaluation.pictures import GREY, PNG, encode, make_folder, make_zip
 

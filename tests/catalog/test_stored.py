@@ -18,9 +18,9 @@ from catalog.models import Dataset, StoredFile
 from catalog.stored import DamagedError
 from evaluation.imagesets.atomic import sha256_of
 from experiments import services, tasks
-from experiments.models import Run
+from experiments.models import Entry, Run
 from jobs.models import Cause, Status
-from operations import health
+from operations import backups, health
 from tests import factories
 from tests.conftest import prepare
 from tests.experiments.test_pipeline import queue_a_tiny_run
@@ -160,13 +160,18 @@ def test_a_site_moves_into_a_bucket_is_verified_there_and_cleaned(
     bucket: Bucket, data_dir: Path
 ) -> None:
     dataset = factories.make_dataset(files=True)
-    factories.make_experiment(dataset=dataset)
+    experiment = factories.make_experiment(dataset=dataset)
     drawn = factories.make_sample_set(run=Run.objects.get(), files=True)
+    pipeline = write(data_dir / "pipelines" / "tiny" / "model_index.json", b"{}")
+    config = {"pipeline": "tiny", "revision": ""}
+    Entry.objects.create(experiment=experiment, kind="pipeline", label="Theirs", config=config)
     drawn.sha256 = sha256_of(drawn.path)
     drawn.save()
     assert drawn.status == Status.COMPLETED
 
     call_command("store_files", stdout=StringIO())
+    assert not any(name.startswith("pipelines") for name in bucket.names())
+    assert [each.files for each in backups.held()] == [(pipeline,)]  # all that no bucket has
     bucket.client.put_object(Bucket="trilemma", Key="site/samples/999-1.npz", Body=b"nobody's")
     shutil.rmtree(data_dir / "samples")
     shutil.rmtree(data_dir / "datasets")

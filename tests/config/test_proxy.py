@@ -1,4 +1,4 @@
-"""The site under a prefix behind nginx: the README's configuration, and one that needs no setting."""
+"""The site under a prefix behind nginx: the help's configuration, and one that needs no setting."""
 
 import os
 import re
@@ -64,8 +64,8 @@ class Browser:
 
 
 def configured() -> str:
-    """Return the README's part of nginx's configuration."""
-    (block,) = re.findall(r"(?s)```nginx\n(.*?)```", (ROOT / "README.md").read_text())
+    """Return the help's part of nginx's configuration."""
+    (block,) = re.findall(r"(?s)```nginx\n(.*?)```", (ROOT / ".readme" / "lab.md").read_text())
     return str(block)
 
 
@@ -104,7 +104,7 @@ def behind_nginx(
         (configured(), {"URL_PREFIX": PREFIX, "TRUST_PROXY": "True"}),
         pytest.param(NAMED, {}, marks=pytest.mark.slow),
     ],
-    ids=["the README's", "named with each request"],
+    ids=["the help's", "named with each request"],
 )
 def test_a_closed_site_behind_nginx_is_read_after_signing_in_and_every_link_stays_there(
     migrated_data: Path, tmp_path: Path, location: str, variables: dict[str, str]

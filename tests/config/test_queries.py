@@ -16,11 +16,11 @@ from accounts.models import Role
 from api.urls import router
 from experiments.models import Run
 from tests import factories
-from tests.config.test_addresses import ROUTES, Keys, errors, filled, keys
+from tests.config.test_addresses import ROUTES, Keys, data_dir, errors, filled, keys, standing
 from tests.servers import postgres_program, postgres_server
 from tests.static import static_root
 
-__all__ = ["keys", "static_root"]
+__all__ = ["data_dir", "keys", "standing", "static_root"]
 
 pytestmark = pytest.mark.django_db
 NUMBERS = ["1,100000000000000000000", "9" * 19, "-" + "9" * 30, "9" * 5000, "1e30", "1e400", "1.5"]
@@ -40,6 +40,10 @@ PAGES = {  # what they read
     "/protocols/<fingerprint>/": ["with"],
     "/samples/<pk>.png": ["v"],
     "/login/": ["next"],
+    "/submit/experiment/": [
+        *("from", "spec", "dataset", "protocol", "entry"),
+        *("images", "device_seconds", "seeds", "name"),
+    ],
     "/submit/samples/": ["protocol", "experiment"],
     "/submit/protocol/": ["dataset"],
     "/intakes/<pk>/live/": ["seen"],
@@ -164,7 +168,7 @@ def test_what_is_no_key_is_refused_by_an_action(client: Client, key: str) -> Non
 
     assert response.status_code in (302, 400)
     if response.status_code == 400:
-        assert Run.objects.get().status == "queued"
+        assert Run.objects.get(pk=run.pk).status == "queued"
 
 
 @pytest.mark.parametrize("field", ["refill", "remove_entry", "entries-TOTAL", "add_algorithm"])

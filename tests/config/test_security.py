@@ -111,6 +111,7 @@ def test_a_wrong_address_of_the_database_never_shows_its_password(
             assert done.returncode != 0
 
 
+@pytest.mark.slow
 def test_a_worker_without_its_database_and_broker_never_shows_their_passwords(
     tmp_path: Path,
 ) -> None:

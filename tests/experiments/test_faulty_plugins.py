@@ -116,6 +116,7 @@ def test_a_list_names_what_is_left_out_and_shows_the_rest(environment: dict[str,
     assert listed.returncode == 0
 
 
+@pytest.mark.slow
 def test_other_commands_work_and_say_why_an_algorithm_is_not_there(
     environment: dict[str, str],
 ) -> None:
@@ -161,6 +162,7 @@ print(json.dumps([form.content.decode(), schema["AlgorithmEnum"]["enum"], "torch
 """
 
 
+@pytest.mark.slow
 def test_forms_and_the_schema_have_the_rest_without_torch(environment: dict[str, str]) -> None:
     run(environment, "manage.py", "migrate", "-v0")
     settings = {**environment, "DJANGO_SETTINGS_MODULE": "config.settings"}

@@ -19,6 +19,7 @@ def _up_to_date() -> Iterator[None]:
     executor.migrate(executor.loader.graph.leaf_nodes())
 
 
+@pytest.mark.slow
 def test_the_only_control_there_was_is_named_real_test_images() -> None:
     MigrationExecutor(connection).migrate(BEFORE)
     apps = MigrationExecutor(connection).loader.project_state(BEFORE).apps

@@ -178,13 +178,17 @@ def test_a_pipeline_joins_an_experiment_with_its_seeds(place: Place, protocol: P
 
     with pytest.raises(PermissionDenied):
         services.submit_data(joining, user=other)
-    assert services.submit_data(joining, user=owner) == experiment
+    assert services.submit_once(joining, user=owner) == (experiment, True)
+    assert services.submit_once(joining, user=owner) == (experiment, False)
 
     entry = experiment.entries.get(kind="pipeline")
     sets = entry.sample_sets.order_by("seed")
     assert [(each.seed, each.status) for each in sets] == [(0, "queued"), (1, "queued")]
     again, is_new = services.submit_once(told, user=owner)  # as it was submitted
     assert (again, is_new) == (experiment, False)
+    another = {"pipeline": "ddpm", "label": "Theirs", "samplers": [{"steps": 2}]}
+    with pytest.raises(SpecificationError, match="'Theirs' is taken, expected another"):
+        services.submit_once({**joining, "entries": [another]}, user=owner)
     spec = {**record_of(experiment), "name": "again"}
     copy = services.submit_data(spec, user=None)
     assert copy.entries.get(kind="pipeline").samplers == entry.samplers
@@ -598,6 +602,7 @@ def test_a_cancelled_set_stops_within_a_batch(
 # --- whole ways ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_our_own_export_scores_as_the_original(data_dir: Path) -> None:
     from generators.trained.export import export_diffusers  # noqa: PLC0415  # loads torch
     from generators.trained.sampling import load_generator  # noqa: PLC0415

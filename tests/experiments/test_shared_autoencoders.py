@@ -63,6 +63,7 @@ def refusal(dataset: Dataset, entry: dict[str, Any]) -> str:
     return caught.value.errors[field].removeprefix(f"expected {autoencoders.EXAMPLE}")
 
 
+@pytest.mark.slow
 def test_an_autoencoder_of_another_run_is_taken_as_it_is_and_its_seconds_count() -> None:
     dataset = factories.make_dataset(files=True, train_size=40, test_size=20)
     tasks.train_run(Run.objects.get(entry=contender(submit(dataset, latent()))).pk)

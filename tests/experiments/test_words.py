@@ -126,6 +126,7 @@ def test_samples_with_prompts_are_scored(dataset: Dataset) -> None:
 
 
 @pytest.mark.usefixtures("engine_here")
+@pytest.mark.slow
 def test_scenes_are_asked_for_and_judged_with_a_ceiling_and_a_floor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

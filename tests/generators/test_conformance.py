@@ -68,7 +68,7 @@ NFE = {
 DRAWS = [(name, sampler) for name, spec in ALGORITHMS.items() for sampler in spec.samplers]
 
 # One class makes latent models of all diffusion models: two of them are tried among the fast tests.
-SLOW = ("latent.ddpm", "latent.ect")
+SLOW = ("latent.ddpm", "latent.edm", "latent.ect", "gan.wgan_gp")
 every_algorithm = pytest.mark.parametrize(
     "algorithm",
     [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in ALGORITHMS],
@@ -116,7 +116,7 @@ def test_the_suite_covers_every_algorithm() -> None:
 
 @every_algorithm
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (1, 12, 20)])
-@pytest.mark.parametrize("num_classes", [0, 3])
+@pytest.mark.parametrize("num_classes", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_images_have_the_shape_of_the_data(
     algorithm: str, shape: tuple[int, int, int], num_classes: int
 ) -> None:
@@ -286,7 +286,7 @@ def test_training_leaves_the_global_random_state_alone(algorithm: str, tmp_path:
 
 
 @every_algorithm
-@pytest.mark.parametrize("stop_after", [1, 4, 5])
+@pytest.mark.parametrize("stop_after", [1, pytest.param(4, marks=pytest.mark.slow), 5])
 def test_a_stopped_training_ends_with_the_same_bits_once_resumed(
     algorithm: str, stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_nothing_is_worse_than_what_is_no_merit_as_on_boards() -> None:
     assert line.cells[1].verdict == on_board.verdict == "differs"
 
 
+@pytest.mark.slow
 def test_times_of_different_devices_are_not_compared_and_counts_are() -> None:
     comparison = scored((10, 1), (30, 1))
     Run.objects.filter(entry=comparison.sides[1].entry).update(environment={"device": "H200"})

@@ -1,4 +1,4 @@
-"""The measured error rates: at most what boards promise, and the same on the page and in README."""
+"""The measured error rates: at most what boards promise, and the same on the page and in its text."""
 
 import pytest
 from django.test import Client
@@ -15,12 +15,12 @@ def test_no_measured_rate_is_above_what_boards_promise() -> None:
 
 
 @pytest.mark.django_db
-def test_the_page_and_the_readme_show_every_rate(client: Client) -> None:
+def test_the_page_and_its_text_show_every_rate(client: Client) -> None:
     page = client.get("/judging/").content.decode()
-    readme = (ROOT / "README.md").read_text("utf-8")
+    text = (ROOT / ".readme" / "judging.md").read_text("utf-8")
 
     for row in error_rates.measured():
         shares = [f"{100 * x:.1f} %" for x in (row.wrong_leader, row.wrong_range, row.power)]
         cells = "".join(f'<td class="number">{share}</td>' for share in shares)
         assert f'<td class="number">{row.seeds}</td><td>{row.spread}</td>{cells}' in page
-        assert f"| {row.seeds} | {row.spread} | {' | '.join(shares)} |" in readme
+        assert f"| {row.seeds} | {row.spread} | {' | '.join(shares)} |" in text

@@ -126,6 +126,7 @@ def test_the_least_p_value_is_held_against_the_number_of_tests() -> None:
     assert rejected({}) == set()
 
 
+@pytest.mark.slow
 def test_few_boards_of_ideal_models_accuse_any_of_them() -> None:
     """Twenty rows and three metrics, none nearer than real images: at most 5 % of boards."""
     experiment = ideal_experiment()

@@ -14,7 +14,7 @@ from experiments.models import Entry, Experiment, MetricValue
 from jobs.models import Status
 from leaderboards.board import CORNERS, COSTS, Board, Cell, Column, Row, columns_of
 from leaderboards.ranking import judged, rank
-from leaderboards.statistics.spread import Seed
+from leaderboards.statistics.spread import Seed, mean_interval
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -564,3 +564,16 @@ def test_the_number_of_queries_does_not_grow_with_the_board() -> None:
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("huge", [1e76, 1e200, 1.7e308, -1e200])
+def test_a_number_beyond_all_measure_is_absent_and_the_board_stands(huge: float) -> None:
+    experiment = scored({"a": [1.0, 2.0], "b": [huge, huge * 0.9], "c": [3.0, huge]})
+    MetricValue.objects.filter(metric="fd", value=3.0).update(standard_error=abs(huge))
+
+    board = rank(experiment.protocols.get())
+
+    assert [cell(board, label).value for label in "abc"] == [1.5, None, 3.0]
+    assert cell(board, "b").reason == "2 of 2 seeds: beyond 1e+70"
+    assert cell(board, "c").seeds_lost == 1
+    assert mean_interval([huge, huge])[0] == huge  # of losses, on pages that compare

@@ -143,7 +143,7 @@ LIKELY = [*[complete] * 10, *DEEDS, *RARE]
 
 
 class Histories(TestCase):
-    @hypothesis_settings(max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+    @hypothesis_settings(max_examples=4, phases=[Phase.explicit, Phase.reuse, Phase.generate])
     @given(seed=st.integers(0, 2**32), length=st.integers(5, 45))
     def test_rows_follow_whatever_happens(self, seed: int, length: int) -> None:
         chance = random.Random(seed)  # noqa: S311  # keeps no secret

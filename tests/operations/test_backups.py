@@ -49,6 +49,13 @@ for checkpoint in Checkpoint.objects.filter(images_seen=1000):
     folder.mkdir(parents=True)
     (folder / "weights.safetensors").write_bytes(bytes(990))
     (folder / "manifest.json").write_bytes(bytes(10))
+from experiments.models import Entry
+config = {"pipeline": "ours/tiny", "revision": ""}
+Entry.objects.create(experiment=experiment, kind="pipeline", label="Theirs", config=config)
+for name in ("model_index.json", "unet/weights.safetensors"):
+    part = settings.DATA_DIR / "pipelines" / "ours" / "tiny" / name
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_text(name)
 for name in ("log", "features"):
     (settings.DATA_DIR / name).mkdir()
     (settings.DATA_DIR / name / "kept-out").write_text("a log or a cache")
@@ -64,6 +71,9 @@ Dataset.objects.get().verify()
 for sample_set in SampleSet.objects.filter(run__isnull=False):
     print(sample_set.pk, client.get(f"/samples/{sample_set.pk}.png").status_code)
     print(len(sample_set.path.read_bytes()), sample_set.checkpoint.is_kept)
+from django.conf import settings
+folder = settings.DATA_DIR / "pipelines"
+print(sorted((str(path.relative_to(folder)), path.read_text()) for path in folder.rglob("*.*")))
 """
 
 WORK = """
@@ -146,6 +156,7 @@ def test_a_site_restored_elsewhere_shows_the_same_board(
     assert other.manage("migrate", "--check").returncode == 0
     before, after = ask(original, BOARD), ask(other, BOARD)
     assert "SNGAN" in before
+    assert "ours/tiny/unet/weights.safetensors" in before
     assert after == before
 
 
@@ -154,9 +165,9 @@ def test_a_backup_holds_what_rows_refer_to_and_nothing_else(backup: Path) -> Non
         names = archive.getnames()
 
     folders = {name.split("/")[1] for name in names if name.startswith("data/")}
-    assert folders == {"datasets", "extractors", "runs", "samples"}
+    assert folders == {"datasets", "extractors", "pipelines", "runs", "samples"}
     assert [name for name in names if not name.startswith("data/")] == ["database", "manifest.json"]
-    assert len([name for name in names if name.endswith("weights.safetensors")]) == 5
+    assert len([name for name in names if name.endswith("weights.safetensors")]) == 6
     assert "data/extractors/classifier-1/manifest.json" in names
     assert backup.stat().st_mode & 0o077 == 0
     assert [path.name for path in backup.parent.glob(".site.tar*")] == []
@@ -269,6 +280,7 @@ def test_a_damaged_backup_leaves_the_site_as_it_was(
     assert contents(restored.data) == before
 
 
+@pytest.mark.slow
 def test_a_database_that_is_none_takes_the_files_back_as_well(
     backup: Path, tmp_path: Path, restored: Site
 ) -> None:

@@ -100,6 +100,7 @@ def test_scores_are_written_whatever_the_terminal_is(
         assert row.startswith("FD[pixels] v")
 
 
+@pytest.mark.slow
 def test_an_admission_test_is_written_though_nobody_reads_it(images: Path, tmp_path: Path) -> None:
     command = ["-m", "evaluation", "admit", "--reference", str(images / "real.npz")]
     command += ["--extractor", "random-convolution", "--num-images", "20"]

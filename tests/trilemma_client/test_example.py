@@ -1,15 +1,18 @@
 """The example of the Python client, done as it stands against a live site with a worker."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import trilemma_client
 from tests.site import ROOT, Site
+from tests.test_readme import blocks
 
 SECONDS = 1500  # on a busy machine
 
@@ -20,8 +23,33 @@ def example() -> str:
     return textwrap.dedent(code)
 
 
-def test_the_readme_has_the_example() -> None:
-    assert example().strip() in (ROOT / "README.md").read_text("utf-8")
+def test_the_help_has_the_example() -> None:
+    assert example().strip() in (ROOT / ".readme" / "rest.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_same_from_the_shell(site: Site, tmp_path: Path) -> None:
+    submits, reads = blocks(".readme/rest.md")
+    site.start_worker()
+    given = {"SITE": site.start_web(), "TOKEN": site.make_token(), "PYTHON": sys.executable}
+    commands = f'python() {{ "$PYTHON" "$@"; }}\n{submits}\n{reads}'
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],  # noqa: S607  # the help's own commands
+        cwd=tmp_path,
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr + site.log()
+    assert "SNGAN" in (tmp_path / "board.csv").read_text("utf-8")
+    assert (tmp_path / "values.csv").read_text("utf-8").startswith("id,experiment,")
+    with np.load(tmp_path / "samples.npz") as file:
+        assert file["arr_0"].shape[1:] == (8, 8, 1)
 
 
 @pytest.mark.slow

@@ -2,11 +2,12 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any, Protocol
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import parse_qsl, urldefrag, urljoin, urlsplit
 
 import pytest
 from django.urls import Resolver404, resolve
@@ -55,14 +56,14 @@ class Links(HTMLParser):
 
 def links(answer: Answer) -> tuple[list[str], list[str]]:
     """Return what an answer asks for, and where it sends."""
-    kind = answer.headers.get("Content-Type", "")
-    if "html" in kind:
+    content = answer.headers.get("Content-Type", "")
+    if "html" in content:
         reader = Links()
         reader.feed(answer.text)
         return reader.asked, reader.sent
-    if "css" in kind:
+    if "css" in content:
         return re.findall(r"url\(\"?(?!data:)([^)\"]+)", answer.text), []
-    if kind.startswith("application/json"):
+    if content.startswith("application/json"):
         return list(addresses_in(json.loads(answer.text))), []
     return [], []
 
@@ -75,15 +76,28 @@ def addresses_in(data: Any) -> Iterator[str]:
         yield data
 
 
-def crawl(browser: Browser, beginnings: list[str]) -> None:
-    """Check that everything these pages, and the files they load, lead to is there."""
+def kind(browser: Browser, address: str) -> tuple[str, ...]:
+    """Return what addresses of one kind have in common: the route and the names of what is asked."""
+    parts = urlsplit(address.removeprefix(browser.host + browser.prefix))
+    try:
+        route = resolve(parts.path).route
+    except Resolver404:
+        route = parts.path
+    return route, *sorted(name for name, _ in parse_qsl(parts.query))
+
+
+def crawl(browser: Browser, beginnings: list[str], most: int = 2) -> None:
+    """Check that what these pages, and the files they load, lead to is there: `most` of a kind."""
     pages = [browser.host + browser.prefix + address for address in beginnings]
+    followed = Counter(kind(browser, page) for page in pages)
     for page in pages:
         answer = look(browser, page, page)
         asked, sent = links(answer)
         for link in asked:
             target = urldefrag(urljoin(page, link))[0]
-            if not link.startswith("data:"):
+            same = kind(browser, target)
+            followed[same] += target not in browser.seen
+            if not link.startswith("data:") and followed[same] <= most:
                 found = look(browser, target, page)
                 if "css" in found.headers.get("Content-Type", ""):
                     for file in links(found)[0]:

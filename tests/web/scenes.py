@@ -186,6 +186,7 @@ def add_preview(run: Run, *, images_seen: int, side: int = 36) -> Checkpoint:
 def addresses(*scenes: Scene) -> list[str]:
     """Return the address of every page that a reader can reach."""
     found = ["/", "/experiments/", "/leaderboards/", "/datasets/", "/workers/"]
+    found += ["/claims/", "/glossary/", "/glossary/fid/", "/advice/"]
     for scene in scenes:
         fingerprint = scene.protocol.fingerprint
         found += [

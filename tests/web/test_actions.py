@@ -5,6 +5,7 @@ from django.test import Client
 
 from accounts.models import Role
 from experiments.models import Run
+from jobs import presence
 from jobs.models import Status
 from tests import factories
 from tests.web import html, scenes
@@ -185,3 +186,16 @@ def test_a_worker_of_another_version_is_flagged(client: Client) -> None:
     factories.make_worker(version="0.0.1")
 
     assert "0.0.1 not the site's" in html.get(client, "/workers/").text
+
+
+def test_an_admin_removes_a_worker_that_is_gone_until_it_comes_back(somebody: Client) -> None:
+    run = factories.make_run(status=Status.COMPLETED, worker=factories.make_worker(alive=False))
+    gone, here = run.worker, factories.make_worker()
+    assert gone is not None
+    address = buttons(html.get(somebody, "/workers/"))["Remove"]
+
+    assert gone.name not in html.body(somebody.post(address, follow=True))
+    assert somebody.post(f"/workers/{here.pk}/remove/").status_code == 404
+
+    presence.make_round(gone, idle=False)
+    assert gone.name in html.get(somebody, "/workers/").text

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urljoin
 
@@ -98,7 +99,7 @@ def test_a_heads_link_sorts_by_its_column_and_turns_the_order_at_the_second_clic
 
     def follow(page: html.Element, label: str) -> html.Element:
         heads = page.all("th", class_name="ranking-head")
-        (link,) = [h.one("a").attributes["href"] for h in heads if label in h.text]
+        (link,) = [h.all("a")[0].attributes["href"] for h in heads if label in h.text]
         return html.get(client, address + link)
 
     recall = follow(html.get(client, address), "recall")
@@ -257,7 +258,8 @@ def test_headline_metrics_are_shown_at_first_and_a_link_shows_all(client: Client
         assert columns(whole) == [*scenes.METRICS, *COSTS]
         assert choices(whole)[link.text].attributes["aria-current"] == "true"
         heads = [
-            head.one("a").attributes["href"] for head in whole.all("th", class_name="ranking-head")
+            head.all("a")[0].attributes["href"]
+            for head in whole.all("th", class_name="ranking-head")
         ]
         assert all("columns=all" in head for head in heads)
 
@@ -497,3 +499,28 @@ def test_a_distance_corrected_below_zero_is_zero_on_page_and_in_exports(
         "0.0",
         "0.4",
     ]
+
+
+@pytest.mark.django_db
+def test_a_board_is_called_by_its_dataset_wherever_it_is_named(client: Client) -> None:
+    scene = scenes.finished_comparison(seeds=1)
+    board = f"/leaderboards/{scene.protocol.fingerprint}/"
+    name = f"{scene.protocol.dataset.name} · {scene.protocol.name}"
+    assert html.get(client, board).one("h1").text == name
+    assert html.get(client, board).one("title").text.startswith(f"{name} · ")
+    for page in ("/", "/leaderboards/", scene.experiment.get_absolute_url()):
+        links = [a.text for a in html.get(client, page).all("a") if a.attributes["href"] == board]
+        assert name in links, page
+    listed = client.get("/api/v1/leaderboards/").json()
+    assert [each["board_name"] for each in listed] == [name]
+    assert client.get(f"/api/v1{board}").json()["board_name"] == name
+
+
+@pytest.mark.django_db
+def test_there_is_no_chart_of_controls_alone() -> None:
+    board = ranking.rank(scenes.finished_comparison(seeds=1).protocol)
+    assert any(row.cells["fd"].value is not None for row in board.rows if row.is_control)
+
+    assert (
+        charts.trilemma(replace(board, rows=tuple(r for r in board.rows if r.is_control))) is None
+    )

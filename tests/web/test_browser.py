@@ -10,7 +10,7 @@ from accounts.models import Role
 from experiments.models import LossPoint, Question, Run
 from jobs.models import Status
 from tests import factories
-from tests.browsers import CHROMIUM, PATIENCE_MS, chromium
+from tests.browsers import CHROMIUM, PATIENCE_MS, chromium, look_at_charts
 from tests.servers import wait_until
 from tests.web import scenes
 
@@ -75,7 +75,7 @@ def charts_drawn(page: Page) -> int:
 def test_charts_are_drawn_and_follow_the_theme(page: Page, complaints: list[str]) -> None:
     scene = scenes.finished_comparison(seeds=1)
     page.goto(scene.experiment.get_absolute_url())
-    expect(page.locator(".chart[data-drawn]")).to_have_count(5)  # trilemma and four entries
+    look_at_charts(page, 5)  # trilemma and four entries
     assert charts_drawn(page) == 5
     assert page.locator(".chart-trilemma .scatterlayer .point").count() == 6
     assert page.locator(".chart-trilemma .yerror").count() == 6
@@ -92,7 +92,7 @@ def test_charts_are_drawn_and_follow_the_theme(page: Page, complaints: list[str]
     assert page.evaluate(BACKGROUND) != background
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    expect(page.locator(".chart[data-drawn]")).to_have_count(5)
+    look_at_charts(page, 5)
     assert complaints == []
 
 
@@ -142,6 +142,7 @@ def test_the_boards_first_column_stays_while_the_rest_scrolls(page: Page) -> Non
     assert page.locator(".scroller").first.evaluate("box => box.scrollLeft") == 300
 
 
+@pytest.mark.slow
 def test_the_training_copy_is_marked_and_all_metrics_are_a_link_away(
     page: Page, complaints: list[str]
 ) -> None:
@@ -210,6 +211,7 @@ def test_a_runs_page_follows_its_status_samples_and_losses(
     run = factories.make_run(status=Status.RUNNING, loss_points=3)
     page.goto(run.get_absolute_url())
     points = "document.querySelector('.chart').data[0].x.length"
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
     wait_for(page, f"document.querySelector('.chart[data-drawn]') && {points} === 3")
     assert page.locator(".strip-item").count() == 0
 
@@ -244,6 +246,7 @@ def test_a_page_asks_for_one_part_a_second_and_for_none_while_it_is_hidden(page:
     page.on("request", lambda request: asked.append(request.url.split("?")[0]))
     page.add_init_script(KEEP_TICK)
     page.goto(scene.experiment.get_absolute_url())
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
     wait_for(page, f"{PARTS} >= 5")  # four regions, and a chart that has its first answer
     page.wait_for_load_state("networkidle")
 
@@ -260,6 +263,7 @@ def test_a_page_asks_for_one_part_a_second_and_for_none_while_it_is_hidden(page:
     assert len(asked) == len(set(asked)) == parts
 
 
+@pytest.mark.slow
 def test_a_run_is_cancelled_with_the_mouse_and_the_page_says_so(
     page: Page, complaints: list[str], live_server: LiveServer
 ) -> None:
@@ -337,6 +341,7 @@ def test_ticked_rows_of_a_board_stand_side_by_side(page: Page, complaints: list[
 def test_the_guidance_curve_is_drawn_joined_and_named(page: Page, complaints: list[str]) -> None:
     experiment = scenes.guided_comparison()
     page.goto(f"/experiments/{experiment.pk}/prompts/")
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
     chart = page.locator("[data-chart=guidance][data-drawn]")
 
     expect(chart.locator(".scatterlayer .point")).to_have_count(8)
@@ -349,16 +354,19 @@ def test_the_guidance_curve_is_drawn_joined_and_named(page: Page, complaints: li
     page.get_by_role("button", name="Show").focus()
     page.keyboard.press("Enter")
 
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
     expect(chart.locator(".ytitle")).to_contain_text("Following: colour")
     assert complaints == []
 
 
+@pytest.mark.slow
 def test_the_page_of_prompts_fits_a_phone(page: Page, complaints: list[str]) -> None:
     experiment = scenes.guided_comparison(seeds=2)
     page.set_viewport_size({"width": 390, "height": 844})
 
     page.goto(f"/experiments/{experiment.pk}/prompts/")
 
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
     expect(page.locator("[data-chart=guidance][data-drawn]")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert complaints == []

@@ -11,7 +11,7 @@ from pytest_django.live_server_helper import LiveServer
 from accounts.models import Role
 from tests import factories
 from tests.admin.pages import ADD
-from tests.browsers import CHROMIUM, PATIENCE_MS, chromium
+from tests.browsers import CHROMIUM, PATIENCE_MS, chromium, look_at_charts
 from tests.web import scenes
 
 STRICT = {
@@ -125,7 +125,7 @@ def test_no_page_offends_the_policy(page: Page, complaints: list[str]) -> None:
     for address in scenes.addresses(done, live):
         page.goto(address)
     page.goto(done.experiment.get_absolute_url())
-    expect(page.locator(".chart[data-drawn]")).to_have_count(5)
+    look_at_charts(page, 5)
 
     assert complaints == []
 
@@ -143,6 +143,7 @@ def test_the_interfaces_description_is_drawn(page: Page, complaints: list[str]) 
 
 @in_a_browser
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_the_admin_works_under_its_own_policy(page: Page, complaints: list[str]) -> None:
     scene = scenes.running_comparison()
     user = factories.make_user(role=Role.ADMIN)

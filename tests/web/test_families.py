@@ -17,7 +17,7 @@ from generators.specs.registry import ALGORITHMS, FAMILIES
 from leaderboards import ranking
 from tests import factories
 from tests.admin.pages import ADD
-from tests.browsers import CHROMIUM, chromium
+from tests.browsers import CHROMIUM, chromium, look_at_charts
 from tests.toy_vae.spec import SPEC
 from tests.web import scenes
 from web.families import DARK, LIGHT, contrast, on_dark, on_light
@@ -174,7 +174,7 @@ def test_chips_and_markers_have_the_familys_colour(
     red, green, blue = (int(wanted[start : start + 2], 16) for start in (1, 3, 5))
 
     page.goto(f"/leaderboards/{scene.protocol.fingerprint}/")
-    expect(page.locator(".chart[data-drawn]")).to_have_count(1)
+    look_at_charts(page, 1)
 
     chip = page.locator(".family-flows").first
     expect(chip).to_have_css("color", f"rgb({red}, {green}, {blue})")

@@ -1,16 +1,19 @@
 """Every page: it answers, is well formed, is ours alone, and says what to do when it is empty."""
 
 import re
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.models import Role
 from catalog.models import Protocol
 from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
 from experiments.models import Experiment
+from experiments.progress import jobs_needed
 from tests import factories
 from tests.web import html, scenes
 
@@ -76,13 +79,13 @@ def test_images_say_what_they_show_and_controls_have_names(reader: Client) -> No
             assert head.attributes.get("scope"), (address, head.text)
 
 
-def test_plotly_is_loaded_only_where_there_are_charts(client: Client) -> None:
+def test_plotly_is_named_only_where_there_are_charts(client: Client) -> None:
     for address in scenes.addresses(scenes.finished_comparison()):
         page = html.get(client, address)
-        scripts = [s for s in page.all("script") if "plotly" in s.attributes.get("src", "")]
+        scripts = [s for s in page.all("script") if "data-plotly" in s.attributes]
 
         assert bool(scripts) == bool([e for e in page.walk() if "data-chart" in e.attributes])
-        assert all("defer" in script.attributes for script in scripts)
+        assert not [s for s in page.all("script") if "plotly" in s.attributes.get("src", "")]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +114,44 @@ def test_steps_that_are_done_are_ticked_and_vanish_with_the_first_experiment(
 
     factories.make_experiment()
     assert not html.get(client, "/").all("li", class_name="step")
+
+
+def test_the_step_to_a_protocol_names_the_dataset_that_is_there(client: Client) -> None:
+    dataset = factories.make_dataset()
+
+    assert f"register_protocol {dataset.slug}" in html.get(client, "/").text
+
+
+def test_an_experiments_total_counts_jobs_that_do_not_exist_yet(client: Client) -> None:
+    run = factories.make_run()
+    experiment = run.entry.experiment
+
+    page = html.get(client, experiment.get_absolute_url())
+
+    assert jobs_needed(experiment) > 1
+    assert f"0 of {jobs_needed(experiment)} jobs done" in page.text
+
+
+def test_a_sheet_of_small_images_is_enlarged_without_smoothing(client: Client) -> None:
+    scene = scenes.finished_comparison(seeds=1)
+    page = html.get(client, scene.experiment.get_absolute_url())
+    link = page.all("a", class_name="grid-link")[0].attributes["href"]
+
+    assert ".png" in html.get(client, link).one("img", class_name="grid-large").attributes["src"]
+    assert client.get(link.replace("sample-grid", "password")).status_code == 404
+
+
+def test_long_names_do_not_push_columns_off_lists(client: Client) -> None:
+    experiment = factories.make_experiment(
+        name="n" * 200, entries=[{"algorithm": "vae.conv", "label": "l" * 100}]
+    )
+
+    row = html.get(client, "/experiments/").one("tbody")
+    page = html.get(client, experiment.get_absolute_url())
+
+    assert "name" in row.one("th").attributes["class"].split()
+    assert row.one("span", class_name="family").attributes["title"].startswith("l" * 100)
+    page.one("h3", class_name="contender-name", title="l" * 100)
 
 
 def test_jobs_that_nobody_can_take_are_pointed_out(client: Client) -> None:
@@ -337,11 +378,14 @@ def test_a_dataset_states_its_source_licence_and_classes(client: Client) -> None
 def test_workers_are_online_or_late_with_what_they_do(client: Client) -> None:
     here = factories.make_worker(name="celery@here", memory_bytes=0)
     factories.make_worker(name="celery@gone", alive=False)
+    late = timezone.now() - timedelta(minutes=10)
+    factories.make_worker(name="celery@late", last_seen=late)
     run = factories.make_run(status="running", worker=here)
 
     rows = {r.one("th").text: r for r in html.get(client, "/workers/").one("tbody").all("tr")}
 
-    assert "online" in rows["celery@here"].text and "late" in rows["celery@gone"].text
+    assert "online" in rows["celery@here"].text and "late" in rows["celery@late"].text
+    assert "gone" in rows["celery@gone"].all("td")[0].text
     assert rows["celery@here"].one("a", href=run.get_absolute_url()).text == run.entry.label
     assert "50 %" in rows["celery@here"].text
     assert rows["celery@here"].one("span", title="not reported").text == "–"
@@ -352,6 +396,8 @@ def test_another_sites_protocol_of_inception_may_say_fid_and_a_classifiers_never
 ) -> None:
     scene = scenes.finished_comparison()
     for address in scenes.addresses(scene):
+        if address.startswith("/glossary/"):
+            continue  # which says what the word means, of no number
         text = html.get(client, address).text
         assert "FID" not in text and "KID" not in text, address
     board = html.get(client, f"/leaderboards/{scene.protocol.fingerprint}/").text
@@ -377,3 +423,19 @@ def test_a_long_training_shows_some_of_its_previews_and_says_how_many(client: Cl
     assert "24 of 100 checkpoints, evenly spaced." in page
     shown = re.findall(r"Grid of samples after (\d+) images", page)
     assert (len(shown), shown[0], shown[-1]) == (24, "1", "100")
+
+
+def test_what_was_chosen_of_an_experiment_is_kept_between_pages_of_entries(client: Client) -> None:
+    labels = [f"n{place}" for place in range(14)]  # and four controls: two pages
+    experiment = factories.make_experiment(
+        entries=[{"algorithm": "gan.sngan", "label": label} for label in labels], seeds=[0, 1]
+    )
+    address = experiment.get_absolute_url()
+
+    page = html.get(client, f"{address}?seed=1&sort=-fd&columns=fd")
+
+    links = {link.attributes["href"] for link in page.all("a", rel="next") if link.text == "after"}
+    assert links == {"?seed=1&sort=-fd&columns=fd&page=2"}
+    boxes = [each.attributes for each in page.all("input") if each.attributes["name"] == "columns"]
+    assert [box["value"] for box in boxes if "checked" in box] == ["fd"]
+    html.get(client, address + links.pop())

@@ -16,6 +16,7 @@ from django.urls import set_script_prefix
 from pytest_django import Settings
 
 from accounts.models import Role
+from config.static_files import hashed_name
 from config.wsgi import under
 from tests import factories
 from tests.admin.pages import ADD
@@ -100,7 +101,8 @@ def check_everything(visitor: Visitor) -> None:
     crawl(visitor, [*pages, *ADMIN, f"/admin/experiments/run/{live.run.pk}/change/"])
 
     visited = {address.removeprefix(HOST + visitor.prefix) for address in visitor.seen}
-    assert {"/static/web/page.css", "/static/unfold/fonts/inter/Inter-Regular.woff2"} <= visited
+    files = ("web/page.css", "unfold/fonts/inter/Inter-Regular.woff2")
+    assert {f"/static/{hashed_name(name)}" for name in files} <= visited
     assert f"{board}?format=csv&sort=fd" in visited
 
 
@@ -118,7 +120,10 @@ def test_every_link_of_a_site_that_is_told_its_prefix_stays_there(mounted: Visit
 def test_an_empty_site_under_a_prefix_leads_nowhere_else(visitor: Visitor) -> None:
     sign_in(visitor)
 
-    crawl(visitor, ["/", "/experiments/", "/leaderboards/", "/datasets/", "/workers/", *REST, ADD])
+    crawl(
+        visitor,
+        ["/", "/experiments/", "/leaderboards/", "/datasets/", "/workers/", "/help/", *REST, ADD],
+    )
 
 
 def test_pages_that_are_not_there_lead_back_to_the_site(visitor: Visitor) -> None:

@@ -256,3 +256,19 @@ def test_more_systems_are_no_more_queries(
 
     with django_assert_num_queries(len(few)):
         client.get(f"/experiments/{many.pk}/prompts/")
+
+
+def test_more_than_a_hundred_prompts_are_read_page_by_page(client: Client) -> None:
+    experiment = factories.make_asked_experiment(*(f"circle {place}" for place in range(103)))
+    address = f"/experiments/{experiment.pk}/prompts/"
+
+    first = html.get(client, address)
+    after = first.one("p", class_name="pages-shown").one("a").attributes["href"]
+    second = html.get(client, address + after.partition("#")[0])
+
+    rows = [page.one("table", class_name="prompts").all("tr")[1:] for page in (first, second)]
+    assert [len(each) for each in rows] == [100, 3]
+    assert rows[1][0].one("th").text.startswith("circle 100")
+    assert second.one("p", class_name="pages-shown").text.startswith("Prompts 101–103 of 103")
+    for page in ("0", "3", "x"):
+        assert client.get(address, {"page": page}).status_code == 404

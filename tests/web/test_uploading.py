@@ -210,6 +210,7 @@ def test_a_connection_that_breaks_off_is_made_again(page: Page, tmp_path: Path) 
     assert Upload.objects.get().path.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_said_at_the_file(page: Page, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no images")
 

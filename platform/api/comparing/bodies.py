@@ -81,6 +81,7 @@ class ComparedBoardSerializer(serializers.Serializer[Any]):
 
     protocol = serializers.CharField(help_text="its fingerprint")
     name = serializers.CharField()
+    board_name = serializers.CharField(help_text="whose images, and how they are judged")
     dataset = serializers.CharField()
     num_images = serializers.IntegerField()
     seeds = serializers.DictField(

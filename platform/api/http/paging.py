@@ -62,7 +62,10 @@ class CursorPages(BasePagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         """Return the rows of the page that is asked for."""
-        self.request, self.count = request, queryset.count()
+        self.request = request
+        self.count = getattr(view, "count_rows", QuerySet.count)(
+            queryset
+        )  # a view may know a faster way
         size, ordering = _page_size(request), _ordering(request, view)
         text = request.query_params.get(CURSOR)
         place = None if text is None else Place.read(text, ordering)

@@ -1,15 +1,21 @@
 """Pictures that pages show, found by the row's number, never by a path from outside."""
 
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
-from django.http import FileResponse, Http404, HttpRequest
-from django.shortcuts import get_object_or_404
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from catalog import stored
 from experiments.models import Checkpoint, Question, SampleSet
 
+ENLARGED: dict[str, type[SampleSet | Checkpoint]] = {
+    "sample-grid": SampleSet,
+    "checkpoint-preview": Checkpoint,
+}
 YEAR_SECONDS = 31_536_000
 
 
@@ -32,6 +38,17 @@ def checkpoint_preview(request: HttpRequest, pk: int) -> FileResponse:
 def answer_sheet(request: HttpRequest, pk: int) -> FileResponse:
     """Return all images that were drawn for a question."""
     return picture(request, get_object_or_404(Question, pk=pk).path)
+
+
+@require_safe
+def enlarged(request: HttpRequest, name: str, pk: int) -> HttpResponse:
+    """Show a picture as wide as the page, each of its pixels a square."""
+    if name not in ENLARGED:
+        raise Http404(f"expected a kind of picture ({', '.join(ENLARGED)}), got {name!r}")
+    row: Any = get_object_or_404(ENLARGED[name], pk=pk)
+    source = f"{reverse(name, args=[pk])}?v={row.sha256[:12]}"
+    context = {"row": row, "run": row.run, "source": source}
+    return render(request, "experiments/picture.html", context)
 
 
 def picture(request: HttpRequest, path: Path) -> FileResponse:

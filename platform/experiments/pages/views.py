@@ -18,6 +18,7 @@ from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.pages import curves, reconstructions
 from experiments.pages.live import Region
 from experiments.progress import with_status
+from experiments.submission import bundle
 from jobs.models import JobEvent, Status
 
 PAGE_SIZE = 50
@@ -45,10 +46,11 @@ def experiments(request: HttpRequest) -> HttpResponse:
     status, dataset = request.GET.get("status", ""), request.GET.get("dataset", "")
     found = Experiment.objects.select_related("dataset", "created_by").prefetch_related(FIRST)
     page = Paginator(_filtered(found, status, dataset), PAGE_SIZE).get_page(request.GET.get("page"))
-    standings = overview.standings(page.object_list)
+    rows = list(page)
+    standings = overview.standings(rows)
     context = {
         "page": page,
-        "rows": [(experiment, standings.get(experiment.pk)) for experiment in page],
+        "rows": [(experiment, standings.get(experiment.pk)) for experiment in rows],
         "statuses": STATUSES,
         "datasets": _datasets(dataset),
         "status": status,
@@ -84,6 +86,8 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "run": found,
         "experiment": found.entry.experiment,
         "config": [(name, in_words(value)) for name, value in found.entry.config.items()],
+        "reproduced_by": bundle.command_of(found),
+        "no_bundle": bundle.refusal(found),
         **{name: region.render(request) for name, region in regions.items()},
     }
     return render(request, "experiments/run.html", context)
@@ -169,6 +173,18 @@ def _timeline(
     ]
     events.sort(key=lambda event: (event.at, event.pk))
     return [(event, subjects[event.job_type, event.job_id]) for event in events]
+
+
+def run_bundle(request: HttpRequest, pk: int) -> HttpResponse:
+    """Return what reproduces the run from the command line, as a file."""
+    found = get_object_or_404(overview.loaded_runs(), pk=pk)
+    try:
+        record = bundle.bundle_of(found)
+    except ValueError as error:
+        raise Http404(str(error)) from error
+    response = JsonResponse(record, json_dumps_params={"indent": 1})
+    response["Content-Disposition"] = f'attachment; filename="{bundle.file_name(found)}"'
+    return response
 
 
 def run_losses(request: HttpRequest, pk: int) -> JsonResponse:

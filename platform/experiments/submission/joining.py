@@ -30,8 +30,10 @@ def is_joining(data: Mapping[str, Any]) -> bool:
     return data.get("experiment") not in (None, "")
 
 
-def read_joining(data: Mapping[str, Any]) -> JoiningSpec:
+def read_joining(data: Mapping[str, Any], *, again: bool = False) -> JoiningSpec:
     """Return what is to join: `{"experiment": a name or a number, "entries": [{"pipeline", …}]}`.
+
+    With `again`, what has joined already, as it is described, is left out.
 
     Raises:
         SpecificationError: with every wrong field.
@@ -40,22 +42,36 @@ def read_joining(data: Mapping[str, Any]) -> JoiningSpec:
     reader.unknown("", data, {"experiment", "entries"})
     experiment = reader.experiment(data["experiment"])
     entries = read_entries(reader, data.get("entries"))
+    entries = [replace(entry, config={**entry.config, JOINED: True}) for entry in entries]
+    there = []
     if experiment is not None:
-        _check(reader, experiment, entries)
+        there = [entry for entry in entries if again and _is_there(experiment, entry)]
+        _check(reader, experiment, entries, there)
     reader.finish()
     assert experiment is not None, "a missing one is an error above"
-    joined = [replace(entry, config={**entry.config, JOINED: True}) for entry in entries]
-    return JoiningSpec(experiment, joined)
+    return JoiningSpec(experiment, [entry for entry in entries if entry not in there])
 
 
-def _check(reader: Reader, experiment: Experiment, entries: list[EntrySpec]) -> None:
+def _is_there(experiment: Experiment, entry: EntrySpec) -> bool:
+    """Return whether an entry has joined as it is described; a hub's card may have come since."""
+    found = experiment.entries.filter(kind=Entry.Kind.PIPELINE, label=entry.label).first()
+    if found is None or found.config.keys() - entry.config.keys():
+        return False
+    told = {name: entry.config[name] for name in found.config}
+    samplers = pipelines.as_known_now(found.config, found.samplers)
+    return bool(found.config == told and samplers == entry.samplers)
+
+
+def _check(
+    reader: Reader, experiment: Experiment, entries: list[EntrySpec], there: list[EntrySpec]
+) -> None:
     labels = set(experiment.entries.values_list("label", flat=True))
     protocols = list(experiment.protocols.select_related("dataset", "prompt_set"))
-    for index, entry in enumerate(entries):
-        path = f"entries.{index}"
+    for entry in entries:
+        path = entry.path
         if entry.kind != Entry.Kind.PIPELINE:
             reader.wrong(f"{path}.algorithm", TRAINED)
             continue
-        if entry.label in labels:
+        if entry.label in labels and entry not in there:
             reader.wrong(f"{path}.label", f"{entry.label!r} is taken, expected another")
         pipelines.check_fit(reader, path, experiment.dataset, protocols, entry)

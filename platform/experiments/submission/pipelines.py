@@ -64,7 +64,7 @@ def read_pipeline(
     facts: dict[str, Any] = {"pipeline": source, "revision": revision, **to_dict(config)}
     if card is not None:
         facts["card"] = json.loads(json.dumps(card.as_record()))  # as a row has it
-    return EntrySpec(label, "", facts, samplers, places, kind=Entry.Kind.PIPELINE)
+    return EntrySpec(label, "", facts, samplers, places, Entry.Kind.PIPELINE, path)
 
 
 def _read_card(reader: Reader, path: str, source: object, revision: object) -> PipelineCard | None:
@@ -151,6 +151,15 @@ def _read_sampler(given: object, card: PipelineCard | None) -> PipelineSampler:
         raise ConfigError({"scheduler": f"expected a sampler, got {given!r}"[:300]})
     sampler = parse(PipelineSampler, given)
     return sampler if card is None else completed(sampler, card)
+
+
+def as_known_now(
+    config: Mapping[str, Any], samplers: Sequence[Mapping[str, Value]]
+) -> list[dict[str, Value]]:
+    """Return an entry's samplers with the pipeline's own numbers, if its folder came since."""
+    folder = None if "card" in config else folder_of(config["pipeline"], config["revision"])
+    card = None if folder is None else inspect(folder, digests=False)
+    return [to_dict(_read_sampler(sampler, card)) for sampler in samplers]
 
 
 def label_of(sampler: PipelineSampler, card: Mapping[str, Any] | None) -> str:

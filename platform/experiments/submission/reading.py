@@ -28,6 +28,7 @@ class EntrySpec:
     samplers: list[dict[str, Value]]
     places: list[int]  # of each sampler, among those that were given: one may stand for several
     kind: str = Entry.Kind.GENERATOR
+    path: str = ""  # where it was given: "entries.0"
 
 
 class Reader:
@@ -35,9 +36,10 @@ class Reader:
 
     def __init__(self) -> None:
         self.errors: dict[str, str] = {}
+        self.moved: dict[str, str] = {}  # paths of values to where these were given
 
     def wrong(self, path: str, message: str) -> None:
-        self.errors.setdefault(path, message)
+        self.errors.setdefault(self.moved.get(path, path), message)
 
     def unknown(self, path: str, found: Mapping[str, Any], known: Collection[str]) -> None:
         for name, message in sorted(unknown_fields(found, sorted(known)).items()):
@@ -47,9 +49,10 @@ class Reader:
         for name, message in error.errors.items():
             self.wrong(f"{path}.{name}", message)
 
-    def label(self, path: str, given: object, default: str) -> str:
-        """Return an entry's label, by default what it is called anyway."""
+    def label(self, path: str, given: object, default: str, varied: str = "") -> str:
+        """Return an entry's label, by default what it is called anyway; with what a grid varies."""
         label = default if given is None or given == "" else given
+        label = f"{label} {varied}" if varied and isinstance(label, str) else label
         if problem := name_problem(label, 100):
             self.wrong(f"{path}.label", problem)
         return str(label).strip()

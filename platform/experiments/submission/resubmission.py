@@ -3,6 +3,7 @@
 from typing import Any
 
 from experiments.models import Entry, Experiment
+from experiments.submission import pipelines
 from experiments.submission.joining import JOINED
 from experiments.submission.specification import EntrySpec, ExperimentSpec
 
@@ -16,13 +17,21 @@ def differences(experiment: Experiment, spec: ExperimentSpec) -> dict[str, str]:
     if before["entries"] == after["entries"]:
         pairs = zip(_submitted(experiment), spec.entries, strict=True)
         for index, (submitted, specified) in enumerate(pairs):
-            before |= _entry(f"entries.{index}", submitted)
+            before |= _entry(f"entries.{index}", _as_known_now(submitted, specified))
             after |= _entry(f"entries.{index}", specified)
     return {
         path: f"{before.get(path, ABSENT)} when it was submitted, {after.get(path, ABSENT)} now"
         for path in before | after
         if before.get(path, ABSENT) != after.get(path, ABSENT)
     }
+
+
+def _as_known_now(entry: Entry, spec: EntrySpec) -> Entry:
+    """Return an entry with what is known of a hub's pipeline since a worker has fetched it."""
+    if entry.kind == Entry.Kind.PIPELINE and "card" in spec.config and "card" not in entry.config:
+        entry.samplers = pipelines.as_known_now(entry.config, entry.samplers)
+        entry.config = {**entry.config, "card": spec.config["card"]}
+    return entry
 
 
 def _submitted(experiment: Experiment) -> list[Entry]:

@@ -11,7 +11,7 @@ from catalog.models import Dataset, Protocol
 from catalog.names import name_problem
 from experiments import asked, controls
 from experiments.models import Entry
-from experiments.submission import autoencoders, pipelines
+from experiments.submission import autoencoders, grids, pipelines
 from experiments.submission.guided import one_by_one
 from experiments.submission.plain import read_number
 from experiments.submission.reading import (
@@ -39,6 +39,7 @@ MAX_SEED = 2**31 - 1
 MAX_ENTRIES = 50
 MAX_SAMPLERS = 20
 MAX_MEMORY_GB = 10_000
+LONGEST_NAME = 200  # of a protocol
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,14 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     `{"name", "dataset": slug, "protocols": [fingerprint, its beginning or a name], "budget": {"images": n}
     or {"device_seconds": s}, "seeds": [0, 1] or a count, "memory_gb": what training and sampling need
     of a device (0), "notify": whether who submits it is told when it ends, "entries": [{"algorithm", "label",
-    "preset", "config": {}, "samplers": [{"name", …}]}]}`
+    "preset", "config": {}, "grid": {}, "samplers": [{"name", …}]}]}`
 
     An entry that is sampled here and trained elsewhere has instead of an algorithm a "pipeline": the
     folder of one in the site's storage, or a hub id with its "revision"; where all are such, there is
     no budget. A sampler whose "guidance" is a list of scales stands for one at each of them.
     Numbers may come as text: of a form, or of YAML, where `1e3` is one.
     A configuration is the algorithm's defaults, then the preset's values, then those of "config".
+    An entry with a "grid", options to several values each, stands for one of each combination.
 
     Raises:
         SpecificationError: with every wrong field.
@@ -86,7 +88,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     entries = read_entries(reader, data.get("entries"))
     if dataset is not None:
         _check_fit(reader, dataset, protocols, entries)
-        entries = [_with_autoencoder(reader, dataset, *each) for each in enumerate(entries)]
+        entries = [_with_autoencoder(reader, dataset, entry) for entry in entries]
     reader.finish()
     assert dataset is not None, "a missing dataset is an error above"
     return ExperimentSpec(
@@ -101,11 +103,11 @@ def _check_fit(
     is_told = True
     if not entries or any(entry.kind == Entry.Kind.GENERATOR for entry in entries):
         is_told = _check_dataset(reader, dataset)
-    for index, entry in enumerate(entries):
+    for entry in entries:
         if entry.kind == Entry.Kind.PIPELINE:
-            pipelines.check_fit(reader, f"entries.{index}", dataset, protocols, entry)
+            pipelines.check_fit(reader, entry.path, dataset, protocols, entry)
         else:
-            _check_generator(reader, f"entries.{index}", dataset, entry, is_told)
+            _check_generator(reader, entry.path, dataset, entry, is_told)
 
 
 def _check_dataset(reader: Reader, dataset: Dataset) -> bool:
@@ -145,7 +147,7 @@ def _check_generator(
             reader.take(f"{path}.samplers.{place}", error)
 
 
-def _with_autoencoder(reader: Reader, dataset: Dataset, index: int, entry: EntrySpec) -> EntrySpec:
+def _with_autoencoder(reader: Reader, dataset: Dataset, entry: EntrySpec) -> EntrySpec:
     """Return the entry with the folder of the autoencoder that it takes, if it takes one."""
     wanted = entry.config.get("autoencoder")
     if not wanted:
@@ -156,7 +158,7 @@ def _with_autoencoder(reader: Reader, dataset: Dataset, index: int, entry: Entry
     try:
         folder = autoencoders.find(str(wanted), config, dataset)
     except ValueError as error:
-        reader.wrong(f"entries.{index}.config.autoencoder", str(error))
+        reader.wrong(f"{entry.path}.config.autoencoder", str(error))
         return entry
     return replace(entry, config={**entry.config, "autoencoder": folder})
 
@@ -207,7 +209,7 @@ def _read_protocols(
 
 def find_protocols(text: object, dataset: Dataset | None) -> list[Protocol]:
     """Return protocols whose fingerprint begins so, two at most; else the dataset's of the name."""
-    if not isinstance(text, str) or len(text) < 8:
+    if not isinstance(text, str) or not 8 <= len(text) <= LONGEST_NAME:
         return []
     matches = list(Protocol.objects.filter(fingerprint__startswith=text)[:2])
     if not matches and dataset is not None:
@@ -272,18 +274,21 @@ def read_entries(reader: Reader, entries: object) -> list[EntrySpec]:
     if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_ENTRIES:
         reader.wrong("entries", f"expected a list of 1 to {MAX_ENTRIES} entries")
         return []
-    specs = [_read_entry(reader, f"entries.{i}", entry) for i, entry in enumerate(entries)]
+    placed = grids.expanded(reader, entries)
+    if len(placed) > MAX_ENTRIES:
+        reader.wrong("entries", f"their grids make {len(placed)}, expected at most {MAX_ENTRIES}")
+        return []
+    read = [_read_entry(reader, each.path, each.entry, each.varied) for each in placed]
+    specs = [spec for spec in read if spec is not None]
     labels: set[str] = set()
-    for index, spec in enumerate(specs):
-        if spec is None:
-            continue
+    for spec in specs:
         if spec.label in labels or controls.is_taken(spec.label):
-            reader.wrong(f"entries.{index}.label", f"{spec.label!r} is taken, expected another")
+            reader.wrong(f"{spec.path}.label", f"{spec.label!r} is taken, expected another")
         labels.add(spec.label)
-    return [spec for spec in specs if spec is not None]
+    return specs
 
 
-def _read_entry(reader: Reader, path: str, entry: object) -> EntrySpec | None:
+def _read_entry(reader: Reader, path: str, entry: object, varied: str) -> EntrySpec | None:
     if not isinstance(entry, Mapping):
         reader.wrong(path, f"expected an entry with an algorithm, got {entry!r}"[:300])
         return None
@@ -301,10 +306,11 @@ def _read_entry(reader: Reader, path: str, entry: object) -> EntrySpec | None:
     config = _read_config(reader, f"{path}.config", algorithm, entry.get("config"), preset=preset)
     given = entry.get("samplers")
     samplers, places = _read_samplers(reader, f"{path}.samplers", algorithm, config, given)
-    label = reader.label(path, entry.get("label"), registry.get_spec(algorithm).label)
+    default = registry.get_spec(algorithm).label
+    label = reader.label(path, entry.get("label"), default, varied)
     if config is None or len(reader.errors) > errors_before:
         return None
-    return EntrySpec(label, algorithm, to_dict(config), samplers, places)
+    return EntrySpec(label, algorithm, to_dict(config), samplers, places, path=path)
 
 
 def _read_preset(reader: Reader, path: str, algorithm: str, preset: object) -> str | None:

@@ -43,6 +43,7 @@ def _table(table: Table) -> dict[str, Any]:
     return {
         "protocol": table.protocol.fingerprint,
         "name": table.protocol.name,
+        "board_name": table.protocol.board_name,
         "dataset": table.protocol.dataset.slug,
         "num_images": table.protocol.num_images,
         "seeds": {

@@ -23,6 +23,7 @@ from leaderboards.statistics.quantiles import MANY, digamma, polygamma, t_quanti
 DEGREES_OF_IMAGES = 19  # of an error from images: most are of twenty groups
 SIGNIFICANT = 2.0  # standard errors by which variances must differ to be taken for unequal
 OWN = 0.5  # of a row's own variance, its least: of few seeds it is often large by chance alone
+LARGEST = 1e70  # of what a board compares: no float holds the fourth power of much more
 LEAST = 1e-12  # a variance, relative to the squared mean, that is none but rounding
 
 
@@ -43,9 +44,16 @@ class Estimate(NamedTuple):
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Return the mean of at least two values and its 95 % interval by Student's t, of them alone."""
-    centre, variance = _moments(values)
+    unit = _unit(values)
+    centre, variance = _moments([value / unit for value in values])
     half = t_quantile(len(values) - 1) * math.sqrt(variance / len(values))
-    return centre, centre - half, centre + half
+    return centre * unit, (centre - half) * unit, (centre + half) * unit
+
+
+def _unit(values: Sequence[float]) -> float:
+    """Return a power of two that leaves no square beyond floats; 1 for all but huge numbers."""
+    largest = max(map(abs, values))
+    return float(2.0 ** (math.frexp(largest)[1] - 1)) if largest > LARGEST else 1.0
 
 
 Rows = Sequence[Sequence[Seed]]

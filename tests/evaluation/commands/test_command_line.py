@@ -244,6 +244,7 @@ def test_parts_of_an_archive_can_be_compared(
     assert "80 images against 80 real ones" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_program_and_never_cuts_a_label(
     files: Path, trained: TrainedClassifier
 ) -> None:

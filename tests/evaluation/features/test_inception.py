@@ -64,6 +64,7 @@ def test_features_and_logits_are_those_of_torch_fidelity(
         assert relative_difference(found.logits, logits) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_metrics_of_our_features_are_those_of_torch_fidelity_s_features(
     weights: Path, extractor: InceptionExtractor
 ) -> None:
@@ -81,6 +82,7 @@ def test_metrics_of_our_features_are_those_of_torch_fidelity_s_features(
     assert scores[0] == pytest.approx(scores[1], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_grey_images_are_replicated(extractor: InceptionExtractor) -> None:
     grey = make_textures(3)[:, :1]
 
@@ -136,6 +138,7 @@ def test_folding_keeps_the_convolution_after_its_normalisation() -> None:
     torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_of_another_precision_or_without_counters_are_read(
     weights: Path, extractor: InceptionExtractor, tmp_path: Path
 ) -> None:

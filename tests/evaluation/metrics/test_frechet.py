@@ -301,6 +301,7 @@ def test_groups_are_a_seeded_partition_of_even_parts() -> None:
     assert all(map(np.array_equal, groups, seeded_groups(103, 20, seed=0)))
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_distance_where_the_plain_one_does_not() -> None:
     dim, shift = 16, 0.15
     truth = dim * shift**2

@@ -45,6 +45,7 @@ def test_the_value_is_the_distance_of_the_sets() -> None:
     assert found.value == pytest.approx(distance_of_sets(a, b), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_bias_and_the_error_of_a_small_reference_are_known_too() -> None:
     """What `measure_frechet`, which holds the reference fixed, neither takes out nor counts."""
     x, y = population("normal", 16, shift=0.25), population("normal", 16)

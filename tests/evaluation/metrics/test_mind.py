@@ -36,6 +36,7 @@ def test_equal_sets_are_at_zero() -> None:
     assert mind(x, x.copy(), projections=50).value == 0
 
 
+@pytest.mark.slow
 def test_a_shift_costs_three_times_its_square() -> None:
     x = features(300, 64, seed=0)
 

@@ -92,7 +92,10 @@ def test_images_that_do_not_follow_and_prompts_that_leave_nothing_open_do_not_co
     assert open_entropy([]).value is None
 
 
-@pytest.mark.parametrize("shares", [[1 / 6] * 6, [0.5, 0.3, 0.1, 0.05, 0.03, 0.02]])
+@pytest.mark.parametrize(
+    "shares",
+    [pytest.param([1 / 6] * 6, marks=pytest.mark.slow), [0.5, 0.3, 0.1, 0.05, 0.03, 0.02]],
+)
 def test_intervals_of_the_entropy_cover_what_other_images_of_the_prompts_have(
     shares: list[float],
 ) -> None:

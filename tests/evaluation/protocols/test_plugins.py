@@ -221,6 +221,7 @@ def test_built_in_names_and_records_are_the_same_beside_a_plugin(tmp_path: Path)
     assert beside.stdout == f"{without.fingerprint()} {list(without.metrics)}\n"
 
 
+@pytest.mark.slow
 def test_a_metric_and_an_extractor_of_a_package_are_scored_and_fingerprinted(images: Path) -> None:
     packages = install_scoring(images / "packages")
 

@@ -417,6 +417,7 @@ def test_worse_images_are_farther_from_the_reference(
     assert distances == sorted(distances)
 
 
+@pytest.mark.slow
 def test_no_spoiled_set_is_as_near_as_real_images(board: dict[str, EvaluationResult]) -> None:
     spoiled = [name for name in board if name != "copies"]
     nearest = min(spoiled, key=lambda name: value(board[name], "fd"))
@@ -424,6 +425,7 @@ def test_no_spoiled_set_is_as_near_as_real_images(board: dict[str, EvaluationRes
     assert nearest == "real"
 
 
+@pytest.mark.slow
 def test_copies_of_training_images_are_nearest_but_caught(
     board: dict[str, EvaluationResult],
 ) -> None:
@@ -520,6 +522,7 @@ def test_every_metric_of_neighbours_has_its_own_parameters_in_any_order(
         assert neighbour_values({**alone}) == {name: together[name]}
 
 
+@pytest.mark.slow
 def test_the_accuracy_score_is_of_the_scored_images_and_of_classes_by_name(
     digits: Digits,
 ) -> None:

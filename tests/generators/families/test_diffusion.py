@@ -480,7 +480,11 @@ def test_noise_levels_that_cannot_be_learnt_are_refused(
     ("config", "images"),
     [
         (DDPMConfig(base_channels=8, learning_rate=4e-3), 2400),
-        (DDPMConfig(backbone="dit", base_channels=64, residual_blocks=2, patch=2), 9600),
+        pytest.param(
+            DDPMConfig(backbone="dit", base_channels=64, residual_blocks=2, patch=2),
+            9600,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["unet", "dit"],
 )

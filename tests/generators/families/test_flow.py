@@ -172,7 +172,7 @@ class Drawn(NoiseSource):
         return torch.randn(self._count, *shape, generator=self._generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("eta", [0.5, 1.0])
+@pytest.mark.parametrize("eta", [0.5, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_a_walk_with_new_noise_ends_at_the_data(eta: float) -> None:
     noise = Drawn(50_000)
 

@@ -82,6 +82,7 @@ def test_one_process_saves_and_both_know_of_it(algorithm: str, ranks: list[dict[
 
 
 @every_algorithm
+@pytest.mark.slow
 def test_a_team_that_was_stopped_ends_with_the_same_bits_once_resumed(
     algorithm: str, ranks: list[dict[str, Any]]
 ) -> None:

@@ -244,6 +244,7 @@ def test_another_training_is_not_continued(
         train_tiny("vae.conv", tmp_path, **changes)  # type: ignore[arg-type]  # one of several
 
 
+@pytest.mark.slow
 def test_a_training_killed_at_any_moment_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     code = (
         "import torch; torch.set_num_threads(1)\n"

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import User
 from experiments import services
+from experiments.lifetime.rehearsal import Rehearsal, rehearse
 from experiments.submission.plain import PlainDataError, read_yaml
 from experiments.submission.specification import SpecificationError
 
@@ -19,19 +20,34 @@ class Command(BaseCommand):
     help = "Submit the experiment that a YAML or JSON file describes; - reads standard input."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", help="see the README for an example")
+        parser.add_argument("file", help="see .readme/data.md for an example")
         parser.add_argument("--user", metavar="NAME", help="account that submits it")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say what would be made and cost; make nothing"
+        )
 
-    def handle(self, *args: Any, file: str, user: str | None, **options: Any) -> None:
+    def handle(
+        self, *args: Any, file: str, user: str | None, dry_run: bool, **options: Any
+    ) -> None:
         account = find_account(user)
         data = read_file(file)
         try:
+            if dry_run:
+                self._tell(rehearse(data, user=account))
+                return
             experiment = services.submit_data(data, user=account)
         except SpecificationError as error:
             for path, message in error.errors.items():
                 self.stderr.write(f"{path}: {message}")
             raise SystemExit(1) from error
         self.stdout.write(f"experiment {experiment.pk}: {experiment.get_absolute_url()}")
+
+    def _tell(self, found: Rehearsal) -> None:
+        self.stdout.write(f"{found.runs} runs, {found.jobs} jobs")
+        for warning in found.warnings:
+            self.stdout.write(f"warning: {warning}")
+        for cost in (*found.costs, found.total):
+            self.stdout.write(f"{cost.label}: {cost.words}")
 
 
 def find_account(name: str | None) -> User | None:

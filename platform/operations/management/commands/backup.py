@@ -16,7 +16,7 @@ class Command(BaseCommand):
     help = (
         "Write the database and the files its rows refer to (datasets, extractors, checkpoints, "
         "samples) into one archive, while the site works. Logs, messages, caches and the secret "
-        "key stay out, and so do files of a bucket. What rows refer to but is not there is named, and the rest is written."
+        "key stay out, and so do files of a bucket, but not pipelines: none are in it. What rows refer to but is not there is named, and the rest is written."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -30,6 +30,9 @@ class Command(BaseCommand):
         for name in manifest.missing:
             self.stderr.write(f"missing: {name}")
         if stored.bucket():
-            self.stderr.write("The files are in the bucket, which keeps them: back it up there.")
+            self.stderr.write(
+                "The files are in the bucket, which keeps them: back it up there. Pipelines are in "
+                "no bucket: those that entries are drawn from and that lie on this host are in here."
+            )
         size = file.stat().st_size
         self.stdout.write(f"{file}: {len(manifest.files)} files, {size:,} bytes")

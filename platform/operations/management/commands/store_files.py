@@ -10,11 +10,14 @@ from catalog.models import StoredFile
 from operations import holdings
 
 KINDS = {
+    "answers": StoredFile.Kind.PICTURE,
     "datasets": StoredFile.Kind.DATASET,
     "extractors": StoredFile.Kind.EXTRACTOR,
+    "intake": StoredFile.Kind.DATASET,
     "runs": StoredFile.Kind.CHECKPOINT,
     "samples": StoredFile.Kind.SAMPLES,
-}
+    "submissions": StoredFile.Kind.SUBMISSION,
+}  # not uploads, which go on growing; nor pipelines: each host has those that it draws from
 
 
 class Command(BaseCommand):
@@ -34,8 +37,9 @@ class Command(BaseCommand):
         kept = set(StoredFile.objects.values_list("path", flat=True))
         count = 0
         for path in sorted({path for holding in holdings.find() for path in holding.files}):
-            if path.is_file() and (stored.bucket() or stored.name_of(path) not in kept):
-                folder = path.relative_to(settings.DATA_DIR).parts[0]
+            folder = path.relative_to(settings.DATA_DIR).parts[0]
+            is_new = stored.bucket() or stored.name_of(path) not in kept
+            if folder in KINDS and path.is_file() and is_new:
                 is_picture = path.suffix == ".png"
                 stored.keep(path, StoredFile.Kind.PICTURE if is_picture else KINDS[folder])
                 count += 1

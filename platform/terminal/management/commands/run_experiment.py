@@ -10,6 +10,7 @@ from rich.console import Console
 from experiments import services
 from experiments.management.commands.submit import find_account, read_file
 from experiments.models import Experiment
+from experiments.submission import joining
 from experiments.submission.specification import SpecificationError
 from terminal import following
 
@@ -19,7 +20,7 @@ MOST_JOBS = 64
 class Command(BaseCommand):
     help = (
         "Submit the experiment of a YAML or JSON file unless it is there already, work it off, "
-        "print its board. The same command goes on after an interruption. Exit code 0 only if "
+        "print its board; or the same of pipelines that join an experiment. The same command goes on after an interruption. Exit code 0 only if "
         "every job completed."
     )
 
@@ -60,7 +61,8 @@ class Command(BaseCommand):
             for path, message in error.errors.items():
                 self.stderr.write(f"{path}: {message}")
             raise SystemExit(1) from error
-        word = "Submitted" if is_new else "Found"
+        is_there = joining.is_joining(data)
+        word = ("Joined" if is_there else "Submitted") if is_new else "Found"
         self.console.print(f"{word} experiment {experiment.pk}: {experiment.get_absolute_url()}")
         return experiment
 

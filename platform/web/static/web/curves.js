@@ -1,4 +1,4 @@
-// Losses of compared entries: a line each, the interval over seeds as a band; asked for when seen.
+// Losses of compared entries: a line each, the interval over seeds as a band.
 import { CONFIG, LINES, axis, colour, layout, ready, say } from "./palette.js";
 
 const DASHES = ["solid", "dash"];
@@ -7,20 +7,11 @@ const waiting = new WeakSet();
 
 export function drawCurves(element) {
   if (known.has(element)) draw(element, known.get(element));
-  else if (!waiting.has(element)) whenSeen(element);
-}
-
-function whenSeen(element) {
-  waiting.add(element);
-  const watch = new IntersectionObserver(([entry]) => {
-    if (!entry.isIntersecting) return;
-    watch.disconnect();
-    ask(element);
-  }, { rootMargin: "300px" });
-  watch.observe(element);
+  else if (!waiting.has(element)) ask(element);
 }
 
 async function ask(element) {
+  waiting.add(element);
   try {
     const answer = await fetch(element.dataset.source, { headers: { Accept: "application/json" } });
     const found = await answer.json();

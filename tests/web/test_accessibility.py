@@ -1,0 +1,93 @@
+"""Pages before axe-core, where npm can fetch it; and the keyboard."""
+
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+from pytest_django.live_server_helper import LiveServer
+
+from tests.browsers import CHROMIUM, chromium
+from tests.web import scenes
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH"),
+    pytest.mark.django_db(transaction=True),
+]
+GRAVE = ("serious", "critical")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the code of axe-core, from npm into a folder that is deleted."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("needs npm")
+    folder = tmp_path_factory.mktemp("axe")
+    packed = subprocess.run(
+        [npm, "pack", "axe-core"], cwd=folder, capture_output=True, check=False, timeout=120
+    )
+    archives = list(folder.glob("axe-core-*.tgz"))
+    if packed.returncode or not archives:
+        pytest.skip("npm cannot fetch axe-core")
+    with tarfile.open(archives[0]) as archive:
+        archive.extract("package/axe.min.js", folder, filter="data")
+    return Path(folder, "package/axe.min.js").read_text("utf-8")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_has_a_serious_fault(
+    browser: Browser, live_server: LiveServer, axe: str, theme: str
+) -> None:
+    pages = [*scenes.addresses(scenes.finished_comparison()), "/help/", "/help/settings/"]
+    context = browser.new_context(
+        base_url=live_server.url,
+        color_scheme=theme,  # type: ignore[arg-type]  # one of the two
+        bypass_csp=True,  # the pages' policy forbids such scripts
+    )
+    tab, found = context.new_page(), []
+
+    for address in pages:
+        tab.goto(address)
+        tab.evaluate(f"{axe}; 0")
+        said = tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        faults = [each for each in said["violations"] if each["impact"] in GRAVE]
+        found += [(address, each["id"], each["nodes"][0]["html"]) for each in faults]
+    tab.goto("about:blank")
+    context.close()
+
+    assert found == []
+
+
+def test_rows_and_fields_are_reached_by_keys(browser: Browser, live_server: LiveServer) -> None:
+    scene = scenes.finished_comparison()
+    context = browser.new_context(base_url=live_server.url)
+    tab = context.new_page()
+    tab.goto(f"/leaderboards/{scene.protocol.fingerprint}/")
+    focused = "document.activeElement.closest('tr')?.rowIndex"
+
+    tab.keyboard.press("j")
+    first = tab.evaluate(focused)
+    tab.keyboard.press("j")
+    assert tab.evaluate(focused) > first
+    tab.keyboard.press("k")
+    assert tab.evaluate(focused) == first
+    tab.keyboard.press("?")
+    expect(tab.locator("dialog.keys")).to_be_visible()
+    tab.keyboard.press("Escape")
+    expect(tab.locator("dialog.keys")).to_be_hidden()
+    tab.goto("/experiments/")
+    tab.keyboard.press("/")
+    assert tab.evaluate("document.activeElement.matches('input, select')")
+    tab.goto("about:blank")
+    context.close()
