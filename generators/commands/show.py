@@ -2,11 +2,12 @@
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from evaluation.imagesets.writing import channels_last, grid_png, write_arrays, write_npz
+from generators.algorithm.contract import Undefined
 from generators.commands.arguments import MOST_NOISED, MOST_RECONSTRUCTED
 from generators.commands.labels import one_label
 from generators.commands.shared import (
@@ -19,7 +20,8 @@ from generators.commands.shared import (
 )
 from generators.specs.registry import sampler_to_dict
 from generators.trained import inspection as hooks
-from generators.trained.levels import noise_levels
+from generators.trained.levels import NoiseLevel, noise_levels
+from generators.trained.sampling import LoadedGenerator
 from generators.trained.wanted import apart
 
 GRID_PAIRS = 50
@@ -114,7 +116,7 @@ def noise(options: argparse.Namespace) -> int:
     }
     rows = hooks.as_pixels(noisy.swapaxes(0, 1).reshape(-1, *generator.shape))
     _write(options, arrays, rows, columns=len(options.times))
-    levels = noise_levels(generator, options.times)
+    levels = _levels(generator, options.times)
     decibels = [level.snr_db if math.isfinite(level.snr_db) else None for level in levels]
     record = {
         "out": str(options.out),
@@ -130,6 +132,14 @@ def noise(options: argparse.Namespace) -> int:
     text = f"{options.out}: {count:,} images at {len(options.times)} times"
     say(options, record, "\n".join([text, *lines]))
     return 0
+
+
+def _levels(generator: LoadedGenerator, times: Sequence[float]) -> list[NoiseLevel]:
+    """Return how much of an image is left at each time; nothing where the algorithm does not say."""
+    try:
+        return noise_levels(generator, times)
+    except Undefined:  # of a plugin that has a forward process, but no name for its parts
+        return []
 
 
 def _write(

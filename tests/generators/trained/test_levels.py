@@ -1,4 +1,7 @@
+import json
 import math
+from argparse import Namespace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -6,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation.imagesets.in_memory import Images
 from generators.algorithm.contract import Algorithm, Undefined, build_algorithm
 from generators.algorithm.noise import NoiseSource
+from generators.commands import show
 from generators.diffusion.schedules import make_schedule
 from generators.specs.conditions import Conditions
 from generators.specs.options import parse
 from generators.specs.registry import ALGORITHMS, get_spec
 from generators.trained.levels import noise_levels
+from tests.generators.toy import toy_generator
 
 TIMES = [0, 0.25, 0.5, 1]
 
@@ -58,3 +64,19 @@ def test_what_adds_no_noise_has_no_levels() -> None:
         noise_levels(made("gan.dcgan"), TIMES)
     with pytest.raises(ValueError, match=r"^expected times in 0\.\.1, got 2$"):
         noise_levels(made("diffusion.flow"), [0, 2])
+
+
+def test_noise_of_what_names_no_parts_is_written_without_levels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = toy_generator()
+    pixels = np.zeros((1, *generator.shape), np.uint8)
+    monkeypatch.setattr(show, "open_generator", lambda options: generator)
+    monkeypatch.setattr(show, "real_images", lambda *given, most: Images(pixels, None, ()))
+    options = Namespace(out=tmp_path / "noisy.npz", times=[0.0, 1.0], seed=3, json=True)
+
+    assert show.noise(options) == 0
+
+    record = json.loads(capsys.readouterr().out)
+    assert (record["num"], record["alpha_bar"], record["snr_db"]) == (1, [], [])
+    assert options.out.exists()
