@@ -49,13 +49,6 @@ def _no_beats(settings: Settings) -> None:
 
 
 @pytest.fixture
-def ada(client: Client) -> User:
-    user = factories.make_user()
-    client.force_login(user)
-    return user
-
-
-@pytest.fixture
 def protocol() -> Protocol:
     """What scores 20 grey images of 8x8."""
     dataset = factories.make_dataset(files=True, train_size=400, test_size=300)

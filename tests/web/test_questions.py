@@ -25,13 +25,6 @@ def experiment() -> Experiment:
     return experiment
 
 
-@pytest.fixture
-def ada(client: Client) -> User:
-    user = factories.make_user()
-    client.force_login(user)
-    return user
-
-
 def address(experiment: Experiment) -> str:
     return f"/experiments/{experiment.pk}/prompts/?seed=5"
 

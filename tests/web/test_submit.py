@@ -9,7 +9,7 @@ import pytest
 import yaml
 from django.test import Client
 
-from accounts.models import Role, User
+from accounts.models import Role
 from catalog.models import Protocol
 from experiments.models import Experiment
 from experiments.services import submit_data
@@ -39,13 +39,6 @@ RICH: list[dict[str, Any]] = [
     },
     {"algorithm": "gan.sngan", "label": "all of it my own", "config": {"batch_size": 17}},
 ]
-
-
-@pytest.fixture
-def ada(client: Client) -> User:
-    user = factories.make_user()
-    client.force_login(user)
-    return user
 
 
 @pytest.fixture
