@@ -29,6 +29,7 @@ from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.prompts import PromptSet, order_of_prompts
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
 from evaluation.scoring.checks import EvaluationError, check_enough, check_shape
+from evaluation.scoring.classes import SHOWN, label_warning, numbers_of
 from evaluation.scoring.of_images import SELECTION_SEED
 
 MOST_COMPARED = 2_000  # handed-in images whose nearest training images are looked for
@@ -43,16 +44,24 @@ class Wanted:
     """What protocols that score the same images want of them.
 
     prompts: what each image was asked with, None = nothing. labelled: whether classes and captions
-    are looked at, which decides the order of the images, as `score` has it.
+    are looked at, which decides the order of the images, as `score` has it. classes: of the reference
+    in label order, so that labels mean these whatever folders there are; () = they are not known.
     """
 
     protocols: tuple[Protocol, ...]
     prompts: PromptSet | None
     labelled: bool
     lossy: Lossy
+    classes: tuple[str, ...] = ()
 
     @classmethod
-    def by(cls, protocols: Sequence[Protocol], prompts: PromptSet | None = None) -> Self:
+    def by(
+        cls,
+        protocols: Sequence[Protocol],
+        prompts: PromptSet | None = None,
+        *,
+        classes: Sequence[str] = (),
+    ) -> Self:
         """Return what these protocols want; without any, everything that can be read is welcome."""
         names = {name for protocol in protocols for name in protocol.metrics}
         takes_lossy = all(each.images.lossy == LOSSY_ACCEPTED for each in protocols)
@@ -63,6 +72,7 @@ class Wanted:
             or prompts is not None
             or any("labels" in METRICS[name].needs for name in names),
             lossy="accept" if takes_lossy else "refuse",
+            classes=tuple(classes),
         )
 
 
@@ -100,12 +110,13 @@ def read_handed_in(
     check_array_bytes(stream.name, (stream.count, *stream.shape))
     found = lint(stream, keep_going=keep_going)
     findings = [*_left_out(stream), *_of_count(stream.count, wanted), *found.warnings()]
+    findings += _of_labels(path, stream, wanted)
     pixels = _pixels(stream, keep_going)
     if train is not None:
         findings += _copies(stream, train, keep_going)
     if train is not None and held_out is not None:
         findings += _near_copies(stream, train, held_out, keep_going)
-    images = Images(pixels, stream.labels, stream.classes, captions=stream.captions)
+    images = Images(pixels, *_labels(stream, wanted), captions=stream.captions)
     return HandedIn(images if order is None else take(images, order), tuple(findings))
 
 
@@ -144,6 +155,31 @@ def _of_count(count: int, wanted: Wanted) -> Iterator[str]:
     for scored in sorted({protocol.num_images for protocol in wanted.protocols}):
         if count > scored:
             yield f"{count:,} images, of which a seeded choice of {scored:,} is scored"
+
+
+def _labels(stream: ImageStream, wanted: Wanted) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Return the labels as numbers of the reference's classes, None where these are others."""
+    if stream.labels is None or not wanted.classes:
+        return stream.labels, stream.classes
+    numbers = _class_numbers(stream, wanted)
+    if numbers is None:
+        return None, ()
+    return np.array(numbers, np.int64)[stream.labels], wanted.classes
+
+
+def _class_numbers(stream: ImageStream, wanted: Wanted) -> list[int] | None:
+    numbers = numbers_of(stream.classes, wanted.classes)
+    return numbers if numbers and max(numbers) < len(wanted.classes) else None
+
+
+def _of_labels(path: Path, stream: ImageStream, wanted: Wanted) -> Iterator[str]:
+    """Yield how labels differ from what the protocols say, and classes from the reference's."""
+    if stream.labels is not None and wanted.classes and _class_numbers(stream, wanted) is None:
+        others = [name for name in stream.classes if name not in wanted.classes]
+        named = ", ".join(others[:SHOWN]) + ", …" * (len(others) > SHOWN)
+        yield f"no class of the reference is called {named}; the labels are not used"
+    warnings = (label_warning(path, None, wanted.classes, each) for each in wanted.protocols)
+    yield from dict.fromkeys(filter(None, warnings))
 
 
 def _copies(stream: ImageStream, train: ImageStream, keep_going: KeepGoing) -> Iterator[str]:

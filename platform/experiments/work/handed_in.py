@@ -37,7 +37,9 @@ def read(sample_set: SampleSet, heartbeat: Heartbeat) -> tuple[Images, dict[str,
 
     with _saying(path.name, given["file"]):
         wanted = Wanted.by(
-            [row.parsed() for row in experiment.protocols.all()], asked.prompt_set_of(experiment)
+            [row.parsed() for row in experiment.protocols.all()],
+            asked.prompt_set_of(experiment),
+            classes=experiment.dataset.classes,
         )
         found = read_handed_in(path, wanted, train=train, held_out=test, keep_going=keep_going)
         _check_seeds(sample_set, len(found.images.pixels))

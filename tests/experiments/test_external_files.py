@@ -1,0 +1,90 @@
+"""What files of samples from elsewhere say of their images: classes, and where they come from."""
+
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pytest_django.fixtures import Settings
+
+from catalog.models import Protocol
+from evaluation.imagesets.in_memory import read_images
+from experiments.external import GivenFile, submit_external
+from experiments.models import SampleSet
+from experiments.submission.external import read_external
+from jobs.models import Status
+from tests import factories
+from tests.evaluation.pictures import make_zip
+from tests.experiments.test_external import SAID, noise, png, read_sets
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("engine_here"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_beats(settings: Settings) -> None:
+    settings.BEAT_SECONDS = 600  # nothing here takes so long
+
+
+def given(path: Path, protocol: Protocol, **manifest: Any) -> SampleSet:
+    """Return the sample set of a file that was handed in, as a worker read it."""
+    spec = read_external({"manifest": SAID | manifest, "protocols": [protocol.fingerprint]})
+    submit_external(spec, [GivenFile(path, path.name)], user=None)
+    read_sets()
+    sample_set = SampleSet.objects.exclude(source="").get()
+    assert sample_set.status == Status.COMPLETED, sample_set.reason
+    return sample_set
+
+
+# --- Classes ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def of_pets() -> Protocol:
+    """What scores ten images by their labels; birds come half as often as the others."""
+    dataset = factories.make_dataset(
+        files=True, classes=("bird", "cat", "dog"), train_size=50, test_size=20
+    )
+    return factories.make_protocol(
+        dataset=dataset, metrics=("fd", "cas"), num_images=10, class_counts=(10, 20, 20)
+    )
+
+
+def by_class(place: Path, *, each: int = 5, **folders: str) -> Path:
+    """Return a zip with folders of so many images."""
+    names = [f"{folder}/{i}.png" for folder in folders.values() for i in range(each)]
+    return make_zip(place / "s.zip", [(name, png(900 + i)) for i, name in enumerate(names)])
+
+
+def test_folders_are_the_datasets_classes_by_their_names(tmp_path: Path, of_pets: Protocol) -> None:
+    found = given(by_class(tmp_path, a="dog", b="cat"), of_pets)
+
+    assert read_images(found.path).labels.tolist() == [1] * 5 + [2] * 5  # type: ignore[union-attr]
+    assert found.findings == [
+        "their labels are not in the reference's shares of 3 classes (10 : 20 : 20), as the protocol "
+        "says: class 0 has 0 of 10 images, its share is 2.0; class 1 has 5 of 10 images, its share "
+        "is 4.0; class 2 has 5 of 10 images, its share is 4.0"
+    ]
+
+
+def test_classes_of_another_dataset_are_no_labels(tmp_path: Path, of_pets: Protocol) -> None:
+    found = given(by_class(tmp_path, a="cat", b="horse"), of_pets)
+
+    assert read_images(found.path).labels is None
+    assert found.findings == ["no class of the reference is called horse; the labels are not used"]
+
+
+def test_labels_of_an_array_are_numbers_of_classes(tmp_path: Path, of_pets: Protocol) -> None:
+    labels = np.array([2, 1, 2, 0, 1, 2, 1, 0, 2, 1])
+    pixels = noise(10, seed=9).transpose(0, 2, 3, 1)
+    np.savez(tmp_path / "adm.npz", pixels, labels)  # arr_0 and arr_1, as ADM writes them
+
+    found = given(tmp_path / "adm.npz", of_pets)
+
+    drawn = read_images(found.path)
+    assert (drawn.pixels == noise(10, seed=9)).all() and drawn.labels is not None
+    assert drawn.labels.tolist() == labels.tolist()
+    assert found.findings == []
