@@ -98,6 +98,7 @@ def template(comment: str = "") -> str:
     ]
     lines += ["costs:  # as declared; leave out what nobody measured"]
     lines += [f"  # {name}: 1  # {what}" for name, what in COSTS.items()]
+    lines += ["# seeds: [0, 1, 2]  # one for each image in the set's order, where you know them"]
     return "\n".join(lines) + "\n"
 
 

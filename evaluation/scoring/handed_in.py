@@ -5,7 +5,7 @@ prompts that are missing or there twice. Everything else is a finding, a sentenc
 images; it changes no value.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from evaluation.imagesets.decoding import Lossy
-from evaluation.imagesets.in_memory import Images, check_array_bytes
+from evaluation.imagesets.in_memory import ImageError, Images, check_array_bytes
 from evaluation.imagesets.lint import lint, shared_images
 from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.splits import choose, take
@@ -78,10 +78,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class HandedIn:
-    """Images in the order in which they are scored, and what was found."""
+    """Images in the order in which they are scored, and what was found.
+
+    says: whether the files say of each image its "prompt" and its "class".
+    """
 
     images: Images
     findings: tuple[str, ...]
+    says: Mapping[str, bool]
 
 
 def read_handed_in(
@@ -117,7 +121,8 @@ def read_handed_in(
     if train is not None and held_out is not None:
         findings += _near_copies(stream, train, held_out, keep_going)
     images = Images(pixels, *_labels(stream, wanted), captions=stream.captions)
-    return HandedIn(images if order is None else take(images, order), tuple(findings))
+    ordered = images if order is None else take(images, order)
+    return HandedIn(ordered, tuple(findings), _says(path, stream))
 
 
 def _order(stream: ImageStream, wanted: Wanted) -> np.ndarray | None:
@@ -143,6 +148,15 @@ def _pixels(stream: ImageStream, keep_going: KeepGoing) -> np.ndarray:
         done += len(chunk)
         keep_going()
     return pixels
+
+
+def _says(path: Path, stream: ImageStream) -> dict[str, bool]:
+    """Return what files say of each image, also where no protocol looks at it."""
+    try:
+        told = open_images(path, lossy="accept")
+    except ImageError:  # laid out in no classes; scoring takes images at any depth
+        told = stream
+    return {"prompt": told.captions is not None, "class": told.labels is not None}
 
 
 def _left_out(stream: ImageStream) -> Iterator[str]:

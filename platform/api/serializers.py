@@ -258,7 +258,8 @@ class SampleSetSerializer(JobSerializer):
         read_only=True,
         help_text="of a pipeline's images what they were made by: `card` (components with digests, "
         "licence, model card), `sampler`, `loaded`, `environment`, `blackened` by a safety checker "
-        "(null: it has none), `cut` prompts with `cut_words`; empty for others",
+        "(null: it has none), `cut` prompts with `cut_words`; of a set that was handed in whether "
+        "prompt, class and seed are `said_of_each` image; empty for others",
     )
     file = serializers.SerializerMethodField()
     grid = serializers.SerializerMethodField()

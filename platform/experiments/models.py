@@ -291,7 +291,7 @@ class SampleSet(Job):
     seed = models.PositiveIntegerField(default=0)  # of an entry without runs: which of its sets
     source = models.CharField(max_length=300, blank=True)  # what was handed in, in DATA_DIR
     findings = models.JSONField(default=list)  # of what was not trained here, in sentences
-    provenance = models.JSONField(default=dict, blank=True)  # of a pipeline: what it was made by
+    provenance = models.JSONField(default=dict, blank=True)  # of a pipeline, or as it is said
     sampler = models.JSONField(default=dict)
     sampler_label = models.CharField(max_length=100)
     count = models.PositiveIntegerField()

@@ -1,11 +1,17 @@
 """What files of samples from elsewhere say of their images: classes, and where they come from."""
 
+import io
+import json
 import tarfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
+from django.test import Client
+from pyarrow import parquet
 from pytest_django.fixtures import Settings
 
 from catalog.models import Protocol
@@ -16,7 +22,10 @@ from experiments.submission.external import read_external
 from jobs.models import Status
 from tests import factories
 from tests.evaluation.pictures import make_zip
-from tests.experiments.test_external import SAID, noise, png, read_sets
+from tests.experiments.test_external import SAID, noise, png, protocol, read_sets
+from tests.web import html
+
+__all__ = ["protocol"]
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -37,6 +46,63 @@ def given(path: Path, protocol: Protocol, **manifest: Any) -> SampleSet:
     sample_set = SampleSet.objects.exclude(source="").get()
     assert sample_set.status == Status.COMPLETED, sample_set.reason
     return sample_set
+
+
+# --- Kinds of files -----------------------------------------------------------------------------
+
+
+def tarred(path: Path, content: Mapping[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as archive:
+        for name, data in content.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def tabled(path: Path, content: Mapping[str, bytes]) -> Path:
+    rows = [{"image": {"bytes": data, "path": name}} for name, data in content.items()]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    return path
+
+
+WRITERS: dict[str, Callable[[Path, Mapping[str, bytes]], Path]] = {
+    "s.zip": lambda path, content: make_zip(path, content.items()),
+    "s.tar": tarred,
+    "s.tgz": tarred,
+    "s.parquet": tabled,
+}
+
+
+@pytest.mark.parametrize("name", list(WRITERS))
+def test_the_same_images_are_read_of_every_kind_of_file(
+    name: str, tmp_path: Path, protocol: Protocol
+) -> None:
+    content = {f"{i:02}.png": png(900 + i) for i in range(20)}
+
+    found = given(WRITERS[name](tmp_path / name, content), protocol)
+
+    pixels = np.concatenate([noise(1, seed=900 + i) for i in range(20)])
+    assert (read_images(found.path).pixels == pixels).all()
+    assert (found.source[-len(name) + 1 :], found.findings) == (name[1:], [])
+
+
+def test_what_is_said_of_each_image_is_shown(
+    client: Client, tmp_path: Path, protocol: Protocol
+) -> None:
+    rows = [{"file_name": f"{i:02}.png", "text": "a flower"} for i in range(20)]
+    lines = "\n".join(map(json.dumps, rows)).encode()
+    content = {f"{i:02}.png": png(900 + i) for i in range(20)} | {"metadata.jsonl": lines}
+    path = WRITERS["s.zip"](tmp_path / "s.zip", content)
+
+    found = given(path, protocol, seeds=list(range(20)))
+
+    said = {"prompt": True, "class": False, "seed": True}
+    assert found.provenance == {"said_of_each": said}
+    page = html.get(client, found.entry.experiment.get_absolute_url()).text
+    told = "20 images, of each its prompt said, its class not said, its seed said"
+    assert told in page.replace(" ,", ",")
+    assert client.get(f"/api/samplesets/{found.pk}/").json()["provenance"] == found.provenance
 
 
 # --- Classes ------------------------------------------------------------------------------------

@@ -38,6 +38,13 @@ OF_FLOWS = {
     "FlowMatchEulerDiscreteScheduler": (1, 5, 10),
     "FlowMatchHeunDiscreteScheduler": (1, 9, 19),
 }
+# Those of pipelines without words; a consistency model's own takes as many calls as it makes images.
+WITHOUT_WORDS = {
+    ("consistency", "CMStochasticIterativeScheduler"): (1, 5, 10),
+    ("ddpm", "DDIMScheduler"): (1, 5, 10),
+    ("ddpm", "DDPMScheduler"): (1, 5, 10),
+    ("dit", "DDIMScheduler"): (1, 5, 10),
+}
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +89,21 @@ def test_evaluations_of_each_scheduler(
     rows = {**EVALUATIONS, **OF_FLOWS}[scheduler][(1, 5, 10).index(steps)]
     assert (tally.evaluations, alone.evaluations) == (2 * rows, rows)
     assert np.abs(both[1] - second[0]).max() <= 1
+
+
+@pytest.mark.parametrize("steps", [1, 5, 10])
+@pytest.mark.parametrize(("name", "scheduler"), list(WITHOUT_WORDS))
+def test_evaluations_without_words(
+    name: str, scheduler: str, steps: int, pipelines: Callable[[str], LoadedPipeline]
+) -> None:
+    pipeline, tally = pipelines(name), Tally()
+    sampler = PipelineSampler(scheduler=scheduler, steps=steps, guidance=1)
+    labels = np.zeros(2, np.int64) if pipeline.card.asked == "classes" else None
+
+    list(draw(pipeline, sampler, seeds=[1, 2], labels=labels, batch_size=2, tally=tally))
+
+    rows = WITHOUT_WORDS[name, scheduler][(1, 5, 10).index(steps)]
+    assert tally.evaluations == 2 * rows
 
 
 def test_guidance_doubles_evaluations(pipelines: Callable[[str], LoadedPipeline]) -> None:
