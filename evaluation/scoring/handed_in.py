@@ -94,6 +94,7 @@ def read_handed_in(
     *,
     train: ImageStream | None = None,  # what copies are looked for in
     held_out: ImageStream | None = None,  # real images that are none, to tell near from usual
+    resolution: int | None = None,  # made so large by RESIZE_RULE; None = as they come, all alike
     keep_going: KeepGoing = lambda: None,
 ) -> HandedIn:
     """Return the images of a file or folder with the findings.
@@ -105,7 +106,7 @@ def read_handed_in(
         ImageError: if they cannot be read.
         ProtocolError: if prompts are missing or there twice.
     """
-    stream = open_images(path, labelled=wanted.labelled, lossy=wanted.lossy)
+    stream = open_images(path, labelled=wanted.labelled, lossy=wanted.lossy, resolution=resolution)
     assert stream.count is not None, "files are counted when they are opened"
     for protocol in wanted.protocols:
         check_shape(protocol, stream.name, stream)
