@@ -35,7 +35,12 @@ MOST_ROWS, LEAST_ROWS = 24, 8  # of all boards together, and of each
 MOST_ENTRIES = 16  # that are shown side by side
 MOST_RUNS = 80  # of these
 
-ASKED = ("page", "columns", "baseline")  # of boards; the rest is of the board of all experiments
+ASKED = (
+    "page",
+    "columns",
+    "baseline",
+    "as_of",
+)  # of boards; the rest is of the board of all experiments
 
 
 @dataclass(frozen=True)
