@@ -13,9 +13,11 @@ import pytest
 from django.test import Client
 from pyarrow import parquet
 from pytest_django.fixtures import Settings
+from pytest_django.live_server_helper import LiveServer
 
 from catalog.models import Protocol
-from evaluation.imagesets.in_memory import read_images
+from evaluation.__main__ import main as evaluation
+from evaluation.imagesets.in_memory import read_images, write_npz
 from experiments.external import GivenFile, submit_external
 from experiments.models import SampleSet
 from experiments.submission.external import read_external
@@ -154,3 +156,28 @@ def test_labels_of_an_array_are_numbers_of_classes(tmp_path: Path, of_pets: Prot
     assert (drawn.pixels == noise(10, seed=9)).all() and drawn.labels is not None
     assert drawn.labels.tolist() == labels.tolist()
     assert found.findings == []
+
+
+# --- The protocol, as a site gives it -----------------------------------------------------------
+
+
+def test_samples_are_scored_by_a_protocol_as_it_comes(
+    client: Client, live_server: LiveServer, tmp_path: Path, protocol: Protocol
+) -> None:
+    write_npz(tmp_path / "s.npz", noise(20, seed=9), None)
+    answer, record = tmp_path / "answer.json", tmp_path / "record.json"
+    answer.write_bytes(client.get(f"/api/v1/protocols/{protocol.fingerprint}/").content)
+    record.write_text(json.dumps({"protocol": protocol.record}))
+    api = f"{live_server.url}/api/protocols/{protocol.fingerprint}/"
+    page = f"{live_server.url}/leaderboards/{protocol.fingerprint}/?sort=fd"
+    dataset, out = protocol.dataset, tmp_path / "scores.json"
+    files = ["--reference", str(dataset.train_path), "--held-out", str(dataset.test_path)]
+
+    found = []
+    for source in (record, answer, api, page):
+        asked = ["score", str(tmp_path / "s.npz"), *files, "--protocol", str(source)]
+        assert evaluation([*asked, "--json", str(out), "--cache", str(tmp_path / "cache")]) == 0
+        found.append(json.loads(out.read_text())["metrics"])
+
+    assert found[0]["fd"]["value"] > 0
+    assert found == [found[0]] * 4
