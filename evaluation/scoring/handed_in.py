@@ -193,8 +193,10 @@ def _of_labels(path: Path, stream: ImageStream, wanted: Wanted) -> Iterator[str]
         others = [name for name in stream.classes if name not in wanted.classes]
         named = ", ".join(others[:SHOWN]) + ", …" * (len(others) > SHOWN)
         yield f"no class of the reference is called {named}; the labels are not used"
-    warnings = (label_warning(path, None, wanted.classes, each) for each in wanted.protocols)
-    yield from dict.fromkeys(filter(None, warnings))
+    by_rule = {str(each.images.labels): each for each in wanted.protocols}  # most have the same
+    yield from filter(
+        None, (label_warning(path, None, wanted.classes, each) for each in by_rule.values())
+    )
 
 
 def _copies(stream: ImageStream, train: ImageStream, keep_going: KeepGoing) -> Iterator[str]:
