@@ -222,7 +222,8 @@ class BoardSerializer(serializers.Serializer[Any]):
     has the columns without ranks, each with the reason. Of a part of a board, `rows_in_all` counts
     the rows that were asked for on all pages, and `begin` those before these. Where rows changed
     since a large board was judged, `waiting` counts them and `judged_at` says when that was.
-    Entries are ranked among those of one of the `budgets`, and stand by them where `grouped`.
+    Entries are ranked among those of one of the `budgets`, and stand by them where `grouped`. What is
+    odd about samples that were not made here is in `findings`.
     """
 
     protocol = serializers.CharField()
