@@ -9,6 +9,7 @@ from api.options import config_schema, samplers_schema
 from api.serializers import BudgetSerializer
 from experiments.submission.external import MAX_SETS
 from experiments.submission.specification import MAX_MEMORY_GB
+from experiments.tags.words import LONGEST, MOST, WANTED, WORD
 from experiments.uploads.files import SUFFIXES
 from generators.specs import registry
 from generators.specs.algorithms import PRESETS
@@ -22,6 +23,15 @@ class ConfigField(serializers.DictField):
 @extend_schema_field(samplers_schema())
 class SamplersField(serializers.ListField):
     """Ways to sample; by default the algorithm's own."""
+
+
+class TagsField(serializers.ListField):
+    """Words that an experiment is found by."""
+
+    def __init__(self, **options: Any) -> None:
+        words = serializers.RegexField(f"^{WORD.pattern}$", max_length=LONGEST)
+        told = f"words that it is found by: {WANTED}; capitals become small"
+        super().__init__(child=words, max_length=MOST, help_text=told, **options)
 
 
 class EntrySubmissionSerializer(serializers.Serializer[Any]):
@@ -79,6 +89,7 @@ class SubmissionSerializer(serializers.Serializer[Any]):
         max_value=MAX_MEMORY_GB,
         help_text="only workers whose device has so much train and sample; 0 = all",
     )
+    tags = TagsField(required=False)
     notify = serializers.BooleanField(
         required=False,
         allow_null=True,
@@ -115,6 +126,12 @@ class RehearsalSerializer(serializers.Serializer[Any]):
     )
     costs = CostSerializer(many=True, help_text="of each entry, from past runs of this site")
     total = CostSerializer()
+
+
+class TagsSerializer(serializers.Serializer[Any]):
+    """What of an experiment can be changed."""
+
+    tags = TagsField(required=True)
 
 
 class ExternalSubmissionSerializer(serializers.Serializer[Any]):

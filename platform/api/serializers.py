@@ -18,6 +18,7 @@ from experiments.models import (
     MetricValue,
     Run,
     SampleSet,
+    Tag,
 )
 from experiments.overview import EXPERIMENT_OF
 from experiments.ownership import may_change
@@ -112,6 +113,9 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
         help_text="null where nothing is trained: all entries are pipelines or external"
     )
     seeds = serializers.ListField(child=serializers.IntegerField())
+    tags = serializers.SlugRelatedField[Tag](
+        slug_field="word", read_only=True, many=True, help_text="in the order of the alphabet"
+    )
     entries = EntrySerializer(many=True)
     status = serializers.SerializerMethodField()
     progress = serializers.SerializerMethodField()
@@ -128,6 +132,7 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
             "budget",
             "seeds",
             "memory_gb",
+            "tags",
             "entries",
             "status",
             "progress",

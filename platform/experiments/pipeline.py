@@ -27,6 +27,7 @@ from evaluation.scoring import evaluate as scoring
 from experiments import asked, services, work_files
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.work import handed_in, pipelines, real_images
+from experiments.work.columns import columns
 from experiments.work.real_images import feature_cache, load_split, open_split, train_captions
 from generators.algorithm.contract import NotFinite
 from generators.specs import registry
@@ -359,7 +360,7 @@ def _scored(evaluation: Evaluation, heartbeat: Heartbeat) -> dict[str, dict[str,
             should_stop=heartbeat.should_stop,
             cache=feature_cache(),
         )
-    return {name: services.columns(value) for name, value in result.values.items()}
+    return {name: columns(value) for name, value in result.values.items()}
 
 
 def _extractor(protocol: Protocol, reference: ImageStream) -> Extractor:

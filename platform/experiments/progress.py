@@ -29,7 +29,7 @@ class Progress:
 def loaded(experiments: QuerySet[Experiment]) -> QuerySet[Experiment]:
     """Return the experiments with everything that `progress` reads."""
     return experiments.select_related("dataset", "created_by").prefetch_related(
-        "entries", "protocols"
+        "entries", "protocols", "tags"
     )
 
 

@@ -17,9 +17,12 @@ from accounts.permissions import may_submit
 from catalog.models import Protocol
 from experiments import asked, comparison, overview
 from experiments.models import Entry, Experiment
+from experiments.ownership import may_change
 from experiments.pages.live import Region
 from experiments.progress import jobs_needed
 from experiments.submission.pipelines import weight_bytes
+from experiments.tags.asking import words_of
+from experiments.tags.words import MOST
 from jobs.models import Worker, overall
 from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
@@ -53,7 +56,7 @@ class Page:
     def of(cls, request: HttpRequest, pk: int) -> "Page":
         named = Prefetch("protocols", Protocol.objects.select_related("dataset"))
         experiments = Experiment.objects.select_related("dataset", "created_by")
-        experiments = experiments.prefetch_related("entries", named)
+        experiments = experiments.prefetch_related("entries", "tags", named)
         experiment = get_object_or_404(experiments, pk=pk)
         protocols = list(experiment.protocols.all())
         return cls(
@@ -233,7 +236,13 @@ def _watching(request: HttpRequest, experiment: Experiment) -> dict[str, bool]:
 
 def experiment(request: HttpRequest, pk: int) -> HttpResponse:
     """Show an experiment."""
+    return show(request, pk)
+
+
+def show(request: HttpRequest, pk: int, *, status: int = 200, **shown: Any) -> HttpResponse:
+    """Return the page of an experiment with what else is to be shown there."""
     page = Page.of(request, pk)
+    words = words_of(page.experiment.tags.all())
     context = {
         "page": page,
         "experiment": page.experiment,
@@ -246,9 +255,14 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
         "configs": comparison.config_tables(page.part),
         "part": page.part,
         "kept": page.kept,
+        "tags": page.experiment.tags.all(),
+        "typed_tags": ", ".join(words),
+        "most_tags": MOST,
+        "may_tag": may_change(request.user, page.experiment),
         **{name: region.render(request) for name, region in page.regions().items()},
+        **shown,
     }
-    return render(request, "web/experiment.html", context)
+    return render(request, "web/experiment.html", context, status=status)
 
 
 def experiment_region(request: HttpRequest, pk: int, name: str) -> HttpResponse:

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, path
 
-from web import experiment, families, home, pausing, prompt_grid, question, views
+from web import experiment, families, home, pausing, prompt_grid, question, tagging, views
 from web.account import pages as account
 from web.compare import pages as compare
 from web.help import pages as help_pages
@@ -32,6 +32,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/webhooks/<int:pk>/renew/", account.renew_webhook, name="renew-webhook"),
     path("account/webhooks/<int:pk>/remove/", account.remove_webhook, name="remove-webhook"),
     path("experiments/<int:pk>/watch/", account.watch, name="watch-experiment"),
+    path("experiments/<int:pk>/tags/", tagging.tag, name="tag-experiment"),
     path("submit/experiment/", submit.experiment, name="submit-experiment"),
     path("submit/experiment/check/", submit.check, name="check-experiment"),
     path("submit/samples/", intake.samples, name="submit-samples"),

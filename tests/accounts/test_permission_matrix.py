@@ -62,7 +62,7 @@ READ = {
 # the colours of families belong to every page.
 OPEN = {"login", "logout", "admin:login", "admin:logout", "health", "healthz", "readyz", "families"}
 ACT = {
-    *("cancel-experiment", "retry-experiment", "cancel-job", "retry-job"),
+    *("cancel-experiment", "retry-experiment", "tag-experiment", "cancel-job", "retry-job"),
     *(f"api:{name}-cancel" for name in ("experiment", "run", "sampleset", "evaluation")),
     *("api:question-cancel", "api:entry-cancel", "api:entry-retry", "api:experiment-entries"),
     *(f"api:{name}-retry" for name in ("experiment", "run", "sampleset", "evaluation")),
@@ -221,7 +221,7 @@ class Scene:
             "api:leaderboard-guidance": {
                 "fingerprint": self.question.experiment.protocols.get().fingerprint
             },
-            "watch-experiment": {"pk": self.experiment.pk},
+            **{f"{act}-experiment": {"pk": self.experiment.pk} for act in ("watch", "tag")},
             **{f"{act}-webhook": {"pk": self.webhook.pk} for act in ("test", "renew")},
             "help-page": {"name": "data"},
             "help-file": {"name": "mnist-tiny.yaml"},

@@ -247,7 +247,7 @@ def test_no_page_asks_a_query_per_row(
     factories.make_worker()
     limits = {
         "/": 24,  # two for each kind of job
-        "/experiments/": 8,
+        "/experiments/": 9,  # two for tags
         "/workers/": 8,
         scene.experiment.get_absolute_url(): 18,
         f"/leaderboards/{scene.protocol.fingerprint}/": 8,

@@ -19,11 +19,13 @@ from experiments.pages import curves, reconstructions
 from experiments.pages.live import Region
 from experiments.progress import with_status
 from experiments.submission import bundle
+from experiments.tags.asking import known_words, tagged
 from jobs.models import JobEvent, Status
 
 PAGE_SIZE = 50
 MOST_PREVIEWS = 24  # of a run's checkpoints, on its page
 MOST_DATASETS = 200  # to choose from
+MOST_TAGS = 200  # likewise
 MOST_ENTRIES = 8  # of an experiment, in the list
 CONTENDERS = Entry.objects.exclude(kind=Entry.Kind.CONTROL).order_by("position")
 FIRST = Prefetch(
@@ -42,25 +44,30 @@ STATUSES = (
 
 
 def experiments(request: HttpRequest) -> HttpResponse:
-    """List experiments, newest first, filtered by status and dataset."""
-    status, dataset = request.GET.get("status", ""), request.GET.get("dataset", "")
-    found = Experiment.objects.select_related("dataset", "created_by").prefetch_related(FIRST)
-    page = Paginator(_filtered(found, status, dataset), PAGE_SIZE).get_page(request.GET.get("page"))
+    """List experiments, newest first, filtered by status, dataset and tag."""
+    asked = {name: request.GET.get(name, "") for name in ("status", "dataset", "tag")}
+    found = Experiment.objects.select_related("dataset", "created_by")
+    found = _filtered(found.prefetch_related(FIRST, "tags"), **asked)
+    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     rows = list(page)
     standings = overview.standings(rows)
     context = {
         "page": page,
         "rows": [(experiment, standings.get(experiment.pk)) for experiment in rows],
         "statuses": STATUSES,
-        "datasets": _datasets(dataset),
-        "status": status,
-        "dataset": dataset,
-        "query": "&" + urlencode({"status": status, "dataset": dataset}),
+        "datasets": _datasets(asked["dataset"]),
+        "tags": known_words(MOST_TAGS),
+        **asked,
+        "query": "&" + urlencode(asked),
     }
     return render(request, "experiments/list.html", context)
 
 
-def _filtered(experiments: QuerySet[Experiment], status: str, dataset: str) -> QuerySet[Experiment]:
+def _filtered(
+    experiments: QuerySet[Experiment], *, status: str, dataset: str, tag: str
+) -> QuerySet[Experiment]:
+    if tag:
+        experiments = experiments.filter(pk__in=tagged(tag).values("experiment"))
     if dataset:
         experiments = experiments.filter(dataset__slug=dataset)
     if status:

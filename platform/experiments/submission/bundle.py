@@ -4,6 +4,7 @@ from typing import Any
 
 from experiments import asked
 from experiments.models import Entry, Run, SampleSet
+from experiments.tags.asking import words_of
 from generators.specs.bundle import FORMAT
 
 
@@ -45,6 +46,7 @@ def bundle_of(run: Run) -> dict[str, Any]:
         "trilemma_bundle": FORMAT,
         "run": run.pk,
         "experiment": experiment.name,
+        "tags": words_of(experiment.tags.all()),
         "label": entry.label,
         "command": command_of(run),
         "algorithm": entry.algorithm,

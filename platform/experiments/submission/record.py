@@ -4,6 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 from experiments.models import Entry, Experiment
+from experiments.tags.asking import words_of
 from generators.specs.pipelines.options import PipelineConfig
 
 RECORDED = (Entry.Kind.GENERATOR, Entry.Kind.PIPELINE)
@@ -21,7 +22,7 @@ def record_of(experiment: Experiment) -> dict[str, Any]:
     entries = [_entry(entry) for entry in experiment.entries.all() if entry.kind in RECORDED]
     if not entries:
         raise ValueError(f"nothing is trained in {experiment}: its entries were made elsewhere")
-    budget = _budget(experiment)
+    budget, tags = _budget(experiment), words_of(experiment.tags.all())
     return {
         "name": experiment.name,
         "dataset": experiment.dataset.slug,
@@ -29,6 +30,7 @@ def record_of(experiment: Experiment) -> dict[str, Any]:
         **({"budget": budget} if budget else {}),
         "seeds": experiment.seeds,
         "memory_gb": experiment.memory_gb,
+        **({"tags": tags} if tags else {}),
         "entries": entries,
     }
 

@@ -19,6 +19,7 @@ from experiments.submission.reading import (
     Reader as Reader,
     SpecificationError as SpecificationError,
 )
+from experiments.tags.words import read_words
 from generators.specs import registry
 from generators.specs.conditions import ConditionError
 from generators.specs.latent import LatentOptions
@@ -40,6 +41,10 @@ MAX_ENTRIES = 50
 MAX_SAMPLERS = 20
 MAX_MEMORY_GB = 10_000
 LONGEST_NAME = 200  # of a protocol
+KNOWN = (
+    *("name", "dataset", "protocols", "budget", "seeds", "memory_gb", "entries"),
+    *("tags", "notify"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class ExperimentSpec:
     seeds: list[int]
     memory_gb: int
     entries: list[EntrySpec]
+    tags: list[str]
     notify: bool | None = None  # who submits it is told when it ends; None = as it prefers
 
 
@@ -62,8 +68,9 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
 
     `{"name", "dataset": slug, "protocols": [fingerprint, its beginning or a name], "budget": {"images": n}
     or {"device_seconds": s}, "seeds": [0, 1] or a count, "memory_gb": what training and sampling need
-    of a device (0), "notify": whether who submits it is told when it ends, "entries": [{"algorithm", "label",
-    "preset", "config": {}, "grid": {}, "samplers": [{"name", …}]}]}`
+    of a device (0), "tags": words that it is found by, "notify": whether who submits it is told when
+    it ends, "entries": [{"algorithm", "label", "preset", "config": {}, "grid": {}, "samplers":
+    [{"name", …}]}]}`
 
     An entry that is sampled here and trained elsewhere has instead of an algorithm a "pipeline": the
     folder of one in the site's storage, or a hub id with its "revision"; where all are such, there is
@@ -76,14 +83,14 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
         SpecificationError: with every wrong field.
     """
     reader = Reader()
-    known = {"name", "dataset", "protocols", "budget", "seeds", "memory_gb", "entries", "notify"}
-    reader.unknown("", data, known)
+    reader.unknown("", data, KNOWN)
     name = _read_name(reader, data.get("name"))
     dataset = _read_dataset(reader, data.get("dataset"))
     protocols = _read_protocols(reader, data.get("protocols"), dataset)
     images, seconds = _read_budget(reader, data.get("budget"), data.get("entries"))
     seeds = _read_seeds(reader, data.get("seeds", 1))
     memory_gb = _read_memory(reader, data.get("memory_gb", 0))
+    tags = _read_tags(reader, data.get("tags"))
     notify = _read_notify(reader, data.get("notify"))
     entries = read_entries(reader, data.get("entries"))
     if dataset is not None:
@@ -92,7 +99,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     reader.finish()
     assert dataset is not None, "a missing dataset is an error above"
     return ExperimentSpec(
-        name, dataset, protocols, images, seconds, seeds, memory_gb, entries, notify
+        name, dataset, protocols, images, seconds, seeds, memory_gb, entries, tags, notify
     )
 
 
@@ -259,6 +266,14 @@ def _read_memory(reader: Reader, memory_gb: object) -> int:
         return number
     reader.wrong("memory_gb", f"expected 0 to {MAX_MEMORY_GB} GB, got {memory_gb!r}"[:300])
     return 0
+
+
+def _read_tags(reader: Reader, given: object) -> list[str]:
+    try:
+        return [] if given is None else read_words(given)
+    except ValueError as error:
+        reader.wrong("tags", str(error))
+        return []
 
 
 def _read_notify(reader: Reader, notify: object) -> bool | None:

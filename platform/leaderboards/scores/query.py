@@ -11,6 +11,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
 from experiments.models import Entry
+from experiments.tags.asking import tagged
+from experiments.tags.words import word_problem
 from generators.specs import registry
 from leaderboards.board import Column
 from leaderboards.facts.choice import Choice
@@ -26,7 +28,14 @@ MIXED = "none"  # in an address: rows are not grouped by their budgets
 GROUPS = ("budget", MIXED)
 KEPT = ("columns", "group", "baseline", "as_of")
 BOARDS_OWN = Choice()  # of columns
-OF_ENTRIES = ("family", "algorithm", "submitter", "budget", "text")  # filters, whatever the day
+OF_ENTRIES = (
+    "family",
+    "algorithm",
+    "tag",
+    "submitter",
+    "budget",
+    "text",
+)  # filters, whatever the day
 
 
 @dataclass(frozen=True)
@@ -163,6 +172,12 @@ def _family(value: str) -> Q:
     return Q(entry__kind=value)
 
 
+def _tag(value: str) -> Q:
+    if problem := word_problem(value):
+        raise QueryError("tag", problem)
+    return Q(entry__experiment__in=tagged(value).values("experiment"))
+
+
 def _text(value: str) -> Q:
     named = Q(label__icontains=value) | Q(sampler_label__icontains=value)
     return named | Q(entry__experiment__name__icontains=value)
@@ -191,6 +206,7 @@ FILTERS: Mapping[str, Callable[[str], Q]] = MappingProxyType(
     {
         "family": _family,
         "algorithm": lambda value: Q(entry__algorithm=value),
+        "tag": _tag,
         "submitter": lambda value: Q(entry__experiment__created_by__username=value),
         "budget": _budget,
         "device": lambda value: Q(device__icontains=value),

@@ -17,13 +17,14 @@ from experiments.submission.guided import GUIDANCE
 from experiments.submission.plain import PlainDataError, read_number, read_yaml
 from experiments.submission.specification import MAX_ENTRIES, MAX_SAMPLERS
 from experiments.submission.typed import read_seeds
+from experiments.tags.words import typed_words
 from generators.specs.options import FieldSpec, Value, describe
 
 Data = dict[str, Any]
 ENTRY = re.compile(r"entries\.(\d{1,3})\.(label|algorithm|preset|pipeline|revision)")
 OPTION = re.compile(r"entries\.(\d{1,3})\.config\.(\w{1,60})")
 SAMPLER = re.compile(r"entries\.(\d{1,3})\.samplers\.(\d{1,3})\.(\w{1,60})")
-SHARED = ("name", "dataset", "seeds", "memory_gb", "notify", "unit", "amount")
+SHARED = ("name", "dataset", "seeds", "memory_gb", "tags", "notify", "unit", "amount")
 UNITS = {"images": "images seen", "device_seconds": "device-seconds"}
 
 
@@ -66,6 +67,8 @@ def to_data(draft: Mapping[str, Any]) -> Data:
     }
     if entries and all("pipeline" in entry for entry in entries):
         del data["budget"]
+    if words := typed_words(draft["tags"]):
+        data["tags"] = words
     for name in ("memory_gb", "notify"):
         if draft[name] not in ("", "0"):
             data[name] = _plain(draft[name])

@@ -9,6 +9,7 @@ from catalog.models import Dataset, Protocol
 from experiments.submission import offered
 from experiments.submission.offered import Offer
 from experiments.submission.specification import MAX_MEMORY_GB
+from experiments.tags.words import MOST
 from generators.specs.options import FieldSpec, Value, describe
 from web.submit.draft import UNITS, Data
 from web.submit.filling import problem_of
@@ -51,6 +52,7 @@ def shared_fields(draft: Data, errors: Errors) -> dict[str, Field]:
             f"only workers whose device has so much take it, up to {MAX_MEMORY_GB:,}; 0 = all",
             "numeric",
         ),
+        "tags": ("Tags", f"up to {MOST} words that it is found by, commas between them", "text"),
     }
     found = {
         name: Field(name, label, draft[name], errors.get(name, ""), about, mode=mode)

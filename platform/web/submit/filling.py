@@ -168,9 +168,14 @@ def draft_of(data: Mapping[str, Any]) -> Data:
         "amount": amount,
         "seeds": _seeds(data.get("seeds", SEEDS)),
         "memory_gb": _text(data.get("memory_gb", "")),
+        "tags": _tags(data.get("tags")),
         "notify": _text(data.get("notify", "")),
         "entries": _entries(entries if isinstance(entries, list) else [entries]),
     }
+
+
+def _tags(given: Any) -> str:
+    return ", ".join(map(_text, given)) if isinstance(given, list) else _text(given)
 
 
 def _seeds(given: Any) -> str:
