@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
+from accounts.admin import FewOf
 from accounts.models import User
 from experiments import admin_jobs, services  # noqa: F401  # the first registers its rows
 from experiments.forms import Submission
@@ -102,7 +103,7 @@ class ExperimentAdmin(OperatedAdmin):
         "tag_list",
         "created_at",
     ]
-    list_filter: ClassVar = [StatusFilter, TagFilter, "dataset"]
+    list_filter: ClassVar = [StatusFilter, TagFilter, ("dataset", FewOf)]
     search_fields: ClassVar = ["name"]
     actions: ClassVar = ["cancel_experiments", "retry_experiments"]
     fields: ClassVar = [

@@ -168,6 +168,7 @@ def walk(settings: Settings, number: int) -> list[str]:
     client.force_login(factories.make_user(role=Role.ADMIN))
     for _ in range(2):
         client.get("/")  # fills what processes keep
+        client.get("/metrics")  # counts for good what timelines hold
     return [each for address in (*pages(experiment), *lists()) for each in wrong(client, address)]
 
 
