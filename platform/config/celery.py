@@ -10,6 +10,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from django.conf import settings  # needs the line above
 
+LOOKS_EVERY = 0.1  # seconds between looks of an idle worker for files of messages
+
 
 def filesystem_folders() -> dict[str, str]:
     """Return the folders of the filesystem transport, made if missing."""
@@ -36,5 +38,5 @@ app.conf.update(
 )
 TRANSPORT_ALIASES["filesystem"] = "config.broker:Transport"
 if settings.BROKER_URL.startswith("filesystem"):
-    app.conf.broker_transport_options = filesystem_folders()
+    app.conf.broker_transport_options = {**filesystem_folders(), "polling_interval": LOOKS_EVERY}
 app.autodiscover_tasks()
