@@ -59,12 +59,12 @@ class FewOf(admin.RelatedFieldListFilter):
 
     def field_choices(
         self, field: Any, request: HttpRequest, model_admin: Any
-    ) -> list[tuple[Any, str]]:
+    ) -> list[tuple[str, Any]]:
         order = self.field_admin_ordering(field, request, model_admin) or ["pk"]
         rows = field.remote_field.model._default_manager.order_by(*order)
-        found = {row.pk: str(row) for row in rows[: self.most]}
+        found = {str(row.pk): str(row) for row in rows[: self.most]}
         keys = [text for text in self.lookup_val or () if re.fullmatch("[0-9]{1,18}", text)]
-        found |= {row.pk: str(row) for row in rows.filter(pk__in=keys[:1])}
+        found |= {str(row.pk): str(row) for row in rows.filter(pk__in=keys[:1])}
         return list(found.items())
 
 
