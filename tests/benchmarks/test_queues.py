@@ -22,6 +22,7 @@ from tests.site import Site
 
 TRIALS = 20
 BARS = {"files": 0.4, "redis": 0.05}  # seconds at the median
+REST = 3.0  # seconds in which a worker answers the bells of what was cancelled
 FIRST = 4.0  # seconds that no first claim takes
 Report = Callable[[str], None]
 
@@ -82,7 +83,7 @@ def have_claimed(site: Site, token: str) -> int:
         return status not in ("queued", "running", "cancelling")
 
     wait_until(is_over, seconds=120, what="its end")
-    time.sleep(0.5)  # the worker's process comes back from it
+    time.sleep(REST)
     return experiment
 
 
