@@ -153,7 +153,7 @@ def take_one_gpu(**kwargs: Any) -> None:
 def look_at_connections(**kwargs: Any) -> None:
     """Let connections that were kept since the last task be tried before they are used."""
     for kept in connections.all(initialized_only=True):
-        kept.health_check_done = False
+        kept.health_check_done = False  # type: ignore[attr-defined]  # not in the stubs
 
 
 @worker_ready.connect
