@@ -338,7 +338,12 @@ class MetricValueSerializer(serializers.ModelSerializer[MetricValue]):
         ]
 
     def get_label(self, value: MetricValue) -> str:
-        return value.evaluation.protocol.metric_label(value.metric)
+        protocol = value.evaluation.protocol  # asked once for all values of an answer
+        known: dict[tuple[int, str], str] = self.context.setdefault("metric_labels", {})
+        key = protocol.pk, value.metric
+        if key not in known:
+            known[key] = protocol.metric_label(value.metric)
+        return known[key]
 
 
 class EvaluationSerializer(JobSerializer):

@@ -44,7 +44,10 @@ class Standing(models.Model):
             models.Index(fields=["protocol", "is_judged"], name="standing_to_judge"),
             models.Index(fields=["protocol", "control", "seeds_scored"], name="standing_by_kind"),
             models.Index(fields=["protocol", "control", "budget"], name="standing_by_budget"),
-            models.Index(fields=["protocol", "configuration"], name="standing_by_configuration"),
+            models.Index(
+                fields=["protocol", "configuration", "entry", "sampler_label"],
+                name="standing_first_alike",
+            ),
         ]
 
     def __str__(self) -> str:

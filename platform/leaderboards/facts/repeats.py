@@ -23,9 +23,24 @@ class Submitted(NamedTuple):
 
     @classmethod
     def of(cls, entry: Entry, sampler_label: str) -> "Submitted":
-        has_seeds = entry.kind != Entry.Kind.EXTERNAL
-        seeds = frozenset(entry.experiment.seeds if has_seeds else (0,))
-        return cls(entry.pk, sampler_label, f"{entry.label} in {entry.experiment.name}", seeds)
+        experiment = entry.experiment
+        told = entry.label, entry.kind, experiment.name, experiment.seeds
+        return cls.told(entry.pk, sampler_label, *told)
+
+    @classmethod
+    def told(
+        cls,
+        entry: int,
+        sampler_label: str,
+        label: str,
+        kind: str,
+        experiment: str,
+        seeds: list[int],
+    ) -> "Submitted":
+        """Return it from an entry's key, label and kind, and its experiment's name and seeds."""
+        has_seeds = kind != Entry.Kind.EXTERNAL
+        name = f"{label} in {experiment}"
+        return cls(entry, sampler_label, name, frozenset(seeds if has_seeds else (0,)))
 
     def is_repeated_by(self, other: "Submitted") -> bool:
         """Whether another of its configuration has seeds in common."""

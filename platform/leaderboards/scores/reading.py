@@ -8,12 +8,12 @@ from operator import attrgetter
 from typing import Any
 
 from django.db import connection
-from django.db.models import Case, Count, F, Q, QuerySet, When, Window
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, When, Window
 from django.db.models.functions import Collate, RowNumber
 
 from catalog.models import Protocol
 from experiments import controls
-from experiments.models import Experiment, SampleSet
+from experiments.models import Entry, Experiment, SampleSet
 from leaderboards.board import MOST_SAME, Board, Cell, Column, Row
 from leaderboards.facts.columns import DATE, FACTS
 from leaderboards.facts.repeats import Submitted, with_repeats
@@ -29,22 +29,33 @@ PART = 500  # rows of a part
 MOST_AT_ONCE = 300  # rows that a request judges itself, where nobody has
 NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
 IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
+TOLD = (  # of a standing, to know it again
+    *("entry_id", "sampler_label", "entry__label", "entry__kind"),
+    *("entry__experiment__name", "entry__experiment__seeds"),
+)
 SAID = ("rank", "rank_low", "rank_high", "leads", "beats_control", "near_training", "no_merit")
 _said = attrgetter(*SAID)
 
 
 def of_board(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
     """Return a board's standings, each control that all experiments have once: see `rows`."""
-    mine = Standing.objects.filter(protocol=protocol)
-    if experiment is not None:
-        mine = mine.filter(entry__experiment=experiment)
-    order = (F("scored_at").asc(nulls_last=True), "scored_by", "entry_id")
-    first: dict[str, int] = {}
-    repeated = mine.filter(of_entry=False).exclude(control="").order_by(*order)
-    for control, entry in repeated.values_list("control", "entry_id"):
-        first.setdefault(control, entry)
-    shown = mine.filter(Q(control="") | Q(of_entry=True) | Q(entry__in=first.values()))
+    mine = _all_of(protocol, experiment)
+    order = [F("scored_at").asc(nulls_last=True), "scored_by", "entry_id"]
+    place = Window(RowNumber(), partition_by="control", order_by=order)
+    repeated = mine.filter(of_entry=False, control__gt="").order_by()
+    first = list(repeated.annotate(turn=place).filter(turn=1).values_list("entry_id", flat=True))
+    shown = mine.filter(Q(control="") | Q(of_entry=True) | Q(entry__in=first))
     return shown.select_related("entry__experiment").order_by(*IN_ORDER)
+
+
+def contenders_of(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
+    """Return those of a board's standings that are of no control."""
+    return _all_of(protocol, experiment).filter(control="")
+
+
+def _all_of(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
+    mine = Standing.objects.filter(protocol=protocol)
+    return mine if experiment is None else mine.filter(entry__experiment=experiment)
 
 
 def rows_from(
@@ -263,13 +274,22 @@ def _page(board: Board, query: Query) -> Board:
     board = replace(board, budgets=budgets_of(board.protocol))
     wanted = query.of(of_board(board.protocol))
     keys = list(in_order(wanted, board)[query.begin : query.end])
-    kinds = wanted.filter(control="").order_by().values_list("entry__kind")
+    kinds = _kinds(query.of(contenders_of(board.protocol)))
     return replace(
         _of_keys(board, keys, query.baseline),
         begin=query.begin,
-        rows_in_all=wanted.count(),
-        contenders=dict(kinds.annotate(Count("pk"))),
+        rows_in_all=kinds.total() + wanted.filter(control__gt="").count(),
+        contenders=kinds,
     )
+
+
+def _kinds(contenders: QuerySet[Standing]) -> Counter[str]:
+    """Return how many there are of each kind, which those of a known budget tell by that alone."""
+    of_known = Q(budget__gte=budgets.IMAGES, budget__lt=budgets.UNKNOWN)
+    found = Counter({str(Entry.Kind.GENERATOR): contenders.filter(of_known).count()})
+    others = contenders.exclude(of_known).order_by().values_list("entry__kind")
+    found.update(dict(others.annotate(Count("pk"))))
+    return +found
 
 
 def _of_keys(board: Board, keys: Sequence[int], baseline: str) -> Board:
@@ -287,13 +307,20 @@ def _of_keys(board: Board, keys: Sequence[int], baseline: str) -> Board:
 
 def _alike(standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
     """Yield the first of a board with each configuration that one of its standings has."""
-    wanted = {each.configuration: each.protocol_id for each in standings if each.configuration}
-    found = Standing.objects.filter(protocol__in=set(wanted.values()), configuration__in=wanted)
+    each_once = {each.configuration: each.pk for each in standings if each.configuration}
     order: list[str | Collate] = ["entry_id", _as_python("sampler_label")]
-    place = Window(RowNumber(), partition_by="configuration", order_by=order)
-    first = found.annotate(place_of_its=place).filter(place_of_its__lte=MOST_SAME)
-    for each in first.select_related("entry__experiment"):
-        yield each.configuration, Submitted.of(each.entry, each.sampler_label)
+    alike = Standing.objects.filter(
+        protocol=OuterRef("protocol"), configuration=OuterRef("configuration")
+    ).order_by(*order)
+    last = Subquery(alike.values("entry_id")[MOST_SAME - 1 : MOST_SAME])  # by the index, for each
+    of_each = Standing.objects.filter(pk__in=each_once.values()).order_by().annotate(last=last)
+    first = Q(pk__in=[])
+    for board, configuration, entry in of_each.values_list("protocol", "configuration", "last"):
+        until = Q() if entry is None else Q(entry__lte=entry)
+        first |= Q(protocol=board, configuration=configuration) & until
+    found = Standing.objects.filter(first).order_by()
+    for configuration, *told in found.values_list("configuration", *TOLD):
+        yield configuration, Submitted.told(*told)
 
 
 def _baseline(board: Board, text: str) -> Row | None:
@@ -335,9 +362,9 @@ def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
         ordered = standings.order_by(*by_budget, kind, "place", by, *_named(""), "entry_id")
         return ordered.values_list("pk", flat=True)
     by = F("badness").desc() if worst else F("badness").asc()
-    scores = Score.objects.filter(
-        protocol=board.protocol, metric=board.sort_key, standing__in=standings.order_by()
-    )
+    # Looked at one score after the other, until a page is full: not found whole and put in order.
+    is_wanted = Exists(standings.order_by().filter(pk=OuterRef("standing_id")))
+    scores = Score.objects.filter(is_wanted, protocol=board.protocol, metric=board.sort_key)
     named = _named("standing__")
     scores = scores.order_by(
         *by_budget, "group", by, "standing__place", *named, "standing__entry_id"
