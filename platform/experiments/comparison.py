@@ -66,7 +66,7 @@ def pk_of(run: Run | None) -> int | None:
 
 @dataclass(frozen=True)
 class ExperimentJobs:
-    """All rows of an experiment, each kind loaded once."""
+    """Rows of an experiment, each kind loaded once: all, or those of some of its entries."""
 
     entries: list[Entry]
     runs: list[Run]
@@ -75,17 +75,20 @@ class ExperimentJobs:
     previews: dict[int, Checkpoint]  # the latest of each run that has none of its samples yet
 
     @classmethod
-    def of(cls, experiment: Experiment) -> "ExperimentJobs":
-        entries = list(experiment.entries.all())
-        by_pk = {entry.pk: entry for entry in entries}
-        runs = list(Run.objects.filter(entry__in=entries).select_related("worker"))
-        sets = list(SampleSet.objects.filter(entry__in=entries).select_related("worker"))
+    def of(cls, experiment: Experiment, shown: Iterable[Entry] | None = None) -> "ExperimentJobs":
+        """Return the rows of the entries that are shown, and of what their controls are made of."""
+        everybody = list(experiment.entries.all())
+        by_pk = {entry.pk: entry for entry in everybody}
+        entries = everybody if shown is None else list(shown)
+        keys = {pk for entry in entries for pk in (entry.pk, entry.source)} & by_pk.keys()
+        runs = list(Run.objects.filter(entry__in=keys).select_related("worker"))
+        sets = list(SampleSet.objects.filter(entry__in=keys).select_related("worker"))
         runs_by_pk = {run.pk: run for run in runs}
         sets_by_pk = {sample_set.pk: sample_set for sample_set in sets}
         evaluations = list(
             Evaluation.objects.filter(sample_set__in=sets).select_related("worker", "protocol")
         )
-        for entry in entries:
+        for entry in everybody:
             entry.experiment = experiment
         for run in runs:
             run.entry = by_pk[run.entry_id]

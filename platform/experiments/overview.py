@@ -1,7 +1,7 @@
 """Read-only questions that pages ask: what is running, where, how far; what waits and why."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,6 +173,56 @@ def unserved_queues(queues: Iterable[str], workers: Iterable[Worker]) -> list[st
     """Return those of the queues that no living worker takes jobs from."""
     served = {queue for worker in workers if worker.is_alive for queue in worker.queues}
     return sorted(set(queues) - served)
+
+
+@dataclass(frozen=True)
+class JobCounts:
+    """How many jobs of an experiment there are, by their kinds and statuses: no job is loaded."""
+
+    experiment: Experiment
+    by_kind: Mapping[type[Job], Counter[str]]
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "JobCounts":
+        found: dict[type[Job], Counter[str]] = {}
+        for kind, path in EXPERIMENT_OF.items():
+            jobs = kind._default_manager.filter(**{path: experiment}).order_by()
+            found[kind] = Counter(dict(jobs.values_list("status").annotate(Count("pk"))))
+        return cls(experiment, found)
+
+    @property
+    def statuses(self) -> Counter[str]:
+        return sum(self.by_kind.values(), Counter())
+
+    def failed(self, most: int) -> list[Work]:
+        """Return the first jobs that failed, trainings first."""
+        found: list[Job] = []
+        for kind, loaded in LOADED.items():
+            left = most - len(found)
+            if left and self.by_kind[kind][Status.FAILED]:
+                found += self._having(loaded(), kind, Status.FAILED)[:left]
+        return [describe(job) for job in found]
+
+    def queues(self) -> set[str]:
+        """Return the queues that jobs wait in."""
+        return {
+            queue
+            for kind, counts in self.by_kind.items()
+            if counts[Status.QUEUED]
+            for queue in self._having(kind._default_manager.order_by(), kind, Status.QUEUED)
+            .values_list("queue", flat=True)
+            .distinct()
+        }
+
+    def _having(self, jobs: QuerySet[Any], kind: type[Job], status: Status) -> QuerySet[Any]:
+        return jobs.filter(**{EXPERIMENT_OF[kind]: self.experiment}, status=status)
+
+
+LOADED: Mapping[type[Job], Callable[[], QuerySet[Any]]] = {
+    Run: loaded_runs,
+    SampleSet: loaded_sample_sets,
+    Evaluation: loaded_evaluations,
+}
 
 
 @dataclass(frozen=True)

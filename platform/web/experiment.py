@@ -1,7 +1,7 @@
 """The page of an experiment: boards, entries side by side, runs, configurations."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,11 +16,11 @@ from accounts.models import User
 from accounts.permissions import may_submit
 from catalog.models import Protocol
 from experiments import asked, comparison, overview
-from experiments.models import Entry, Experiment
+from experiments.models import Entry, Experiment, Run
 from experiments.pages.live import Region
 from experiments.progress import jobs_needed
 from experiments.submission.pipelines import weight_bytes
-from jobs.models import Worker, overall
+from jobs.models import FINISHED, Status, Worker, overall
 from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
 from leaderboards.facts.choice import EVERY
@@ -31,9 +31,10 @@ from leaderboards.scores.query import asked as asked_of, read
 from leaderboards.scores.refusal import QueryError
 from notifications import receivers
 
-MOST_ROWS, LEAST_ROWS = 24, 8  # of all boards together, and of each
+MOST_ROWS, LEAST_ROWS = 22, 8  # of all boards together, and of each
 MOST_ENTRIES = 16  # that are shown side by side
 MOST_RUNS = 80  # of these
+MOST_FAILED = 40  # jobs that are named
 
 ASKED = ("page", "columns", "baseline")  # of boards; the rest is of the board of all experiments
 
@@ -44,7 +45,8 @@ class Page:
 
     experiment: Experiment
     protocols: list[Protocol]
-    jobs: comparison.ExperimentJobs
+    entries: list[Entry]  # all of them; jobs are loaded of those that are shown alone
+    counts: overview.JobCounts
     seed: int  # whose samples stand side by side
     sort: str  # of the boards
     asked: Mapping[str, str]  # what else the address says of them
@@ -59,7 +61,8 @@ class Page:
         return cls(
             experiment=experiment,
             protocols=protocols,
-            jobs=comparison.ExperimentJobs.of(experiment),
+            entries=list(experiment.entries.all()),
+            counts=overview.JobCounts.of(experiment),
             seed=chosen_seed(request.GET.get("seed", ""), experiment.seeds),
             sort=_chosen_sort(request.GET.get("sort", ""), protocols),
             asked=_chosen(request, protocols),
@@ -77,7 +80,7 @@ class Page:
             name: Region(
                 template=f"web/_experiment_{name}.html",
                 url=f"{reverse('experiment-region', args=[self.experiment.pk, name])}?{query}",
-                live=self.jobs.is_live,
+                live=self.is_live,
                 context=context,
             )
             for name, context in contexts.items()
@@ -98,23 +101,29 @@ class Page:
     def _address(self) -> dict[str, str]:
         return {"seed": str(self.seed), "sort": self.sort}
 
+    @property
+    def is_live(self) -> bool:
+        """Whether any job has not finished."""
+        return any(status not in FINISHED for status in self.counts.statuses)
+
     def _standing(self) -> dict[str, Any]:
-        jobs = self.jobs.all
-        queued = {job.queue for job in jobs if job.status == "queued"}
+        statuses = self.counts.statuses
+        queued = self.counts.queues()
         return {
             "experiment": self.experiment,
-            "status": overall({job.status for job in jobs}),
-            "jobs_done": sum(job.status == "completed" for job in jobs),
+            "status": overall(set(statuses)),
+            "jobs_done": statuses[Status.COMPLETED],
             "jobs_total": self._jobs_in_all(),
-            "failed": [overview.describe(job) for job in jobs if job.status == "failed"],
-            "can_cancel": any(job.can_cancel for job in jobs),
-            "can_retry": any(job.can_retry for job in jobs),
+            "failed": self.counts.failed(MOST_FAILED),
+            "failed_total": statuses[Status.FAILED],
+            "can_cancel": bool(statuses[Status.QUEUED] + statuses[Status.RUNNING]),
+            "can_retry": bool(statuses[Status.FAILED] + statuses[Status.CANCELLED]),
             "unserved": overview.unserved_queues(queued, Worker.objects.all()) if queued else [],
         }
 
     def _jobs_in_all(self) -> int:
         """Return how many jobs the whole experiment is, those that do not exist yet among them."""
-        return max(len(self.jobs.all), jobs_needed(self.experiment))
+        return max(self.counts.statuses.total(), jobs_needed(self.experiment))
 
     def _boards(self) -> dict[str, Any]:
         before = [None, *self.protocols[:-1]]
@@ -155,25 +164,18 @@ class Page:
         return {
             "work": [overview.describe(run) for run in runs[:MOST_RUNS]],
             "runs_shown": min(len(runs), MOST_RUNS),
-            "runs_total": len(self.jobs.runs),
+            "runs_total": self.counts.by_kind[Run].total(),
         }
 
     @cached_property
     def part(self) -> PageOf[Entry]:
         """Return the entries of the page that is shown; where it is beyond them, the last."""
-        return Paginator(self.jobs.entries, MOST_ENTRIES).get_page(self.page)
+        return Paginator(self.entries, MOST_ENTRIES).get_page(self.page)
 
     @cached_property
     def shown(self) -> comparison.ExperimentJobs:
         """Return the rows of those entries, and of what their controls are made of."""
-        entries = list(self.part)
-        keys = {pk for entry in entries for pk in (entry.pk, entry.source)}
-        return replace(
-            self.jobs,
-            entries=entries,
-            runs=[run for run in self.jobs.runs if run.entry_id in keys],
-            sample_sets=[each for each in self.jobs.sample_sets if each.entry_id in keys],
-        )
+        return comparison.ExperimentJobs.of(self.experiment, self.part)
 
 
 def chosen_seed(text: str, seeds: list[int]) -> int:
@@ -241,7 +243,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
         "pipelines": list(_pipelines(page.shown)),
         "external": [each for each in page.part if each.kind == Entry.Kind.EXTERNAL],
         **_watching(request, page.experiment),
-        "warnings": asked.warnings(page.experiment.dataset, page.jobs.entries),
+        "warnings": asked.warnings(page.experiment.dataset, page.entries),
         "trained": [entry for entry in page.part if entry.algorithm],
         "configs": comparison.config_tables(page.part),
         "part": page.part,
