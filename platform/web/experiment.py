@@ -31,9 +31,10 @@ from leaderboards.scores.query import asked as asked_of, read
 from leaderboards.scores.refusal import QueryError
 from notifications import receivers
 
-MOST_ROWS, LEAST_ROWS = 22, 8  # of all boards together, and of each
-MOST_ENTRIES = 16  # that are shown side by side
-MOST_RUNS = 80  # of these
+MOST_ROWS, LEAST_ROWS = 22, 5  # of all boards together, and of each
+FRAME = 2  # rows that a further board weighs as much as: its controls, forms and chart
+MOST_ENTRIES = 12  # that are shown side by side
+MOST_RUNS = 64  # of these
 MOST_FAILED = 40  # jobs that are named
 
 ASKED = ("page", "columns", "baseline")  # of boards; the rest is of the board of all experiments
@@ -133,19 +134,21 @@ class Page:
         columns = columns_of(protocol)
         keys = {*FACTS, *(column.key for column in columns)}
         sort = self.sort if self.sort.removeprefix("-") in keys else ""
-        size = max(LEAST_ROWS, MOST_ROWS // len(self.protocols))
+        several = len(self.protocols)
+        size = max(LEAST_ROWS, (MOST_ROWS - FRAME * (several - 1)) // several)
         query = read(_known_columns(self.asked, keys), columns, size=size)
         try:
             board = reading.board(protocol, sort=sort, experiment=self.experiment, query=query)
         except QueryError as error:
             raise Http404(str(error)) from error
         page = self.experiment.get_absolute_url()
+        most_points = points.MOST // len(self.protocols)
         return {
             "apart": protocol_box.apart(protocol, [before])[0] if before else None,
             "protocol": protocol,
             "table": tables.table(board, page=page, query=query, seed=str(self.seed)),
             "pages": pages(board, query, **self._address()),
-            "chart": charts.trilemma(board, points.others(board, query)),
+            "chart": charts.trilemma(board, points.others(board, query, most=most_points)),
             "chart_name": f"trilemma-{protocol.short}",
         }
 

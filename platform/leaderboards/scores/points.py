@@ -26,14 +26,14 @@ class Point:
     images_per_second: float | None
 
 
-def others(board: Board, query: Query) -> list[Point]:
+def others(board: Board, query: Query, *, most: int = MOST) -> list[Point]:
     """Return the points of rows on other pages, the first of the board's order; of now alone."""
     axes = axes_of(board)
     if axes is None or board.as_of is not None or len(board.rows) == board.rows_in_all:
         return []
     wanted = query.of(reading.contenders_of(board.protocol, board.experiment))
     here = {(row.entry.pk, row.sampler_label) for row in board.rows}
-    keys = list(reading.in_order(wanted, board)[: MOST + len(here)])
+    keys = list(reading.in_order(wanted, board)[: most + len(here)])
     names = {column.key for column in axes} | {SPEED}
     values: dict[int, dict[str, float]] = defaultdict(dict)
     scores = Score.objects.filter(standing__in=keys, metric__in=names, value__isnull=False)
@@ -49,7 +49,7 @@ def others(board: Board, query: Query) -> list[Point]:
             quality=values[key][quality],
             images_per_second=values[key].get(SPEED),
         )
-        for key, label, entry in list(_beyond(keys, here))[:MOST]
+        for key, label, entry in list(_beyond(keys, here))[:most]
         if {quality, coverage} <= values[key].keys()
     ]
 
