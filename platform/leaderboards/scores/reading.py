@@ -55,7 +55,8 @@ def contenders_of(protocol: Protocol, experiment: Experiment | None = None) -> Q
 
 def _all_of(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
     mine = Standing.objects.filter(protocol=protocol)
-    return mine if experiment is None else mine.filter(entry__experiment=experiment)
+    entries = Entry.objects.filter(experiment=experiment)
+    return mine if experiment is None else mine.filter(entry__in=entries)
 
 
 def rows_from(
@@ -229,10 +230,10 @@ def judged_now(board: Board, query: Query) -> Board:
 
 def _rows(board: Board) -> list[Row]:
     """Return all rows of a board, not yet ranked."""
-    scores = Score.objects.filter(protocol=board.protocol)
-    if board.experiment is not None:
-        scores = scores.filter(standing__entry__experiment=board.experiment)
     standings = list(of_board(board.protocol, board.experiment))
+    scores = Score.objects.filter(protocol=board.protocol)
+    if board.experiment is not None:  # by its own rows: its protocol may have a thousand times more
+        scores = Score.objects.filter(standing__in=standings)
     return rows_from(standings, board.columns, scores)
 
 
@@ -365,6 +366,9 @@ def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
     # Looked at one score after the other, until a page is full: not found whole and put in order.
     is_wanted = Exists(standings.order_by().filter(pk=OuterRef("standing_id")))
     scores = Score.objects.filter(is_wanted, protocol=board.protocol, metric=board.sort_key)
+    if board.experiment is not None:
+        mine = standings.select_related(None).order_by()
+        scores = Score.objects.filter(standing__in=mine, metric=board.sort_key)
     named = _named("standing__")
     scores = scores.order_by(
         *by_budget, "group", by, "standing__place", *named, "standing__entry_id"
