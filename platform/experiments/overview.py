@@ -180,11 +180,11 @@ class JobCounts:
     """How many jobs of an experiment there are, by their kinds and statuses: no job is loaded."""
 
     experiment: Experiment
-    by_kind: Mapping[type[Job], Counter[str]]
+    by_kind: Mapping[type[Any], Counter[str]]
 
     @classmethod
     def of(cls, experiment: Experiment) -> "JobCounts":
-        found: dict[type[Job], Counter[str]] = {}
+        found: dict[type[Any], Counter[str]] = {}
         for kind, path in EXPERIMENT_OF.items():
             jobs = kind._default_manager.filter(**{path: experiment}).order_by()
             found[kind] = Counter(dict(jobs.values_list("status").annotate(Count("pk"))))
@@ -214,11 +214,11 @@ class JobCounts:
             .distinct()
         }
 
-    def _having(self, jobs: QuerySet[Any], kind: type[Job], status: Status) -> QuerySet[Any]:
+    def _having(self, jobs: QuerySet[Any], kind: type[Any], status: Status) -> QuerySet[Any]:
         return jobs.filter(**{EXPERIMENT_OF[kind]: self.experiment}, status=status)
 
 
-LOADED: Mapping[type[Job], Callable[[], QuerySet[Any]]] = {
+LOADED: Mapping[type[Any], Callable[[], QuerySet[Any]]] = {
     Run: loaded_runs,
     SampleSet: loaded_sample_sets,
     Evaluation: loaded_evaluations,

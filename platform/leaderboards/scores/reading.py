@@ -40,7 +40,7 @@ _said = attrgetter(*SAID)
 def of_board(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
     """Return a board's standings, each control that all experiments have once: see `rows`."""
     mine = _all_of(protocol, experiment)
-    order = [F("scored_at").asc(nulls_last=True), "scored_by", "entry_id"]
+    order: list[Any] = [F("scored_at").asc(nulls_last=True), "scored_by", "entry_id"]
     place = Window(RowNumber(), partition_by="control", order_by=order)
     repeated = mine.filter(of_entry=False, control__gt="").order_by()
     first = list(repeated.annotate(turn=place).filter(turn=1).values_list("entry_id", flat=True))

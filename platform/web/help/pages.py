@@ -15,6 +15,7 @@ PAGES = (  # as they stand in the list beside a page
     ("workers", "Workers"),
     ("without-a-site", "Without a site"),
     ("results", "Results"),
+    ("speed-of-pages", "Speed of pages"),
     ("rest", "REST"),
     ("telling", "Being told"),
     ("lab", "Running it for a lab"),

@@ -5,7 +5,7 @@ is told by `SITE=postgres://…`; what `timing` printed is read from a file `NAM
 is asked in turn at all sites by a process of its own for each; the table has the median and the
 95th percentile of the processor's time (of the clock for another database, which is another
 process), queries and bytes, and how much the last site takes of the first. `--out FILE` puts it
-into that file between `<!-- table -->` and `<!-- end -->`.
+into that page of the help, in place of all that stands below its heading `## Every page`.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from statistics import median, quantiles
 from typing import Any
 
 Measured = Mapping[str, dict[str, Any]]
-BEGIN, END = "<!-- table -->", "<!-- end -->"
+HEADING = "## Every page\n"
 PEAK = ""  # the name under which a site's memory stands
 
 
@@ -78,12 +78,13 @@ def told(given: list[str], sites: list[Measured]) -> str:
     peaks = [
         f"{name} {site[PEAK]['peak_mib']:,} MiB at a load of {site[PEAK]['load'][0]:.1f}"
         for name, site in zip(names, sites, strict=True)
+        if PEAK in site
     ]
     asked = min(
         len(found["times"]) for site in sites for found in site.values() if "times" in found
     )
-    below = f"{os.cpu_count()} cores; each asked {asked} times; the process had at most: "
-    return "\n".join([*lines, "", below + "; ".join(peaks) + "."])
+    memory = f"; the process had at most: {'; '.join(peaks)}" if peaks else ""
+    return "\n".join([*lines, "", f"{os.cpu_count()} cores; each asked {asked} times{memory}."])
 
 
 def main() -> None:
@@ -96,9 +97,8 @@ def main() -> None:
     text = told(given.sites, [measured(site, given.times, given.only) for site in given.sites])
     print(text)  # noqa: T201  # read in the terminal
     if given.out:
-        before, _, rest = given.out.read_text().partition(BEGIN)
-        after = rest.partition(END)[2]
-        given.out.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+        above = given.out.read_text().partition(HEADING)[0]
+        given.out.write_text(f"{above}{HEADING}\n{text}\n")
 
 
 if __name__ == "__main__":
