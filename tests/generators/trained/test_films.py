@@ -36,7 +36,8 @@ def sample(generator: LoadedGenerator, seed: int, sampler: object = None) -> np.
     wanted = of_class(generator, 0)
     chosen = sampler or preview_sampler(generator.algorithm, generator.config)
     (pixels,) = draw(generator, chosen, seeds=[seed], labels=wanted, batch_size=1)  # type: ignore[arg-type]  # a sampler
-    return pixels[0]
+    found: np.ndarray = pixels[0]
+    return found
 
 
 # --- forward ------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def test_a_walk_ends_with_the_sample_of_the_same_seed(trained: Trained, algorith
     for picture in (x[-1], x_0[-1], x_0[-2]):  # the last step's expectation is the image
         assert np.abs(picture.astype(int) - own).max() <= 1
     assert film.tracks[2:] == ["seed 4, x_t", "seed 4, x̂_0"]
-    decibels = [float(frame["snr_db"]) for frame in film.frames[:-1] if frame["snr_db"]]  # type: ignore[arg-type]  # numbers
+    decibels = [float(frame["snr_db"]) for frame in film.frames[:-1] if frame["snr_db"]]
     assert decibels == sorted(decibels)  # ever less noise
     assert film.frames[-1] == {"end": "the image"}
 
