@@ -14,8 +14,8 @@ from catalog import stored
 from catalog.models import Dataset, Protocol
 from evaluation.protocols.manifests import Manifest
 from experiments import controls
-from experiments.questions.models import Question as Question  # for Django to find it
-from experiments.uploads.models import Intake as Intake, Upload as Upload  # likewise
+from experiments.questions.models import Question as Question, Viewing as Viewing  # as below
+from experiments.uploads.models import Intake as Intake, Upload as Upload  # for Django to find them
 from generators.specs import registry
 from generators.specs.algorithms import AlgorithmSpec
 from jobs.models import Job, indexes_of, listed_by, overall

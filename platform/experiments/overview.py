@@ -7,7 +7,16 @@ from typing import Any
 
 from django.db.models import Count, QuerySet
 
-from experiments.models import Entry, Evaluation, Experiment, Intake, Question, Run, SampleSet
+from experiments.models import (
+    Entry,
+    Evaluation,
+    Experiment,
+    Intake,
+    Question,
+    Run,
+    SampleSet,
+    Viewing,
+)
 from jobs.models import ACTIVE, Job, Status, Worker, overall
 
 EXPERIMENT_OF = {
@@ -40,9 +49,11 @@ def describe(job: Job) -> Work:
         return _drawing(job)
     if isinstance(job, Question):
         return _answering(job)
+    if isinstance(job, Viewing):
+        return _looking(job)
     if isinstance(job, Intake):
         return _taking_in(job)
-    assert isinstance(job, Evaluation), "there are five kinds of jobs"
+    assert isinstance(job, Evaluation), "there are six kinds of jobs"
     return _scoring(job)
 
 
@@ -94,6 +105,17 @@ def _answering(question: Question) -> Work:
     )
 
 
+def _looking(viewing: Viewing) -> Work:
+    return Work(
+        job=viewing,
+        verb="looking into",
+        entry=viewing.run.entry,
+        what=f"seed {viewing.run.seed}, {viewing.kind}",
+        percent=viewing.percent,
+        url=page_of(viewing),
+    )
+
+
 def _taking_in(intake: Intake) -> Work:
     """Return its kind alone: what it holds is its author's."""
     return Work(
@@ -116,10 +138,10 @@ def _set_name(sample_set: SampleSet) -> str:
 
 def page_of(job: Job) -> str:
     """Return the page that shows a job: its run's, or its experiment's for a control."""
-    if isinstance(job, Run | Question | Intake):
+    if isinstance(job, Run | Question | Viewing | Intake):
         return job.get_absolute_url()
     sample_set = job.sample_set if isinstance(job, Evaluation) else job
-    assert isinstance(sample_set, SampleSet), "there are five kinds of jobs"
+    assert isinstance(sample_set, SampleSet), "there are six kinds of jobs"
     if sample_set.run is not None:
         return sample_set.run.get_absolute_url()
     return sample_set.entry.experiment.get_absolute_url()
@@ -143,6 +165,10 @@ def loaded_questions() -> QuerySet[Question]:
     return Question.objects.select_related("worker", "created_by", "experiment__dataset")
 
 
+def loaded_viewings() -> QuerySet[Viewing]:
+    return Viewing.objects.select_related("worker", "created_by", "run__entry__experiment__dataset")
+
+
 def loaded_intakes() -> QuerySet[Intake]:
     return Intake.objects.select_related("worker", "created_by", "of")
 
@@ -154,6 +180,7 @@ def active_work() -> list[Work]:
         *loaded_sample_sets().filter(status__in=ACTIVE).order_by("started_at", "pk"),
         *loaded_evaluations().filter(status__in=ACTIVE).order_by("started_at", "pk"),
         *loaded_questions().filter(status__in=ACTIVE).order_by("started_at", "pk"),
+        *loaded_viewings().filter(status__in=ACTIVE).order_by("started_at", "pk"),
         *loaded_intakes().filter(status__in=ACTIVE).order_by("started_at", "pk"),
     ]
     return [describe(job) for job in jobs]

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from experiments.models import Evaluation, Intake, Question, Run, SampleSet
+from experiments.models import Evaluation, Intake, Question, Run, SampleSet, Viewing
 from jobs.execution import Work, execute
 from jobs.models import Job
 
@@ -11,12 +11,14 @@ def _answer(kind: type[Job], pk: int) -> None:
     from experiments import pipeline
     from experiments.answers import work
     from experiments.intake import work as intake
+    from experiments.viewings import work as viewings
 
     works: dict[type[Job], Work] = {
         Run: pipeline.train,
         SampleSet: pipeline.sample,
         Evaluation: pipeline.evaluate,
         Question: work.answer,
+        Viewing: viewings.view,
         Intake: intake.take_in,
     }
     execute(kind, pk, works)
@@ -40,6 +42,11 @@ def evaluate_samples(pk: int) -> None:
 @shared_task
 def answer_question(pk: int) -> None:
     _answer(Question, pk)
+
+
+@shared_task
+def compute_viewing(pk: int) -> None:
+    _answer(Viewing, pk)
 
 
 @shared_task

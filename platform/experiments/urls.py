@@ -19,5 +19,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("samples/<int:pk>/<int:number>.png", sheets.sample_sheet, name="sample-sheet"),
     path("pictures/<slug:name>/<int:pk>/", pictures.enlarged, name="picture"),
     path("answers/<int:pk>.png", pictures.answer_sheet, name="answer-sheet"),
+    path("viewings/<int:pk>.png", pictures.viewing_sheet, name="viewing-sheet"),
     path("checkpoints/<int:pk>.png", pictures.checkpoint_preview, name="checkpoint-preview"),
 ]

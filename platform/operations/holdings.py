@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from catalog.models import Dataset, Protocol
-from experiments.models import Checkpoint, Entry, Intake, Question, SampleSet, Upload
+from experiments.models import Checkpoint, Entry, Intake, Question, SampleSet, Upload, Viewing
 from experiments.submission import pipelines
 from generators.specs.pipelines.card import PipelineError
 from jobs.models import Status
@@ -36,8 +36,9 @@ def find() -> Iterator[Holding]:
         yield Holding((sample_set.path, sample_set.grid_path))
     for waiting in SampleSet.objects.exclude(source="").exclude(status=Status.COMPLETED):
         yield Holding((Path(settings.DATA_DIR) / waiting.source,))
-    for question in Question.objects.filter(status=Status.COMPLETED):
-        yield Holding((question.path,), needed=False)  # the oldest go when others are asked
+    for kind in (Question, Viewing):
+        for asked in kind._default_manager.filter(status=Status.COMPLETED):
+            yield Holding((asked.path,), needed=False)  # the oldest go when others are asked
     for upload in Upload.objects.all():
         yield Holding((upload.path,), needed=False)  # what is not here of it is sent again
     for intake in Intake.objects.filter(kind=Intake.Kind.DATASET, status=Status.COMPLETED):

@@ -9,6 +9,7 @@ from web.compare import pages as compare
 from web.help import pages as help_pages
 from web.intake import pages as intake, state
 from web.learn import advice, claims, glossary
+from web.process import pages as process
 from web.submit import page as submit
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -25,6 +26,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compare/", compare.compare, name="compare"),
     path("questions/<int:pk>/", question.question, name="question"),
     path("questions/<int:pk>/live/", question.question_region, name="question-region"),
+    path("runs/<int:pk>/process/", process.process, name="run-process"),
+    path("viewings/<int:pk>/", process.viewing, name="viewing"),
+    path("viewings/<int:pk>/live/", process.viewing_region, name="viewing-region"),
     path("account/", account.account, name="account"),
     path("account/preference/", account.prefer, name="prefer"),
     path("account/webhooks/", account.add_webhook, name="add-webhook"),

@@ -39,6 +39,8 @@ NOBODY: frozenset[str] = frozenset()
 READ = {
     *("home", "activity", "experiments", "experiment", "experiment-region", "run", "run-region"),
     *("experiment-prompts", "question", "question-region", "answer-sheet"),
+    *("run-process", "viewing", "viewing-region", "viewing-sheet"),
+    *("api:viewing-list", "api:viewing-detail", "api:viewing-sheet"),
     *("api:question-list", "api:question-detail", "api:question-sheet"),
     "api:leaderboard-guidance",
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
@@ -64,6 +66,7 @@ OPEN = {"login", "logout", "admin:login", "admin:logout", "health", "healthz", "
 ACT = {
     *("cancel-experiment", "retry-experiment", "cancel-job", "retry-job"),
     *(f"api:{name}-cancel" for name in ("experiment", "run", "sampleset", "evaluation")),
+    "api:viewing-cancel",
     *("api:question-cancel", "api:entry-cancel", "api:entry-retry", "api:experiment-entries"),
     *(f"api:{name}-retry" for name in ("experiment", "run", "sampleset", "evaluation")),
 }
@@ -97,7 +100,7 @@ IN_ADMIN = {
 }
 SHOWN_TO_SUBMITTERS = {
     *(f"experiments_{name}" for name in ("experiment", "run", "sampleset", "evaluation")),
-    "experiments_question",
+    *("experiments_question", "experiments_viewing"),
     *("catalog_dataset", "catalog_promptset", "catalog_protocol", "catalog_storedfile"),
     "jobs_worker",
 }
@@ -176,6 +179,7 @@ class Scene:
         self.prompts = factories.make_prompts()
         self.asked = factories.make_asked_experiment()
         self.question = factories.make_question(user=self.users[OWNER], status=Status.COMPLETED)
+        self.viewing = factories.make_viewing(user=self.users[OWNER], status=Status.COMPLETED)
         self.upload = factories.make_upload(owner=self.users[OWNER])
         # One that a worker is about to read: nobody can take it from those who come later.
         self.intake = factories.make_intake(user=self.users[OWNER], status=Status.QUEUED)
@@ -211,12 +215,14 @@ class Scene:
             "sampleset": self.sample_set,
             "evaluation": self.evaluation,
             "question": self.question,
+            "viewing": self.viewing,
             "intake": self.intake,
             "webhook": self.webhook,
             "delivery": self.delivery,
             "watch": self.watch,
         }
         of_name: dict[str, dict[str, Any]] = {
+            "viewing-sheet": {"pk": self.viewing.pk},
             "answer-sheet": {"pk": self.question.pk},
             "api:leaderboard-guidance": {
                 "fingerprint": self.question.experiment.protocols.get().fingerprint

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from catalog import stored
-from experiments.models import Checkpoint, Question, SampleSet
+from experiments.models import Checkpoint, Question, SampleSet, Viewing
 
 ENLARGED: dict[str, type[SampleSet | Checkpoint]] = {
     "sample-grid": SampleSet,
@@ -38,6 +38,12 @@ def checkpoint_preview(request: HttpRequest, pk: int) -> FileResponse:
 def answer_sheet(request: HttpRequest, pk: int) -> FileResponse:
     """Return all images that were drawn for a question."""
     return picture(request, get_object_or_404(Question, pk=pk).path)
+
+
+@require_safe
+def viewing_sheet(request: HttpRequest, pk: int) -> FileResponse:
+    """Return all pictures of a viewing: a row for each track, a column for each frame."""
+    return picture(request, get_object_or_404(Viewing, pk=pk).path)
 
 
 @require_safe

@@ -19,6 +19,7 @@ from experiments.pages import curves, reconstructions
 from experiments.pages.live import Region
 from experiments.progress import with_status
 from experiments.submission import bundle
+from experiments.viewings.kinds import offered
 from jobs.models import JobEvent, Status
 
 PAGE_SIZE = 50
@@ -88,6 +89,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "config": [(name, in_words(value)) for name, value in found.entry.config.items()],
         "reproduced_by": bundle.command_of(found),
         "no_bundle": bundle.refusal(found),
+        "viewers": ", ".join(viewer.title.lower() for viewer in offered(found.entry)),
         **{name: region.render(request) for name, region in regions.items()},
     }
     return render(request, "experiments/run.html", context)
