@@ -431,7 +431,7 @@ def finish_viewing(viewing: Viewing) -> Viewing:
         {"step": 1, "timestep": 499.0, "alpha_bar": 0.5, "snr_db": 0.0},
         {"end": "the image"},
     ]
-    facts = {"tracks": ["seed 0, x_t", "seed 0, x̂_0"], "frames": frames, "cells": []}
+    facts = {"tracks": ["seed 0, xₜ", "seed 0, x̂₀"], "frames": frames, "cells": []}
     facts |= {"summary": {}, "told": ["class 0"], "images_seen": 1000}
     return _put(viewing, Status.COMPLETED, {"facts": facts, "sha256": sha256_of(viewing.path)})
 

@@ -124,7 +124,7 @@ def reverse(
     ]
     return Film(
         rows.reshape(-1, *rows.shape[2:]),  # (2 N, M + 1, C, H, W)
-        [f"seed {seed}, {what}" for seed in seeds for what in ("x_t", "x̂_0")],
+        [f"seed {seed}, {what}" for seed in seeds for what in ("xₜ", "x̂₀")],
         [*numbers, {"end": "the image"}],
     )
 
@@ -134,14 +134,16 @@ def between(
     sampler: SamplerConfig,
     *,
     pairs: Sequence[tuple[int, int]],
-    label: int | str | None = None,
+    labels: Sequence[int | str | None] | None = None,
     frames: int = BETWEEN,
     on_step: OnStep | None = None,
 ) -> Film:
     """Return the images on the great circle between the noise of two seeds, a row for each pair.
 
-    Arguments and errors are those of `inspection.interpolate`.
+    `labels` has a class or a caption for each pair, None of a generator that is told nothing. All
+    else, and the errors, are those of `inspection.interpolate`.
     """
+    wanted = [None] * len(pairs) if labels is None else labels
     rows = [
         inspection.interpolate(
             generator,
@@ -152,7 +154,7 @@ def between(
             label=label,
             on_step=on_step,
         )
-        for first, second in pairs
+        for (first, second), label in zip(pairs, wanted, strict=True)
     ]
     numbers: list[Numbers] = [{"weight": float(w)} for w in np.linspace(0, 1, frames)]
     return Film(np.stack(rows), [f"seed {a} to seed {b}" for a, b in pairs], numbers)

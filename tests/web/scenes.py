@@ -195,5 +195,6 @@ def addresses(*scenes: Scene) -> list[str]:
             f"/protocols/{fingerprint}/",
             f"/datasets/{scene.experiment.dataset.slug}/",
             *(run.get_absolute_url() for run in scene.runs),
+            *(f"{run.get_absolute_url()}process/" for run in scene.runs[:1]),
         ]
     return found

@@ -52,8 +52,8 @@ VIEWERS = {
         Viewer(
             REVERSE,
             "Backward: noise becomes an image",
-            "What the sampler holds before each step, x_t, and the clean image that the model "
-            "expects of it, x̂_0.",
+            "What the sampler holds before each step, xₜ, and the clean image that the model "
+            "expects of it, x̂₀.",
             _denoises,
             first="seed",
             walks=True,

@@ -115,13 +115,13 @@ def _reverse(look: _Look) -> tuple[Film, Facts]:
 
 def _between(look: _Look) -> tuple[Film, Facts]:
     seeds = look.seeds(WAYS)
-    wanted, told = _wanted(look, 1)
-    label = None if wanted is None else wanted[0]
+    wanted, told = _wanted(look, WAYS)
+    labels = wanted.tolist() if isinstance(wanted, np.ndarray) else wanted
     film = films.between(
         look.generator,
         look.sampler,
         pairs=[(seed, seed + 1) for seed in seeds],
-        label=int(label) if isinstance(label, np.integer) else label,
+        labels=labels,
         on_step=look.on_step,
     )
     return film, {"told": told}

@@ -97,7 +97,7 @@ def _word(name: str, value: Any, numbers: Mapping[str, Any]) -> str:
         "t": lambda: f"t = {_number(value, 3)}",
         "timestep": lambda: f"timestep {value:.0f}",
         "sigma": lambda: f"σ = {formats.significant(value)}",
-        "alpha_bar": lambda: f"ᾱ = {formats.significant(value) if value >= 0.001 else '< 0.001'}",
+        "alpha_bar": lambda: f"ᾱ = {formats.significant(value)}" if value >= 0.001 else "ᾱ < 0.001",
         "step": lambda: f"step {value + 1:.0f}",
         "steps": lambda: "1 step" if value == 1 else f"{value:.0f} steps",
         "weight": lambda: f"{100 * value:.0f} %",

@@ -102,7 +102,7 @@ def test_a_walk_ends_with_the_sample_of_the_same_seed(trained: Trained, algorith
     own = sample(generator, 4).astype(int)
     for picture in (x[-1], x_0[-1], x_0[-2]):  # the last step's expectation is the image
         assert np.abs(picture.astype(int) - own).max() <= 1
-    assert film.tracks[2:] == ["seed 4, x_t", "seed 4, x̂_0"]
+    assert film.tracks[2:] == ["seed 4, xₜ", "seed 4, x̂₀"]
     decibels = [float(frame["snr_db"]) for frame in film.frames[:-1] if frame["snr_db"]]
     assert decibels == sorted(decibels)  # ever less noise
     assert film.frames[-1] == {"end": "the image"}
@@ -137,9 +137,9 @@ def test_a_way_between_seeds_begins_and_ends_with_their_samples(
 ) -> None:
     generator = load(trained, algorithm)
     sampler = preview_sampler(algorithm, generator.config)
-    label = 0 if generator.conditions.given else None
+    labels = [0, 0] if generator.conditions.given else None
 
-    film = films.between(generator, sampler, pairs=[(3, 4), (4, 5)], label=label, frames=3)
+    film = films.between(generator, sampler, pairs=[(3, 4), (4, 5)], labels=labels, frames=3)
 
     for picture, seed in ((film.pixels[0, 0], 3), (film.pixels[0, -1], 4), (film.pixels[1, -1], 5)):
         assert np.abs(picture.astype(int) - sample(generator, seed).astype(int)).max() <= 2
