@@ -21,7 +21,7 @@ from generators.trained.wanted import Wanted
 
 NOISING_FRAMES = 21  # times from 0 to 1
 MOMENTS = 24  # of a walk from noise to image, at most
-BETWEEN = 17  # images from one seed to another
+BETWEEN = 13  # images from one seed to another
 STEP_COUNTS = (1, 2, 4, 8, 16, 32, 64)
 GREY = 128  # where a sampler cannot draw
 

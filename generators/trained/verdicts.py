@@ -72,7 +72,12 @@ def logits(
 
 
 def verdicts(
-    drawn: np.ndarray, real: np.ndarray, of_drawn: np.ndarray, of_real: np.ndarray
+    drawn: np.ndarray,
+    real: np.ndarray,
+    of_drawn: np.ndarray,
+    of_real: np.ndarray,
+    *,
+    first_seed: int = 0,
 ) -> Film:
     """Return drawn and real images by verdict, from the least to the most real, evenly spaced.
 
@@ -84,14 +89,17 @@ def verdicts(
         real: (M, C, H, W) uint8.
         of_drawn: (N,) verdicts.
         of_real: (M,) verdicts.
+        first_seed: of the first drawn image; the next has 1 more.
     """
     shown = min(SHOWN, len(drawn), len(real))
-    rows, cells = [], []
-    for pixels, values in ((drawn, of_drawn), (real, of_real)):
+    rows: list[np.ndarray] = []
+    cells: list[list[Numbers]] = []
+    kinds = ((drawn, of_drawn, "seed", first_seed), (real, of_real, "image", 0))
+    for pixels, values, name, first in kinds:
         places = np.linspace(0, len(values) - 1, shown).round().astype(int)
         chosen = np.argsort(values, kind="stable")[places]
         rows.append(pixels[chosen])
-        cells.append([_cell(values[i], i) for i in chosen])
+        cells.append([{"logit": float(values[i]), name: first + int(i)} for i in chosen])
     wins = (of_drawn[:, None] > of_real).mean() + 0.5 * (of_drawn[:, None] == of_real).mean()
     return Film(
         np.stack(rows),
@@ -106,7 +114,3 @@ def verdicts(
             "real": len(real),
         },
     )
-
-
-def _cell(verdict: float, index: int) -> Numbers:
-    return {"logit": float(verdict), "image": int(index)}

@@ -165,7 +165,7 @@ def test_workers_say_what_they_look_into(client: Client) -> None:
 
 def test_numbers_of_frames_are_told_in_words() -> None:
     assert in_words({"time": 0.0, "timestep": None, "alpha_bar": 1.0, "snr_db": None}) == [
-        *("t = 0.00", "clean", "ᾱ = 1.00", "SNR ∞"),
+        *("t = 0.00", "clean", "ᾱ = 1.000", "SNR ∞"),
     ]
     assert in_words({"sigma": 80.0, "alpha_bar": 0.0, "snr_db": None}) == [
         *("σ = 80.0", "ᾱ < 0.001", "SNR 0"),

@@ -28,7 +28,7 @@ from jobs import lifecycle
 from jobs.execution import Heartbeat
 from jobs.lifecycle import JobError
 
-NOISED, WALKED, WAYS, ENCODED, JUDGED = 3, 3, 4, 12, 60  # images, or pairs of seeds
+NOISED, WALKED, WAYS, ENCODED, JUDGED = 3, 3, 3, 12, 60  # images, or pairs of seeds
 MOST_POINTS = 120  # of the verdicts in training
 
 
@@ -159,7 +159,7 @@ def _verdict(look: _Look) -> tuple[Film, Facts]:
     pixels = np.concatenate(list(drawn))
     network = verdicts.load_discriminator(generator, look.checkpoint, sha256=look.sha256)
     said = [verdicts.logits(generator, network, each, wanted) for each in (pixels, images.pixels)]
-    film = verdicts.verdicts(pixels, images.pixels, *said)
+    film = verdicts.verdicts(pixels, images.pixels, *said, first_seed=look.viewing.first)
     return film, {"history": history_of(look.viewing.run)}
 
 
