@@ -216,7 +216,7 @@ def _draw_preview(checkpoint: Path, path: Path, experiment: Experiment) -> None:
         registry.preview_sampler(generator.algorithm, generator.config),
         seeds=range(PREVIEW_IMAGES),
         batch_size=PREVIEW_IMAGES,
-        **_asked_by(generator, experiment, PREVIEW_IMAGES),
+        **asked_by(generator, experiment, PREVIEW_IMAGES),
     )
     grid_png(np.concatenate(list(drawn)), GRID_COLUMNS, path)
 
@@ -271,11 +271,11 @@ def _draw(sample_set: SampleSet, heartbeat: Heartbeat) -> sampling.Samples:
             seeds=range(sample_set.first_seed, sample_set.first_seed + sample_set.count),
             on_batch=lambda drawn: heartbeat.report(drawn=drawn),
             should_stop=heartbeat.should_stop,
-            **_asked_by(generator, sample_set.entry.experiment, sample_set.count),
+            **asked_by(generator, sample_set.entry.experiment, sample_set.count),
         )
 
 
-def _asked_by(
+def asked_by(
     generator: sampling.LoadedGenerator, experiment: Experiment, count: int
 ) -> dict[str, Any]:
     """Return the labels or the captions of so many images; {} for an unconditional generator."""

@@ -215,6 +215,27 @@ def test_a_worker_shows_what_the_discriminator_says_of_drawn_and_real_images() -
     assert history and all(len(point) == 3 for point in history)
 
 
+@pytest.mark.parametrize("entry", [GAN, VAE], ids=["gan", "vae"])
+def test_a_worker_shows_what_the_same_seeds_were_in_training(entry: dict[str, Any]) -> None:
+    run = trained(entry)
+
+    viewing = computed(ask(run, "learning", first=2))
+
+    pictures, frames = shown(viewing), viewing.facts["frames"]
+    seen = list(run.checkpoints.order_by("images_seen").values_list("images_seen", flat=True))
+    assert [frame["images_seen"] for frame in frames] == seen and len(seen) > 1
+    for row, seed in ((0, 2), (5, 7)):
+        own = sample(run, seed, seed % 3, {"name": "direct"})
+        assert (
+            differ(pictures[row, -1], own) <= 1
+        )  # the last preview is of the weights that are kept
+    cells = viewing.facts["cells"]
+    assert len(cells) == (6 if entry is GAN else 0)
+    if cells:
+        logits = [row[-1]["logit"] for row in cells]
+        assert frames[-1]["mean_logit"] == pytest.approx(np.mean(logits)) and np.std(logits) > 0
+
+
 def test_models_of_words_show_captions_of_the_training_or_what_was_asked() -> None:
     texts = ("a red shape", "a blue shape")
     run = trained(DDPM, classes=(), texts=texts)
@@ -238,10 +259,10 @@ def test_each_family_has_its_viewers() -> None:
 
     walks = ["noising", "reverse", "samplers", "interpolation"]
     assert names == {
-        "gan.dcgan": ["interpolation", "verdict"],
-        "vae.conv": ["interpolation", "reconstruction"],
-        "diffusion.edm": walks,
-        "latent.flow": [*walks, "reconstruction"],
+        "gan.dcgan": ["interpolation", "verdict", "learning"],
+        "vae.conv": ["interpolation", "reconstruction", "learning"],
+        "diffusion.edm": [*walks, "learning"],
+        "latent.flow": [*walks, "reconstruction", "learning"],
     }
     assert set(VIEWERS) == set(work.FILMS)
 
@@ -253,6 +274,7 @@ def test_each_family_has_its_viewers() -> None:
         ({"kind": 3}, "kind", "got 3"),
         ({"kind": "noising", "first": 100}, "first", "a whole number of 0 to 99, got 100"),
         ({"kind": "reverse", "first": -1}, "first", "0 to 2,147,483,647, got -1"),
+        ({"kind": "learning", "first": 35}, "first", "a whole number of 0 to 34, got 35"),
         ({"kind": "reverse", "first": True}, "first", "got True"),
         ({"kind": "reverse", "told": "10"}, "told", "expected a class of 0 to 9, got '10'"),
         ({"kind": "reverse", "told": "red"}, "told", "got 'red'"),

@@ -46,7 +46,13 @@ def test_the_page_of_a_run_leads_to_each_way_to_look(client: Client) -> None:
 
     tabs = page.one("nav", class_name="viewers").all("a")
     assert [tab.text.split(":")[0] for tab in tabs] == [
-        *("Forward", "Backward", "One seed, several samplers", "From seed to seed"),
+        *(
+            "Forward",
+            "Backward",
+            "One seed, several samplers",
+            "From seed to seed",
+            "How it learned",
+        ),
     ]
     assert tabs[0].attributes["aria-current"] == "true"
     assert "Nobody has asked for these pictures yet" in page.text

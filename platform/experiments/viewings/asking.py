@@ -70,7 +70,8 @@ def read_viewing(run: Run, data: Mapping[str, Any]) -> Wanted:
 
 def _first(errors: dict[str, str], run: Run, viewer: Viewer, value: object) -> int:
     of_images = viewer.first == "image"
-    most = run.entry.experiment.dataset.test_size - 1 if of_images else MAX_SEED
+    last = run.entry.experiment.dataset.test_size - 1
+    most = last if of_images else MAX_SEED if viewer.most is None else viewer.most
     number = 0 if value in (None, "") else read_number(value)
     if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= most:
         return number

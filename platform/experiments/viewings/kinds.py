@@ -9,6 +9,7 @@ from experiments.models import Entry, Run
 
 NOISING, REVERSE, SAMPLERS = "noising", "reverse", "samplers"
 BETWEEN, RECONSTRUCTION, VERDICT = "interpolation", "reconstruction", "verdict"
+LEARNING = "learning"
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Viewer:
     first: Literal["image", "seed"]  # what its first picture is of: the test split, or a seed
     walks: bool = False  # it is drawn with one of the entry's samplers
     told: bool = False  # it can be told a class or a prompt
+    most: int | None = None  # the highest first seed, where not all can be had
 
 
 def _denoises(entry: Entry) -> bool:
@@ -93,6 +95,15 @@ VIEWERS = {
             "its logit, the more real.",
             lambda entry: entry.family == "gan",
             first="seed",
+        ),
+        Viewer(
+            LEARNING,
+            "How it learned",
+            "The same seeds after ever more images of training. Of a GAN with what its "
+            "discriminator, as it is at the end, says of each.",
+            lambda _: True,
+            first="seed",
+            most=34,  # of the 40 that previews have, 6 are shown
         ),
     )
 }

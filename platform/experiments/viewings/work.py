@@ -12,7 +12,7 @@ from catalog import stored
 from catalog.models import StoredFile
 from evaluation.imagesets.in_memory import Images
 from evaluation.imagesets.opening import open_images
-from evaluation.imagesets.writing import grid_png
+from evaluation.imagesets.writing import grid_png, read_grid
 from experiments import pipeline, work_files
 from experiments.models import LossPoint, Run, Viewing
 from experiments.viewings import kinds
@@ -22,6 +22,7 @@ from generators.specs import registry
 from generators.specs.options import SamplerConfig
 from generators.trained import films, sampling, verdicts
 from generators.trained.films import Film
+from generators.trained.inspection import chosen_steps
 from generators.trained.sampling import LoadedGenerator
 from generators.trained.wanted import Wanted
 from jobs import lifecycle
@@ -29,6 +30,7 @@ from jobs.execution import Heartbeat
 from jobs.lifecycle import JobError
 
 NOISED, WALKED, WAYS, ENCODED, JUDGED = 3, 3, 3, 12, 60  # images, or pairs of seeds
+FOLLOWED, MOST_MOMENTS = 6, 24  # seeds of the previews, and previews
 MOST_POINTS = 120  # of the verdicts in training
 
 
@@ -163,6 +165,56 @@ def _verdict(look: _Look) -> tuple[Film, Facts]:
     return film, {"history": history_of(look.viewing.run)}
 
 
+def _learning(look: _Look) -> tuple[Film, Facts]:
+    """Show the previews that were drawn in training, evenly spaced, the first and the last included."""
+    run, generator = look.viewing.run, look.generator
+    rows = list(run.checkpoints.exclude(preview="").order_by("images_seen"))
+    if not rows:
+        raise ValueError("no preview was drawn in this training")
+    moments = [rows[place] for place in chosen_steps(len(rows), MOST_MOMENTS)]
+    count = look.viewing.first + FOLLOWED
+    pixels = np.stack(
+        [
+            read_grid(
+                work_files.fetched(settings.DATA_DIR / moment.preview),
+                count,
+                pipeline.GRID_COLUMNS,
+                generator.shape,
+            )
+            for moment in moments
+        ]
+    )[:, look.viewing.first :]  # (moments, seeds, C, H, W)
+    film = Film(
+        pixels.swapaxes(0, 1),
+        [f"seed {seed}" for seed in look.seeds(FOLLOWED)],
+        [{"images_seen": moment.images_seen} for moment in moments],
+    )
+    return _judged(look, film) if run.entry.family == "gan" else film, {}
+
+
+def _judged(look: _Look, film: Film) -> Film:
+    """Return the film with the verdict on each picture, and the mean verdict on each frame."""
+    generator, shape = look.generator, film.pixels.shape[:2]
+    asked = pipeline.asked_by(generator, look.viewing.run.entry.experiment, pipeline.PREVIEW_IMAGES)
+    wanted: Wanted = asked.get("labels", asked.get("captions"))
+    network = verdicts.load_discriminator(generator, look.checkpoint, sha256=look.sha256)
+    told = None if wanted is None else [wanted[seed] for seed in look.seeds(shape[0])]
+    repeated = told and [each for each in told for _ in range(shape[1])]
+    labels = np.array(repeated) if isinstance(wanted, np.ndarray) else repeated
+    said = verdicts.logits(
+        generator, network, film.pixels.reshape(-1, *generator.shape), labels
+    ).reshape(shape)
+    means = said.mean(axis=0)
+    return replace(
+        film,
+        frames=[
+            {**numbers, "mean_logit": float(mean)}
+            for numbers, mean in zip(film.frames, means, strict=True)
+        ],
+        cells=[[{"logit": float(each)} for each in row] for row in said],
+    )
+
+
 FILMS: dict[str, Callable[[_Look], tuple[Film, Facts]]] = {
     kinds.NOISING: _noising,
     kinds.REVERSE: _reverse,
@@ -170,6 +222,7 @@ FILMS: dict[str, Callable[[_Look], tuple[Film, Facts]]] = {
     kinds.BETWEEN: _between,
     kinds.RECONSTRUCTION: _reconstruction,
     kinds.VERDICT: _verdict,
+    kinds.LEARNING: _learning,
 }
 
 

@@ -104,6 +104,8 @@ def _word(name: str, value: Any, numbers: Mapping[str, Any]) -> str:
         "image": lambda: f"image {value:.0f}",
         "seed": lambda: f"seed {value:.0f}",
         "place": lambda: f"no. {value:.0f}",
+        "images_seen": lambda: f"{formats.short_count(value)} images",
+        "mean_logit": lambda: f"mean logit {_number(value, 2)}",
         "logit": lambda: f"logit {_number(value, 2)}",
         "nfe": lambda: f"NFE {value:.0f}",
         "reason": lambda: f"cannot: {value}",
