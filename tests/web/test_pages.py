@@ -246,9 +246,9 @@ def test_no_page_asks_a_query_per_row(
     scene = scenes.finished_comparison(seeds=3, failing=True)
     factories.make_worker()
     limits = {
-        "/": 24,  # two for each kind of job
+        "/": 26,  # two for each kind of job
         "/experiments/": 8,
-        "/workers/": 8,
+        "/workers/": 9,
         scene.experiment.get_absolute_url(): 18,
         f"/leaderboards/{scene.protocol.fingerprint}/": 8,
         scene.run.get_absolute_url(): 12,
