@@ -160,12 +160,17 @@ def active_work() -> list[Work]:
 
 
 def queued_by_queue() -> Counter[str]:
-    """Return how many jobs wait, by queue."""
+    """Return how many jobs wait, by queue, in one query."""
+    kinds = [
+        kind._default_manager.filter(status=Status.QUEUED)
+        .order_by()
+        .values_list("queue")
+        .annotate(Count("pk"))
+        for kind in Job.kinds()
+    ]
     waiting: Counter[str] = Counter()
-    for kind in Job.kinds():
-        queued = kind._default_manager.filter(status=Status.QUEUED).order_by()
-        for queue, number in queued.values_list("queue").annotate(number=Count("pk")):
-            waiting[queue] += number
+    for queue, number in kinds[0].union(*kinds[1:], all=True):
+        waiting[queue] += number
     return waiting
 
 

@@ -36,7 +36,7 @@ def test_every_page_answers_and_is_well_formed(reader: Client) -> None:
         page = html.get(reader, address)
 
         assert len(page.all("h1")) == 1, address
-        assert page.one("title").text
+        assert page.one("head").one("title").text
         assert page.one("main").text
 
 

@@ -211,6 +211,15 @@ def _kept(empty: Board) -> Board | None:
     return replace(empty, judged_at=state.judged_at, waiting=state.unjudged)
 
 
+def first_rows(board: Board, number: int) -> Board:
+    """Return a board with its first rows, not ranked; few questions, however large it is."""
+    keys = list(in_order(of_board(board.protocol), board)[:number])
+    found = Standing.objects.select_related("entry__experiment").in_bulk(keys)
+    standings = [found[key] for key in keys if key in found]
+    scores = Score.objects.filter(standing__in=keys)
+    return replace(board, rows=tuple(rows_from(standings, board.columns, scores)))
+
+
 def judged_now(board: Board, query: Query) -> Board:
     """Return a board with the part of its rows that is asked for, judged by this process."""
     return _part(board, judged(_rows(board), board.columns, board.ranked), query)
