@@ -116,6 +116,7 @@ def test_a_viewer_is_not_asked_to_submit(client: Client) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_more_boards_and_experiments_ask_no_more_questions(client: Client, ada: User) -> None:
     def asked() -> int:
