@@ -101,6 +101,10 @@ class ExperimentJobs:
         return [*self.runs, *self.sample_sets, *self.evaluations]
 
     @property
+    def waiting(self) -> list[Job]:
+        return [job for job in self.all if job.status == Status.QUEUED]
+
+    @property
     def is_live(self) -> bool:
         return any(not job.is_finished for job in self.all)
 

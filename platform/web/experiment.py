@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -16,11 +17,12 @@ from accounts.models import User
 from accounts.permissions import may_submit
 from catalog.models import Protocol
 from experiments import asked, comparison, overview
+from experiments.lifetime import expected
 from experiments.models import Entry, Experiment
 from experiments.pages.live import Region
 from experiments.progress import jobs_needed
 from experiments.submission.pipelines import weight_bytes
-from jobs.models import Worker, overall
+from jobs.models import Job, Surroundings, overall
 from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
 from leaderboards.facts.choice import EVERY
@@ -100,7 +102,10 @@ class Page:
 
     def _standing(self) -> dict[str, Any]:
         jobs = self.jobs.all
-        queued = {job.queue for job in jobs if job.status == "queued"}
+        waiting = self.jobs.waiting
+        queued = {job.queue for job in waiting}
+        around = Surroundings.now() if self.jobs.is_live else None
+        next_one = min(waiting, key=_turn, default=None)
         return {
             "experiment": self.experiment,
             "status": overall({job.status for job in jobs}),
@@ -109,7 +114,12 @@ class Page:
             "failed": [overview.describe(job) for job in jobs if job.status == "failed"],
             "can_cancel": any(job.can_cancel for job in jobs),
             "can_retry": any(job.can_retry for job in jobs),
-            "unserved": overview.unserved_queues(queued, Worker.objects.all()) if queued else [],
+            "unserved": overview.unserved_queues(queued, around.workers) if around else [],
+            "left": expected.of_experiment(self.experiment, self.jobs, around.workers)
+            if around
+            else None,
+            "waits": overview.describe(next_one) if next_one else None,
+            "why": next_one.waits_for(around, next_one.ahead()) if around and next_one else "",
         }
 
     def _jobs_in_all(self) -> int:
@@ -174,6 +184,11 @@ class Page:
             runs=[run for run in self.jobs.runs if run.entry_id in keys],
             sample_sets=[each for each in self.jobs.sample_sets if each.entry_id in keys],
         )
+
+
+def _turn(job: Job) -> tuple[int, datetime, int]:
+    """Return what a worker takes queued jobs by: the most urgent first, then the oldest."""
+    return -job.urgency, job.queued_at, job.pk
 
 
 def chosen_seed(text: str, seeds: list[int]) -> int:

@@ -14,8 +14,9 @@ from catalog.models import Dataset
 from evaluation.protocols.metrics import METRICS
 from experiments import overview
 from experiments.comparison import in_words
+from experiments.lifetime import expected
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
-from experiments.pages import curves, reconstructions
+from experiments.pages import curves, reconstructions, stages
 from experiments.pages.live import Region
 from experiments.progress import with_status
 from experiments.submission import bundle
@@ -105,7 +106,11 @@ def _run_regions(run: Run) -> dict[str, Region]:
     sets = list(overview.loaded_sample_sets().filter(run=run))
     evaluations = list(overview.loaded_evaluations().filter(sample_set__in=sets))
     contexts: dict[str, Callable[[], dict[str, Any]]] = {
-        "status": lambda: {"run": run},
+        "status": lambda: {
+            "run": run,
+            "stages": stages.stages(run, sets, evaluations),
+            "expected": _expected(run),
+        },
         "results": lambda: _results(run, sets, evaluations),
         "timeline": lambda: {"events": _timeline(run, sets, evaluations)},
     }
@@ -119,6 +124,12 @@ def _run_regions(run: Run) -> dict[str, Region]:
         )
         for name, context in contexts.items()
     }
+
+
+def _expected(run: Run) -> expected.Expected | None:
+    """Return what the training is expected to take, where its own progress does not tell yet."""
+    is_told = run.is_finished or run.seconds_left is not None
+    return None if is_told else expected.of_run(run)
 
 
 def _results(run: Run, sets: list[SampleSet], evaluations: list[Evaluation]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Cost:
 
 def costs_of(spec: ExperimentSpec) -> list[Cost]:
     """Return what each entry costs; scoring is not in it."""
-    known = {name: _earlier(name, spec.dataset) for name in {e.algorithm for e in spec.entries}}
+    known = {name: earlier(name, spec.dataset) for name in {e.algorithm for e in spec.entries}}
     return [Cost(e.label, _estimates(spec, e, known[e.algorithm])) for e in spec.entries]
 
 
@@ -97,7 +97,7 @@ def about(seconds: float) -> str:
     return f"about {max(1, round(seconds))} s"
 
 
-def _earlier(algorithm: str, dataset: Dataset) -> dict[int, Any]:
+def earlier(algorithm: str, dataset: Dataset) -> dict[int, Any]:
     """Return the latest entries of an algorithm, or pipelines, on such images: what decides cost."""
     entries = Entry.objects.filter(
         algorithm=algorithm,
@@ -106,11 +106,11 @@ def _earlier(algorithm: str, dataset: Dataset) -> dict[int, Any]:
         experiment__dataset__channels=dataset.channels,
     ).order_by("-pk")
     rows = entries.values_list("pk", "config")[:LATEST]
-    found = {pk: _deciding(algorithm, config) for pk, config in rows}
+    found = {pk: deciding(algorithm, config) for pk, config in rows}
     return {pk: deciding for pk, deciding in found.items() if deciding is not None}
 
 
-def _deciding(algorithm: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
+def deciding(algorithm: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what of a configuration decides the cost of an image, None where it is not read now."""
     if not algorithm:
         return {name: config.get(name) for name in ("pipeline", "revision", "precision", "offload")}
@@ -127,7 +127,7 @@ def _deciding(algorithm: str, config: Mapping[str, Any]) -> dict[str, Any] | Non
 def _estimates(
     spec: ExperimentSpec, entry: EntrySpec, earlier: Mapping[int, Any]
 ) -> list[Estimate]:
-    wanted = _deciding(entry.algorithm, entry.config)
+    wanted = deciding(entry.algorithm, entry.config)
     like = [pk for pk, deciding in earlier.items() if deciding == wanted]
     trained = _training(spec, like) if entry.algorithm else {}
     drawn = _drawing(spec, entry, like)
