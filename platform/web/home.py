@@ -33,6 +33,7 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "drawn": drawn,
         "picture": chart,
+        "most_drawn": MOST_DRAWN,
         "boards": samples.cards(boards),
         "boards_total": in_use.count(),
         "activity": _activity().render(request),

@@ -1,5 +1,6 @@
 """The home page: one picture of what was measured, samples beside boards, and what to do next."""
 
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests import factories
 from tests.web import html, scenes
 from web.front import picture as drawing
 
+_numbers = count()
 MOST_QUERIES = 30  # as for every page: tests.config.test_many
 
 
@@ -146,7 +148,13 @@ def point(quality: float, coverage: float, **more: Any) -> dict[str, Any]:
         "quality": {"value": quality, "low": quality * 0.9, "high": quality * 1.1},
         "coverage": {"value": coverage, "low": None, "high": None},
     }
-    rest = {"label": "VAE", "family": "vae", "family_label": "VAE", "images_per_second": 10.0}
+    rest = {
+        "key": f"{next(_numbers)}",
+        "label": "VAE",
+        "family": "vae",
+        "family_label": "VAE",
+        "images_per_second": 10.0,
+    }
     return {**figures, **rest, **more}
 
 
@@ -156,6 +164,7 @@ def chart(*points: dict[str, Any], log: bool = False) -> dict[str, Any]:
         "coverage": {"label": "recall ↑", "higher_is_better": True},
         "points": list(points),
         "log": log,
+        "joined": [[each["key"] for each in points]] if len(points) > 1 else [],
     }
 
 

@@ -4,7 +4,7 @@ All lengths are units of the drawing's own box, `WIDTH` by `HEIGHT`, from its to
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -106,6 +106,7 @@ class Picture:
     """The whole drawing."""
 
     marks: tuple[Mark, ...]
+    joins: tuple[tuple[str, str], ...]  # family and path of a line between samplers of one model
     across: list[tuple[float, str]]  # ticks of coverage
     upright: list[tuple[float, str]]  # and of quality
     coverage: str  # names of the axes
@@ -128,14 +129,25 @@ def picture(chart: dict[str, Any]) -> Picture | None:
     upright = _scale(points, chart, "quality", BOTTOM, TOP, is_log=is_log)
     fastest = max(p["images_per_second"] or 0 for p in points)
     marks = [_mark(p, chart, across, upright, fastest) for p in points]
+    by_key = {point["key"]: mark for point, mark in zip(points, marks, strict=True)}
     return Picture(
         marks=tuple(_with_labels(marks)),
+        joins=tuple(_joins(chart["joined"], by_key)),
         across=across.ticks(),
         upright=upright.ticks(),
         coverage=chart["coverage"]["label"],
         quality=chart["quality"]["label"],
         is_log=is_log,
     )
+
+
+def _joins(
+    joined: Iterable[Sequence[str]], by_key: Mapping[str, Mark]
+) -> Iterable[tuple[str, str]]:
+    for keys in joined:
+        marks = [by_key[key] for key in keys if key in by_key]
+        if marks:
+            yield marks[0].family, "M" + "L".join(f"{mark.x:.1f} {mark.y:.1f}" for mark in marks)
 
 
 def _scale(
