@@ -8,6 +8,7 @@ from web.help import documents
 PAGES = (  # as they stand in the list beside a page
     ("", "Trilemma"),
     ("demo", "The demo"),
+    ("five-clicks", "Five clicks"),
     ("data", "Your own data"),
     ("models", "Your own model"),
     ("boards", "Reading a board"),

@@ -1,6 +1,6 @@
 // The guidance curve: following against diversity, one trained model at several scales joined in order.
 import { CONFIG, LINES, axis, colour, layout, ready } from "./palette.js";
-import { bars, placeLabels, shape, viewOf } from "./trilemma.js";
+import { awayLabels, bars, nearLabel, nearPlace, placeLabels, shape, viewOf } from "./trilemma.js";
 
 const ROLES = { ceiling: "triangle-up-open", floor: "triangle-down-open" };
 const RADIUS = 5; // of a marker
@@ -18,6 +18,7 @@ export function drawGuidance(element) {
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } },
     showlegend: true,
     hovermode: "closest",
+    annotations: awayLabels(places, false),
   }), CONFIG);
   draw(new Map()).then(() => draw(placeLabels(all, viewOf(element), () => RADIUS)));
 }
@@ -39,8 +40,8 @@ function trace(curve, number, families, places, data) {
     name: curve.label,
     x: points.map((point) => point.coverage.value),
     y: points.map((point) => point.quality.value),
-    text: points.map((point) => (places.has(point) ? point.label : "")),
-    textposition: points.map((point) => places.get(point) ?? "top center"),
+    text: points.map((point) => nearLabel(point, places)),
+    textposition: points.map((point) => nearPlace(point, places)),
     textfont: { size: 11, color: colour("text-muted") },
     cliponaxis: false,
     line: { color: hue, width: 1.6, dash: DASHES[Math.floor(number / LINES.length) % DASHES.length] },

@@ -12,6 +12,8 @@ const PLACES = [
   ["top center", 0, -1], ["bottom center", 0, 1], ["middle right", 1, 0], ["middle left", -1, 0],
 ];
 
+const FAR = [36, 54, 72, 90]; // pixels between a marker and a label that stands away
+
 export function drawTrilemma(element) {
   const data = JSON.parse(document.getElementById(element.dataset.points).textContent);
   const others = data.others.map(([label, family, familyLabel, x, y, speed]) => (
@@ -33,6 +35,7 @@ export function drawTrilemma(element) {
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 }, itemsizing: "constant" },
     showlegend: true,
     hovermode: "closest",
+    annotations: awayLabels(places, data.log),
   }), CONFIG);
   // Once it is drawn it is known where everything stands, and where labels have room.
   draw(new Map()).then(() => draw(placeLabels(data.points, viewOf(element), (point) => size(point, data.points) / 2)));
@@ -115,8 +118,8 @@ function trace(data, family, families, places) {
     name: points[0].family_label,
     x: points.map((point) => point.coverage.value),
     y: points.map((point) => point.quality.value),
-    text: points.map((point) => (places.has(point) ? point.label : "")),
-    textposition: points.map((point) => places.get(point) ?? "top center"),
+    text: points.map((point) => nearLabel(point, places)),
+    textposition: points.map((point) => nearPlace(point, places)),
     textfont: { size: 11, color: colour("text-muted") },
     cliponaxis: false,
     error_x: bars(points, "coverage", hue),
@@ -154,28 +157,62 @@ function paler(data, points, family, families, named) {
 // Where values stand in a chart that is drawn, in pixels from its top left corner.
 export function viewOf(element) {
   const { xaxis, yaxis } = element._fullLayout;
-  return { width: xaxis._length, x: (value) => xaxis.d2p(value), y: (value) => yaxis.d2p(value) };
+  return { width: xaxis._length, height: yaxis._length, x: (value) => xaxis.d2p(value), y: (value) => yaxis.d2p(value) };
 }
 
-// Where each label stands: the first of eight places where it covers no marker, no interval and no
-// other label. A label without such a place is left to the marker's tooltip.
+// Where each label stands: the first place where it covers no marker, no interval and no other label;
+// at the marker, as the name of one of eight places, else further away, as an offset in pixels. A label
+// without any is left to the marker's tooltip.
 export function placeLabels(points, view, radius) {
   const taken = points.flatMap((point) => covered(point, view, radius(point)));
   const places = new Map();
   for (const point of points) {
     const [x, y, r] = [view.x(point.coverage.value), view.y(point.quality.value), 1.25 * radius(point) + 2];
-    for (const [name, dx, dy] of PLACES) {
-      const [w, h] = [6.2 * point.label.length, 13];
-      const label = box(x + dx * (w / 2 + r), y + dy * (h / 2 + r), w, h);
-      const inside = label.left >= 0 && label.right <= view.width;
-      if (inside && !taken.some((other) => overlap(label, other))) {
-        taken.push(label);
-        places.set(point, name);
-        break;
-      }
-    }
+    const [w, h] = [6.2 * point.label.length, 13];
+    const near = PLACES.map(([name, dx, dy]) => [name, x + dx * (w / 2 + r), y + dy * (h / 2 + r)]);
+    const far = FAR.flatMap((away) => [away, -away]).map((away) => {
+      const middle = Math.min(Math.max(x, w / 2), view.width - w / 2);
+      return [{ ax: middle - x, ay: away }, middle, y + away];
+    });
+    const found = [...near, ...far].find(([, middle, height]) => {
+      const label = box(middle, height, w, h);
+      return isInside(label, view) && !taken.some((other) => overlap(label, other));
+    });
+    if (!found) continue;
+    taken.push(box(found[1], found[2], w, h));
+    places.set(point, found[0]);
   }
   return places;
+}
+
+// Labels that stand away from their markers, with a line to these.
+export function awayLabels(places, log) {
+  return [...places].filter(([, place]) => typeof place !== "string").map(([point, { ax, ay }]) => ({
+    x: point.coverage.value,
+    y: log ? Math.log10(point.quality.value) : point.quality.value,
+    ax,
+    ay,
+    text: point.label.replace(/[<>&]/g, ""),
+    font: { size: 11, color: colour("text-muted") },
+    arrowhead: 0,
+    arrowwidth: 0.7,
+    arrowcolor: colour("text-muted"),
+    standoff: 4,
+    borderpad: 0,
+  }));
+}
+
+// A label at a marker, "" where it has no place there.
+export function nearLabel(point, places) {
+  return typeof places.get(point) === "string" ? point.label : "";
+}
+
+export function nearPlace(point, places) {
+  return nearLabel(point, places) ? places.get(point) : "top center";
+}
+
+function isInside(label, view) {
+  return label.left >= 0 && label.right <= view.width && label.top >= -8 && label.bottom <= view.height;
 }
 
 // What a point covers: its marker and both intervals.
