@@ -30,6 +30,7 @@ from experiments.work import handed_in, pipelines, real_images
 from experiments.work.real_images import feature_cache, load_split, open_split, train_captions
 from generators.algorithm.contract import NotFinite
 from generators.specs import registry
+from generators.specs.versions import commit
 from generators.trained import sampling
 from generators.trained.labels import balanced_labels, check_seen, labels_by_share
 from generators.training import loop as training
@@ -39,6 +40,7 @@ from jobs.execution import Heartbeat, JobStopped
 from jobs.lifecycle import JobError
 from jobs.models import Cause
 
+COMMIT = commit()  # before a checkout changes under a worker that goes on
 PREVIEW_IMAGES = 40
 GRID_IMAGES = 100
 GRID_COLUMNS = 10
@@ -66,6 +68,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "diffusers", "numpy")},
         "trilemma": settings.VERSION,
+        "commit": COMMIT,
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from experiments import asked
 from experiments.models import Entry, Run, SampleSet
 from generators.specs.bundle import FORMAT
+from generators.specs.versions import UNKNOWN
 
 
 def refusal(run: Run) -> str:
@@ -53,6 +54,7 @@ def bundle_of(run: Run) -> dict[str, Any]:
         "budget": {"images": images} if images is not None else {"device_seconds": seconds},
         "dataset": _dataset(run.entry),
         "environment": run.environment,
+        "commit": run.environment.get("commit", UNKNOWN),
         "samples": [_samples(found) for found in sets],
         "protocols": [
             {"fingerprint": protocol.fingerprint, "record": protocol.record}
