@@ -47,12 +47,19 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def _picture(boards: Sequence[Highlight]) -> tuple[Highlight | None, Picture | None]:
     """Return the newest board that has something to draw, and its drawing."""
-    for found in boards:
-        if found.scored >= FEWEST_DRAWN and charts.axes_of(found.board):
-            board = found.board if found.board.rows else reading.first_rows(found.board, MOST_DRAWN)
-            chart = charts.trilemma(replace(board, rows=board.rows[:MOST_DRAWN]))
-            return found, picture(chart) if chart else None
-    return None, None
+    found = next(filter(_has_picture, boards), None)
+    if found is None:
+        return None, None
+    board = found.board if found.board.rows else reading.first_rows(found.board, MOST_DRAWN)
+    chart = charts.trilemma(replace(board, rows=board.rows[:MOST_DRAWN]))
+    return found, picture(chart) if chart else None
+
+
+def _has_picture(found: Highlight) -> bool:
+    """Return whether a board has several points on two axes that it ranks by."""
+    axes = charts.axes_of(found.board)
+    is_judged = axes is not None and not {axis.key for axis in axes} & set(found.board.unranked)
+    return is_judged and found.scored >= FEWEST_DRAWN
 
 
 def activity(request: HttpRequest) -> HttpResponse:

@@ -66,7 +66,7 @@ def test_elsewhere_it_is_unknown(
 ) -> None:
     (tmp_path / ".git").write_text("gitdir: /nowhere")
     if not has_git:
-        monkeypatch.setattr(versions.shutil, "which", lambda name: None)
+        monkeypatch.setattr("shutil.which", lambda name: None)
 
     assert versions.commit(tmp_path) == "unknown"
 

@@ -26,9 +26,8 @@ def walk(page: Page) -> None:
             page.get_by_label(re.compile(f"^Compare {re.escape(name)}(,|$)")).first.check()
             continue
         named = page.get_by_role("link", name=name).or_(page.get_by_role("button", name=name))
-        before = page.url
-        named.first.click()
-        page.wait_for_url(lambda url, before=before: url != before)
+        with page.expect_navigation():
+            named.first.click()
     answer = page.locator(".advised > li")
     expect(page.get_by_role("heading", level=1)).to_have_text("Which model for my data?")
     assert answer.count() >= 3

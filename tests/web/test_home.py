@@ -13,6 +13,7 @@ from experiments.models import Experiment
 from leaderboards.scores import judging
 from tests import factories
 from tests.web import html, scenes
+from tests.web.test_admission import RECORD
 from web.front import picture as drawing
 
 _numbers = count()
@@ -46,6 +47,16 @@ def test_the_picture_shows_what_was_measured_on_the_newest_board(client: Client)
     assert "images/s" in marks[-1].one("title").text
     figure = page.one("figure", class_name="hero-figure")
     assert figure.one("figcaption").one("a").text == scene.protocol.board_name
+
+
+@pytest.mark.django_db
+def test_a_board_whose_protocol_failed_its_test_is_not_drawn(client: Client) -> None:
+    protocol = scenes.finished_comparison(seeds=1).protocol
+    failed = {"passed": False, "reasons": ["blur"], "unranked": {"fd": "blur"}}
+    protocol.facts |= {"admission": {**RECORD, **failed}}
+    protocol.save()
+
+    assert html.get(client, "/").all("svg", class_name="picture-idea")
 
 
 @pytest.mark.django_db

@@ -107,7 +107,7 @@ def test_a_run_that_waits_is_expected_to_take_what_earlier_ones_did(client: Clie
 
     found = expected.of_run(run)
 
-    images = run.entry.experiment.budget_images
+    images = run.entry.experiment.budget_images or 0
     assert found == expected.Expected(40.0 / 2000 * images, 1)
     assert f"{costs.about(found.seconds)} of training, as 1 earlier run did" in found.words
     assert found.words[1:] in html.get(client, run.get_absolute_url()).text
