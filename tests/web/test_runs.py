@@ -162,6 +162,18 @@ def test_parts_that_nobody_knows_are_named(client: Client) -> None:
     assert words == "about 50 s left with 1 worker; drawing and scoring on top, unknown"
 
 
+def test_earlier_scores_under_the_protocol_tell_what_another_takes() -> None:
+    run = factories.make_run(status=Status.RUNNING, device_seconds=50.0, budget_fraction=0.5)
+    before = factories.make_sample_set(run=like(run))
+    at(factories.make_evaluation(sample_set=before), started=0, finished=3)
+    experiment = run.entry.experiment
+    scores = expected.sets_in_all(experiment, ExperimentJobs.of(experiment))
+
+    found = left(experiment)
+
+    assert found.unknown == ("drawing",) and found.seconds == pytest.approx(50 + 3 * scores)
+
+
 def test_nothing_is_promised_where_nothing_is_known_and_nothing_asked_of_many_entries(
     client: Client,
 ) -> None:
@@ -173,7 +185,7 @@ def test_nothing_is_promised_where_nothing_is_known_and_nothing_asked_of_many_en
     with CaptureQueriesContext(connection) as queries:
         found = expected.of_experiment(experiment, jobs, list(Worker.objects.all()))
 
-    assert found.words == "" and len(queries) <= 4
+    assert found.words == "" and len(queries) <= 5
     assert " left with" not in html.get(client, experiment.get_absolute_url()).text
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Count, Sum
 
+from catalog.models import Protocol
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.submission import costs
 from jobs.models import Status, Worker
@@ -19,6 +20,7 @@ from jobs.models import Status, Worker
 if TYPE_CHECKING:
     from experiments.comparison import ExperimentJobs
 
+LATEST = 20  # evaluations that tell what one takes
 MOST_ALGORITHMS = 6  # whose earlier entries are looked for
 Speeds = Mapping[int, tuple[float, int]]  # by entry: seconds an image seen, runs that tell
 
@@ -153,19 +155,36 @@ def _of_others(
     experiment: Experiment, jobs: "ExperimentJobs"
 ) -> Iterable[tuple[str, float | None]]:
     """Yield the seconds of draws and evaluations that are to come, by those that are done."""
+    for needed, there in _sets(experiment, jobs):
+        yield "drawing", _to_come(needed, there)
+    sets = sets_in_all(experiment, jobs)
+    for protocol in experiment.protocols.all():
+        there = [each for each in jobs.evaluations if each.protocol_id == protocol.pk]
+        seconds = _to_come(sets, there)
+        if seconds is None:
+            seconds = _to_come(sets, there, like=_earlier_scores(protocol))
+        yield "scoring", seconds
+
+
+def sets_in_all(experiment: Experiment, jobs: "ExperimentJobs") -> int:
+    """Return how many sample sets an experiment has in the end."""
+    return sum(needed for needed, _ in _sets(experiment, jobs))
+
+
+def _sets(experiment: Experiment, jobs: "ExperimentJobs") -> Iterable[tuple[int, list[SampleSet]]]:
+    """Yield of each entry how many sets it has in the end, and those that are there."""
     by_entry: dict[int, list[SampleSet]] = {entry.pk: [] for entry in jobs.entries}
     for each in jobs.sample_sets:
         by_entry[each.entry_id].append(each)
-    sets = 0
     for entry in jobs.entries:
-        needed = _sets_needed(entry, experiment, jobs.runs, by_entry[entry.pk])
-        sets += needed
-        yield "drawing", _to_come(needed, by_entry[entry.pk])
-    for protocol in experiment.protocols.all():
-        yield (
-            "scoring",
-            _to_come(sets, [e for e in jobs.evaluations if e.protocol_id == protocol.pk]),
-        )
+        there = by_entry[entry.pk]
+        yield _sets_needed(entry, experiment, jobs.runs, there), there
+
+
+def _earlier_scores(protocol: Protocol) -> list[Evaluation]:
+    """Return the latest evaluations of other experiments under a protocol."""
+    done = Evaluation.objects.filter(protocol=protocol, status=Status.COMPLETED)
+    return list(done.only("status", "started_at", "finished_at").order_by("-pk")[:LATEST])
 
 
 def _sets_needed(
@@ -178,16 +197,21 @@ def _sets_needed(
     return (len(experiment.seeds) - lost) * len(entry.samplers)
 
 
-def _to_come(needed: int, there: Sequence[SampleSet] | Sequence[Evaluation]) -> float | None:
+def _to_come(
+    needed: int,
+    there: Sequence[SampleSet] | Sequence[Evaluation],
+    *,
+    like: Sequence[Evaluation] = (),
+) -> float | None:
     """Return the seconds of what is not done of so many jobs alike; None where none is done yet."""
-    done = [job for job in there if job.is_finished]
+    finished = sum(job.is_finished for job in there)
     begun = sum(job.percent / 100 for job in there if job.is_active)
-    left = needed - len(done) - begun
+    left = needed - finished - begun
     if left <= 0:
         return 0.0
     took = [
         (job.finished_at - job.started_at).total_seconds()
-        for job in done
+        for job in (*there, *like)
         if job.status == Status.COMPLETED and job.started_at and job.finished_at
     ]
     return left * fmean(took) if took else None
