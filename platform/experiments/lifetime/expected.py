@@ -159,10 +159,10 @@ def _of_others(
         yield "drawing", _to_come(needed, there)
     sets = sets_in_all(experiment, jobs)
     for protocol in experiment.protocols.all():
-        there = [each for each in jobs.evaluations if each.protocol_id == protocol.pk]
-        seconds = _to_come(sets, there)
+        scores = [each for each in jobs.evaluations if each.protocol_id == protocol.pk]
+        seconds = _to_come(sets, scores)
         if seconds is None:
-            seconds = _to_come(sets, there, like=_earlier_scores(protocol))
+            seconds = _to_come(sets, scores, like=_earlier_scores(protocol))
         yield "scoring", seconds
 
 
