@@ -36,6 +36,7 @@ from experiments.models import (
     Question,
     Run,
     SampleSet,
+    SheetReading,
     Upload,
 )
 from generators.specs import registry
@@ -446,6 +447,15 @@ def make_evaluation(
         for metric, value in values.items():
             _write_value(evaluation, metric, value)
     return _put(evaluation, status, fields)
+
+
+def make_reading(evaluation: Evaluation, **fields: Any) -> SheetReading:
+    """Return what was read of ten images of an evaluation, with the picture of what is nearest."""
+    facts = {"distance": "features", "nearest": [7] * 10, "distances": [0.25] * 10, **fields}
+    reading = SheetReading.objects.create(evaluation=evaluation, **facts)
+    reading.path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (64, 64)).save(reading.path)
+    return reading
 
 
 def _write_value(

@@ -15,6 +15,7 @@ from catalog.models import Dataset, Protocol
 from evaluation.protocols.manifests import Manifest
 from experiments import controls
 from experiments.questions.models import Question as Question  # for Django to find it
+from experiments.readings.models import SheetReading as SheetReading  # likewise
 from experiments.uploads.models import Intake as Intake, Upload as Upload  # likewise
 from generators.specs import registry
 from generators.specs.algorithms import AlgorithmSpec
@@ -172,9 +173,7 @@ class Entry(models.Model):
         """Return its samplers' labels as they were given; none where only what was drawn has them."""
         if not self.spec:
             return []
-        return [
-            registry.parse_sampler(self.algorithm, sampler).label() for sampler in self.samplers
-        ]
+        return [registry.parse_sampler(self.algorithm, each).label() for each in self.samplers]
 
     @property
     def algorithm_label(self) -> str:

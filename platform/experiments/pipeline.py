@@ -25,8 +25,8 @@ from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.writing import grid_png
 from evaluation.scoring import evaluate as scoring
 from experiments import asked, services, work_files
-from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
-from experiments.work import handed_in, pipelines, real_images
+from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet, SheetReading
+from experiments.work import handed_in, pipelines, readings, real_images
 from experiments.work.real_images import feature_cache, load_split, open_split, train_captions
 from generators.algorithm.contract import NotFinite
 from generators.specs import registry
@@ -38,6 +38,7 @@ from jobs import lifecycle
 from jobs.execution import Heartbeat, JobStopped
 from jobs.lifecycle import JobError
 from jobs.models import Cause
+from jobs.settled import settled
 
 PREVIEW_IMAGES = 40
 GRID_IMAGES = 100
@@ -330,18 +331,26 @@ def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
         return
     if evaluation.protocol.refusal:
         raise JobError(evaluation.protocol.refusal)
-    values = real_images.known_values(evaluation) or _scored(evaluation, heartbeat)
+    if values := real_images.known_values(evaluation):
+        reading = readings.known(evaluation)
+    else:
+        values, reading = _scored(evaluation, heartbeat)
     heartbeat.end()
-    services.finish_evaluation(evaluation, values)
+    with settled():
+        services.finish_evaluation(evaluation, values)
+        readings.keep(reading)
 
 
-def _scored(evaluation: Evaluation, heartbeat: Heartbeat) -> dict[str, dict[str, Any]]:
-    """Return the fields of each metric's value."""
+def _scored(
+    evaluation: Evaluation, heartbeat: Heartbeat
+) -> tuple[dict[str, dict[str, Any]], SheetReading | None]:
+    """Return the fields of each metric's value, and what is seen on the contact sheet."""
     row = evaluation.protocol
     protocol = row.parsed()
     stages = scoring.stages(protocol)
     reference = open_split(row.dataset, protocol.reference.split)
-    held_out = protocol.held_out
+    generated = open_images(work_files.samples_file(evaluation.sample_set))
+    extractor, held_out = _extractor(row, reference), protocol.held_out
 
     def on_progress(stage: str, share: float) -> None:
         heartbeat.report(step=stage, fraction=(stages.index(stage) + share) / len(stages))
@@ -349,9 +358,9 @@ def _scored(evaluation: Evaluation, heartbeat: Heartbeat) -> dict[str, dict[str,
     with stopping(), failing():
         result = scoring.evaluate_images(
             protocol,
-            open_images(work_files.samples_file(evaluation.sample_set)),
+            generated,
             reference,
-            extractor=_extractor(row, reference),
+            extractor=extractor,
             held_out=None if held_out is None else open_split(row.dataset, held_out.split),
             prompts=None if row.prompt_set is None else row.prompt_set.parsed(),
             clip=real_images.clip_of(row, device()),
@@ -359,7 +368,8 @@ def _scored(evaluation: Evaluation, heartbeat: Heartbeat) -> dict[str, dict[str,
             should_stop=heartbeat.should_stop,
             cache=feature_cache(),
         )
-    return {name: services.columns(value) for name, value in result.values.items()}
+        reading = readings.read(evaluation, extractor, generated, reference, heartbeat)
+    return {name: services.columns(value) for name, value in result.values.items()}, reading
 
 
 def _extractor(protocol: Protocol, reference: ImageStream) -> Extractor:

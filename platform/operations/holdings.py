@@ -8,7 +8,15 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from catalog.models import Dataset, Protocol
-from experiments.models import Checkpoint, Entry, Intake, Question, SampleSet, Upload
+from experiments.models import (
+    Checkpoint,
+    Entry,
+    Intake,
+    Question,
+    SampleSet,
+    SheetReading,
+    Upload,
+)
 from experiments.submission import pipelines
 from generators.specs.pipelines.card import PipelineError
 from jobs.models import Status
@@ -34,6 +42,8 @@ def find() -> Iterator[Holding]:
     yield from pipelines_here()
     for sample_set in SampleSet.objects.filter(status=Status.COMPLETED):
         yield Holding((sample_set.path, sample_set.grid_path))
+    for reading in SheetReading.objects.select_related("evaluation__sample_set"):
+        yield Holding((reading.path,), needed=False)  # pages say that it is not kept
     for waiting in SampleSet.objects.exclude(source="").exclude(status=Status.COMPLETED):
         yield Holding((Path(settings.DATA_DIR) / waiting.source,))
     for question in Question.objects.filter(status=Status.COMPLETED):

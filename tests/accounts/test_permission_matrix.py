@@ -42,7 +42,7 @@ READ = {
     *("api:question-list", "api:question-detail", "api:question-sheet"),
     "api:leaderboard-guidance",
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
-    *("sample-sheet", "picture"),
+    *("sample-sheet", "nearest-images", "picture"),
     *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
     *("help", "help-page", "help-file", "claims", "glossary", "term", "advice"),
     *("api:claims", "api:advice", "run-bundle", "api:run-bundle"),
@@ -168,6 +168,7 @@ class Scene:
         self.run = Run.objects.get(entry__experiment=self.experiment)
         self.sample_set = factories.make_sample_set(run=self.run, files=True)
         self.evaluation = factories.make_evaluation(sample_set=self.sample_set)
+        self.reading = factories.make_reading(self.evaluation)
         self.checkpoint = factories.make_checkpoint(run=self.run)
         self.checkpoint.preview = str(self.sample_set.grid_path.relative_to(settings.DATA_DIR))
         self.checkpoint.save()
@@ -231,6 +232,7 @@ class Scene:
             "confirm-intake": {"pk": self.intake.pk},
             "discard-intake": {"pk": self.intake.pk},
             "sample-grid": {"pk": self.sample_set.pk},
+            "nearest-images": {"pk": self.reading.pk},
             "sample-sheet": {"pk": self.sample_set.pk, "number": 0},
             "picture": {"name": "sample-grid", "pk": self.sample_set.pk},
             "remove-worker": {"pk": self.gone.pk},
