@@ -23,6 +23,7 @@ from experiments.submission.pipelines import weight_bytes
 from jobs.models import Worker, overall
 from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
+from leaderboards.budgeting import nfe
 from leaderboards.facts.choice import EVERY
 from leaderboards.facts.columns import FACTS
 from leaderboards.scores import points, reading
@@ -138,6 +139,8 @@ class Page:
             "pages": pages(board, query, **self._address()),
             "chart": charts.trilemma(board, points.others(board, query)),
             "chart_name": f"trilemma-{protocol.short}",
+            "nfe": nfe.drawn(board),
+            "nfe_name": f"nfe-{protocol.short}",
         }
 
     def _samples(self) -> dict[str, Any]:

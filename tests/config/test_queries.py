@@ -37,6 +37,7 @@ PAGES = {  # what they read
     "/experiments/<pk>/live/<name>/": ["seed", "sort", "columns", "seen"],
     "/leaderboards/": ["page"],
     "/leaderboards/<fingerprint>/": ["sort", "columns", *QUERY],
+    "/leaderboards/<fingerprint>/budgets/": ["by"],
     "/protocols/<fingerprint>/": ["with"],
     "/samples/<pk>.png": ["v"],
     "/login/": ["next"],
