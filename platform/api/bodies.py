@@ -56,6 +56,12 @@ class EntrySubmissionSerializer(serializers.Serializer[Any]):
         help_text="options of `config` to several values each, a list or a text such as `1, 2, 4`, "
         "`1..8 step 1`, `1e-4..1e-2 log 5`: stands for an entry of each combination",
     )
+    search = serializers.DictField(
+        required=False,
+        help_text="looks for good values of options: `options` with ranges (`1e-4..1e-2 log`), "
+        "`objective` a metric, `trials`, `runs` of each (1), `seed` (0); each trial is an entry, and "
+        "the best is run again with fresh seeds, which is what boards rank",
+    )
     samplers = SamplersField(child=serializers.DictField(), required=False, max_length=20)
 
 

@@ -29,13 +29,23 @@ def contenders(experiment: Experiment, seed: int, jobs: "ExperimentJobs") -> lis
     columns = []
     for entry in jobs.entries:
         trained = entry.source or entry.pk
-        run = next((r for r in jobs.runs if r.entry_id == trained and r.seed == seed), None)
+        own = [run for run in jobs.runs if run.entry_id == trained]
+        run = next((run for run in own if run.seed == _seed_of(entry, seed, own, experiment)), None)
         sets = [s for s in jobs.sample_sets if s.entry_id == entry.pk and s.run_id == pk_of(run)]
         labels = entry.sampler_labels or dict.fromkeys(s.sampler_label for s in sets)
         for label in labels:
             drawn = _chosen([s for s in sets if s.sampler_label == label], seed)
             columns.append(_contender(entry, label, run, drawn, jobs))
     return columns
+
+
+def _seed_of(entry: Entry, seed: int, own: list[Run], experiment: Experiment) -> int:
+    """Return the seed of an entry that stands for one of the experiment's.
+
+    What a search runs again has seeds of its own, as many: the first stands for the first.
+    """
+    place = experiment.seeds.index(seed) if entry.trial == 0 and seed in experiment.seeds else None
+    return own[place].seed if place is not None and place < len(own) else seed
 
 
 def _chosen(sets: list[SampleSet], seed: int) -> SampleSet | None:

@@ -20,6 +20,7 @@ class Standing(models.Model):
     label = models.CharField(max_length=150)  # the entry's
     control = models.CharField(max_length=20, blank=True)  # which one, "" for a contender
     of_entry = models.BooleanField(default=False)  # a control that an entry has for itself
+    is_trial = models.BooleanField(default=False)  # of a search: shown beside the others, unranked
     place = models.PositiveSmallIntegerField(default=0)  # among controls
     budget = models.CharField(max_length=20, default="")  # key of a budget, or of a control
     device = models.CharField(max_length=200, blank=True)

@@ -38,6 +38,8 @@ def rows_of(
     entries = Entry.objects.filter(experiment__protocols=protocol).select_related("experiment")
     if experiment is not None:
         entries = entries.filter(experiment=experiment)
+    else:
+        entries = entries.exclude(trial__gte=1)  # of searches: on their experiment's board alone
     if until is not None:
         entries = entries.filter(experiment__created_at__date__lte=until)
     trained = Run.objects.filter(entry__in=entries)

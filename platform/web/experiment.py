@@ -31,6 +31,7 @@ from leaderboards.scores.pages import pages
 from leaderboards.scores.query import asked as asked_of, read
 from leaderboards.scores.refusal import QueryError
 from notifications import receivers
+from web.search_box import boxes
 
 MOST_ROWS, LEAST_ROWS = 24, 8  # of all boards together, and of each
 MOST_ENTRIES = 16  # that are shown side by side
@@ -248,6 +249,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
         "trained": [entry for entry in page.part if entry.algorithm],
         "configs": comparison.config_tables(page.part),
         "part": page.part,
+        "searches": boxes(page.experiment),
         "kept": page.kept,
         **{name: region.render(request) for name, region in page.regions().items()},
     }

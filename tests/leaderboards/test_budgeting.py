@@ -12,6 +12,7 @@ from leaderboards.budgeting import nfe, same_budget
 from leaderboards.budgeting.same_budget import Range, leader
 from leaderboards.models import Score
 from leaderboards.ranking import rank
+from leaderboards.scores import reading
 from tests import factories
 from tests.static import static_root
 from tests.web.html import get
@@ -46,9 +47,11 @@ def drawn_with_many_samplers() -> Protocol:
 
 
 def test_samplers_of_one_kind_are_a_line_and_others_points() -> None:
-    found = nfe.drawn(rank(drawn_with_many_samplers()))
+    protocol = drawn_with_many_samplers()
 
-    assert found is not None
+    found = nfe.drawn(reading.board(protocol))
+
+    assert found is not None and found == nfe.drawn(rank(protocol))
     lines = {
         (each["label"], each["kind"]): [(p["nfe"], p["quality"]["value"]) for p in each["points"]]
         for each in found["curves"]

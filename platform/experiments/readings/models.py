@@ -1,10 +1,42 @@
-"""What an evaluation kept of the images on a contact sheet: SheetReading."""
+"""What an evaluation leaves: its numbers, MetricValue; and what it saw on the sheet, SheetReading."""
 
 from pathlib import Path
 from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
+
+
+class MetricValue(models.Model):
+    """One number of an evaluation with its interval; absent with a reason, never 0 instead."""
+
+    evaluation = models.ForeignKey(
+        "experiments.Evaluation", on_delete=models.CASCADE, related_name="values"
+    )
+    metric = models.CharField(max_length=50)
+    value = models.FloatField(null=True, blank=True)
+    bias_corrected = models.FloatField(null=True, blank=True)
+    standard_error = models.FloatField(null=True, blank=True)
+    low = models.FloatField(null=True, blank=True)  # 95 % interval
+    high = models.FloatField(null=True, blank=True)
+    reason = models.CharField(max_length=500, blank=True)  # why something is absent
+    details = models.JSONField(default=dict, blank=True)  # what else is known of the value
+
+    class Meta:
+        ordering: ClassVar = ["evaluation_id", "metric"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["evaluation", "metric"], name="metricvalue_unique_per_evaluation"
+            ),
+            models.CheckConstraint(
+                condition=Q(value__isnull=False) | ~Q(reason=""),
+                name="metricvalue_absent_has_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.metric} = {self.value}"
 
 
 class SheetReading(models.Model):

@@ -129,7 +129,7 @@ def _estimates(
 ) -> list[Estimate]:
     wanted = _deciding(entry.algorithm, entry.config)
     like = [pk for pk, deciding in earlier.items() if deciding == wanted]
-    trained = _training(spec, like) if entry.algorithm else {}
+    trained = _training(spec, entry, like) if entry.algorithm else {}
     drawn = _drawing(spec, entry, like)
     places = [place for place in trained if place != ANYWHERE] or drawn or trained
     return [
@@ -146,11 +146,13 @@ def _estimate(
     return Estimate(*place, seconds=seconds, runs=runs, with_draws=drawn is not None)
 
 
-def _training(spec: ExperimentSpec, like: list[int]) -> dict[Place, tuple[float, int]]:
+def _training(
+    spec: ExperimentSpec, entry: EntrySpec, like: list[int]
+) -> dict[Place, tuple[float, int]]:
     """Return the seconds that all seeds train on each device, with the runs that tell."""
     if spec.budget_seconds is not None:
-        return {ANYWHERE: (spec.budget_seconds * len(spec.seeds), 0)}
-    images = (spec.budget_images or 0) * len(spec.seeds)
+        return {ANYWHERE: (spec.budget_seconds * spec.runs_of(entry), 0)}
+    images = (spec.budget_images or 0) * spec.runs_of(entry)
     rows = (
         Run.objects.filter(entry__in=like, status=Status.COMPLETED, images_seen__gt=0)
         .values_list("worker__host", "worker__device")
@@ -176,7 +178,7 @@ def _drawing(
     for host, device, sampler, speed in told[: LATEST * len(entry.samplers)]:
         if speed and sampler in entry.samplers:
             speeds[host, device][entry.samplers.index(sampler)].append(1 / speed)
-    images = max(protocol.num_images for protocol in spec.protocols) * len(spec.seeds)
+    images = max(protocol.num_images for protocol in spec.protocols) * spec.runs_of(entry)
     return {
         place: (images * sum(sum(of) / len(of) for of in each), sum(map(len, each)))
         for place, each in speeds.items()

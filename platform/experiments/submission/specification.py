@@ -11,7 +11,7 @@ from catalog.models import Dataset, Protocol
 from catalog.names import name_problem
 from experiments import asked, controls
 from experiments.models import Entry
-from experiments.submission import autoencoders, grids, pipelines
+from experiments.submission import autoencoders, grids, pipelines, searching
 from experiments.submission.guided import one_by_one
 from experiments.submission.plain import read_number
 from experiments.submission.reading import (
@@ -56,6 +56,12 @@ class ExperimentSpec:
     entries: list[EntrySpec]
     notify: bool | None = None  # who submits it is told when it ends; None = as it prefers
 
+    def runs_of(self, entry: EntrySpec) -> int:
+        """Return how many trainings an entry is; a search's first trial counts the best's, too."""
+        if entry.search is None:
+            return len(self.seeds)
+        return entry.search.runs + (len(self.seeds) if entry.trial == 1 else 0)
+
 
 def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     """Return the experiment that plain data describes.
@@ -63,14 +69,15 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     `{"name", "dataset": slug, "protocols": [fingerprint, its beginning or a name], "budget": {"images": n}
     or {"device_seconds": s}, "seeds": [0, 1] or a count, "memory_gb": what training and sampling need
     of a device (0), "notify": whether who submits it is told when it ends, "entries": [{"algorithm", "label",
-    "preset", "config": {}, "grid": {}, "samplers": [{"name", …}]}]}`
+    "preset", "config": {}, "grid": {}, "search": {}, "samplers": [{"name", …}]}]}`
 
     An entry that is sampled here and trained elsewhere has instead of an algorithm a "pipeline": the
     folder of one in the site's storage, or a hub id with its "revision"; where all are such, there is
     no budget. A sampler whose "guidance" is a list of scales stands for one at each of them.
     Numbers may come as text: of a form, or of YAML, where `1e3` is one.
     A configuration is the algorithm's defaults, then the preset's values, then those of "config".
-    An entry with a "grid", options to several values each, stands for one of each combination.
+    An entry with a "grid", options to several values each, stands for one of each combination;
+    one with a "search" for its trials, see `searching`.
 
     Raises:
         SpecificationError: with every wrong field.
@@ -86,6 +93,7 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
     memory_gb = _read_memory(reader, data.get("memory_gb", 0))
     notify = _read_notify(reader, data.get("notify"))
     entries = read_entries(reader, data.get("entries"))
+    entries = searching.measured(reader, entries, protocols, seeds)
     if dataset is not None:
         _check_fit(reader, dataset, protocols, entries)
         entries = [_with_autoencoder(reader, dataset, entry) for entry in entries]
@@ -274,17 +282,20 @@ def read_entries(reader: Reader, entries: object) -> list[EntrySpec]:
     if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_ENTRIES:
         reader.wrong("entries", f"expected a list of 1 to {MAX_ENTRIES} entries")
         return []
-    placed = grids.expanded(reader, entries)
+    placed = searching.expanded(reader, grids.expanded(reader, entries))
     if len(placed) > MAX_ENTRIES:
-        reader.wrong("entries", f"their grids make {len(placed)}, expected at most {MAX_ENTRIES}")
+        reader.wrong(
+            "entries",
+            f"their grids and searches make {len(placed)}, expected at most {MAX_ENTRIES}",
+        )
         return []
-    read = [_read_entry(reader, each.path, each.entry, each.varied) for each in placed]
-    specs = [spec for spec in read if spec is not None]
+    read = [(each, _read_entry(reader, each.path, each.entry, each.varied)) for each in placed]
+    specs = [searching.as_trial(each, spec) for each, spec in read if spec is not None]
     labels: set[str] = set()
-    for spec in specs:
-        if spec.label in labels or controls.is_taken(spec.label):
-            reader.wrong(f"{spec.path}.label", f"{spec.label!r} is taken, expected another")
-        labels.add(spec.label)
+    for label, path in searching.labels(specs):
+        if label in labels or controls.is_taken(label):
+            reader.wrong(f"{path}.label", f"{label!r} is taken, expected another")
+        labels.add(label)
     return specs
 
 

@@ -101,10 +101,10 @@ def parts(curve: Curve) -> list[Curve]:
 
 def kind(point: Point) -> str:
     """Return what a sampler is called without its number of steps: "DDIM", of "DDIM 50"."""
-    sampler = next((each.sampler for each in point.row.sample_sets), {})
-    steps = str(sampler.get("steps", ""))
-    words = point.row.sampler_label.split(" ")
-    return " ".join(word for word in words if word != steps)
+    entry, label = point.row.entry, point.row.sampler_label
+    given = dict(zip(entry.sampler_labels, entry.samplers, strict=True)) if entry.spec else {}
+    steps = str(given.get(label, {}).get("steps", ""))
+    return " ".join(word for word in label.split(" ") if word != steps)
 
 
 def _curve(curve: Curve) -> dict[str, Any]:

@@ -163,12 +163,12 @@ def _bucket(
 
 
 def leader(rows: Iterable[Row], column: Column) -> Leader | None:
-    """Return who has the best mean, of those that lost no seed; None where nobody has a value.
+    """Return who has the best mean, of those all of whose seeds have one; None where nobody has.
 
-    Survivors are not the sample: who lost a seed leads nothing, as on boards.
+    Survivors are not the sample: who lost a seed, or waits for one, leads nothing, as on boards.
     """
     known = [row for row in rows if row.cells[column.key].value is not None]
-    whole = [row for row in known if not (row.seeds_failed or row.cells[column.key].seeds_lost)]
+    whole = [row for row in known if not _lacks_seeds(row, row.cells[column.key])]
     if not whole:
         return None
     best = min(whole, key=lambda row: badness(column, row.cells[column.key]))
@@ -180,6 +180,10 @@ def leader(rows: Iterable[Row], column: Column) -> Leader | None:
         alike=sum(_overlap(cell, other) for other in others),
         unsure=cell.low is None and column.corner != "cost",
     )
+
+
+def _lacks_seeds(row: Row, cell: Cell) -> bool:
+    return bool(row.seeds_failed or row.seeds_pending or cell.seeds_lost)
 
 
 def badness(column: Column, cell: Cell) -> float:

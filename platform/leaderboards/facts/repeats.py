@@ -25,6 +25,8 @@ class Submitted(NamedTuple):
     def of(cls, entry: Entry, sampler_label: str) -> "Submitted":
         has_seeds = entry.kind != Entry.Kind.EXTERNAL
         seeds = frozenset(entry.experiment.seeds if has_seeds else (0,))
+        if entry.trial == 0 and entry.search is not None:  # what a search runs again
+            seeds = frozenset(entry.search.fresh_seeds)
         return cls(entry.pk, sampler_label, f"{entry.label} in {entry.experiment.name}", seeds)
 
     def is_repeated_by(self, other: "Submitted") -> bool:

@@ -34,17 +34,23 @@ _said = attrgetter(*SAID)
 
 
 def of_board(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
-    """Return a board's standings, each control that all experiments have once: see `rows`."""
+    """Return a board's standings, each control that all experiments have once: see `rows`.
+
+    Trials of searches are on the board of their experiment alone.
+    """
     mine = Standing.objects.filter(protocol=protocol)
     if experiment is not None:
         mine = mine.filter(entry__experiment=experiment)
+    else:
+        mine = mine.filter(is_trial=False)
     order = (F("scored_at").asc(nulls_last=True), "scored_by", "entry_id")
     first: dict[str, int] = {}
     repeated = mine.filter(of_entry=False).exclude(control="").order_by(*order)
     for control, entry in repeated.values_list("control", "entry_id"):
         first.setdefault(control, entry)
     shown = mine.filter(Q(control="") | Q(of_entry=True) | Q(entry__in=first.values()))
-    return shown.select_related("entry__experiment").order_by(*IN_ORDER)
+    loaded = ["entry__experiment", *(["entry__search__protocol"] if experiment else [])]
+    return shown.select_related(*loaded).order_by(*IN_ORDER)
 
 
 def rows_from(
@@ -289,6 +295,7 @@ def _alike(standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
     """Yield the first of a board with each configuration that one of its standings has."""
     wanted = {each.configuration: each.protocol_id for each in standings if each.configuration}
     found = Standing.objects.filter(protocol__in=set(wanted.values()), configuration__in=wanted)
+    found = found.filter(is_trial=False)
     order: list[str | Collate] = ["entry_id", _as_python("sampler_label")]
     place = Window(RowNumber(), partition_by="configuration", order_by=order)
     first = found.annotate(place_of_its=place).filter(place_of_its__lte=MOST_SAME)
@@ -318,7 +325,7 @@ def budgets_of(protocol: Protocol) -> tuple[budgets.Budget, ...]:
 def budgets_by_board(protocols: Sequence[Protocol]) -> dict[int, tuple[budgets.Budget, ...]]:
     """Return the budgets of each board's contenders, by the key of its protocol."""
     keys: dict[int, list[str]] = {protocol.pk: [] for protocol in protocols}
-    rows = Standing.objects.filter(protocol__in=keys, control="").order_by()
+    rows = Standing.objects.filter(protocol__in=keys, control="", is_trial=False).order_by()
     for board, key in rows.values_list("protocol_id", "budget").distinct():
         keys[board].append(key)
     return {pk: budgets.in_order(map(budgets.Budget.of_key, of_it)) for pk, of_it in keys.items()}

@@ -37,7 +37,7 @@ class Checked:
     @property
     def runs(self) -> int:
         """Return how many trainings, or draws of pipelines, the draft would make."""
-        return len(self.spec.entries) * len(self.spec.seeds) if self.spec else 0
+        return sum(map(self.spec.runs_of, self.spec.entries)) if self.spec else 0
 
 
 def checked(draft: Data, *, lenient: bool = False) -> Checked:

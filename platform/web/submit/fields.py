@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.utils.functional import cached_property
 
 from catalog.models import Dataset, Protocol
+from evaluation.protocols.metrics import METRICS
 from experiments.submission import offered
 from experiments.submission.offered import Offer
 from experiments.submission.specification import MAX_MEMORY_GB
@@ -99,6 +100,14 @@ def protocol_choices(draft: Data) -> list[ProtocolChoice]:
     ]
 
 
+PARTS = ("grid", "search", "search.options", "config", "samplers", "algorithm")  # of an entry
+SEARCH = {  # fields of a search: label, about, mode
+    "trials": ("Trials", "how many combinations are tried; empty: one entry of each", "decimal"),
+    "objective": ("Best by", "a metric of the protocol", "text"),
+    "seed": ("Seed of the choice", "0 if nothing is typed", "decimal"),
+}
+
+
 class SamplerRow:
     """One way to draw: its name, and the fields that this sampler has."""
 
@@ -130,7 +139,7 @@ class EntryPart:
         self.offer = offered.find(entry["algorithm"])
         self.is_pipeline = self.offer.name == offered.NAME
         self._errors = {
-            path.replace(".grid.", ".config."): text
+            path.replace(".grid.", ".config.").replace(".search.options.", ".config."): text
             for path, text in errors.items()
             if path == self.path or path.startswith(f"{self.path}.")
         }
@@ -139,7 +148,7 @@ class EntryPart:
     @property
     def wholes(self) -> dict[str, str]:
         """Return what is wrong with the entry, or with a part of it, as a whole."""
-        parts = [self.path + end for end in ("", ".grid", ".config", ".samplers", ".algorithm")]
+        parts = [self.path + end for end in ("", *(f".{name}" for name in PARTS))]
         return {path: self._errors[path] for path in parts if path in self._errors}
 
     @property
@@ -188,6 +197,26 @@ class EntryPart:
             )
             for spec in describe(self.offer.config)
         ]
+
+    @cached_property
+    def searched(self) -> list[Field]:
+        """Return the fields of a search; none for a pipeline, whose options nobody varies."""
+        if self.is_pipeline:
+            return []
+        made = []
+        objectives = [(name, spec.label) for name, spec in METRICS.items()]
+        for name, (label, about, mode) in SEARCH.items():
+            path = f"{self.path}.search.{name}"
+            value, error = self.entry.get("search", {}).get(name, ""), self._errors.get(path, "")
+            choices = objectives if name == "objective" else ()
+            made.append(Field(path, label, value, error, about, "", choices, mode=mode))
+        return made
+
+    @property
+    def is_searched(self) -> bool:
+        return any(field.error for field in self.searched) or bool(
+            self.entry.get("search", {}).get("trials")
+        )
 
     @property
     def changed(self) -> list[Field]:

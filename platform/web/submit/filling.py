@@ -210,6 +210,8 @@ def _entry_of(entry: Mapping[str, Any]) -> Data | None:
     if not offered.is_offered(name):
         return None
     config, grid = ({**_mapping(entry.get(part))} for part in ("config", "grid"))
+    search = _mapping(entry.get("search"))
+    grid |= _mapping(search.get("options"))
     preset = _text(entry.get("preset"))
     if not preset and name != offered.NAME:
         preset, config = _nearest(name, config)
@@ -225,6 +227,7 @@ def _entry_of(entry: Mapping[str, Any]) -> Data | None:
         "pipeline": _text(entry.get("pipeline")),
         "revision": _text(entry.get("revision")),
         "config": {key: _text(value) for key, value in {**config, **grid}.items()},
+        "search": {name: _text(search.get(name)) for name in ("trials", "objective", "seed")},
         "samplers": [_row(offer, _mapping(each)) for each in rows] or [new_sampler(offer)],
     }
 
