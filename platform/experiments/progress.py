@@ -74,7 +74,7 @@ def jobs_needed(experiment: Experiment) -> int:
 def _runs(experiment: Experiment) -> dict[int, int]:
     """Return how many trainings each entry is, by its key.
 
-    The first trial of a search counts those of the best, which is run again, too.
+    The first trial of a search counts those to come, too: other trials, and the best run again.
     """
     every = len(experiment.seeds)
     entries = list(experiment.entries.all())
@@ -85,7 +85,9 @@ def _runs(experiment: Experiment) -> dict[int, int]:
     for entry in entries:
         search = searches.get(entry.search_id or 0)
         own = search.runs if search else every
-        found[entry.pk] = {None: own, 0: 0, 1: own + every}.get(entry.trial, own)
+        born = sum(each.search_id == entry.search_id and bool(each.trial) for each in entries)
+        to_come = own * (search.trials - born) + every if search else 0
+        found[entry.pk] = {None: own, 0: 0, 1: own + to_come}.get(entry.trial, own)
     return found
 
 

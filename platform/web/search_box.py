@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from experiments.lifetime.searching import State, Trial, best_of, trials_of
+from experiments.lifetime.trials import State, Trial, best_of, trials_of
 from experiments.models import Entry, Experiment, Search
 from web.formats import significant
 
@@ -36,7 +36,7 @@ class SearchBox:
         if State.CANCELLED in states:
             return "Trials were cancelled: nothing is chosen unless they are tried again."
         if ended < len(states):
-            return f"{ended} of {len(states)} trials have ended."
+            return f"{ended} of {self.search.trials} trials have ended."
         return "No trial has a value: nothing can be chosen."
 
     @property

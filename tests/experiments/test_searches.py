@@ -1,5 +1,8 @@
 """Entries whose options are looked for: trials, the best of them, and that it is run again."""
 
+import math
+import sys
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -7,8 +10,8 @@ from django.http import QueryDict
 from django.test import Client
 
 from experiments import services
-from experiments.lifetime import searching
-from experiments.lifetime.searching import State
+from experiments.lifetime import proposing, searching
+from experiments.lifetime.trials import State, trials_of
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet, Search
 from experiments.progress import jobs_needed
 from experiments.services import submit_data, submit_once
@@ -116,7 +119,7 @@ def test_each_trial_is_an_entry_with_the_first_seeds_of_the_experiment() -> None
         ({"trials": 1}, "search.trials", "of 2 to 49"),
         ({"trials": None}, "search.trials", "of 2 to 49"),
         ({"objective": "beauty"}, "search.objective", "expected a metric of the protocols"),
-        ({"method": "grid"}, "search.method", "expected one of random"),
+        ({"method": "grid"}, "search.method", "expected one of random, tpe"),
         ({"runs": 3}, "search.runs", "expected at most 2"),
         ({"budget": 3}, "search.budget", "unknown"),
     ],
@@ -144,7 +147,8 @@ def test_the_best_is_run_again_with_seeds_that_no_trial_had() -> None:
     again = search.entries.get(trial=0)
     assert (again.label, again.config) == ("tuned", two.config)
     assert [(run.seed, run.status) for run in again.runs.all()] == [(2, "queued"), (3, "queued")]
-    assert searching.choose(search.pk) is None  # as often as it is asked
+    searching.go_on(search.pk)  # as often as it is asked
+    assert search.entries.count() == 4
 
 
 def test_a_lost_trial_is_not_chosen_and_does_not_hold_others_up() -> None:
@@ -158,7 +162,7 @@ def test_a_lost_trial_is_not_chosen_and_does_not_hold_others_up() -> None:
     lifecycle.fail(run, "diverged")
 
     assert search.entries.get(trial=0).config == one.config
-    assert [t.state for t in searching.trials_of(search)] == [State.SCORED, State.LOST, State.LOST]
+    assert [t.state for t in trials_of(search)] == [State.SCORED, State.LOST, State.LOST]
 
 
 def test_nothing_is_chosen_of_a_cancelled_search_until_it_is_tried_again() -> None:
@@ -238,3 +242,57 @@ def test_the_form_searches_over_what_would_be_a_grid() -> None:
     assert to_data(typed(sent))["entries"][0]["search"] == {**search, "seed": 2}
     sent["entries.0.search.trials"] = ""
     assert to_data(typed(sent))["entries"][0]["grid"] == search["options"]
+
+
+LEARNING = {"options": {"learning_rate": "1e-4..1e-1 log"}, "method": "tpe", "trials": 9}
+
+
+def fd_of(entry: Entry) -> float:
+    """Return a distance that is least at a learning rate of 0.01."""
+    return float((math.log10(entry.config["learning_rate"]) + 2) ** 2)
+
+
+def test_trials_that_learn_follow_those_that_end_and_come_nearer_to_the_best() -> None:
+    search = submitted(looked_for(**LEARNING))
+    assert [entry.trial for entry in tried(search)] == [1, 2, 3]
+    needed = jobs_needed(search.experiment)
+
+    done: list[Entry] = []
+    while going_on := [entry for entry in tried(search) if entry not in done]:
+        assert len(going_on) == min(3, 9 - len(done))  # as many at once as there were first
+        assert jobs_needed(Experiment.objects.get()) == needed
+        end(going_on[0], fd_of(going_on[0]))
+        done.append(going_on[0])
+
+    found = [fd_of(entry) for entry in done]
+    assert len({entry.config["learning_rate"] for entry in done}) == 9
+    assert fmean(found[-3:]) < fmean(found[:3])
+    assert fd_of(search.entries.get(trial=0)) == min(found)
+
+
+def test_a_site_without_optuna_refuses_it_and_a_worker_without_it_draws_at_random(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    search = submitted(looked_for(**LEARNING))
+    monkeypatch.setitem(sys.modules, "optuna", None)  # importing it fails
+    first = tried(search)[0]
+    end(first, fd_of(first))
+
+    options = {"learning_rate": read_space("1e-4..1e-1 log", None)}
+    drawn = list(trials(options, 4, search.seed))[3]
+    assert search.entries.get(trial=4).config["learning_rate"] == drawn["learning_rate"]
+
+    monkeypatch.setattr("experiments.submission.searching.find_spec", lambda _: None)
+    with pytest.raises(SpecificationError, match="the extra `search` is to be installed"):
+        submit_data(submission(looked_for(**LEARNING)), user=None)
+
+
+def test_what_cannot_be_a_configuration_is_drawn_anew() -> None:
+    search = submitted(looked_for(**LEARNING, runs=1))
+    search.options = {"learning_rate": {"values": [5, 0.001]}}  # the one is out of bounds
+
+    found = proposing.proposed(search, trials_of(search), 4)
+
+    assert found is not None and found["learning_rate"] == 0.001
+    search.options = {"learning_rate": {"values": [5, 6]}}
+    assert proposing.proposed(search, trials_of(search), 4) is None

@@ -1,158 +1,81 @@
-"""Ends searches: when all trials of one have ended, the best is run again with seeds of its own.
+"""Goes on with searches: proposes trials, and when all have ended runs the best again with seeds of its own.
 
-That is done in the transaction in which the last trial ends: both are there, or neither. Two workers
-that end the last two at once wait for each other at the search's row, and the second sees both.
+That is done in the transaction in which a trial ends: both are there, or neither. Two workers that
+end the last two at once wait for each other at the search's row, and the second sees both.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from statistics import fmean
+import logging
+from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import F
-
-from evaluation.protocols.metrics import badness
-from experiments.models import Entry, Evaluation, MetricValue, Run, SampleSet, Search
+from experiments.lifetime.proposing import proposed
+from experiments.lifetime.trials import State, Trial, best_of, trials_of
+from experiments.models import Entry, Evaluation, Run, SampleSet, Search
 from experiments.submission.beginning import queue_jobs
-from jobs.models import FINISHED, Job, Status
+from jobs.models import Job
 from jobs.settled import settled
 
-
-class State(StrEnum):
-    """How far a trial is."""
-
-    GOING_ON = "going on"
-    CANCELLED = "cancelled"  # nothing is chosen until it is tried again
-    LOST = "lost"  # a seed failed, or has no value: it is not chosen
-    SCORED = "scored"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A trial with what it came to by the objective: the mean over its runs."""
-
-    entry: Entry
-    state: State
-    value: float | None
-
-    @property
-    def number(self) -> int:
-        assert self.entry.trial is not None, "a trial has its number"
-        return self.entry.trial
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """Return the values that were drawn for it, in the order of the options."""
-        search = self.entry.search
-        assert search is not None, "a trial is of a search"
-        return {name: self.entry.config.get(name) for name in search.options}
-
-
-def trials_of(search: Search) -> list[Trial]:
-    """Return the trials by their numbers, in five queries."""
-    entries = list(search.entries.filter(trial__gte=1).order_by("trial"))
-    for entry in entries:
-        entry.search = search
-    runs = list(Run.objects.filter(entry__in=entries))
-    outcomes = _outcomes(search, entries)
-    return [
-        _trial(entry, [run for run in runs if run.entry_id == entry.pk], outcomes)
-        for entry in entries
-    ]
-
-
-Outcome = tuple[str, float | None]  # status of a sample set or its evaluation, the value
-
-
-def _outcomes(search: Search, entries: Sequence[Entry]) -> dict[int, Outcome]:
-    """Return how far the first sampler's images of each run are under the search's protocol."""
-    first = {entry.pk: next(iter(entry.sampler_labels), "") for entry in entries}
-    drawn = SampleSet.objects.filter(entry__in=entries, run__isnull=False)
-    sets = {each.pk: each for each in drawn if each.sampler_label == first[each.entry_id]}
-    evaluations = Evaluation.objects.filter(sample_set__in=sets, protocol=search.protocol_id)
-    scored = {each.sample_set_id: each.status for each in evaluations}
-    values = MetricValue.objects.filter(
-        metric=search.objective, evaluation__in=evaluations, evaluation__status=Status.COMPLETED
-    ).annotate(of=F("evaluation__sample_set"))
-    known = {each.of: each.value if each.bias_corrected is None else each.bias_corrected
-             for each in values}  # fmt: skip
-    return {
-        each.run_id: (_status(each, scored), known.get(pk))
-        for pk, each in sets.items()
-        if each.run_id is not None
-    }
-
-
-def _status(drawn: SampleSet, scored: dict[int, str]) -> str:
-    if drawn.status != Status.COMPLETED:
-        return drawn.status
-    return scored.get(drawn.pk, Status.QUEUED)
-
-
-def _trial(entry: Entry, runs: Sequence[Run], outcomes: dict[int, Outcome]) -> Trial:
-    found = [
-        outcomes.get(run.pk, (Status.QUEUED, None))
-        if run.status == Status.COMPLETED
-        else (run.status, None)
-        for run in runs
-    ]
-    statuses = {status for status, _ in found}
-    if statuses.difference(FINISHED):
-        return Trial(entry, State.GOING_ON, None)
-    if Status.CANCELLED in statuses:
-        return Trial(entry, State.CANCELLED, None)
-    values = [value for _, value in found if value is not None]
-    if Status.FAILED in statuses or len(values) < len(found) or not values:
-        return Trial(entry, State.LOST, None)
-    return Trial(entry, State.SCORED, fmean(values))
-
-
-def best_of(search: Search, trials: Iterable[Trial]) -> Trial | None:
-    """Return the best trial of those that are scored, of equal ones the first; None without any."""
-    spec = search.protocol.metric(search.objective)
-    scored = [(badness(spec, each.value), each) for each in trials if each.value is not None]
-    return min(scored, key=lambda pair: (pair[0], pair[1].number))[1] if scored else None
+logger = logging.getLogger(__name__)
 
 
 @settled()
-def choose(key: int) -> Entry | None:
-    """Write the entry that runs the best trial again, if that can be said now; None if it cannot.
+def go_on(key: int) -> None:
+    """Write the next trials of a search, or the entry that runs the best again, if it is time.
 
-    1. Lock the search. 2. If it has its entry, or a trial goes on or was cancelled, leave it.
-    3. Write the best's configuration as trial 0, and its runs with fresh seeds.
+    1. Lock the search. 2. If it has its best again, or a trial was cancelled, leave it. 3. Propose
+    trials in place of those that ended, while there are to be more. 4. If none goes on, write the
+    best's configuration as trial 0, and its runs with fresh seeds.
     """
-    search = Search.objects.select_for_update(of=("self",)).select_related(
-        "experiment", "protocol__dataset"
-    ).get(pk=key)  # fmt: skip
+    locked = Search.objects.select_for_update(of=("self",))
+    search = locked.select_related("experiment__dataset", "protocol__dataset").get(pk=key)
     if search.entries.filter(trial=0).exists():
-        return None
+        return
     found = trials_of(search)
-    unended = {State.GOING_ON, State.CANCELLED} & {trial.state for trial in found}
-    best = best_of(search, found)
-    if unended or best is None or len(found) < search.trials:
-        return None
-    entry = Entry.objects.create(
+    states = [trial.state for trial in found]
+    if State.CANCELLED in states or len(found) < search.laid_out:
+        return
+    going_on = states.count(State.GOING_ON)
+    wanted = min(search.laid_out - going_on, search.trials - len(found))
+    if wanted > 0:
+        _propose(search, found, wanted)
+    elif not going_on and (best := best_of(search, found)) is not None:
+        entry = _written(search, best.entry, best.entry.config, 0, search.label)
+        queue_jobs(entry, search.fresh_seeds)
+
+
+def _propose(search: Search, found: list[Trial], wanted: int) -> None:
+    for number in range(len(found) + 1, len(found) + 1 + wanted):
+        config = proposed(search, found, number)
+        if config is None:
+            logger.warning("search %s: no valid trial %s is found", search.pk, number)
+            Search.objects.filter(pk=search.pk).update(trials=len(found))
+            return
+        label = f"{search.label} trial {number}"
+        entry = _written(search, found[0].entry, config, number, label)
+        queue_jobs(entry, search.experiment.seeds[: search.runs])
+        found = [*found, Trial(entry, State.GOING_ON, None)]
+
+
+def _written(search: Search, like: Entry, config: dict[str, Any], trial: int, label: str) -> Entry:
+    return Entry.objects.create(
         experiment=search.experiment,
-        label=search.label,
-        algorithm=best.entry.algorithm,
-        config=best.entry.config,
-        samplers=best.entry.samplers,
+        label=label,
+        algorithm=like.algorithm,
+        config=config,
+        samplers=like.samplers,
         position=search.experiment.entries.count(),
         search=search,
-        trial=0,
+        trial=trial,
     )
-    queue_jobs(entry, search.fresh_seeds)
-    return entry
 
 
 def follow(sender: type[Job], jobs: Sequence[Job], **kwargs: Any) -> None:
-    """Choose where the last trial of a search has ended; of jobs that moved together, once."""
+    """Go on with the searches whose trials moved; with each once, whatever moved together."""
     entries = {pk for job in jobs if (pk := _entry_of(job)) is not None}
     tried = Entry.objects.filter(pk__in=entries, trial__gte=1).order_by("search_id")
     for key in list(tried.values_list("search_id", flat=True).distinct()) if entries else []:
         if key is not None:
-            choose(key)
+            go_on(key)
 
 
 def _entry_of(job: Job) -> int | None:

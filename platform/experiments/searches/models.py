@@ -6,6 +6,13 @@ from typing import Any, ClassVar
 from django.db import models
 
 MAX_SEED = 2**31 - 1
+LEAST_LAID_OUT, MOST_LAID_OUT = 2, 10  # trials before others learn from them
+
+
+def laid_out(method: str, trials: int) -> int:
+    """Return how many trials are there from the beginning: all, or a third where others learn."""
+    third = min(MOST_LAID_OUT, max(LEAST_LAID_OUT, trials // 3))
+    return trials if method == "random" else min(trials, third)
 
 
 class Search(models.Model):
@@ -18,6 +25,7 @@ class Search(models.Model):
 
     class Method(models.TextChoices):
         RANDOM = "random"  # all trials are there from the beginning
+        TPE = "tpe"  # the first are, another one follows each that ends
 
     experiment = models.ForeignKey(
         "experiments.Experiment", on_delete=models.CASCADE, related_name="searches"
@@ -45,6 +53,20 @@ class Search(models.Model):
 
     def __str__(self) -> str:
         return f"search of {self.trials} trials for {self.label}"
+
+    @property
+    def laid_out(self) -> int:
+        """Return how many trials there are from the beginning, drawn at random."""
+        return laid_out(self.method, self.trials)
+
+    @property
+    def words(self) -> str:
+        """Return in words how its trials are found."""
+        if self.method == self.Method.RANDOM:
+            return f"at random from seed {self.seed}"
+        return (
+            f"the first {self.laid_out} at random from seed {self.seed}, then by what these came to"
+        )
 
     @property
     def fresh_seeds(self) -> list[int]:

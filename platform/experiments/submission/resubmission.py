@@ -38,7 +38,14 @@ def _as_known_now(entry: Entry, spec: EntrySpec) -> Entry:
 def _submitted(experiment: Experiment) -> list[Entry]:
     """Return the entries that were submitted with the experiment, not those that joined later."""
     found = experiment.entries.filter(kind__in=SPECIFIED).select_related("search")
-    return [each for each in found if JOINED not in each.config and each.trial != 0]
+    return [each for each in found if JOINED not in each.config and _was_there(each)]
+
+
+def _was_there(entry: Entry) -> bool:
+    """Whether an entry was there from the beginning, as what a search found later was not."""
+    if entry.search is None or entry.trial is None:
+        return True
+    return 1 <= entry.trial <= entry.search.laid_out
 
 
 def _described(experiment: Experiment) -> dict[str, Any]:
@@ -76,5 +83,8 @@ def _entry(path: str, entry: Entry | EntrySpec) -> dict[str, Any]:
 
 
 def _told(search: Search | SearchSpec) -> str:
-    told = (f"{name} {getattr(search, name)}" for name in ("objective", "trials", "runs", "seed"))
+    told = (
+        f"{name} {getattr(search, name)}"
+        for name in ("objective", "trials", "method", "runs", "seed")
+    )
     return ", ".join(told)

@@ -1,7 +1,7 @@
 """Entries whose options are looked for, written as one: `search: {options: {beta: 0.1..10 log}, …}`.
 
 `{"options": {name: values or a range, see `spaces`}, "objective": a metric of one of the protocols,
-"trials": how many, "method": "random", "runs": trainings of each trial (1), "seed": of the choice (0)}`
+"trials": how many, "method": "random" or "tpe", "runs": trainings of each trial (1), "seed": of the choice (0)}`
 
 Each trial is an entry of the experiment, trained with its first seeds. The best by the objective is
 run again with seeds that no trial had, under the label of the entry, and that is what boards rank.
@@ -10,10 +10,11 @@ run again with seeds that no trial had, under the label of the entry, and that i
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 from catalog.models import Protocol
-from experiments.searches.models import MAX_SEED, Search
+from experiments.searches.models import MAX_SEED, Search, laid_out
 from experiments.submission import spaces
 from experiments.submission.grids import Placed
 from experiments.submission.plain import read_number
@@ -67,7 +68,7 @@ def _of(reader: Reader, placed: Placed) -> list[Placed]:
             trial=number,
         )
         for number, chosen in enumerate(
-            spaces.trials(spec.options, spec.trials, spec.seed), start=1
+            spaces.trials(spec.options, laid_out(spec.method, spec.trials), spec.seed), start=1
         )
     ]
 
@@ -83,6 +84,10 @@ def _read(
     if method not in Search.Method.values:
         known = ", ".join(Search.Method.values)
         reader.wrong(f"{path}.method", f"expected one of {known}, got {method!r}"[:300])
+    elif method == Search.Method.TPE and not find_spec("optuna"):
+        reader.wrong(
+            f"{path}.method", "expected random: for tpe the extra `search` is to be installed"
+        )
     trials = _whole(reader, f"{path}.trials", given.get("trials"), least=LEAST, most=MOST)
     runs = _whole(reader, f"{path}.runs", given.get("runs", 1), least=1, most=MOST_RUNS)
     seed = _whole(reader, f"{path}.seed", given.get("seed", 0), least=0, most=MAX_SEED)

@@ -11,6 +11,7 @@ from catalog.models import Dataset, Protocol
 from catalog.names import name_problem
 from experiments import asked, controls
 from experiments.models import Entry
+from experiments.searches.models import laid_out
 from experiments.submission import autoencoders, grids, pipelines, searching
 from experiments.submission.guided import one_by_one
 from experiments.submission.plain import read_number
@@ -57,10 +58,13 @@ class ExperimentSpec:
     notify: bool | None = None  # who submits it is told when it ends; None = as it prefers
 
     def runs_of(self, entry: EntrySpec) -> int:
-        """Return how many trainings an entry is; a search's first trial counts the best's, too."""
+        """Return how many trainings an entry is; a search's first trial counts those to come, too."""
         if entry.search is None:
             return len(self.seeds)
-        return entry.search.runs + (len(self.seeds) if entry.trial == 1 else 0)
+        if entry.trial != 1:
+            return entry.search.runs
+        later = entry.search.trials - laid_out(entry.search.method, entry.search.trials)
+        return entry.search.runs * (1 + later) + len(self.seeds)
 
 
 def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
