@@ -59,8 +59,8 @@ class EntrySubmissionSerializer(serializers.Serializer[Any]):
     search = serializers.DictField(
         required=False,
         help_text="looks for good values of options: `options` with ranges (`1e-4..1e-2 log`), "
-        "`objective` a metric, `trials`, `runs` of each (1), `seed` (0); each trial is an entry, and "
-        "the best is run again with fresh seeds, which is what boards rank",
+        "`objective` a metric, `trials`, `method` random or tpe, `runs` of each trial (1), `seed` (0); "
+        "each trial is an entry; the best is run again with fresh seeds, which is what boards rank",
     )
     samplers = SamplersField(child=serializers.DictField(), required=False, max_length=20)
 

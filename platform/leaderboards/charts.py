@@ -23,7 +23,7 @@ def trilemma(board: Board, others: Iterable[Any] = ()) -> dict[str, Any] | None:
     if axes is None:
         return None
     quality, coverage = axes
-    rows = [row for row in board.rows if not row.is_aside]
+    rows = [row for row in board.rows if not (row.is_aside or row.is_trial)]
     points = [point for row in rows if (point := _point(row, quality, coverage)) is not None]
     contenders = [point for point in points if not point["is_control"]]
     beyond = [astuple(point) for point in others]

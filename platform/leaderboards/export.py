@@ -32,6 +32,7 @@ ABOUT: dict[str, Kind] = {  # a row, besides its cells
     "device": "text",
     "scored_at": "text",
     "same_as": "text",
+    "chosen_by": "text",
 }
 OF_METRIC: dict[str, Kind] = {
     **dict.fromkeys(("low", "high"), "number"),
@@ -206,6 +207,7 @@ def _row(board: Board, row: Row, choice: Choice) -> dict[str, Any]:
         "device": row.device,
         "scored_at": row.scored_at.isoformat() if row.scored_at else None,
         "same_as": "; ".join(row.same_as),
+        "chosen_by": row.chosen_by,
     }
     for column in choice.exported(board):
         flat |= _of_cell(row, column)

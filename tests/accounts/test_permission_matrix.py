@@ -43,16 +43,8 @@ READ = {
     "api:leaderboard-guidance",
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
     *("sample-sheet", "nearest-images", "picture"),
-    *(
-        "leaderboard",
-        "same-budget",
-        "datasets",
-        "dataset",
-        "protocols",
-        "protocol",
-        "workers",
-        "judging",
-    ),
+    "same-budget",
+    *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
     *("help", "help-page", "help-file", "claims", "glossary", "term", "advice"),
     *("api:claims", "api:advice", "run-bundle", "api:run-bundle"),
     *("api:schema", "api:docs", "api:api-root", "api:experiment-spec", "api:run-checkpoints"),
@@ -266,7 +258,7 @@ class Scene:
         }
         if name in of_name:
             return of_name[name]
-        if name in {"protocol", "leaderboard"} or name.endswith(
+        if name in {"protocol", "leaderboard", "same-budget"} or name.endswith(
             ("protocol-detail", "board-detail")
         ):
             return {"fingerprint": self.protocol.fingerprint}

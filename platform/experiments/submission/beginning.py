@@ -63,6 +63,7 @@ def add_entry(experiment: Experiment, spec: EntrySpec, *, position: int) -> Entr
 
 def _search_of(experiment: Experiment, spec: SearchSpec) -> Search:
     """Return the row of a search, written with the first of its trials."""
+    assert spec.protocol is not None, "an objective that nothing measures is an error"
     fields = {name: getattr(spec, name) for name in OF_SEARCH}
     found, _ = Search.objects.get_or_create(
         experiment=experiment,

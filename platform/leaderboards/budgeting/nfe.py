@@ -64,7 +64,7 @@ def chart(board: Board) -> Chart | None:
         return None
     of_entries: dict[int, list[Point]] = defaultdict(list)
     for row in board.rows:
-        point = None if row.is_control else _point(row, quality)
+        point = None if row.is_control or row.is_trial else _point(row, quality)
         if point is not None:
             of_entries[row.entry.pk].append(point)
     curves = tuple(

@@ -280,7 +280,8 @@ def _page(board: Board, query: Query) -> Board:
 
 def _of_keys(board: Board, keys: Sequence[int], baseline: str) -> Board:
     """Return a board with the rows of these standings, in their order."""
-    found = Standing.objects.select_related("entry__experiment", "judgement").in_bulk(keys)
+    loaded = ("entry__experiment", "entry__search__protocol", "judgement")
+    found = Standing.objects.select_related(*loaded).in_bulk(keys)
     standings = [found[key] for key in keys if key in found]
     rows = rows_from(standings, board.columns, Score.objects.filter(standing__in=keys))
     said = [judged_as(*pair) for pair in zip(rows, map(kept_of, standings), strict=True)]

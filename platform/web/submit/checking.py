@@ -35,6 +35,11 @@ class Checked:
         return as_yaml(self.data)
 
     @property
+    def is_searched(self) -> bool:
+        """Whether entries differ in how often they are trained: trials of a search."""
+        return any(entry.search for entry in self.spec.entries) if self.spec else False
+
+    @property
     def runs(self) -> int:
         """Return how many trainings, or draws of pipelines, the draft would make."""
         return sum(map(self.spec.runs_of, self.spec.entries)) if self.spec else 0

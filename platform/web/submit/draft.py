@@ -22,7 +22,7 @@ from generators.specs.options import FieldSpec, Value, describe
 Data = dict[str, Any]
 ENTRY = re.compile(r"entries\.(\d{1,3})\.(label|algorithm|preset|pipeline|revision)")
 OPTION = re.compile(r"entries\.(\d{1,3})\.config\.(\w{1,60})")
-SEARCH = re.compile(r"entries\.(\d{1,3})\.search\.(trials|objective|seed)")
+SEARCH = re.compile(r"entries\.(\d{1,3})\.search\.(trials|objective|method|runs|seed)")
 SAMPLER = re.compile(r"entries\.(\d{1,3})\.samplers\.(\d{1,3})\.(\w{1,60})")
 SHARED = ("name", "dataset", "seeds", "memory_gb", "notify", "unit", "amount")
 UNITS = {"images": "images seen", "device_seconds": "device-seconds"}
@@ -93,7 +93,7 @@ def _entry_data(entry: Mapping[str, Any]) -> Data:
             config[name] = _value(spec, text)
     samplers = [_sampler_data(offer, sampler) for sampler in entry["samplers"]]
     search = _search_data(entry.get("search", {}), grid)
-    parts = {"config": config, "grid": {} if search else grid, "search": search}
+    parts: Data = {"config": config, "grid": {} if search else grid, "search": search}
     parts["samplers"] = samplers
     return data | {name: part for name, part in parts.items() if part}
 
@@ -102,8 +102,11 @@ def _search_data(typed: Mapping[str, str], grid: Data) -> Data:
     """Return the search over what would be a grid; {} where no trials are asked for."""
     if not typed.get("trials"):
         return {}
-    numbers = {name: _number(typed[name]) for name in ("trials", "seed") if typed.get(name)}
-    return {"options": grid, "objective": typed.get("objective", ""), **numbers}
+    names = ("trials", "runs", "seed")
+    found = {name: _number(typed[name]) for name in names if typed.get(name)}
+    if typed.get("method"):
+        found["method"] = typed["method"]
+    return {"options": grid, "objective": typed.get("objective", ""), **found}
 
 
 def _several(text: str) -> Any:

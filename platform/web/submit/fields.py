@@ -7,6 +7,7 @@ from django.utils.functional import cached_property
 
 from catalog.models import Dataset, Protocol
 from evaluation.protocols.metrics import METRICS
+from experiments.models import Search
 from experiments.submission import offered
 from experiments.submission.offered import Offer
 from experiments.submission.specification import MAX_MEMORY_GB
@@ -104,8 +105,22 @@ PARTS = ("grid", "search", "search.options", "config", "samplers", "algorithm") 
 SEARCH = {  # fields of a search: label, about, mode
     "trials": ("Trials", "how many combinations are tried; empty: one entry of each", "decimal"),
     "objective": ("Best by", "a metric of the protocol", "text"),
+    "method": ("Found", "tpe learns from the trials before, by Optuna", "text"),
+    "runs": ("Runs of each trial", "with the first seeds; 1 if nothing is typed", "decimal"),
     "seed": ("Seed of the choice", "0 if nothing is typed", "decimal"),
 }
+METHODS = [(value, value) for value in Search.Method.values]
+
+
+def objectives(draft: Data) -> Choices:
+    """Return the metrics that the ticked protocols measure, by the names that boards have."""
+    ticked = Protocol.objects.filter(fingerprint__in=draft["protocols"]).order_by("pk")
+    found: dict[str, str] = {}
+    for protocol in ticked:
+        found |= {
+            name: protocol.metric_label(name) for name in protocol.metrics if name not in found
+        }
+    return [*found.items()] or [(name, name) for name in METRICS]
 
 
 class SamplerRow:
@@ -132,8 +147,11 @@ class SamplerRow:
 class EntryPart:
     """One contender: label, preset, configuration, samplers."""
 
-    def __init__(self, place: int, entry: Data, errors: Errors, *, is_open: bool) -> None:
+    def __init__(
+        self, place: int, entry: Data, errors: Errors, *, objectives: Choices, is_open: bool
+    ) -> None:
         self.place = place
+        self._objectives = objectives
         self.entry = entry
         self.path = f"entries.{place}"
         self.offer = offered.find(entry["algorithm"])
@@ -204,11 +222,10 @@ class EntryPart:
         if self.is_pipeline:
             return []
         made = []
-        objectives = [(name, spec.label) for name, spec in METRICS.items()]
         for name, (label, about, mode) in SEARCH.items():
             path = f"{self.path}.search.{name}"
             value, error = self.entry.get("search", {}).get(name, ""), self._errors.get(path, "")
-            choices = objectives if name == "objective" else ()
+            choices = {"objective": self._objectives, "method": METHODS}.get(name, ())
             made.append(Field(path, label, value, error, about, "", choices, mode=mode))
         return made
 

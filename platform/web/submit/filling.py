@@ -26,6 +26,7 @@ from web.submit.draft import Data, read_text
 
 FEW_IMAGES = 25_000  # minutes of a processor for tiny presets
 SEEDS = "1"
+SEARCH = ("trials", "objective", "method", "runs", "seed")  # fields of a search
 
 
 def begun(query: QueryDict) -> Data:
@@ -214,7 +215,7 @@ def _entry_of(entry: Mapping[str, Any]) -> Data | None:
     grid |= _mapping(search.get("options"))
     preset = _text(entry.get("preset"))
     if not preset and name != offered.NAME:
-        preset, config = _nearest(name, config)
+        preset, config = _nearest(name, {**config, **grid})
     elif name == offered.NAME:
         config = _differing(config, offered.values(name, ""))
     samplers = entry.get("samplers")
@@ -227,7 +228,7 @@ def _entry_of(entry: Mapping[str, Any]) -> Data | None:
         "pipeline": _text(entry.get("pipeline")),
         "revision": _text(entry.get("revision")),
         "config": {key: _text(value) for key, value in {**config, **grid}.items()},
-        "search": {name: _text(search.get(name)) for name in ("trials", "objective", "seed")},
+        "search": {name: _text(search.get(name)) for name in SEARCH},
         "samplers": [_row(offer, _mapping(each)) for each in rows] or [new_sampler(offer)],
     }
 

@@ -21,6 +21,7 @@ from web.submit.fields import (
     EntryPart,
     Field,
     ProtocolChoice,
+    objectives,
     protocol_choices,
     shared_fields,
 )
@@ -72,9 +73,15 @@ class Page:
     @cached_property
     def entries(self) -> list[EntryPart]:
         entries = self.draft["entries"]
-        few = len(entries) <= MOST_OPEN
+        few, measured = len(entries) <= MOST_OPEN, objectives(self.draft)
         return [
-            EntryPart(i, entry, self.errors, is_open=few or self.at.startswith(f"entries-{i}-"))
+            EntryPart(
+                i,
+                entry,
+                self.errors,
+                objectives=measured,
+                is_open=few or self.at.startswith(f"entries-{i}-"),
+            )
             for i, entry in enumerate(entries)
         ]
 
