@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,18 +54,18 @@ def read_sheet(
         ExtractionStopped: if ``should_stop()`` turned true.
         ImageError: if the images cannot be read.
     """
-    first = range(min(count, generated.count or count))
+    first = np.arange(min(count, generated.count or count), dtype=np.int64)
     found = FeatureCache(None).features(
-        extractor, generated, indices=list(first), should_stop=should_stop
+        extractor, generated, indices=first, should_stop=should_stop
     )
     if not found.features.isfinite().all():
         return None
     predicted = None if found.logits is None else predicted_classes(found.logits).tolist()
     if protocol.reference.split == "train":
         known = cache.features(extractor, train, should_stop=should_stop).features
-        places, distances = nearest_rows(found.features, known.split(ROWS))
+        places, distances = nearest_rows(found.features, torch.split(known, ROWS))
         return SheetReading("features", places, distances, predicted)
-    pixels = torch.cat(list(_rows(generated.chunks(list(first)))))
+    pixels = torch.cat(list(_rows(generated.chunks(first))))
     places, distances = nearest_rows(pixels, _rows(train.chunks()))
     width = pixels.shape[1] ** 0.5
     return SheetReading("pixels", places, [each / width for each in distances], predicted)

@@ -21,8 +21,8 @@ __all__ = ["static_root"]
 
 pytestmark = pytest.mark.django_db
 METRICS = ["fd", "recall"]
-DDIM = [{"name": "ddim", "steps": steps} for steps in (50, 10)]
-SOLVER = [{"name": "dpmsolver++", "steps": 20}]
+DDIM: list[dict[str, Any]] = [{"name": "ddim", "steps": steps} for steps in (50, 10)]
+SOLVER: list[dict[str, Any]] = [{"name": "dpmsolver++", "steps": 20}]
 
 
 def values(fd: float, half: float = 0.5, recall: float = 0.5) -> dict[str, Any]:
@@ -34,7 +34,8 @@ def drawn_with_many_samplers() -> Protocol:
     """Return the protocol of a GAN and a diffusion model with three samplers, all scored."""
     protocol = factories.make_protocol(metrics=METRICS)
     samplers = [*DDIM, *SOLVER]
-    entries = [{"algorithm": "gan.sngan"}, {"algorithm": "diffusion.ddpm", "samplers": samplers}]
+    ddpm_entry = {"algorithm": "diffusion.ddpm", "samplers": samplers}
+    entries: list[dict[str, Any]] = [{"algorithm": "gan.sngan"}, ddpm_entry]
     experiment = factories.make_experiment(protocols=[protocol], entries=entries)
     gan, ddpm = factories.contenders_of(experiment)
     factories.make_scores(entry=gan, protocol=protocol, values=[values(9)])
@@ -78,7 +79,7 @@ def test_the_board_and_the_experiment_show_the_curve(client: Client, static_root
 
     for address in (f"/leaderboards/{protocol.fingerprint}/", f"/experiments/{experiment.pk}/"):
         page = get(client, address)
-        assert page.one("div", data_chart="nfe")
+        page.one("div", data_chart="nfe")  # it is there
         assert "DDIM 10" in page.text
 
 

@@ -30,7 +30,9 @@ def scored(*seeds_of: list[list[int]], names: tuple[str, ...] = ("cat", "dog")) 
     experiment = factories.make_experiment(protocols=[protocol], entries=entries, seeds=[0, 1])
     found = factories.contenders_of(experiment)
     for entry, seeds in zip(found, seeds_of, strict=True):
-        values = [{"fd": 1.0, "class_kl": counted(each, [50] * len(names))} for each in seeds]
+        values: list[dict[str, Any]] = [
+            {"fd": 1.0, "class_kl": counted(each, [50] * len(names))} for each in seeds
+        ]
         factories.make_scores(entry=entry, protocol=protocol, values=values)
     for drawn in (each.sample_set for each in Evaluation.objects.filter(status="completed")):
         drawn.sha256 = factories.sha256(str(drawn.pk))

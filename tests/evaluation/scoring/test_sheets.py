@@ -19,7 +19,7 @@ def test_the_nearest_row_is_found_over_all_parts_and_a_copy_is_exactly_0_away() 
     )  # far from 0, where |a|² + |b|² - 2ab is coarse
     rows = torch.stack([others[41], others[3] + 0.01, others[17]])
 
-    places, distances = nearest_rows(rows, others.split(8))
+    places, distances = nearest_rows(rows, torch.split(others, 8))
 
     assert places == [41, 3, 17]
     assert distances[0] == distances[2] == 0.0
@@ -29,7 +29,7 @@ def test_the_nearest_row_is_found_over_all_parts_and_a_copy_is_exactly_0_away() 
 def test_of_equal_training_images_the_first_counts() -> None:
     others = torch.zeros(6, 2)
 
-    assert nearest_rows(torch.ones(1, 2), others.split(2))[0] == [0]
+    assert nearest_rows(torch.ones(1, 2), torch.split(others, 2))[0] == [0]
 
 
 def facts(train: np.ndarray, test: np.ndarray) -> building.DatasetFacts:
