@@ -28,7 +28,7 @@ LONGEST = (  # files of tests, minutes to tens of seconds
     "experiments/test_pipeline.py",
     "experiments/test_workers.py",
     "web/test_uploading.py",
-    "test_readme.py",
+    "readme/test_models.py",
     "experiments/test_pipelines_at_work.py",
     "experiments/test_submission.py",
     "generators/test_command_line.py",

@@ -36,8 +36,11 @@ from experiments.models import (
     Question,
     Run,
     SampleSet,
+    SheetReading,
     Upload,
+    Viewing,
 )
+from experiments.viewings import asking as viewings
 from generators.specs import registry
 from jobs.models import ACTIVE, FINISHED, Job, Status, Worker
 from jobs.settled import tell
@@ -400,6 +403,40 @@ def finish_question(question: Question) -> Question:
     return _put(question, Status.COMPLETED, {**facts, "entries_done": 2, "entries_total": 2})
 
 
+def make_viewing(
+    *,
+    run: Run | None = None,
+    user: User | None = None,
+    kind: str = "reverse",
+    status: str = Status.QUEUED,
+    **asked: Any,
+) -> Viewing:
+    """Return a look into a completed training, of DDPM by default; a completed one has pictures."""
+    if run is None:
+        entry = _contender(make_experiment(algorithms=["diffusion.ddpm"]))
+        run = make_run(entry=entry, status=Status.COMPLETED)
+    make_checkpoint(run=run)
+    viewing, _ = viewings.ask(run, {"kind": kind, **asked}, user=user or make_user())
+    if status == Status.COMPLETED:
+        return finish_viewing(viewing)
+    return _put(viewing, status, {})
+
+
+def finish_viewing(viewing: Viewing) -> Viewing:
+    """Give a viewing three frames of two rows."""
+    viewing.attempt = 1  # whose file it is
+    viewing.path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (3 * 68 + 4, 2 * 68 + 4), 120).save(viewing.path)
+    frames: list[dict[str, Any]] = [
+        {"step": 0, "timestep": 999.0, "alpha_bar": 0.0001, "snr_db": -40.0},
+        {"step": 1, "timestep": 499.0, "alpha_bar": 0.5, "snr_db": 0.0},
+        {"end": "the image"},
+    ]
+    facts = {"tracks": ["seed 0, xₜ", "seed 0, x̂₀"], "frames": frames, "cells": []}
+    facts |= {"summary": {}, "told": ["class 0"], "images_seen": 1000}
+    return _put(viewing, Status.COMPLETED, {"facts": facts, "sha256": sha256_of(viewing.path)})
+
+
 def make_upload(content: bytes = b"x", *, name: str = "s.zip", owner: User | None = None) -> Upload:
     """Return an upload that is whole."""
     upload = Upload.objects.create(owner=owner or make_user(), name=name, length=len(content))
@@ -446,6 +483,15 @@ def make_evaluation(
         for metric, value in values.items():
             _write_value(evaluation, metric, value)
     return _put(evaluation, status, fields)
+
+
+def make_reading(evaluation: Evaluation, **fields: Any) -> SheetReading:
+    """Return what was read of ten images of an evaluation, with the picture of what is nearest."""
+    facts = {"distance": "features", "nearest": [7] * 10, "distances": [0.25] * 10, **fields}
+    reading = SheetReading.objects.create(evaluation=evaluation, **facts)
+    reading.path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (64, 64)).save(reading.path)
+    return reading
 
 
 def _write_value(

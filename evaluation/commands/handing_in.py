@@ -3,13 +3,15 @@
 import argparse
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evaluation.commands.addresses import CommandError
 from evaluation.commands.inputs import open_set, prompts_beside, read_protocol
 from evaluation.commands.report import say, warn, write_json
 from evaluation.imagesets.atomic import replacing
-from evaluation.imagesets.sources import Source, list_folder
+from evaluation.imagesets.decoding import Target, decode
+from evaluation.imagesets.sources import RESIZE_RULE, Source, list_folder
 from evaluation.protocols.manifests import template
 from evaluation.protocols.prompts import PromptSet
 from evaluation.scoring.handed_in import HandedIn, Wanted, read_handed_in
@@ -48,6 +50,12 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
             "--json", type=Path, metavar="FILE", help="write what was found to FILE"
         )
     packed.add_argument("out", type=Path, metavar="OUT.zip")
+    packed.add_argument(
+        "--resolution",
+        type=int,
+        metavar="PIXELS",
+        help=f"make images of other sizes so large: {RESIZE_RULE}; from lossless files alone",
+    )
     packed.add_argument("--no-manifest", action="store_true", help="write no manifest to fill in")
 
 
@@ -65,24 +73,34 @@ def pack(options: argparse.Namespace) -> int:
     source = list_folder(options.images)
     if arrays := [each.name for each in source.files if each.name.lower().endswith(ARRAYS)]:
         raise CommandError(f"{arrays[0]}: a file of many images; hand it in as it is")
-    found = _read(options)
+    found = _read(options, resolution=options.resolution)
     with replacing(out) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, data in _members(source):
+        for name, data in _members(source, options.resolution):
             archive.writestr(zipfile.ZipInfo(name, EPOCH), data)
     say(f"{out}: {len(found.images.pixels):,} images")
     beside = out.with_suffix(".yaml")
     has_manifest = MANIFEST in [member.name for member in source.texts]
     if not (has_manifest or options.no_manifest or beside.exists()):
         with replacing(beside) as file:
-            file.write(template(f"Of the images in {out.name}.").encode())
+            file.write(template(f"Of the images in {out.name}.", **_done(options)).encode())
         say(f"{beside}: say here what is known of them")
+    elif _done(options):
+        warn(f"say in the manifest: post_processing: {_done(options)['post_processing']}")
     _tell(found, options)
     return 0
 
 
-def _read(options: argparse.Namespace) -> HandedIn:
+def _done(options: argparse.Namespace) -> dict[str, str]:
+    """Return what packing does to images, as the manifest says it."""
+    side = options.resolution
+    return {} if side is None else {"post_processing": f"made {side}x{side}: {RESIZE_RULE}"}
+
+
+def _read(options: argparse.Namespace, *, resolution: int | None = None) -> HandedIn:
     protocols = [read_protocol(path) for path in options.protocol or ()]
     wanted = Wanted.by(protocols, _prompts(options.protocol or ()))
+    if resolution is not None:
+        wanted = replace(wanted, lossy="refuse")  # what is packed does not show what they were
     train = held_out = None
     if options.reference is not None:
         train = open_set(options.reference, "--reference", part="train")
@@ -90,7 +108,9 @@ def _read(options: argparse.Namespace) -> HandedIn:
         held_out = open_set(options.held_out, "--held-out", part="test")
     if not options.images.exists():
         raise CommandError(f"{options.images} does not exist")
-    return read_handed_in(options.images, wanted, train=train, held_out=held_out)
+    return read_handed_in(
+        options.images, wanted, train=train, held_out=held_out, resolution=resolution
+    )
 
 
 def _prompts(sources: Sequence[str]) -> PromptSet | None:
@@ -102,10 +122,17 @@ def _prompts(sources: Sequence[str]) -> PromptSet | None:
     return found[0] if found else None
 
 
-def _members(source: Source) -> Iterator[tuple[str, bytes]]:
+def _members(source: Source, resolution: int | None) -> Iterator[tuple[str, bytes]]:
+    """Yield the files by their names, images of other sizes made so large."""
+    target = Target(resolution=resolution, lossy="refuse")
+    images = {member.name for member in source.files}
     with source.opened() as read:
         for member in sorted([*source.files, *source.texts], key=lambda each: each.name):
-            yield member.name, read(member)
+            name, data = member.name, read(member)
+            if resolution is not None and name in images:
+                picture = decode(f"{source.name}: {name}", data, target, name=name)
+                data = picture.lossless(name)
+            yield name, data
 
 
 def _tell(found: HandedIn, options: argparse.Namespace) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from evaluation.commands.addresses import CommandError
 from evaluation.commands.admit import admission
-from evaluation.commands.classes import class_counts
 from evaluation.commands.clip import chosen_clip, chosen_metrics, kept_clip
 from evaluation.commands.inputs import (
     open_held_out,
@@ -21,6 +20,7 @@ from evaluation.protocols.extractor_specs import INCEPTION
 from evaluation.protocols.presets import ProtocolPreset, get_preset
 from evaluation.protocols.prompts import PromptSet, packaged_prompts, real_pairs
 from evaluation.protocols.record import LOSSLESS, LOSSY_ACCEPTED, Protocol
+from evaluation.scoring.classes import class_counts
 from evaluation.scoring.references import SavedReference
 
 

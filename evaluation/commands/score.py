@@ -5,7 +5,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 from evaluation.commands.addresses import CommandError
-from evaluation.commands.classes import label_warning
 from evaluation.commands.clip import chosen_clip, open_clip
 from evaluation.commands.inputs import (
     feature_cache,
@@ -35,6 +34,7 @@ from evaluation.imagesets.lint import lint, shared_images
 from evaluation.imagesets.opening import ImageStream
 from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
+from evaluation.scoring.classes import label_warning
 from evaluation.scoring.evaluate import evaluate_images, stages
 from evaluation.scoring.published import published_beside
 from evaluation.scoring.references import SavedReference
@@ -103,7 +103,7 @@ def score(options: argparse.Namespace) -> int:
     tell_lossy(reference, "reference")
     tell_lossy(held_out, "held-out")
     part = part_of(options.generated, options.part)
-    labels = label_warning(options.generated, part, reference, protocol)
+    labels = label_warning(options.generated, part, reference.classes, protocol)
     for line in (*found.warnings(), *filter(None, [labels])):
         warn(f"generated images: {line}")
     if copies:

@@ -78,6 +78,15 @@ class Picture:
         """Return channels, height and width."""
         return 1 if self.image.mode == "L" else 3, self.image.height, self.image.width
 
+    def lossless(self, name: str) -> bytes:
+        """Return the image as a file that loses nothing, a WebP or a PNG as its name says."""
+        file = io.BytesIO()
+        if _SUFFIXES.get(name[name.rfind(".") :].lower()) == "WebP":
+            self.image.save(file, "WEBP", lossless=True)
+        else:
+            self.image.save(file, "PNG")
+        return file.getvalue()
+
     def pixels(self) -> Pixels:
         """Return the image as (C, H, W) uint8."""
         channels, height, width = self.shape

@@ -97,6 +97,38 @@ def grid_png(pixels: npt.NDArray[np.uint8], columns: int, path: Path, *, side: i
         to_pil(sheet).save(file, format="PNG")
 
 
+def read_grid(
+    path: Path, count: int, columns: int, shape: tuple[int, int, int], *, side: int = 64
+) -> npt.NDArray[np.uint8]:
+    """Return the images of a contact sheet that `grid_png` wrote, (count, C, H, W) uint8.
+
+    Args:
+        path: of the sheet.
+        count: images on it, or fewer: its first.
+        columns: images in a row, as it was written.
+        shape: (C, H, W) of each image.
+        side: as it was written.
+
+    Raises:
+        ImageError: if it is no such sheet.
+    """
+    channels, height, width = shape
+    scale = max(1, side // max(height, width))
+    gap = max(1, scale // 2)
+    with Image.open(path) as image:
+        sheet = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    sheet = sheet.reshape(*sheet.shape[:2], channels)
+    found = np.empty((count, *shape), np.uint8)
+    for index in range(count):
+        top = gap + (index // columns) * (height * scale + gap)
+        left = gap + (index % columns) * (width * scale + gap)
+        cell = sheet[top : top + height * scale : scale, left : left + width * scale : scale]
+        if cell.shape != (height, width, channels):
+            raise ImageError(f"{path.name}: no sheet of {count} images of {height}x{width} pixels")
+        found[index] = cell.transpose(2, 0, 1)
+    return found
+
+
 def to_pil(image: npt.NDArray[Any]) -> Image.Image:
     """Return an (H, W, C) uint8 image as a Pillow image."""
     return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)

@@ -4,6 +4,7 @@ It is plain data, `{"system": "DALL-E 3", "made_by": …}`. Whatever is not said
 shown so; costs are those that somebody declares, nobody here has measured them.
 """
 
+import json
 import math
 import unicodedata
 from collections.abc import Mapping
@@ -90,15 +91,21 @@ class Manifest:
         return texts | {name: value for name, value in lists.items() if value}
 
 
-def template(comment: str = "") -> str:
-    """Return a manifest in YAML to fill in: every field is there, none is said."""
+def template(comment: str = "", **said: str) -> str:
+    """Return a manifest in YAML to fill in: every field is there, those given are said."""
     lines = [f"# {line}" for line in comment.splitlines()]
     lines += [
-        f"{name}:  # {what}{' (needed)' * (name == 'system')}" for name, what in TEXTS.items()
+        f"{name}:{_in_yaml(said.get(name))}  # {what}{' (needed)' * (name == 'system')}"
+        for name, what in TEXTS.items()
     ]
     lines += ["costs:  # as declared; leave out what nobody measured"]
     lines += [f"  # {name}: 1  # {what}" for name, what in COSTS.items()]
+    lines += ["# seeds: [0, 1, 2]  # one for each image in the set's order, where you know them"]
     return "\n".join(lines) + "\n"
+
+
+def _in_yaml(text: str | None) -> str:
+    return "" if text is None else f" {json.dumps(text)}"
 
 
 def _text(name: str, value: object) -> str:

@@ -5,7 +5,7 @@ prompts that are missing or there twice. Everything else is a finding, a sentenc
 images; it changes no value.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from evaluation.imagesets.decoding import Lossy
-from evaluation.imagesets.in_memory import Images, check_array_bytes
+from evaluation.imagesets.in_memory import ImageError, Images, check_array_bytes
 from evaluation.imagesets.lint import lint, shared_images
 from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.splits import choose, take
@@ -29,6 +29,7 @@ from evaluation.protocols.metrics import METRICS
 from evaluation.protocols.prompts import PromptSet, order_of_prompts
 from evaluation.protocols.record import LOSSY_ACCEPTED, Protocol
 from evaluation.scoring.checks import EvaluationError, check_enough, check_shape
+from evaluation.scoring.classes import SHOWN, label_warning, numbers_of
 from evaluation.scoring.of_images import SELECTION_SEED
 
 MOST_COMPARED = 2_000  # handed-in images whose nearest training images are looked for
@@ -43,16 +44,24 @@ class Wanted:
     """What protocols that score the same images want of them.
 
     prompts: what each image was asked with, None = nothing. labelled: whether classes and captions
-    are looked at, which decides the order of the images, as `score` has it.
+    are looked at, which decides the order of the images, as `score` has it. classes: of the reference
+    in label order, so that labels mean these whatever folders there are; () = they are not known.
     """
 
     protocols: tuple[Protocol, ...]
     prompts: PromptSet | None
     labelled: bool
     lossy: Lossy
+    classes: tuple[str, ...] = ()
 
     @classmethod
-    def by(cls, protocols: Sequence[Protocol], prompts: PromptSet | None = None) -> Self:
+    def by(
+        cls,
+        protocols: Sequence[Protocol],
+        prompts: PromptSet | None = None,
+        *,
+        classes: Sequence[str] = (),
+    ) -> Self:
         """Return what these protocols want; without any, everything that can be read is welcome."""
         names = {name for protocol in protocols for name in protocol.metrics}
         takes_lossy = all(each.images.lossy == LOSSY_ACCEPTED for each in protocols)
@@ -63,15 +72,20 @@ class Wanted:
             or prompts is not None
             or any("labels" in METRICS[name].needs for name in names),
             lossy="accept" if takes_lossy else "refuse",
+            classes=tuple(classes),
         )
 
 
 @dataclass(frozen=True)
 class HandedIn:
-    """Images in the order in which they are scored, and what was found."""
+    """Images in the order in which they are scored, and what was found.
+
+    says: whether the files say of each image its "prompt" and its "class".
+    """
 
     images: Images
     findings: tuple[str, ...]
+    says: Mapping[str, bool]
 
 
 def read_handed_in(
@@ -80,6 +94,7 @@ def read_handed_in(
     *,
     train: ImageStream | None = None,  # what copies are looked for in
     held_out: ImageStream | None = None,  # real images that are none, to tell near from usual
+    resolution: int | None = None,  # made so large by RESIZE_RULE; None = as they come, all alike
     keep_going: KeepGoing = lambda: None,
 ) -> HandedIn:
     """Return the images of a file or folder with the findings.
@@ -91,7 +106,7 @@ def read_handed_in(
         ImageError: if they cannot be read.
         ProtocolError: if prompts are missing or there twice.
     """
-    stream = open_images(path, labelled=wanted.labelled, lossy=wanted.lossy)
+    stream = open_images(path, labelled=wanted.labelled, lossy=wanted.lossy, resolution=resolution)
     assert stream.count is not None, "files are counted when they are opened"
     for protocol in wanted.protocols:
         check_shape(protocol, stream.name, stream)
@@ -100,13 +115,15 @@ def read_handed_in(
     check_array_bytes(stream.name, (stream.count, *stream.shape))
     found = lint(stream, keep_going=keep_going)
     findings = [*_left_out(stream), *_of_count(stream.count, wanted), *found.warnings()]
+    findings += _of_labels(path, stream, wanted)
     pixels = _pixels(stream, keep_going)
     if train is not None:
         findings += _copies(stream, train, keep_going)
     if train is not None and held_out is not None:
         findings += _near_copies(stream, train, held_out, keep_going)
-    images = Images(pixels, stream.labels, stream.classes, captions=stream.captions)
-    return HandedIn(images if order is None else take(images, order), tuple(findings))
+    images = Images(pixels, *_labels(stream, wanted), captions=stream.captions)
+    ordered = images if order is None else take(images, order)
+    return HandedIn(ordered, tuple(findings), _says(path, stream))
 
 
 def _order(stream: ImageStream, wanted: Wanted) -> np.ndarray | None:
@@ -134,6 +151,15 @@ def _pixels(stream: ImageStream, keep_going: KeepGoing) -> np.ndarray:
     return pixels
 
 
+def _says(path: Path, stream: ImageStream) -> dict[str, bool]:
+    """Return what files say of each image, also where no protocol looks at it."""
+    try:
+        told = open_images(path, lossy="accept")
+    except ImageError:  # laid out in no classes; scoring takes images at any depth
+        told = stream
+    return {"prompt": told.captions is not None, "class": told.labels is not None}
+
+
 def _left_out(stream: ImageStream) -> Iterator[str]:
     for line in stream.left_out:
         if line != "1 text file (manifest.yaml)":
@@ -144,6 +170,33 @@ def _of_count(count: int, wanted: Wanted) -> Iterator[str]:
     for scored in sorted({protocol.num_images for protocol in wanted.protocols}):
         if count > scored:
             yield f"{count:,} images, of which a seeded choice of {scored:,} is scored"
+
+
+def _labels(stream: ImageStream, wanted: Wanted) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Return the labels as numbers of the reference's classes, None where these are others."""
+    if stream.labels is None or not wanted.classes:
+        return stream.labels, stream.classes
+    numbers = _class_numbers(stream, wanted)
+    if numbers is None:
+        return None, ()
+    return np.array(numbers, np.int64)[stream.labels], wanted.classes
+
+
+def _class_numbers(stream: ImageStream, wanted: Wanted) -> list[int] | None:
+    numbers = numbers_of(stream.classes, wanted.classes)
+    return numbers if numbers and max(numbers) < len(wanted.classes) else None
+
+
+def _of_labels(path: Path, stream: ImageStream, wanted: Wanted) -> Iterator[str]:
+    """Yield how labels differ from what the protocols say, and classes from the reference's."""
+    if stream.labels is not None and wanted.classes and _class_numbers(stream, wanted) is None:
+        others = [name for name in stream.classes if name not in wanted.classes]
+        named = ", ".join(others[:SHOWN]) + ", …" * (len(others) > SHOWN)
+        yield f"no class of the reference is called {named}; the labels are not used"
+    by_rule = {str(each.images.labels): each for each in wanted.protocols}  # most have the same
+    yield from filter(
+        None, (label_warning(path, None, wanted.classes, each) for each in by_rule.values())
+    )
 
 
 def _copies(stream: ImageStream, train: ImageStream, keep_going: KeepGoing) -> Iterator[str]:

@@ -22,6 +22,7 @@ from generators.commands.data import notice, parts_of
 from generators.commands.shared import check_parent, machine, progress_bar, say
 from generators.specs.bundle import Bundle, differences, read_bundle
 from generators.specs.registry import parse_config, parse_sampler
+from generators.specs.versions import commit
 from generators.trained.labels import balanced_labels, labels_by_share
 from generators.trained.sampling import LoadedGenerator, draw_all, load_generator
 from generators.training.loop import Budget, TrainingResult, train
@@ -56,7 +57,8 @@ def _here(device: str) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if on_gpu else platform.processor() or "cpu"
     versions = {name: _version(name) for name in ("torch", "diffusers", "numpy", "trilemma")}
     threads = torch.get_num_threads()
-    return {**versions, "python": platform.python_version(), "threads": threads, "device": name}
+    own = {"python": platform.python_version(), "commit": commit()}
+    return {**versions, **own, "threads": threads, "device": name}
 
 
 def _version(package: str) -> str | None:

@@ -1,10 +1,9 @@
 """The network of every diffusion model: diffusers' U-Net or a transformer, sized by resolution."""
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
@@ -15,6 +14,10 @@ from generators.diffusion.dit import DiT
 from generators.specs.conditions import Conditions
 from generators.specs.diffusion_configs import DenoiserConfig, multipliers, norm_groups
 from generators.specs.options import ConfigError
+
+if TYPE_CHECKING:  # imported where a U-Net is made: it takes seconds, and other networks do without
+    from diffusers.models.unets.unet_2d import UNet2DModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 LARGEST_DEPTH = 4  # resolutions of the U-Net by default
 
@@ -100,12 +103,15 @@ class Denoiser(nn.Module):
 
 def make_unet(
     config: DenoiserConfig, shape: Shape, conditions: Conditions, inputs: int = 1
-) -> UNet2DModel | UNet2DConditionModel:
+) -> "UNet2DModel | UNet2DConditionModel":
     """Return diffusers' U-Net for so many inputs of this shape, at its start predicting zeros.
 
     With cross-attention it is the one of text-to-image models, whose transformers are where places
     attend to each other, and at the lowest resolution as well.
     """
+    from diffusers.models.unets.unet_2d import UNet2DModel  # noqa: PLC0415  # as said above
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel  # noqa: PLC0415
+
     channels, height, width = shape
     side = max(height, width)
     narrowest = config.base_channels or (32 if side < 32 else 64)

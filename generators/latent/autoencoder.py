@@ -12,9 +12,9 @@ scaled by the gradients' norms. Group normalisation stands for batch normalisati
 import math
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
@@ -22,13 +22,18 @@ from generators.algorithm.contract import Shape
 from generators.specs.diffusion_configs import norm_groups
 from generators.specs.latent import LatentOptions
 
+if TYPE_CHECKING:  # imported where one is made: it takes seconds
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
 MULTIPLES = (1, 2, 4, 4)  # channels at each resolution
 LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE = -30.0, 20.0  # as diffusers has them
 LEAST_DEVIATION = 1e-6  # of a channel that says nothing
 
 
-def make_autoencoder(config: LatentOptions, shape: Shape) -> AutoencoderKL:
+def make_autoencoder(config: LatentOptions, shape: Shape) -> "AutoencoderKL":
     """Return diffusers' autoencoder for the patches of images of this shape."""
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL  # noqa: PLC0415
+
     planes, *sides = shape
     patch = config.autoencoder_patch
     levels = int(math.log2(config.factor(shape) // patch)) + 1
@@ -51,7 +56,7 @@ def make_autoencoder(config: LatentOptions, shape: Shape) -> AutoencoderKL:
 class Encoder(nn.Module):
     """Images to the posterior of their latents."""
 
-    def __init__(self, whole: AutoencoderKL, patch: int) -> None:
+    def __init__(self, whole: "AutoencoderKL", patch: int) -> None:
         super().__init__()
         self.patch = patch
         self.encoder, self.quant_conv = whole.encoder, whole.quant_conv
@@ -67,7 +72,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents to images."""
 
-    def __init__(self, whole: AutoencoderKL, patch: int) -> None:
+    def __init__(self, whole: "AutoencoderKL", patch: int) -> None:
         super().__init__()
         self.patch = patch
         self.post_quant_conv, self.decoder = whole.post_quant_conv, whole.decoder

@@ -1,10 +1,10 @@
 """Load a pipeline of diffusers whose folder was read and found to be plain data."""
 
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
 from torch import nn
 
@@ -94,7 +94,8 @@ def _from_folder(folder: Path, card: PipelineCard, config: PipelineConfig) -> An
     if card.pipeline == "StableDiffusionXLPipeline":
         options["add_watermarker"] = False  # it would change what is scored
     variants = {part.variant for part in card.components if part.variant}
-    pipe = getattr(diffusers, card.pipeline).from_pretrained(
+    known = import_module("diffusers")  # takes seconds, which what needs no pipeline does not wait
+    pipe = getattr(known, card.pipeline).from_pretrained(
         str(folder),
         use_safetensors=True,
         local_files_only=True,

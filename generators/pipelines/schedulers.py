@@ -1,8 +1,7 @@
 """The scheduler that walks from noise to image: the folder's own, or another in its place."""
 
+from importlib import import_module
 from typing import Any
-
-import diffusers
 
 from generators.pipelines.loading import LoadedPipeline
 from generators.specs.options import ConfigError
@@ -18,7 +17,8 @@ def make_scheduler(pipeline: LoadedPipeline, sampler: PipelineSampler) -> Any:
     own = pipeline.scheduler
     if own is None:  # parts are walked by our own sampler
         return None
-    kind = type(own) if sampler.scheduler == OWN else getattr(diffusers, sampler.scheduler)
+    chosen = sampler.scheduler
+    kind = type(own) if chosen == OWN else getattr(import_module("diffusers"), chosen)
     try:
         scheduler = kind.from_config(own.config)
     except NotImplementedError as error:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from generators.specs.versions import UNKNOWN
+
 FORMAT = 1  # raised when a bundle's fields change their meaning
 LARGEST_BUNDLE = 16 * 2**20  # bytes
 VERSIONS = ("python", "torch", "diffusers", "numpy", "trilemma")  # a number may depend on these
@@ -54,6 +56,8 @@ def read_bundle(path: Path) -> Bundle:
 def differences(environment: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """Return what is not here as it was there, a line each: "torch: 2.9 here, 2.8 in the bundle"."""
     names = [name for name in (*VERSIONS, "threads", "device") if environment.get(name) is not None]
+    if UNKNOWN not in (environment.get("commit", UNKNOWN), here.get("commit", UNKNOWN)):
+        names.append("commit")  # where one is not known, nothing is known to differ
     return [
         f"{name}: {here.get(name)} here, {environment[name]} in the bundle"
         for name in names

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generators.algorithm.contract import Step, Undefined
+from generators.algorithm.contract import OnStep, Step, Undefined, reported
 from generators.algorithm.noise import InterpolatedNoise, NoiseSource
 from generators.algorithm.numerics import flushing_denormals
 from generators.algorithm.pixels import to_float, to_uint8
@@ -97,6 +97,7 @@ def trace(
     seeds: Sequence[int],
     labels: Wanted,
     moments: int,
+    on_step: OnStep | None = None,
 ) -> Trajectory:
     """Return how images come out of noise: the first step, the last, and some evenly between.
 
@@ -107,6 +108,7 @@ def trace(
         labels: (N,) whole numbers for a generator of classes, N captions for one that obeys words,
             None for another.
         moments: how many steps to keep at most.
+        on_step: told of each step, kept or not.
 
     Raises:
         Undefined: if the sampler does not walk in steps.
@@ -118,6 +120,7 @@ def trace(
     kept: list[Step] = []
 
     def keep(step: Step) -> None:
+        reported(on_step, step)
         if step.index in chosen_steps(step.count, moments):
             x, x_0 = (tensor.detach().float().cpu().clone() for tensor in (step.x, step.x_0))
             kept.append(Step(step.index, step.count, float(step.time), x, x_0))
@@ -151,6 +154,7 @@ def interpolate(
     second: int,
     count: int,
     label: int | str | None = None,
+    on_step: OnStep | None = None,
 ) -> np.ndarray:
     """Return images on the great circle from one seed's noise to another's, (count, C, H, W) uint8.
 
@@ -162,6 +166,7 @@ def interpolate(
         count: images, at least 2.
         label: class of all images for a generator of classes, a caption for one that obeys words,
             None for another.
+        on_step: told of each step of each batch's walk, where the sampler walks in steps.
 
     Raises:
         ConfigError: if the model cannot be sampled this way.
@@ -174,9 +179,8 @@ def interpolate(
     batches = []
     for part in _parts(count):
         noise = InterpolatedNoise(first, second, weights[part], generator.device)
-        batches.append(
-            draw_from(generator, sampler, noise, None if wanted is None else wanted[part])
-        )
+        rows = None if wanted is None else wanted[part]
+        batches.append(draw_from(generator, sampler, noise, rows, on_step=on_step))
     return np.concatenate(batches)
 
 

@@ -4,6 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from generators.algorithm.contract import Undefined
+from generators.specs.diffusion_configs import DDPMConfig, FlowConfig, LevelsConfig
+from generators.specs.options import TrainingConfig
 from generators.trained.sampling import LoadedGenerator
 
 
@@ -45,3 +48,36 @@ def noise_levels(generator: LoadedGenerator, times: Sequence[float]) -> list[Noi
     if wrong := [time for time in times if not 0 <= time <= 1]:
         raise ValueError(f"expected times in 0..1, got {', '.join(f'{t:g}' for t in wrong)}")
     return [NoiseLevel(time, *generator.model.signal_and_noise_at(time)) for time in times]
+
+
+def time_unit(config: TrainingConfig) -> str:
+    """Return what the paper of an algorithm calls the time of a step; "" where we know none.
+
+    It is a timestep (0 to T - 1), the noise level sigma, or t (0 is clean, 1 noise).
+    """
+    if isinstance(config, DDPMConfig):
+        return "timestep"
+    if isinstance(config, LevelsConfig):
+        return "sigma"
+    return "t" if isinstance(config, FlowConfig) else ""
+
+
+def level_of_step(generator: LoadedGenerator, time: float) -> NoiseLevel:
+    """Return the level of noise that a sampler's step begins at.
+
+    Args:
+        generator: of an algorithm with a forward process.
+        time: as `Step` has it, in the unit of `time_unit`.
+
+    Raises:
+        Undefined: if the algorithm's steps have no unit that we know.
+    """
+    config = generator.config
+    if isinstance(config, DDPMConfig):
+        part = (time + 1) / config.timesteps
+        return NoiseLevel(part, *generator.model.signal_and_noise_at(part))
+    if isinstance(config, LevelsConfig):
+        return NoiseLevel(time / config.sigma_max, 1.0, time)
+    if isinstance(config, FlowConfig):
+        return NoiseLevel(time, 1 - time, time)
+    raise Undefined(f"steps of {generator.algorithm} have no level of noise")

@@ -244,7 +244,7 @@ def draw_all(
     if batch_size is None:
         batch_size = _fitting_batch_size(generator, sampler, seeds, wanted)
     reset_peak_memory(generator.device)
-    with counting_evaluations(_counted(generator)) as evaluations:
+    with counting_evaluations(counted_networks(generator)) as evaluations:
         began = time.perf_counter()
         batches = list(
             draw(
@@ -276,7 +276,7 @@ def draw_all(
     return Samples(np.concatenate(batches), kept, stats, asked, unknown)
 
 
-def _counted(generator: LoadedGenerator) -> list[nn.Module]:
+def counted_networks(generator: LoadedGenerator) -> list[nn.Module]:
     """Return the networks whose evaluations count."""
     model = generator.model
     names = model.sampling_networks if model.counted_networks is None else model.counted_networks

@@ -1,5 +1,6 @@
 """Accounts, their API tokens and the audit trail in the admin."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -49,6 +50,22 @@ class AskedList(ChangeList):  # type: ignore[misc]  # unfold is untyped
             if not self.params:
                 raise
             raise IncorrectLookupParameters(error) from error
+
+
+class FewOf(admin.RelatedFieldListFilter):
+    """A filter by what rows belong to: a choice of the first of these, and the one that is chosen."""
+
+    most = 50
+
+    def field_choices(
+        self, field: Any, request: HttpRequest, model_admin: Any
+    ) -> list[tuple[str, Any]]:
+        order = self.field_admin_ordering(field, request, model_admin) or ["pk"]
+        rows = field.remote_field.model._default_manager.order_by(*order)
+        found = {str(row.pk): str(row) for row in rows[: self.most]}
+        keys = [text for text in self.lookup_val or () if re.fullmatch("[0-9]{1,18}", text)]
+        found |= {str(row.pk): str(row) for row in rows.filter(pk__in=keys[:1])}
+        return list(found.items())
 
 
 class ListedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped

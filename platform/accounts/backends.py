@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
-from accounts import logins, permissions
+from accounts import devices, logins, permissions
 from accounts.models import Role, User
 
 
@@ -34,8 +34,10 @@ class AccountBackend(ModelBackend):
         """
         if request is None or username is None:  # the site's own code
             return super().authenticate(request, username, password, **kwargs)
-        logins.begin(username, logins.address_of(request))
+        device = devices.known(request, username)
+        logins.begin(username, logins.address_of(request), device)
         user = super().authenticate(request, username, password, **kwargs)
         if user is not None:
-            logins.succeed(username)
+            logins.succeed(username, device)
+            request.META[devices.SIGNED_IN] = username
         return user

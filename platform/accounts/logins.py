@@ -13,6 +13,7 @@ from django.utils.crypto import salted_hmac
 from accounts.models import LoginAttempt
 
 ONE_HOUSEHOLD = 64  # bits of an IPv6 address that one customer has for himself: the rest varies
+KNOWN_DEVICE = "known device"  # in the place of an address
 
 
 class TooManyLogins(Exception):
@@ -37,26 +38,31 @@ def address_of(request: HttpRequest) -> str:
     return str(address)
 
 
-def begin(username: str, address: str) -> None:
+def begin(username: str, address: str, device: str = "") -> None:
     """Count an attempt before the password is looked at, so that attempts at once count too.
+
+    On a device where the name has signed in before, by its key, only its own attempts count.
 
     Raises:
         TooManyLogins: if there were too many; one that is refused does not count.
     """
     LoginAttempt.objects.filter(at__lt=timezone.now() - _window()).delete()
-    attempt = LoginAttempt.objects.create(name_digest=_digest(username), address=address)
-    wait_seconds = max(
-        _wait(LoginAttempt.objects.filter(name_digest=attempt.name_digest), settings.LOGIN_LIMIT),
-        _wait(LoginAttempt.objects.filter(address=address), settings.LOGIN_LIMIT_ADDRESS),
+    digest = _digest(username, device)
+    attempt = LoginAttempt.objects.create(
+        name_digest=digest, address=KNOWN_DEVICE if device else address
     )
+    wait_seconds = _wait(LoginAttempt.objects.filter(name_digest=digest), settings.LOGIN_LIMIT)
+    if not device:
+        of_address = LoginAttempt.objects.filter(address=address)
+        wait_seconds = max(wait_seconds, _wait(of_address, settings.LOGIN_LIMIT_ADDRESS))
     if wait_seconds:
         attempt.delete()
         raise TooManyLogins(wait_seconds)
 
 
-def succeed(username: str) -> None:
-    """Forget the attempts for a name whose password was right."""
-    LoginAttempt.objects.filter(name_digest=_digest(username)).delete()
+def succeed(username: str, device: str = "") -> None:
+    """Forget the attempts for a name whose password was right, of a known device its own."""
+    LoginAttempt.objects.filter(name_digest=_digest(username, device)).delete()
 
 
 def _window() -> timedelta:
@@ -73,6 +79,7 @@ def _wait(attempts: QuerySet[LoginAttempt], limit: int) -> int:
     return max(1, math.ceil((latest[limit] + _window() - timezone.now()).total_seconds()))
 
 
-def _digest(username: str) -> str:
+def _digest(username: str, device: str) -> str:
     # Not the name itself: people type their password into the wrong field.
-    return salted_hmac("accounts.logins", username, algorithm="sha256").hexdigest()
+    told = f"{device}\0{username}" if device else username  # no name holds a NUL
+    return salted_hmac("accounts.logins", told, algorithm="sha256").hexdigest()

@@ -16,16 +16,14 @@ from accounts.models import Role, User
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # imports the permissions itself
 
+CANCELLABLE = ("run", "sampleset", "evaluation", "question", "viewing")  # kinds of jobs
 # Django's permissions of a submitter in the admin; an admin has all, a viewer does not get in.
 SUBMITTER_PERMISSIONS = frozenset(
     {
         "experiments.add_experiment",
         "experiments.change_experiment",  # cancel and retry its own: nothing else changes
-        *(
-            f"experiments.view_{name}"
-            for name in ("experiment", "run", "sampleset", "evaluation", "question")
-        ),
-        *(f"experiments.change_{name}" for name in ("run", "sampleset", "evaluation", "question")),
+        *(f"experiments.view_{name}" for name in ("experiment", *CANCELLABLE)),
+        *(f"experiments.change_{name}" for name in CANCELLABLE),
         "experiments.view_entry",
         "experiments.view_metricvalue",
         "catalog.view_dataset",

@@ -17,6 +17,7 @@ from leaderboards.scores.refusal import QueryError
 TELL = {
     "family": "Only contenders of this family, or `external`.",
     "algorithm": "Only contenders of this algorithm.",
+    "tag": "Only contenders whose experiment has this tag.",
     "submitter": "Only contenders that this account submitted.",
     "budget": "Only contenders of this budget: images as `1000000`, device-seconds as `60s`, or "
     "`elsewhere` for those that were not trained here. Ranks are among entries of one budget.",

@@ -27,6 +27,7 @@ from leaderboards.scores.query import Query
 from leaderboards.scores.refusal import QueryError
 
 Found = TypeVar("Found")
+NO_TRIAL = Q(experiments__entries__trial__isnull=True) | Q(experiments__entries__trial=0)
 CONTENDERS = [kind for kind in Entry.Kind if kind != Entry.Kind.CONTROL]
 
 
@@ -69,7 +70,8 @@ class LeaderboardViewSet(ByFingerprint):
         """Return every board with its address."""
         protocols = self.get_queryset().annotate(
             contenders=Count(
-                "experiments__entries", filter=Q(experiments__entries__kind__in=CONTENDERS)
+                "experiments__entries",
+                filter=Q(experiments__entries__kind__in=CONTENDERS) & NO_TRIAL,
             )
         )
         return Response([_link(request, protocol) for protocol in protocols])

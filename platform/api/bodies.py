@@ -9,6 +9,7 @@ from api.options import config_schema, samplers_schema
 from api.serializers import BudgetSerializer
 from experiments.submission.external import MAX_SETS
 from experiments.submission.specification import MAX_MEMORY_GB
+from experiments.tags.words import LONGEST, MOST, WANTED, WORD
 from experiments.uploads.files import SUFFIXES
 from generators.specs import registry
 from generators.specs.algorithms import PRESETS
@@ -22,6 +23,15 @@ class ConfigField(serializers.DictField):
 @extend_schema_field(samplers_schema())
 class SamplersField(serializers.ListField):
     """Ways to sample; by default the algorithm's own."""
+
+
+class TagsField(serializers.ListField):
+    """Words that an experiment is found by."""
+
+    def __init__(self, **options: Any) -> None:
+        words = serializers.RegexField(f"^{WORD.pattern}$", max_length=LONGEST)
+        told = f"words that it is found by: {WANTED}; capitals become small"
+        super().__init__(child=words, max_length=MOST, help_text=told, **options)
 
 
 class EntrySubmissionSerializer(serializers.Serializer[Any]):
@@ -56,6 +66,12 @@ class EntrySubmissionSerializer(serializers.Serializer[Any]):
         help_text="options of `config` to several values each, a list or a text such as `1, 2, 4`, "
         "`1..8 step 1`, `1e-4..1e-2 log 5`: stands for an entry of each combination",
     )
+    search = serializers.DictField(
+        required=False,
+        help_text="looks for good values of options: `options` with ranges (`1e-4..1e-2 log`), "
+        "`objective` a metric, `trials`, `method` random or tpe, `runs` of each trial (1), `seed` (0); "
+        "each trial is an entry; the best is run again with fresh seeds, which is what boards rank",
+    )
     samplers = SamplersField(child=serializers.DictField(), required=False, max_length=20)
 
 
@@ -79,6 +95,7 @@ class SubmissionSerializer(serializers.Serializer[Any]):
         max_value=MAX_MEMORY_GB,
         help_text="only workers whose device has so much train and sample; 0 = all",
     )
+    tags = TagsField(required=False)
     notify = serializers.BooleanField(
         required=False,
         allow_null=True,
@@ -115,6 +132,12 @@ class RehearsalSerializer(serializers.Serializer[Any]):
     )
     costs = CostSerializer(many=True, help_text="of each entry, from past runs of this site")
     total = CostSerializer()
+
+
+class TagsSerializer(serializers.Serializer[Any]):
+    """What of an experiment can be changed."""
+
+    tags = TagsField(required=True)
 
 
 class ExternalSubmissionSerializer(serializers.Serializer[Any]):
@@ -222,7 +245,8 @@ class BoardSerializer(serializers.Serializer[Any]):
     has the columns without ranks, each with the reason. Of a part of a board, `rows_in_all` counts
     the rows that were asked for on all pages, and `begin` those before these. Where rows changed
     since a large board was judged, `waiting` counts them and `judged_at` says when that was.
-    Entries are ranked among those of one of the `budgets`, and stand by them where `grouped`.
+    Entries are ranked among those of one of the `budgets`, and stand by them where `grouped`. What is
+    odd about samples that were not made here is in `findings`.
     """
 
     protocol = serializers.CharField()

@@ -8,6 +8,8 @@ from django.db.models import Model, QuerySet
 from catalog.models import Protocol
 from experiments import progress
 from experiments.models import Evaluation, Experiment, Run, SampleSet
+from experiments.tags.asking import tagged
+from experiments.tags.words import LONGEST
 from generators.specs import registry
 from jobs.models import Status
 
@@ -25,6 +27,17 @@ def whole_number(field_name: str) -> Any:
     )
 
 
+class TagFilter(django_filters.CharFilter):  # type: ignore[misc]  # untyped
+    """What belongs to experiments of a tag; `field_name` leads to the experiment."""
+
+    def __init__(self, field_name: str) -> None:
+        super().__init__(field_name=field_name, max_length=LONGEST)
+
+    def filter(self, rows: QuerySet[M], value: str) -> QuerySet[M]:
+        found = tagged(value).values("experiment") if value else None
+        return rows if found is None else rows.filter(**{f"{self.field_name}__in": found})
+
+
 class ExperimentFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
     status = django_filters.ChoiceFilter(
         choices=[(s.value, s.value) for s in Status if s != Status.CANCELLING],
@@ -32,6 +45,7 @@ class ExperimentFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyp
     )
     dataset = django_filters.CharFilter(field_name="dataset__slug")
     protocol = django_filters.CharFilter(field_name="protocols__fingerprint")
+    tag = TagFilter("pk")
     algorithm = django_filters.ChoiceFilter(
         field_name="entries__algorithm", choices=algorithms, distinct=True
     )
@@ -51,6 +65,7 @@ class RunFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
     experiment = whole_number("entry__experiment")
     dataset = django_filters.CharFilter(field_name="entry__experiment__dataset__slug")
     algorithm = django_filters.ChoiceFilter(field_name="entry__algorithm", choices=algorithms)
+    tag = TagFilter("entry__experiment")
     seed = whole_number("seed")
 
     class Meta:
@@ -75,6 +90,7 @@ class EvaluationFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyp
     algorithm = django_filters.ChoiceFilter(
         field_name="sample_set__entry__algorithm", choices=algorithms
     )
+    tag = TagFilter("sample_set__entry__experiment")
     seed = whole_number("sample_set__run__seed")
     sample_set = whole_number("sample_set")
 

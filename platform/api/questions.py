@@ -8,7 +8,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import Throttled, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -16,9 +15,9 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from api.filters import LARGEST, whole_number
 from api.http import idempotency
-from api.resources import Resource
-from api.views import TIMES, Conflict, download, may_change
-from experiments import overview, services
+from api.learning.asked import Asked
+from api.views import TIMES, download, may_change
+from experiments import overview
 from experiments.answers import asking
 from experiments.models import Experiment, Question
 from experiments.submission.plain import read_number
@@ -114,13 +113,14 @@ class QuestionFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
         fields: list[str] = []
 
 
-class QuestionViewSet(Resource, ReadOnlyModelViewSet[Question]):
+class QuestionViewSet(Asked, ReadOnlyModelViewSet[Question]):
     """Words of somebody's own, drawn by every trained entry of an experiment from the same seeds."""
 
     queryset = overview.loaded_questions().order_by("-pk")
     serializer_class = QuestionSerializer
     orderings = ("id", *TIMES)
     filterset_class = QuestionFilter
+    asked_with, limited_at = "an experiment", "text"
 
     @extend_schema(
         request=AskingSerializer,
@@ -129,14 +129,7 @@ class QuestionViewSet(Resource, ReadOnlyModelViewSet[Question]):
     )
     def create(self, request: Request) -> Response:
         """Ask: the job is queued at once. An account may ask so many an hour and at a time."""
-        if not isinstance(request.data, dict):
-            raise ValidationError({"errors": {"": "expected an object with an experiment"}})
-        try:
-            return idempotency.once(request, self._ask)
-        except asking.TooManyQuestions as error:
-            raise Throttled(detail=error.errors["text"]) from error
-        except SpecificationError as error:
-            raise ValidationError({"errors": error.errors}) from error
+        return self.answered(request, self._ask)
 
     def _ask(self) -> Response:
         given: Any = self.request.data  # an object, as was looked at
@@ -150,12 +143,7 @@ class QuestionViewSet(Resource, ReadOnlyModelViewSet[Question]):
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
         """Cancel the question if it is queued, ask it to stop if it is being drawn."""
-        question: Question = self.changeable()
-        if not services.cancel_job(question, user=request.user):
-            raise Conflict(
-                f"the question is {question.status}, expected it to be queued or running"
-            )
-        return Response(self.get_serializer(self.get_object()).data)
+        return self.stopped(request)
 
     @extend_schema(responses={(200, "image/png"): OpenApiTypes.BINARY})
     @action(detail=True, filter_backends=[])

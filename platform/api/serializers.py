@@ -18,6 +18,7 @@ from experiments.models import (
     MetricValue,
     Run,
     SampleSet,
+    Tag,
 )
 from experiments.overview import EXPERIMENT_OF
 from experiments.ownership import may_change
@@ -112,6 +113,9 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
         help_text="null where nothing is trained: all entries are pipelines or external"
     )
     seeds = serializers.ListField(child=serializers.IntegerField())
+    tags = serializers.SlugRelatedField[Tag](
+        slug_field="word", read_only=True, many=True, help_text="in the order of the alphabet"
+    )
     entries = EntrySerializer(many=True)
     status = serializers.SerializerMethodField()
     progress = serializers.SerializerMethodField()
@@ -128,6 +132,7 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
             "budget",
             "seeds",
             "memory_gb",
+            "tags",
             "entries",
             "status",
             "progress",
@@ -258,7 +263,8 @@ class SampleSetSerializer(JobSerializer):
         read_only=True,
         help_text="of a pipeline's images what they were made by: `card` (components with digests, "
         "licence, model card), `sampler`, `loaded`, `environment`, `blackened` by a safety checker "
-        "(null: it has none), `cut` prompts with `cut_words`; empty for others",
+        "(null: it has none), `cut` prompts with `cut_words`; of a set that was handed in whether "
+        "prompt, class and seed are `said_of_each` image; empty for others",
     )
     file = serializers.SerializerMethodField()
     grid = serializers.SerializerMethodField()
@@ -338,7 +344,13 @@ class MetricValueSerializer(serializers.ModelSerializer[MetricValue]):
         ]
 
     def get_label(self, value: MetricValue) -> str:
-        return value.evaluation.protocol.metric_label(value.metric)
+        protocol = value.evaluation.protocol  # asked once for all values of an answer
+        context: dict[str, Any] = self.context  # type: ignore[assignment]  # a dict, as DRF makes it
+        known: dict[tuple[int, str], str] = context.setdefault("metric_labels", {})
+        key = protocol.pk, value.metric
+        if key not in known:
+            known[key] = protocol.metric_label(value.metric)
+        return known[key]
 
 
 class EvaluationSerializer(JobSerializer):

@@ -30,6 +30,8 @@ from experiments.models import Experiment
 from experiments.progress import loaded, progress
 from experiments.submission.record import record_of
 from experiments.submission.specification import SpecificationError
+from experiments.tags.words import read_words
+from generators.specs.options import unknown_fields
 
 DRY_RUN = OpenApiParameter(
     "dry_run",
@@ -94,6 +96,21 @@ class ExperimentViewSet(Resource, ReadOnlyModelViewSet[Experiment]):
         experiment = services.submit_data(given, user=self.user())
         data = self.get_serializer(self.get_queryset().get(pk=experiment.pk)).data
         return Response(data, status.HTTP_201_CREATED, headers={"Location": str(data["url"])})
+
+    @extend_schema(request=bodies.TagsSerializer, responses={200: serializers.ExperimentSerializer})
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Give the experiment these tags in place of those that it has; all else stays as it was."""
+        experiment = self.changeable()
+        given = request.data if isinstance(request.data, dict) else {}
+        wrong = unknown_fields(given, ["tags"])
+        try:
+            words = read_words(given.get("tags"))
+        except ValueError as error:
+            wrong["tags"] = str(error)
+        if wrong:
+            raise ValidationError({"errors": wrong})
+        services.change_tags(experiment, words, user=request.user)
+        return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(responses={status.HTTP_204_NO_CONTENT: None, status.HTTP_409_CONFLICT: REFUSED})
     def destroy(self, request: Request, pk: str) -> Response:

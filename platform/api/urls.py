@@ -18,6 +18,7 @@ from api.comparing.views import CompareViewSet
 from api.exports.lists import LossViewSet
 from api.external import EntryViewSet
 from api.http import queries
+from api.learning.viewings import ViewingViewSet
 from api.learning.views import AdviceViewSet, ClaimsViewSet
 from api.questions import QuestionViewSet
 from api.resources import Addressed
@@ -58,6 +59,7 @@ router.register("samplesets", SampleSetViewSet, basename="sampleset")
 router.register("evaluations", EvaluationViewSet, basename="evaluation")
 router.register("losses", LossViewSet, basename="loss")
 router.register("questions", QuestionViewSet, basename="question")
+router.register("viewings", ViewingViewSet, basename="viewing")
 router.register("workers", WorkerViewSet, basename="worker")
 router.register("events", EventViewSet, basename="event")
 router.register("audit", AuditViewSet, basename="audit")

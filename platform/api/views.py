@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 from typing import Any, ClassVar
 
-from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import FileResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
@@ -36,7 +36,6 @@ from experiments.models import (
     Entry,
     Evaluation,
     LossPoint,
-    MetricValue,
     Run,
     SampleSet,
 )
@@ -254,10 +253,10 @@ def download(path: Path, *, as_attachment: bool) -> FileResponse:
 
 
 def evaluations() -> QuerySet[Evaluation]:
-    values = MetricValue.objects.select_related("evaluation__protocol")
+    """Return evaluations with their values; those under one protocol share what was read of it."""
     return Evaluation.objects.select_related(
-        "worker", "protocol", "sample_set__entry__experiment"
-    ).prefetch_related(Prefetch("values", values))
+        "worker", "sample_set__entry__experiment"
+    ).prefetch_related("protocol", "values")
 
 
 @job_schema(serializers.EvaluationSerializer)

@@ -7,7 +7,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from accounts.admin import AuditedAdmin, FrozenAdmin
+from accounts.admin import AuditedAdmin, FewOf, FrozenAdmin
 from catalog.admission import verdict_of
 from catalog.models import Dataset, PromptSet, Protocol, StoredFile
 from catalog.names import name_problem
@@ -133,7 +133,7 @@ class ProtocolAdmin(AuditedAdmin):
         "short",
         "created_at",
     ]
-    list_filter: ClassVar = ["dataset", "extractor"]
+    list_filter: ClassVar = [("dataset", FewOf), "extractor"]
     list_select_related: ClassVar = ["dataset"]
     search_fields: ClassVar = ["name", "fingerprint"]
     readonly_fields: ClassVar = [
@@ -171,7 +171,7 @@ class StoredFileAdmin(FrozenAdmin):
     """What is kept, by path; `manage.py collect_garbage` deletes what no row needs any more."""
 
     list_display: ClassVar = ["path", "kind", "size", "owner", "created_at"]
-    list_filter: ClassVar = ["kind", "owner"]
+    list_filter: ClassVar = ["kind", ("owner", FewOf)]
     list_select_related: ClassVar = ["owner"]
     search_fields: ClassVar = ["path", "sha256"]
 

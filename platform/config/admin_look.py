@@ -59,6 +59,7 @@ UNFOLD = {
                     "experiments.sampleset Sample sets",
                     "experiments.evaluation Evaluations",
                     "experiments.question Questions",
+                    "experiments.viewing Viewings",
                     "jobs.worker Workers",
                 ),
             },

@@ -10,6 +10,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from django.conf import settings  # needs the line above
 
+TASKS_OF_A_CONNECTION = 500  # to a database server: a new one doubles what a claim takes
+LOOKS_EVERY = 0.1  # seconds between looks of an idle worker for files of messages
+
 
 def filesystem_folders() -> dict[str, str]:
     """Return the folders of the filesystem transport, made if missing."""
@@ -34,7 +37,9 @@ app.conf.update(
     worker_hijack_root_logger=False,
     timezone="UTC",
 )
+if not settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    app.conf.update(CELERY_DB_REUSE_MAX=TASKS_OF_A_CONNECTION)
 TRANSPORT_ALIASES["filesystem"] = "config.broker:Transport"
 if settings.BROKER_URL.startswith("filesystem"):
-    app.conf.broker_transport_options = filesystem_folders()
+    app.conf.broker_transport_options = {**filesystem_folders(), "polling_interval": LOOKS_EVERY}
 app.autodiscover_tasks()

@@ -135,6 +135,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "web.middleware.public_read",
+    "accounts.devices.remember",
     "web.middleware.LoginLimit",
 ]
 

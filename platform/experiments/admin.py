@@ -15,12 +15,14 @@ from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
+from accounts.admin import FewOf
 from accounts.models import User
 from experiments import admin_jobs, services  # noqa: F401  # the first registers its rows
 from experiments.forms import Submission
 from experiments.models import Entry, Experiment
 from experiments.ownership import changeable
 from experiments.progress import Progress, loaded, progress, with_status
+from experiments.tags.asking import known_words, tagged, words_of
 from jobs.admin import COLOURS, OperatedAdmin, admin_link, as_table
 from jobs.models import Status
 
@@ -36,6 +38,19 @@ class StatusFilter(admin.SimpleListFilter):
         return rows.filter(pk__in=with_status(self.value() or "")) if self.value() else rows
 
 
+class TagFilter(admin.SimpleListFilter):
+    title = "tag"
+    parameter_name = "tag"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(word, word) for word in known_words(MOST_TAGS)]
+
+    def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
+        word = self.value()
+        return rows.filter(pk__in=tagged(word).values("experiment")) if word else rows
+
+
+MOST_TAGS = 50  # to choose from
 MOST_ENTRIES = 20  # with their configurations, on the page of an experiment
 
 
@@ -85,9 +100,10 @@ class ExperimentAdmin(OperatedAdmin):
         "protocol_names",
         "budget",
         "seed_count",
+        "tag_list",
         "created_at",
     ]
-    list_filter: ClassVar = [StatusFilter, "dataset"]
+    list_filter: ClassVar = [StatusFilter, TagFilter, ("dataset", FewOf)]
     search_fields: ClassVar = ["name"]
     actions: ClassVar = ["cancel_experiments", "retry_experiments"]
     fields: ClassVar = [
@@ -100,6 +116,7 @@ class ExperimentAdmin(OperatedAdmin):
         "budget",
         "seed_list",
         "memory_gb",
+        "tag_list",
         "created_by",
         "created_at",
         "jobs",
@@ -113,6 +130,7 @@ class ExperimentAdmin(OperatedAdmin):
         "protocol_links",
         "budget",
         "seed_list",
+        "tag_list",
         "jobs",
         "shown",
     ]
@@ -184,6 +202,10 @@ class ExperimentAdmin(OperatedAdmin):
     @admin.display(description="seeds")
     def seed_list(self, experiment: Experiment) -> str:
         return ", ".join(map(str, experiment.seeds))
+
+    @admin.display(description="tags")
+    def tag_list(self, experiment: Experiment) -> str:
+        return ", ".join(words_of(experiment.tags.all())) or "–"
 
     @admin.display(description="page")
     def page(self, experiment: Experiment) -> SafeString:

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 
 from experiments import services
-from experiments.models import Evaluation, MetricValue, Question, Run, SampleSet
+from experiments.models import Evaluation, MetricValue, Question, Run, SampleSet, Viewing
 from experiments.ownership import changeable
 from jobs.admin import JobAdmin, admin_link, as_table
 
@@ -137,12 +137,42 @@ class SampleSetAdmin(ChangeableJobAdmin):
         return as_table(sample_set.sampler)
 
 
-@admin.register(Question)
-class QuestionAdmin(JobAdmin):
+class AskedAdmin(JobAdmin):
     """What people asked; asking again is theirs, so nothing is retried here."""
 
-    experiment_path = "experiment"
     actions: ClassVar = ["cancel_jobs"]
+
+    @admin.action(description="Cancel", permissions=["operate"])
+    def cancel_jobs(self, request: HttpRequest, jobs: QuerySet[Any]) -> None:
+        own, user = changeable(jobs, request.user), request.user
+        count = sum(services.cancel_job(job, user=user) for job in own)
+        text = f"{count} of {len(jobs)} cancelled or asked to stop."
+        self.message_user(
+            request, text, messages.SUCCESS if count == len(jobs) else messages.WARNING
+        )
+
+
+@admin.register(Viewing)
+class ViewingAdmin(AskedAdmin):
+    experiment_path = "run.entry.experiment"
+    list_select_related: ClassVar = ["run__entry__experiment", "created_by", "worker"]
+    search_fields: ClassVar = ["kind", "run__entry__experiment__name", "created_by__username"]
+    fields: ClassVar = [
+        "run",
+        "kind",
+        "created_by",
+        *JobAdmin.job_fields,
+        "first",
+        "told",
+        "sampler_label",
+        "sha256",
+    ]
+    readonly_fields: ClassVar = [*JobAdmin.job_readonly_fields]
+
+
+@admin.register(Question)
+class QuestionAdmin(AskedAdmin):
+    experiment_path = "experiment"
     list_select_related: ClassVar = ["experiment", "created_by", "worker"]
     search_fields: ClassVar = ["text", "experiment__name", "created_by__username"]
     fields: ClassVar = [
@@ -155,15 +185,6 @@ class QuestionAdmin(JobAdmin):
         "sha256",
     ]
     readonly_fields: ClassVar = [*JobAdmin.job_readonly_fields]
-
-    @admin.action(description="Cancel", permissions=["operate"])
-    def cancel_jobs(self, request: HttpRequest, jobs: QuerySet[Any]) -> None:
-        own, user = changeable(jobs, request.user), request.user
-        count = sum(services.cancel_job(job, user=user) for job in own)
-        text = f"{count} of {len(jobs)} cancelled or asked to stop."
-        self.message_user(
-            request, text, messages.SUCCESS if count == len(jobs) else messages.WARNING
-        )
 
 
 class ValueInline(TabularInline):  # type: ignore[misc]  # unfold is untyped

@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.models import Checkpoint, Entry, Evaluation, Experiment, Run, SampleSet
-from experiments.overview import Work, describe
+from experiments.overview import Work, describe, turn
 from generators.specs.options import FieldSpec, describe as describe_config
 from jobs.models import Job, Status
 
@@ -29,13 +29,23 @@ def contenders(experiment: Experiment, seed: int, jobs: "ExperimentJobs") -> lis
     columns = []
     for entry in jobs.entries:
         trained = entry.source or entry.pk
-        run = next((r for r in jobs.runs if r.entry_id == trained and r.seed == seed), None)
+        own = [run for run in jobs.runs if run.entry_id == trained]
+        run = next((run for run in own if run.seed == _seed_of(entry, seed, own, experiment)), None)
         sets = [s for s in jobs.sample_sets if s.entry_id == entry.pk and s.run_id == pk_of(run)]
         labels = entry.sampler_labels or dict.fromkeys(s.sampler_label for s in sets)
         for label in labels:
             drawn = _chosen([s for s in sets if s.sampler_label == label], seed)
             columns.append(_contender(entry, label, run, drawn, jobs))
     return columns
+
+
+def _seed_of(entry: Entry, seed: int, own: list[Run], experiment: Experiment) -> int:
+    """Return the seed of an entry that stands for one of the experiment's.
+
+    What a search runs again has seeds of its own, as many: the first stands for the first.
+    """
+    place = experiment.seeds.index(seed) if entry.trial == 0 and seed in experiment.seeds else None
+    return own[place].seed if place is not None and place < len(own) else seed
 
 
 def _chosen(sets: list[SampleSet], seed: int) -> SampleSet | None:
@@ -66,7 +76,7 @@ def pk_of(run: Run | None) -> int | None:
 
 @dataclass(frozen=True)
 class ExperimentJobs:
-    """All rows of an experiment, each kind loaded once."""
+    """Rows of an experiment, each kind loaded once: all, or those of some of its entries."""
 
     entries: list[Entry]
     runs: list[Run]
@@ -75,17 +85,20 @@ class ExperimentJobs:
     previews: dict[int, Checkpoint]  # the latest of each run that has none of its samples yet
 
     @classmethod
-    def of(cls, experiment: Experiment) -> "ExperimentJobs":
-        entries = list(experiment.entries.all())
-        by_pk = {entry.pk: entry for entry in entries}
-        runs = list(Run.objects.filter(entry__in=entries).select_related("worker"))
-        sets = list(SampleSet.objects.filter(entry__in=entries).select_related("worker"))
+    def of(cls, experiment: Experiment, shown: Iterable[Entry] | None = None) -> "ExperimentJobs":
+        """Return the rows of the entries that are shown, and of what their controls are made of."""
+        everybody = list(experiment.entries.all())
+        by_pk = {entry.pk: entry for entry in everybody}
+        entries = everybody if shown is None else list(shown)
+        keys = {pk for entry in entries for pk in (entry.pk, entry.source)} & by_pk.keys()
+        runs = list(Run.objects.filter(entry__in=keys).select_related("worker"))
+        sets = list(SampleSet.objects.filter(entry__in=keys).select_related("worker"))
         runs_by_pk = {run.pk: run for run in runs}
         sets_by_pk = {sample_set.pk: sample_set for sample_set in sets}
         evaluations = list(
             Evaluation.objects.filter(sample_set__in=sets).select_related("worker", "protocol")
         )
-        for entry in entries:
+        for entry in everybody:
             entry.experiment = experiment
         for run in runs:
             run.entry = by_pk[run.entry_id]
@@ -96,9 +109,27 @@ class ExperimentJobs:
             evaluation.sample_set = sets_by_pk[evaluation.sample_set_id]
         return cls(entries, runs, sets, evaluations, _latest_previews(runs))
 
+    def of_entries(self, entries: list[Entry]) -> "ExperimentJobs":
+        """Return the rows of some entries, and of what their controls are made of."""
+        keys = {pk for entry in entries for pk in (entry.pk, entry.source)}
+        return replace(
+            self,
+            entries=entries,
+            runs=[run for run in self.runs if run.entry_id in keys],
+            sample_sets=[each for each in self.sample_sets if each.entry_id in keys],
+        )
+
     @property
     def all(self) -> list[Job]:
         return [*self.runs, *self.sample_sets, *self.evaluations]
+
+    @property
+    def waiting(self) -> list[Job]:
+        return [job for job in self.all if job.status == Status.QUEUED]
+
+    def next_waiting(self) -> Job | None:
+        """Return the queued job whose turn is next: of the most urgent kind the oldest."""
+        return min(self.waiting, key=turn, default=None)
 
     @property
     def is_live(self) -> bool:

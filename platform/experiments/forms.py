@@ -33,6 +33,7 @@ from experiments.submission.specification import (
     read_experiment,
 )
 from experiments.submission.typed import is_place, read_sampler, read_seeds
+from experiments.tags.words import MOST, typed_words
 from generators.specs.algorithms import PRESETS, Family
 from generators.specs.options import FieldSpec, describe
 
@@ -84,6 +85,7 @@ class SharedForm(forms.Form):
         help_text="Only workers whose device has so much train and sample; 0 = all.",
         widget=widgets.UnfoldAdminIntegerFieldWidget(attrs={"min": 0}),
     )
+    tags = _text("Tags", f"Up to {MOST} words that it is found by, commas between them.")
     notify = forms.CharField(
         required=False,
         label="Tell me when it ends",
@@ -371,6 +373,7 @@ class Submission:
             "budget": None if sent and all(each.is_pipeline for each in sent) else budget,
             "seeds": read_seeds(typed.get("seeds", "")),
             "memory_gb": typed.get("memory_gb") or 0,
+            "tags": typed_words(typed.get("tags", "")),
             "notify": typed.get("notify") or None,
             "entries": entries,
         }

@@ -14,8 +14,14 @@ from catalog import stored
 from catalog.models import Dataset, Protocol
 from evaluation.protocols.manifests import Manifest
 from experiments import controls
-from experiments.questions.models import Question as Question  # for Django to find it
-from experiments.uploads.models import Intake as Intake, Upload as Upload  # likewise
+from experiments.questions.models import Question as Question, Viewing as Viewing  # as below
+from experiments.readings.models import (
+    MetricValue as MetricValue,  # as below
+    SheetReading as SheetReading,
+)
+from experiments.searches.models import Search as Search  # as below
+from experiments.tags.models import Tag as Tag  # as below
+from experiments.uploads.models import Intake as Intake, Upload as Upload  # for Django to find them
 from generators.specs import registry
 from generators.specs.algorithms import AlgorithmSpec
 from jobs.models import Job, indexes_of, listed_by, overall
@@ -99,6 +105,10 @@ class Entry(models.Model):
     config = models.JSONField(default=dict)
     samplers = models.JSONField(default=list)
     position = models.PositiveIntegerField(default=0)
+    search = models.ForeignKey(
+        Search, null=True, blank=True, on_delete=models.CASCADE, related_name="entries"
+    )  # that tries it
+    trial = models.PositiveIntegerField(null=True, blank=True)  # from 1; 0 = the best, run again
 
     class Meta:
         ordering: ClassVar = ["experiment_id", "position"]
@@ -106,6 +116,12 @@ class Entry(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["experiment", "label"], name="entry_label_unique_in_experiment"
+            ),
+            models.UniqueConstraint(fields=["search", "trial"], name="entry_unique_per_trial"),
+            models.CheckConstraint(
+                condition=Q(search__isnull=True, trial__isnull=True)
+                | Q(search__isnull=False, trial__isnull=False),
+                name="entry_of_a_search_is_a_trial_of_it",
             ),
             models.CheckConstraint(
                 condition=(~Q(kind="generator") & Q(algorithm=""))
@@ -172,9 +188,7 @@ class Entry(models.Model):
         """Return its samplers' labels as they were given; none where only what was drawn has them."""
         if not self.spec:
             return []
-        return [
-            registry.parse_sampler(self.algorithm, sampler).label() for sampler in self.samplers
-        ]
+        return [registry.parse_sampler(self.algorithm, each).label() for each in self.samplers]
 
     @property
     def algorithm_label(self) -> str:
@@ -291,7 +305,7 @@ class SampleSet(Job):
     seed = models.PositiveIntegerField(default=0)  # of an entry without runs: which of its sets
     source = models.CharField(max_length=300, blank=True)  # what was handed in, in DATA_DIR
     findings = models.JSONField(default=list)  # of what was not trained here, in sentences
-    provenance = models.JSONField(default=dict, blank=True)  # of a pipeline: what it was made by
+    provenance = models.JSONField(default=dict, blank=True)  # of a pipeline, or as it is said
     sampler = models.JSONField(default=dict)
     sampler_label = models.CharField(max_length=100)
     count = models.PositiveIntegerField()
@@ -369,32 +383,3 @@ class Evaluation(Job):
     @property
     def percent(self) -> int:
         return int(100 * self.fraction)
-
-
-class MetricValue(models.Model):
-    """One number of an evaluation with its interval; absent with a reason, never 0 instead."""
-
-    evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="values")
-    metric = models.CharField(max_length=50)
-    value = models.FloatField(null=True, blank=True)
-    bias_corrected = models.FloatField(null=True, blank=True)
-    standard_error = models.FloatField(null=True, blank=True)
-    low = models.FloatField(null=True, blank=True)  # 95 % interval
-    high = models.FloatField(null=True, blank=True)
-    reason = models.CharField(max_length=500, blank=True)  # why something is absent
-    details = models.JSONField(default=dict, blank=True)  # what else is known of the value
-
-    class Meta:
-        ordering: ClassVar = ["evaluation_id", "metric"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["evaluation", "metric"], name="metricvalue_unique_per_evaluation"
-            ),
-            models.CheckConstraint(
-                condition=Q(value__isnull=False) | ~Q(reason=""),
-                name="metricvalue_absent_has_reason",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.metric} = {self.value}"

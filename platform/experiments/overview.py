@@ -1,13 +1,23 @@
 """Read-only questions that pages ask: what is running, where, how far; what waits and why."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, QuerySet
 
-from experiments.models import Entry, Evaluation, Experiment, Intake, Question, Run, SampleSet
+from experiments.models import (
+    Entry,
+    Evaluation,
+    Experiment,
+    Intake,
+    Question,
+    Run,
+    SampleSet,
+    Viewing,
+)
 from jobs.models import ACTIVE, Job, Status, Worker, overall
 
 EXPERIMENT_OF = {
@@ -40,9 +50,11 @@ def describe(job: Job) -> Work:
         return _drawing(job)
     if isinstance(job, Question):
         return _answering(job)
+    if isinstance(job, Viewing):
+        return _looking(job)
     if isinstance(job, Intake):
         return _taking_in(job)
-    assert isinstance(job, Evaluation), "there are five kinds of jobs"
+    assert isinstance(job, Evaluation), "there are six kinds of jobs"
     return _scoring(job)
 
 
@@ -94,6 +106,17 @@ def _answering(question: Question) -> Work:
     )
 
 
+def _looking(viewing: Viewing) -> Work:
+    return Work(
+        job=viewing,
+        verb="looking into",
+        entry=viewing.run.entry,
+        what=f"seed {viewing.run.seed}, {viewing.kind}",
+        percent=viewing.percent,
+        url=page_of(viewing),
+    )
+
+
 def _taking_in(intake: Intake) -> Work:
     """Return its kind alone: what it holds is its author's."""
     return Work(
@@ -116,10 +139,10 @@ def _set_name(sample_set: SampleSet) -> str:
 
 def page_of(job: Job) -> str:
     """Return the page that shows a job: its run's, or its experiment's for a control."""
-    if isinstance(job, Run | Question | Intake):
+    if isinstance(job, Run | Question | Viewing | Intake):
         return job.get_absolute_url()
     sample_set = job.sample_set if isinstance(job, Evaluation) else job
-    assert isinstance(sample_set, SampleSet), "there are five kinds of jobs"
+    assert isinstance(sample_set, SampleSet), "there are six kinds of jobs"
     if sample_set.run is not None:
         return sample_set.run.get_absolute_url()
     return sample_set.entry.experiment.get_absolute_url()
@@ -143,6 +166,10 @@ def loaded_questions() -> QuerySet[Question]:
     return Question.objects.select_related("worker", "created_by", "experiment__dataset")
 
 
+def loaded_viewings() -> QuerySet[Viewing]:
+    return Viewing.objects.select_related("worker", "created_by", "run__entry__experiment__dataset")
+
+
 def loaded_intakes() -> QuerySet[Intake]:
     return Intake.objects.select_related("worker", "created_by", "of")
 
@@ -154,18 +181,24 @@ def active_work() -> list[Work]:
         *loaded_sample_sets().filter(status__in=ACTIVE).order_by("started_at", "pk"),
         *loaded_evaluations().filter(status__in=ACTIVE).order_by("started_at", "pk"),
         *loaded_questions().filter(status__in=ACTIVE).order_by("started_at", "pk"),
+        *loaded_viewings().filter(status__in=ACTIVE).order_by("started_at", "pk"),
         *loaded_intakes().filter(status__in=ACTIVE).order_by("started_at", "pk"),
     ]
     return [describe(job) for job in jobs]
 
 
 def queued_by_queue() -> Counter[str]:
-    """Return how many jobs wait, by queue."""
+    """Return how many jobs wait, by queue, in one query."""
+    kinds = [
+        kind._default_manager.filter(status=Status.QUEUED)
+        .order_by()
+        .values_list("queue")
+        .annotate(Count("pk"))
+        for kind in Job.kinds()
+    ]
     waiting: Counter[str] = Counter()
-    for kind in Job.kinds():
-        queued = kind._default_manager.filter(status=Status.QUEUED).order_by()
-        for queue, number in queued.values_list("queue").annotate(number=Count("pk")):
-            waiting[queue] += number
+    for queue, number in kinds[0].union(*kinds[1:], all=True):
+        waiting[queue] += number
     return waiting
 
 
@@ -173,6 +206,70 @@ def unserved_queues(queues: Iterable[str], workers: Iterable[Worker]) -> list[st
     """Return those of the queues that no living worker takes jobs from."""
     served = {queue for worker in workers if worker.is_alive for queue in worker.queues}
     return sorted(set(queues) - served)
+
+
+def turn(job: Job) -> tuple[int, datetime, int]:
+    """Return what a worker takes queued jobs by: the most urgent first, then the oldest."""
+    return -job.urgency, job.queued_at, job.pk
+
+
+@dataclass(frozen=True)
+class JobCounts:
+    """How many jobs of an experiment there are, by their kinds and statuses: no job is loaded."""
+
+    experiment: Experiment
+    by_kind: Mapping[type[Any], Counter[str]]
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "JobCounts":
+        found: dict[type[Any], Counter[str]] = {}
+        for kind, path in EXPERIMENT_OF.items():
+            jobs = kind._default_manager.filter(**{path: experiment}).order_by()
+            found[kind] = Counter(dict(jobs.values_list("status").annotate(Count("pk"))))
+        return cls(experiment, found)
+
+    @property
+    def statuses(self) -> Counter[str]:
+        return sum(self.by_kind.values(), Counter())
+
+    def failed(self, most: int) -> list[Work]:
+        """Return the first jobs that failed, trainings first."""
+        found: list[Job] = []
+        for kind, loaded in LOADED.items():
+            left = most - len(found)
+            if left and self.by_kind[kind][Status.FAILED]:
+                found += self._having(loaded(), kind, Status.FAILED)[:left]
+        return [describe(job) for job in found]
+
+    def next_waiting(self) -> Job | None:
+        """Return the queued job whose turn is next: of the most urgent kind the oldest."""
+        found: list[Job] = []
+        for kind, loaded in LOADED.items():
+            if self.by_kind[kind][Status.QUEUED]:
+                mine = self._having(loaded(), kind, Status.QUEUED)
+                found += mine.order_by("queued_at", "pk")[:1]
+        return min(found, key=turn, default=None)
+
+    def queues(self) -> set[str]:
+        """Return the queues that jobs wait in."""
+        return {
+            queue
+            for kind, counts in self.by_kind.items()
+            if counts[Status.QUEUED]
+            for queue in self._having(kind._default_manager.order_by(), kind, Status.QUEUED)
+            .values_list("queue", flat=True)
+            .distinct()
+        }
+
+    def _having(self, jobs: QuerySet[Any], kind: type[Any], status: Status) -> QuerySet[Any]:
+        return jobs.filter(**{EXPERIMENT_OF[kind]: self.experiment}, status=status)
+
+
+LOADED: Mapping[type[Any], Callable[[], QuerySet[Any]]] = {
+    Run: loaded_runs,
+    SampleSet: loaded_sample_sets,
+    Evaluation: loaded_evaluations,
+}
 
 
 @dataclass(frozen=True)

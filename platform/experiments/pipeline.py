@@ -25,11 +25,13 @@ from evaluation.imagesets.opening import ImageStream, open_images
 from evaluation.imagesets.writing import grid_png
 from evaluation.scoring import evaluate as scoring
 from experiments import asked, services, work_files
-from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
-from experiments.work import handed_in, pipelines, real_images
+from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet, SheetReading
+from experiments.work import handed_in, pipelines, readings, real_images
+from experiments.work.columns import columns
 from experiments.work.real_images import feature_cache, load_split, open_split, train_captions
 from generators.algorithm.contract import NotFinite
 from generators.specs import registry
+from generators.specs.versions import commit
 from generators.trained import sampling
 from generators.trained.labels import balanced_labels, check_seen, labels_by_share
 from generators.training import loop as training
@@ -38,7 +40,9 @@ from jobs import lifecycle
 from jobs.execution import Heartbeat, JobStopped
 from jobs.lifecycle import JobError
 from jobs.models import Cause
+from jobs.settled import settled
 
+COMMIT = commit()  # before a checkout changes under a worker that goes on
 PREVIEW_IMAGES = 40
 GRID_IMAGES = 100
 GRID_COLUMNS = 10
@@ -66,6 +70,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "diffusers", "numpy")},
         "trilemma": settings.VERSION,
+        "commit": COMMIT,
     }
 
 
@@ -216,7 +221,7 @@ def _draw_preview(checkpoint: Path, path: Path, experiment: Experiment) -> None:
         registry.preview_sampler(generator.algorithm, generator.config),
         seeds=range(PREVIEW_IMAGES),
         batch_size=PREVIEW_IMAGES,
-        **_asked_by(generator, experiment, PREVIEW_IMAGES),
+        **asked_by(generator, experiment, PREVIEW_IMAGES),
     )
     grid_png(np.concatenate(list(drawn)), GRID_COLUMNS, path)
 
@@ -271,11 +276,11 @@ def _draw(sample_set: SampleSet, heartbeat: Heartbeat) -> sampling.Samples:
             seeds=range(sample_set.first_seed, sample_set.first_seed + sample_set.count),
             on_batch=lambda drawn: heartbeat.report(drawn=drawn),
             should_stop=heartbeat.should_stop,
-            **_asked_by(generator, sample_set.entry.experiment, sample_set.count),
+            **asked_by(generator, sample_set.entry.experiment, sample_set.count),
         )
 
 
-def _asked_by(
+def asked_by(
     generator: sampling.LoadedGenerator, experiment: Experiment, count: int
 ) -> dict[str, Any]:
     """Return the labels or the captions of so many images; {} for an unconditional generator."""
@@ -330,18 +335,26 @@ def evaluate(evaluation: Evaluation, heartbeat: Heartbeat) -> None:
         return
     if evaluation.protocol.refusal:
         raise JobError(evaluation.protocol.refusal)
-    values = real_images.known_values(evaluation) or _scored(evaluation, heartbeat)
+    if values := real_images.known_values(evaluation):
+        reading = readings.known(evaluation)
+    else:
+        values, reading = _scored(evaluation, heartbeat)
     heartbeat.end()
-    services.finish_evaluation(evaluation, values)
+    with settled():
+        services.finish_evaluation(evaluation, values)
+        readings.keep(reading)
 
 
-def _scored(evaluation: Evaluation, heartbeat: Heartbeat) -> dict[str, dict[str, Any]]:
-    """Return the fields of each metric's value."""
+def _scored(
+    evaluation: Evaluation, heartbeat: Heartbeat
+) -> tuple[dict[str, dict[str, Any]], SheetReading | None]:
+    """Return the fields of each metric's value, and what is seen on the contact sheet."""
     row = evaluation.protocol
     protocol = row.parsed()
     stages = scoring.stages(protocol)
     reference = open_split(row.dataset, protocol.reference.split)
-    held_out = protocol.held_out
+    generated = open_images(work_files.samples_file(evaluation.sample_set))
+    extractor, held_out = _extractor(row, reference), protocol.held_out
 
     def on_progress(stage: str, share: float) -> None:
         heartbeat.report(step=stage, fraction=(stages.index(stage) + share) / len(stages))
@@ -349,9 +362,9 @@ def _scored(evaluation: Evaluation, heartbeat: Heartbeat) -> dict[str, dict[str,
     with stopping(), failing():
         result = scoring.evaluate_images(
             protocol,
-            open_images(work_files.samples_file(evaluation.sample_set)),
+            generated,
             reference,
-            extractor=_extractor(row, reference),
+            extractor=extractor,
             held_out=None if held_out is None else open_split(row.dataset, held_out.split),
             prompts=None if row.prompt_set is None else row.prompt_set.parsed(),
             clip=real_images.clip_of(row, device()),
@@ -359,7 +372,8 @@ def _scored(evaluation: Evaluation, heartbeat: Heartbeat) -> dict[str, dict[str,
             should_stop=heartbeat.should_stop,
             cache=feature_cache(),
         )
-    return {name: services.columns(value) for name, value in result.values.items()}
+        reading = readings.read(evaluation, extractor, generated, reference, heartbeat)
+    return {name: columns(value) for name, value in result.values.items()}, reading
 
 
 def _extractor(protocol: Protocol, reference: ImageStream) -> Extractor:

@@ -29,7 +29,7 @@ class Progress:
 def loaded(experiments: QuerySet[Experiment]) -> QuerySet[Experiment]:
     """Return the experiments with everything that `progress` reads."""
     return experiments.select_related("dataset", "created_by").prefetch_related(
-        "entries", "protocols"
+        "entries", "protocols", "tags"
     )
 
 
@@ -56,10 +56,10 @@ def _progress(experiment: Experiment, counts: Counter[str]) -> Progress:
 def jobs_needed(experiment: Experiment) -> int:
     """Return how many runs, sample sets and evaluations the whole experiment is."""
     scored = 1 + len(experiment.protocols.all())  # a sample set and its evaluations
-    total = 0
+    total, runs = 0, _runs(experiment)
     for entry in experiment.entries.all():
         if entry.source is not None:
-            total += len(experiment.seeds) * scored
+            total += runs.get(entry.source, 0) * scored
         elif entry.kind == Entry.Kind.CONTROL:
             total += scored
         elif entry.kind == Entry.Kind.EXTERNAL:
@@ -67,8 +67,28 @@ def jobs_needed(experiment: Experiment) -> int:
         elif entry.kind == Entry.Kind.PIPELINE:
             total += len(experiment.seeds) * len(entry.samplers) * scored
         else:
-            total += len(experiment.seeds) * (1 + len(entry.samplers) * scored)
+            total += runs[entry.pk] * (1 + len(entry.samplers) * scored)
     return total
+
+
+def _runs(experiment: Experiment) -> dict[int, int]:
+    """Return how many trainings each entry is, by its key.
+
+    The first trial of a search counts those to come, too: other trials, and the best run again.
+    """
+    every = len(experiment.seeds)
+    entries = list(experiment.entries.all())
+    searches = {}
+    if any(entry.search_id for entry in entries):
+        searches = {each.pk: each for each in experiment.searches.all()}
+    found = {}
+    for entry in entries:
+        search = searches.get(entry.search_id or 0)
+        own = search.runs if search else every
+        born = sum(each.search_id == entry.search_id and bool(each.trial) for each in entries)
+        to_come = own * (search.trials - born) + every if search else 0
+        found[entry.pk] = {None: own, 0: 0, 1: own + to_come}.get(entry.trial, own)
+    return found
 
 
 def with_status(status: str) -> QuerySet[Experiment]:

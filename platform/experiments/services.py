@@ -1,6 +1,5 @@
 """All writing of experiments: submitting, finishing each kind of job, cancelling, retrying."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from experiments.models import (
     MetricValue,
     Run,
     SampleSet,
+    Tag,
 )
 from experiments.submission import autoencoders
 from experiments.submission.beginning import (
@@ -31,6 +31,7 @@ from experiments.submission.beginning import (
 from experiments.submission.joining import is_joining, read_joining
 from experiments.submission.resubmission import differences
 from experiments.submission.specification import ExperimentSpec, SpecificationError, read_experiment
+from experiments.tags.asking import words_of
 from generators.specs import registry
 from jobs import lifecycle
 from jobs.models import Job, JobEvent, Queue
@@ -94,6 +95,7 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
         created_by=user,
     )
     experiment.protocols.set(spec.protocols)
+    Tag.objects.bulk_create(Tag(experiment=experiment, word=word) for word in spec.tags)
     real, *others = controls.controls_of(spec.dataset, spec.protocols)
     add_control(experiment, real, position=0)
     for position, entry_spec in enumerate(spec.entries, start=1):
@@ -106,6 +108,26 @@ def submit_experiment(spec: ExperimentSpec, *, user: User | None) -> Experiment:
     audit.record(user, AuditEvent.Action.SUBMITTED, experiment)
     submitted.send(Experiment, experiment=experiment, user=user, notify=spec.notify)
     return experiment
+
+
+@transaction.atomic
+def change_tags(experiment: Experiment, words: list[str], *, user: Actor) -> bool:
+    """Give an experiment these tags and no others; return False where it has them already.
+
+    Its row is locked: of two who change them at once, the later one's words count, all of them.
+    """
+    Experiment.objects.select_for_update(no_key=True).get(pk=experiment.pk)
+    tags = Tag.objects.filter(experiment=experiment)
+    before = words_of(tags)
+    if words == before:
+        return False
+    tags.exclude(word__in=words).delete()
+    new = [word for word in words if word not in before]
+    Tag.objects.bulk_create(Tag(experiment=experiment, word=word) for word in new)
+    told = (", ".join(listed) or "none" for listed in (words, before))
+    detail = "tags: {}; before: {}".format(*told)
+    audit.record(user, AuditEvent.Action.CHANGED, experiment, detail)
+    return True
 
 
 def add_control(experiment: Experiment, control: controls.Control, *, position: int) -> None:
@@ -308,29 +330,6 @@ def finish_evaluation(evaluation: Evaluation, values: Mapping[str, Mapping[str, 
         MetricValue(evaluation=evaluation, metric=metric, **fields)
         for metric, fields in values.items()
     )
-
-
-def columns(found: Any) -> dict[str, Any]:
-    """Return the columns of a MetricValue; found: a MetricResult of the engine."""
-    low, high = found.interval or (None, None)
-    return {
-        "value": found.value,
-        "bias_corrected": found.corrected,
-        "standard_error": found.standard_error,
-        "low": low,
-        "high": high,
-        "reason": found.reason,
-        "details": _storable(dict(found.details)),
-    }
-
-
-def _storable(value: Any) -> Any:
-    """Return JSON values as a database keeps them: what is not finite becomes None."""
-    if isinstance(value, dict):
-        return {name: _storable(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_storable(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def shortage(evaluation: Evaluation) -> str:

@@ -17,7 +17,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/<slug:kind>/<int:pk>/retry/", actions.retry_job, name="retry-job"),
     path("samples/<int:pk>.png", pictures.sample_grid, name="sample-grid"),
     path("samples/<int:pk>/<int:number>.png", sheets.sample_sheet, name="sample-sheet"),
+    path("samples/nearest/<int:pk>.png", pictures.nearest_images, name="nearest-images"),
     path("pictures/<slug:name>/<int:pk>/", pictures.enlarged, name="picture"),
     path("answers/<int:pk>.png", pictures.answer_sheet, name="answer-sheet"),
+    path("viewings/<int:pk>.png", pictures.viewing_sheet, name="viewing-sheet"),
     path("checkpoints/<int:pk>.png", pictures.checkpoint_preview, name="checkpoint-preview"),
 ]

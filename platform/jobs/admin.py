@@ -62,6 +62,16 @@ class OperatedAdmin(FrozenAdmin):
         return bool(request.user.has_perm(name))
 
 
+class OnlyIndexed:
+    """A list that is put in order by the columns it offers that for, whatever an address says."""
+
+    sortable_by: Sequence[str]
+
+    def get_ordering_field(self, field_name: str) -> Any:
+        changes: Any = super()
+        return changes.get_ordering_field(field_name) if field_name in self.sortable_by else None
+
+
 class JobAdmin(OperatedAdmin):
     """One kind of job: status, where, how far."""
 
@@ -107,6 +117,10 @@ class JobAdmin(OperatedAdmin):
         "traceback",
         "timeline",
     ]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Any]:
+        """Return the class of the list."""
+        return type("Changes", (OnlyIndexed, super().get_changelist(request, **kwargs)), {})
 
     def percent_of(self, job: Any) -> str:
         """Return how far the job is, in words."""

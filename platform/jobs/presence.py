@@ -14,6 +14,7 @@ from billiard.process import current_process
 from celery import current_app
 from celery.signals import (
     celeryd_after_setup,
+    task_prerun,
     worker_process_init,
     worker_ready,
     worker_shutdown,
@@ -146,6 +147,13 @@ def take_one_gpu(**kwargs: Any) -> None:
         number = current_process().index  # type: ignore[attr-defined]  # of a pool's process
         os.environ["CUDA_VISIBLE_DEVICES"] = names[number % len(names)]
         logger.info("process %d has the GPU %s", number, os.environ["CUDA_VISIBLE_DEVICES"])
+
+
+@task_prerun.connect
+def look_at_connections(**kwargs: Any) -> None:
+    """Let connections that were kept since the last task be tried before they are used."""
+    for kept in connections.all(initialized_only=True):
+        kept.health_check_done = False  # type: ignore[attr-defined]  # not in the stubs
 
 
 @worker_ready.connect

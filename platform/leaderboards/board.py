@@ -144,6 +144,19 @@ class Row:
         return self.entry.kind == Entry.Kind.CONTROL
 
     @property
+    def is_trial(self) -> bool:
+        """Whether it is one of many that a search tries: shown with its experiment, not ranked."""
+        return bool(self.entry.trial)
+
+    @property
+    def chosen_by(self) -> str:
+        """Return in words by which search it was chosen or is tried, "" for other rows."""
+        search = self.entry.search if self.entry.search_id else None
+        if search is None:
+            return ""
+        return f"one of {search.trials} trials, not ranked" if self.is_trial else search.about
+
+    @property
     def findings(self) -> list[str]:
         """Return what was found in handed-in sets, each sentence once."""
         return list(dict.fromkeys(text for each in self.sample_sets for text in each.findings))

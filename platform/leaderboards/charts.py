@@ -1,6 +1,7 @@
 """What the trilemma chart draws: quality against coverage, with the speed of sampling."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import astuple
 from statistics import median
 from typing import Any
@@ -9,6 +10,7 @@ from experiments.models import Entry
 from leaderboards.board import Board, Cell, Column, Row
 
 SPEED = "images_per_second"
+EVALUATIONS = "nfe"
 WIDE = 10  # times the median, from which on the largest value presses the others together
 
 
@@ -23,7 +25,7 @@ def trilemma(board: Board, others: Iterable[Any] = ()) -> dict[str, Any] | None:
     if axes is None:
         return None
     quality, coverage = axes
-    rows = [row for row in board.rows if not row.is_aside]
+    rows = [row for row in board.rows if not (row.is_aside or row.is_trial)]
     points = [point for row in rows if (point := _point(row, quality, coverage)) is not None]
     contenders = [point for point in points if not point["is_control"]]
     beyond = [astuple(point) for point in others]
@@ -39,6 +41,7 @@ def trilemma(board: Board, others: Iterable[Any] = ()) -> dict[str, Any] | None:
         "coverage": _axis(coverage),
         "points": points,
         "front": [point["key"] for point in front(contenders, quality, coverage, speed=False)],
+        "joined": list(_joined(rows, {point["key"] for point in contenders})),
         "others": beyond,
         "log": is_log,
         "off": sum(value <= 0 for value in values) if is_log else 0,
@@ -89,6 +92,25 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a >= b for a, b in zip(one, other, strict=True))
 
 
+def _joined(rows: Iterable[Row], drawn: Collection[str]) -> Iterator[list[str]]:
+    """Yield the points of entries that have several, by their network evaluations, fewest first."""
+    by_entry: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        if _key(row) in drawn:
+            by_entry[row.entry.pk].append(row)
+    for some in by_entry.values():
+        if len(some) > 1:
+            yield [_key(row) for row in sorted(some, key=_evaluations)]
+
+
+def _evaluations(row: Row) -> float:
+    return row.cells[EVALUATIONS].value or 0.0
+
+
+def _key(row: Row) -> str:
+    return f"{row.entry.pk}:{row.sampler_label}"
+
+
 def _first(board: Board, corner: str) -> Column | None:
     return next((column for column in board.columns if column.corner == corner), None)
 
@@ -102,7 +124,7 @@ def _point(row: Row, quality: Column, coverage: Column) -> dict[str, Any] | None
     if x.value is None or y.value is None:
         return None
     return {
-        "key": f"{row.entry.pk}:{row.sampler_label}",
+        "key": _key(row),
         "is_control": row.is_control,
         "label": _label(row),
         "experiment": row.experiment.name,

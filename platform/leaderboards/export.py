@@ -32,6 +32,8 @@ ABOUT: dict[str, Kind] = {  # a row, besides its cells
     "device": "text",
     "scored_at": "text",
     "same_as": "text",
+    "chosen_by": "text",
+    "findings": "text",
 }
 OF_METRIC: dict[str, Kind] = {
     **dict.fromkeys(("low", "high"), "number"),
@@ -206,6 +208,8 @@ def _row(board: Board, row: Row, choice: Choice) -> dict[str, Any]:
         "device": row.device,
         "scored_at": row.scored_at.isoformat() if row.scored_at else None,
         "same_as": "; ".join(row.same_as),
+        "chosen_by": row.chosen_by,
+        "findings": "; ".join(row.findings),
     }
     for column in choice.exported(board):
         flat |= _of_cell(row, column)

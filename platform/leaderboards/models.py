@@ -20,6 +20,7 @@ class Standing(models.Model):
     label = models.CharField(max_length=150)  # the entry's
     control = models.CharField(max_length=20, blank=True)  # which one, "" for a contender
     of_entry = models.BooleanField(default=False)  # a control that an entry has for itself
+    is_trial = models.BooleanField(default=False)  # of a search: shown beside the others, unranked
     place = models.PositiveSmallIntegerField(default=0)  # among controls
     budget = models.CharField(max_length=20, default="")  # key of a budget, or of a control
     device = models.CharField(max_length=200, blank=True)
@@ -42,9 +43,16 @@ class Standing(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["protocol", "is_judged"], name="standing_to_judge"),
-            models.Index(fields=["protocol", "control", "seeds_scored"], name="standing_by_kind"),
-            models.Index(fields=["protocol", "control", "budget"], name="standing_by_budget"),
-            models.Index(fields=["protocol", "configuration"], name="standing_by_configuration"),
+            models.Index(
+                fields=["protocol", "control", "is_trial", "seeds_scored"], name="standing_by_kind"
+            ),
+            models.Index(
+                fields=["protocol", "control", "is_trial", "budget"], name="standing_by_budget"
+            ),
+            models.Index(
+                fields=["protocol", "configuration", "entry", "sampler_label"],
+                name="standing_first_alike",
+            ),
         ]
 
     def __str__(self) -> str:

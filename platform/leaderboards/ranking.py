@@ -21,6 +21,9 @@ memorisation: noise is furthest from copies.
 Entries of different budgets are no fair comparison: each is ranked among those of its own (see
 `origins.budgets`), whatever the order in which rows stand.
 
+Trials of a search have no rank either: the best of many by one number is lucky, too. What is ranked
+is the best, run again with seeds of its own.
+
 A protocol that failed its admission test ranks nothing; one that has too few images for some of
 its metrics ranks by the others.
 """
@@ -121,7 +124,8 @@ def judged(
 
 def _compared(rows: Sequence[Row]) -> Iterable[list[int]]:
     """Return the places of contenders that are ranked among themselves: those of one budget."""
-    contenders = {at: row.budget for at, row in enumerate(rows) if not row.is_control}
+    ranked = (pair for pair in enumerate(rows) if not (pair[1].is_control or pair[1].is_trial))
+    contenders = {at: row.budget for at, row in ranked}
     if not budgets.are_several(contenders.values()):
         return [list(contenders)]
     found: dict[budgets.Budget, list[int]] = defaultdict(list)

@@ -8,7 +8,7 @@ from datetime import date
 from statistics import fmean
 from typing import Any, Literal, TypeVar
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from catalog.models import Protocol
 from evaluation.protocols.metric_specs import MetricSpec
@@ -38,6 +38,8 @@ def rows_of(
     entries = Entry.objects.filter(experiment__protocols=protocol).select_related("experiment")
     if experiment is not None:
         entries = entries.filter(experiment=experiment)
+    else:
+        entries = entries.exclude(trial__gte=1)  # of searches: on their experiment's board alone
     if until is not None:
         entries = entries.filter(experiment__created_at__date__lte=until)
     trained = Run.objects.filter(entry__in=entries)
@@ -142,9 +144,9 @@ def _values(evaluations: QuerySet[Evaluation]) -> Values:
     """Return the metric values of completed evaluations, by sample set and metric."""
     found: Values = defaultdict(dict)
     completed = evaluations.filter(status=Status.COMPLETED).order_by()
-    chosen = MetricValue.objects.filter(evaluation__in=completed).select_related("evaluation")
-    for value in chosen.order_by("pk"):
-        found[value.evaluation.sample_set_id][value.metric] = value
+    chosen = MetricValue.objects.filter(evaluation__in=completed)
+    for value in chosen.annotate(sample_set=F("evaluation__sample_set")).order_by("pk"):
+        found[value.sample_set][value.metric] = value  # of which no evaluation is loaded
     return found
 
 

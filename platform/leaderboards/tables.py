@@ -1,7 +1,7 @@
 """A board as the page shows it: heads with sort links, cells with digits, notes and raw values."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from urllib.parse import urlencode
 
@@ -11,15 +11,16 @@ from django.utils.timesince import timesince
 
 from experiments.pages import reconstructions
 from leaderboards import rounding
-from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.board import Board, Column, Row
 from leaderboards.facts.choice import EVERY
 from leaderboards.facts.columns import DATE, FACTS, NAME, Fact
 from leaderboards.formats.parquet import missing
 from leaderboards.marks import NEAR_TRAINING, NEARER
 from leaderboards.ranking import of_survivors
 from leaderboards.scores.baseline import address_of
-from leaderboards.scores.deltas import Delta, delta, is_baseline
+from leaderboards.scores.deltas import delta, is_baseline
 from leaderboards.scores.query import Query
+from leaderboards.shown import FactHead, Group, Head, ShownCell, ShownRow
 
 CORNERS = {
     "quality": "Quality",
@@ -32,61 +33,6 @@ INTERVAL_NOTES = {
     "seeds": "95 % interval of the mean over training seeds",
     "images": "95 % interval over the images of one seed",
 }
-
-
-@dataclass(frozen=True)
-class Head:
-    """The head of a column with the link that sorts by it; a second click turns the order."""
-
-    column: Column
-    link: str
-    aria_sort: str  # ascending, descending or other for the sorted column, else ""
-    places: int  # decimals of its cells without an interval
-    worst_first: bool  # sorted by it the wrong way round
-    opens_group: bool  # whether it is the first of its corner
-
-
-@dataclass(frozen=True)
-class FactHead:
-    """The head of a column that holds no numbers of a metric, with the link that sorts by it."""
-
-    fact: Fact
-    link: str
-    aria_sort: str
-
-
-@dataclass(frozen=True)
-class Group:
-    """Neighbouring columns that speak of one corner of the trilemma."""
-
-    label: str
-    span: int
-
-
-@dataclass(frozen=True)
-class ShownCell:
-    """A cell ready for the page; `raw` is the exact number, for tests and for copying."""
-
-    head: Head
-    cell: Cell
-    text: str  # for metrics; costs are formatted by their unit
-    spread: str
-    note: str
-    raw: str
-    delta: Delta = field(default_factory=Delta)  # beside the board's baseline
-
-
-@dataclass(frozen=True)
-class ShownRow:
-    row: Row
-    rank: str  # "2", "1–3", "~2" where seeds are still to come, "" without one
-    cells: tuple[ShownCell, ...]
-    facts: tuple[tuple[Fact, str], ...]
-    pin: str  # address of the board with this row as its baseline, "" where it is
-    lost: str = ""  # what an autoencoder loses, "PSNR 21 dB"
-    heading: str = (
-        ""  # the budget of this row and those behind it, where the one before has another
-    )
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
 
 from catalog.models import Protocol
 from leaderboards import charts, highlights, protocol_box, tables
 from leaderboards.board import columns_of
+from leaderboards.budgeting import nfe, same_budget
 from leaderboards.scores import cards, pages, points, query, reading
 
 PAGE_SIZE = 12
@@ -44,5 +46,23 @@ def leaderboard(request: HttpRequest, fingerprint: str) -> HttpResponse:
         "table": tables.table(board, query=wanted),
         "pages": pages.pages(board, wanted, sort=sort),
         "chart": charts.trilemma(board, points.others(board, wanted)),
+        "nfe": nfe.drawn(board),
     }
     return render(request, "leaderboards/detail.html", context)
+
+
+@require_safe
+def at_the_same_budget(request: HttpRequest, fingerprint: str) -> HttpResponse:
+    """Show who leads at each budget, `by` images, device-seconds or parameters."""
+    protocols = Protocol.objects.select_related("dataset")
+    protocol = get_object_or_404(protocols, fingerprint=fingerprint)
+    by = request.GET.get("by", "") or next(iter(same_budget.WAYS))
+    if by not in same_budget.WAYS:
+        known = ", ".join(same_budget.WAYS)
+        raise Http404(f"expected a kind of budget ({known}), got {by[:50]!r}")
+    ways = [
+        tables.Choice(label, f"?by={name}", name == by)
+        for name, (label, _) in same_budget.WAYS.items()
+    ]
+    context = {"protocol": protocol, "view": same_budget.view(protocol, by), "ways": ways}
+    return render(request, "leaderboards/budgets.html", context)

@@ -22,6 +22,7 @@ State = Delivery.State
 AT_ONCE = 20  # of one beat
 PAUSES = (10, 60, 300, 1800, 7200, 18_000, 36_000)  # seconds after an attempt that failed; 18 h
 HELD = 30  # seconds for which an attempt has its row to itself
+SOON = Now() + timedelta(milliseconds=10)  # SQLite's own clock has milliseconds, rows have more
 
 
 class NotDelivered(Exception):
@@ -35,7 +36,7 @@ class NotDelivered(Exception):
 
 def send_due() -> int:
     """Send what is due, the longest waiting first, and return how many attempts were made."""
-    due = Delivery.objects.filter(status=State.WAITING, next_at__lte=Now()).order_by("next_at")
+    due = Delivery.objects.filter(status=State.WAITING, next_at__lt=SOON).order_by("next_at")
     keys = list(due.values_list("pk", flat=True)[:AT_ONCE])
     return sum(_attempt(pk) for pk in keys)
 
@@ -47,7 +48,7 @@ def _attempt(pk: int) -> bool:
        killed here leaves it to the next.
     2. Send it. 3. Write what came of it, unless somebody has taken it since.
     """
-    due = Delivery.objects.filter(pk=pk, status=State.WAITING, next_at__lte=Now())
+    due = Delivery.objects.filter(pk=pk, status=State.WAITING, next_at__lt=SOON)
     held = Now() + timedelta(seconds=HELD)
     if not due.update(attempts=F("attempts") + 1, next_at=held):
         return False

@@ -9,7 +9,7 @@ from django.conf import settings
 from catalog import stored
 from catalog.models import Dataset, Protocol
 from evaluation.imagesets.atomic import sha256_of_content
-from experiments.models import Checkpoint, Intake, Question, Run, SampleSet
+from experiments.models import Checkpoint, Intake, Question, Run, SampleSet, Viewing
 from jobs.models import FINISHED, Job, Status
 from operations import holdings
 
@@ -57,6 +57,7 @@ def _is_at_work(name: str) -> bool:
         "runs": Run,
         "samples": SampleSet,
         "answers": Question,
+        "viewings": Viewing,
         "intake": Intake,
     }
     model = models.get(kind)
@@ -72,8 +73,9 @@ def damage() -> Iterator[str]:
         yield from _difference(dataset.test_path, dataset.test_digest)
     for sample_set in SampleSet.objects.filter(status=Status.COMPLETED).exclude(sha256=""):
         yield from _difference(sample_set.path, sample_set.sha256)
-    for question in Question.objects.filter(status=Status.COMPLETED):
-        yield from _difference(question.path, question.sha256)
+    for kind in (Question, Viewing):
+        for asked in kind._default_manager.filter(status=Status.COMPLETED):
+            yield from _difference(asked.path, asked.sha256)
     for protocol in Protocol.objects.exclude(extractor_weights=""):
         if (weights := protocol.weights_path) is not None and not weights.is_dir():
             yield from _difference(weights, protocol.record["extractor"]["weights_sha256"])

@@ -8,7 +8,16 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from catalog.models import Dataset, Protocol
-from experiments.models import Checkpoint, Entry, Intake, Question, SampleSet, Upload
+from experiments.models import (
+    Checkpoint,
+    Entry,
+    Intake,
+    Question,
+    SampleSet,
+    SheetReading,
+    Upload,
+    Viewing,
+)
 from experiments.submission import pipelines
 from generators.specs.pipelines.card import PipelineError
 from jobs.models import Status
@@ -32,12 +41,10 @@ def find() -> Iterator[Holding]:
         for used in filter(None, (protocol.extractor_files, protocol.clip_files)):
             yield Holding(_files(used))
     yield from pipelines_here()
-    for sample_set in SampleSet.objects.filter(status=Status.COMPLETED):
-        yield Holding((sample_set.path, sample_set.grid_path))
-    for waiting in SampleSet.objects.exclude(source="").exclude(status=Status.COMPLETED):
-        yield Holding((Path(settings.DATA_DIR) / waiting.source,))
-    for question in Question.objects.filter(status=Status.COMPLETED):
-        yield Holding((question.path,), needed=False)  # the oldest go when others are asked
+    yield from _samples()
+    for kind in (Question, Viewing):
+        for asked in kind._default_manager.filter(status=Status.COMPLETED):
+            yield Holding((asked.path,), needed=False)  # the oldest go when others are asked
     for upload in Upload.objects.all():
         yield Holding((upload.path,), needed=False)  # what is not here of it is sent again
     for intake in Intake.objects.filter(kind=Intake.Kind.DATASET, status=Status.COMPLETED):
@@ -53,6 +60,16 @@ def _checkpoints() -> Iterator[Holding]:
         yield Holding(_files(folder), needed=checkpoint.is_needed, size_bytes=checkpoint.bytes)
         if checkpoint.preview:
             yield Holding((Path(settings.DATA_DIR) / checkpoint.preview,), needed=False)
+
+
+def _samples() -> Iterator[Holding]:
+    """Return what was drawn and what was read in it, and what strangers' samples wait in."""
+    for sample_set in SampleSet.objects.filter(status=Status.COMPLETED):
+        yield Holding((sample_set.path, sample_set.grid_path))
+    for reading in SheetReading.objects.select_related("evaluation__sample_set"):
+        yield Holding((reading.path,), needed=False)  # pages say that it is not kept
+    for waiting in SampleSet.objects.exclude(source="").exclude(status=Status.COMPLETED):
+        yield Holding((Path(settings.DATA_DIR) / waiting.source,))
 
 
 def pipelines_here() -> Iterator[Holding]:

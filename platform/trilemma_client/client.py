@@ -97,7 +97,7 @@ class Client:
         return self.transport.each(f"{name}/", filters)
 
     def runs(self, **filters: object) -> Iterator[Row]:
-        """Yield trainings, the newest first: `status`, `experiment`, `algorithm`, `seed`."""
+        """Yield trainings, the newest first: `status`, `experiment`, `algorithm`, `tag`, `seed`."""
         return self.each("runs", **filters)
 
     def leaderboard(
@@ -111,8 +111,8 @@ class Client:
         """Return a board by its protocol's fingerprint, or a beginning of it that is of one alone.
 
         `sort` is the key of a column, with a leading `-` worst first. Filters are those of the
-        board's page: `family`, `algorithm`, `submitter`, `budget`, `text`, `since`, `until`, and
-        `KEY_min` and `KEY_max` by value.
+        board's page: `family`, `algorithm`, `tag`, `submitter`, `budget`, `text`, `since`, `until`,
+        and `KEY_min` and `KEY_max` by value.
         """
         return Board(self.transport, protocol, experiment=experiment, sort=sort, **filters)
 

@@ -1,7 +1,7 @@
 """The page of an experiment: boards, entries side by side, runs, configurations."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,13 +16,18 @@ from accounts.models import User
 from accounts.permissions import may_submit
 from catalog.models import Protocol
 from experiments import asked, comparison, overview
-from experiments.models import Entry, Experiment
+from experiments.lifetime import expected
+from experiments.models import Entry, Experiment, Run
+from experiments.ownership import may_change
 from experiments.pages.live import Region
 from experiments.progress import jobs_needed
 from experiments.submission.pipelines import weight_bytes
-from jobs.models import Worker, overall
+from experiments.tags.asking import words_of
+from experiments.tags.words import MOST
+from jobs.models import FINISHED, Status, Surroundings, overall
 from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
+from leaderboards.budgeting import nfe
 from leaderboards.facts.choice import EVERY
 from leaderboards.facts.columns import FACTS
 from leaderboards.scores import points, reading
@@ -30,12 +35,21 @@ from leaderboards.scores.pages import pages
 from leaderboards.scores.query import asked as asked_of, read
 from leaderboards.scores.refusal import QueryError
 from notifications import receivers
+from web.search_box import boxes
 
-MOST_ROWS, LEAST_ROWS = 24, 8  # of all boards together, and of each
-MOST_ENTRIES = 16  # that are shown side by side
-MOST_RUNS = 80  # of these
+MOST_ROWS, LEAST_ROWS = 22, 5  # of all boards together, and of each
+FRAME = 2  # rows that a further board weighs as much as: its controls, forms and chart
+MOST_ENTRIES = 12  # that are shown side by side
+MOST_RUNS = 64  # of these
+MOST_FAILED = 40  # jobs that are named
+MOST_FORESEEN = 1_000  # jobs that are loaded to tell how long they will take
 
-ASKED = ("page", "columns", "baseline")  # of boards; the rest is of the board of all experiments
+ASKED = (
+    "page",
+    "columns",
+    "baseline",
+    "as_of",
+)  # of boards; the rest is of the board of all experiments
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,8 @@ class Page:
 
     experiment: Experiment
     protocols: list[Protocol]
-    jobs: comparison.ExperimentJobs
+    entries: list[Entry]  # all of them; jobs are loaded of those that are shown alone
+    counts: overview.JobCounts
     seed: int  # whose samples stand side by side
     sort: str  # of the boards
     asked: Mapping[str, str]  # what else the address says of them
@@ -53,13 +68,14 @@ class Page:
     def of(cls, request: HttpRequest, pk: int) -> "Page":
         named = Prefetch("protocols", Protocol.objects.select_related("dataset"))
         experiments = Experiment.objects.select_related("dataset", "created_by")
-        experiments = experiments.prefetch_related("entries", named)
+        experiments = experiments.prefetch_related("entries", "tags", named)
         experiment = get_object_or_404(experiments, pk=pk)
         protocols = list(experiment.protocols.all())
         return cls(
             experiment=experiment,
             protocols=protocols,
-            jobs=comparison.ExperimentJobs.of(experiment),
+            entries=list(experiment.entries.all()),
+            counts=overview.JobCounts.of(experiment),
             seed=chosen_seed(request.GET.get("seed", ""), experiment.seeds),
             sort=_chosen_sort(request.GET.get("sort", ""), protocols),
             asked=_chosen(request, protocols),
@@ -77,7 +93,7 @@ class Page:
             name: Region(
                 template=f"web/_experiment_{name}.html",
                 url=f"{reverse('experiment-region', args=[self.experiment.pk, name])}?{query}",
-                live=self.jobs.is_live,
+                live=self.is_live,
                 context=context,
             )
             for name, context in contexts.items()
@@ -98,23 +114,51 @@ class Page:
     def _address(self) -> dict[str, str]:
         return {"seed": str(self.seed), "sort": self.sort}
 
+    @property
+    def is_live(self) -> bool:
+        """Whether any job has not finished."""
+        return any(status not in FINISHED for status in self.counts.statuses)
+
     def _standing(self) -> dict[str, Any]:
-        jobs = self.jobs.all
-        queued = {job.queue for job in jobs if job.status == "queued"}
+        statuses = self.counts.statuses
         return {
             "experiment": self.experiment,
-            "status": overall({job.status for job in jobs}),
-            "jobs_done": sum(job.status == "completed" for job in jobs),
+            "status": overall(set(statuses)),
+            "jobs_done": statuses[Status.COMPLETED],
             "jobs_total": self._jobs_in_all(),
-            "failed": [overview.describe(job) for job in jobs if job.status == "failed"],
-            "can_cancel": any(job.can_cancel for job in jobs),
-            "can_retry": any(job.can_retry for job in jobs),
-            "unserved": overview.unserved_queues(queued, Worker.objects.all()) if queued else [],
+            "failed": self.counts.failed(MOST_FAILED),
+            "failed_total": statuses[Status.FAILED],
+            "can_cancel": bool(statuses[Status.QUEUED] + statuses[Status.RUNNING]),
+            "can_retry": bool(statuses[Status.FAILED] + statuses[Status.CANCELLED]),
+            **(self._waiting(Surroundings.now()) if self.is_live else {}),
+        }
+
+    @cached_property
+    def jobs(self) -> comparison.ExperimentJobs | None:
+        """Return all rows of an experiment that is not done; None of one that is, or is huge."""
+        if not self.is_live or self._jobs_in_all() > MOST_FORESEEN:
+            return None
+        return comparison.ExperimentJobs.of(self.experiment)
+
+    def _waiting(self, around: Surroundings) -> dict[str, Any]:
+        """Return what is left of an experiment that is not done, and which of its jobs is next."""
+        waits = self.jobs.next_waiting() if self.jobs else self.counts.next_waiting()
+        queues = {job.queue for job in self.jobs.waiting} if self.jobs else self.counts.queues()
+        left = (
+            expected.of_experiment(self.experiment, self.jobs, around.workers)
+            if self.jobs
+            else None
+        )
+        return {
+            "unserved": overview.unserved_queues(queues, around.workers),
+            "left": left,
+            "waits": overview.describe(waits) if waits else None,
+            "why": waits.waits_for(around, waits.ahead()) if waits else "",
         }
 
     def _jobs_in_all(self) -> int:
         """Return how many jobs the whole experiment is, those that do not exist yet among them."""
-        return max(len(self.jobs.all), jobs_needed(self.experiment))
+        return max(self.counts.statuses.total(), jobs_needed(self.experiment))
 
     def _boards(self) -> dict[str, Any]:
         before = [None, *self.protocols[:-1]]
@@ -124,20 +168,24 @@ class Page:
         columns = columns_of(protocol)
         keys = {*FACTS, *(column.key for column in columns)}
         sort = self.sort if self.sort.removeprefix("-") in keys else ""
-        size = max(LEAST_ROWS, MOST_ROWS // len(self.protocols))
+        several = len(self.protocols)
+        size = max(LEAST_ROWS, (MOST_ROWS - FRAME * (several - 1)) // several)
         query = read(_known_columns(self.asked, keys), columns, size=size)
         try:
             board = reading.board(protocol, sort=sort, experiment=self.experiment, query=query)
         except QueryError as error:
             raise Http404(str(error)) from error
         page = self.experiment.get_absolute_url()
+        most_points = points.MOST // len(self.protocols)
         return {
             "apart": protocol_box.apart(protocol, [before])[0] if before else None,
             "protocol": protocol,
             "table": tables.table(board, page=page, query=query, seed=str(self.seed)),
             "pages": pages(board, query, **self._address()),
-            "chart": charts.trilemma(board, points.others(board, query)),
+            "chart": charts.trilemma(board, points.others(board, query, most=most_points)),
             "chart_name": f"trilemma-{protocol.short}",
+            "nfe": nfe.drawn(board),
+            "nfe_name": f"nfe-{protocol.short}",
         }
 
     def _samples(self) -> dict[str, Any]:
@@ -155,25 +203,20 @@ class Page:
         return {
             "work": [overview.describe(run) for run in runs[:MOST_RUNS]],
             "runs_shown": min(len(runs), MOST_RUNS),
-            "runs_total": len(self.jobs.runs),
+            "runs_total": self.counts.by_kind[Run].total(),
         }
 
     @cached_property
     def part(self) -> PageOf[Entry]:
         """Return the entries of the page that is shown; where it is beyond them, the last."""
-        return Paginator(self.jobs.entries, MOST_ENTRIES).get_page(self.page)
+        return Paginator(self.entries, MOST_ENTRIES).get_page(self.page)
 
     @cached_property
     def shown(self) -> comparison.ExperimentJobs:
         """Return the rows of those entries, and of what their controls are made of."""
-        entries = list(self.part)
-        keys = {pk for entry in entries for pk in (entry.pk, entry.source)}
-        return replace(
-            self.jobs,
-            entries=entries,
-            runs=[run for run in self.jobs.runs if run.entry_id in keys],
-            sample_sets=[each for each in self.jobs.sample_sets if each.entry_id in keys],
-        )
+        if self.jobs:
+            return self.jobs.of_entries(list(self.part))
+        return comparison.ExperimentJobs.of(self.experiment, self.part)
 
 
 def chosen_seed(text: str, seeds: list[int]) -> int:
@@ -233,7 +276,13 @@ def _watching(request: HttpRequest, experiment: Experiment) -> dict[str, bool]:
 
 def experiment(request: HttpRequest, pk: int) -> HttpResponse:
     """Show an experiment."""
+    return show(request, pk)
+
+
+def show(request: HttpRequest, pk: int, *, status: int = 200, **shown: Any) -> HttpResponse:
+    """Return the page of an experiment with what else is to be shown there."""
     page = Page.of(request, pk)
+    words = words_of(page.experiment.tags.all())
     context = {
         "page": page,
         "experiment": page.experiment,
@@ -241,14 +290,20 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
         "pipelines": list(_pipelines(page.shown)),
         "external": [each for each in page.part if each.kind == Entry.Kind.EXTERNAL],
         **_watching(request, page.experiment),
-        "warnings": asked.warnings(page.experiment.dataset, page.jobs.entries),
+        "warnings": asked.warnings(page.experiment.dataset, page.entries),
         "trained": [entry for entry in page.part if entry.algorithm],
         "configs": comparison.config_tables(page.part),
         "part": page.part,
+        "searches": boxes(page.experiment),
         "kept": page.kept,
+        "tags": page.experiment.tags.all(),
+        "typed_tags": ", ".join(words),
+        "most_tags": MOST,
+        "may_tag": may_change(request.user, page.experiment),
         **{name: region.render(request) for name, region in page.regions().items()},
+        **shown,
     }
-    return render(request, "web/experiment.html", context)
+    return render(request, "web/experiment.html", context, status=status)
 
 
 def experiment_region(request: HttpRequest, pk: int, name: str) -> HttpResponse:

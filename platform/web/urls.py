@@ -3,12 +3,13 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, path
 
-from web import experiment, families, home, pausing, prompt_grid, question, views
+from web import experiment, families, home, pausing, prompt_grid, question, tagging, views
 from web.account import pages as account
 from web.compare import pages as compare
 from web.help import pages as help_pages
 from web.intake import pages as intake, state
 from web.learn import advice, claims, glossary
+from web.process import pages as process
 from web.submit import page as submit
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -25,6 +26,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compare/", compare.compare, name="compare"),
     path("questions/<int:pk>/", question.question, name="question"),
     path("questions/<int:pk>/live/", question.question_region, name="question-region"),
+    path("runs/<int:pk>/process/", process.process, name="run-process"),
+    path("viewings/<int:pk>/", process.viewing, name="viewing"),
+    path("viewings/<int:pk>/live/", process.viewing_region, name="viewing-region"),
     path("account/", account.account, name="account"),
     path("account/preference/", account.prefer, name="prefer"),
     path("account/webhooks/", account.add_webhook, name="add-webhook"),
@@ -32,6 +36,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/webhooks/<int:pk>/renew/", account.renew_webhook, name="renew-webhook"),
     path("account/webhooks/<int:pk>/remove/", account.remove_webhook, name="remove-webhook"),
     path("experiments/<int:pk>/watch/", account.watch, name="watch-experiment"),
+    path("experiments/<int:pk>/tags/", tagging.tag, name="tag-experiment"),
     path("submit/experiment/", submit.experiment, name="submit-experiment"),
     path("submit/experiment/check/", submit.check, name="check-experiment"),
     path("submit/samples/", intake.samples, name="submit-samples"),

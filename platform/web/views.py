@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, render
 from accounts.permissions import is_admin
 from catalog.models import Dataset, Protocol
 from experiments import controls, overview
+from experiments.lifetime.waiting import first_waiting
 from experiments.models import Entry, SampleSet
 from jobs.models import Order, Pause, Status, Worker
 from leaderboards import error_rates, protocol_box
@@ -19,6 +20,7 @@ PAGE_SIZE = 50
 MOST_SIBLINGS = 20  # protocols of the same dataset, on the page of one
 MOST_PROTOCOLS = 5  # of a dataset, in the list
 MOST_LOOKED_AT = 20  # experiments of a dataset, for its real images
+MOST_WAITING = 20  # jobs of a queue, the next to be taken
 MOST_LINES = 100  # protocols to choose from
 
 
@@ -85,16 +87,21 @@ def protocol(request: HttpRequest, fingerprint: str) -> HttpResponse:
 
 
 def workers(request: HttpRequest) -> HttpResponse:
-    """List workers with what each is doing."""
+    """List workers with what each is doing, and what waits for them."""
     doing = defaultdict(list)
     for work in overview.active_work():
         doing[work.job.worker_id].append(work)
+    queued = overview.queued_by_queue()
     found = Worker.objects.exclude(order=Order.REMOVED).order_by("-last_seen", "name")
     page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "page": page,
         "rows": [(worker, doing[worker.pk]) for worker in page],
         "pause": Pause.objects.first(),
+        "waiting": [
+            (queue, number, first_waiting(queue, MOST_WAITING))
+            for queue, number in sorted(queued.items())
+        ],
         "may_pause": is_admin(request.user),
         "may_remove": is_admin(request.user),
     }

@@ -1,5 +1,6 @@
 """Signing in is tried a limited number of times, by name and by address, over all processes."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts import logins
+from accounts import devices, logins
 from accounts.models import LoginAttempt, Role, User
 from tests import factories
 
@@ -118,3 +119,101 @@ def test_attempts_at_once_count_before_any_password_was_looked_at() -> None:
 
     with pytest.raises(logins.TooManyLogins):
         logins.begin("ada", "192.0.2.7")
+
+
+# --- devices on which somebody has signed in before -----------------------------------------
+
+
+def owner() -> Client:
+    """Return a browser in which ada has signed in, and out again."""
+    client = Client()
+    client.post("/login/", {"username": "ada", "password": factories.PASSWORD})
+    client.post("/logout/")
+    return client
+
+
+def again(client: Client, typed: str, *, name: str = "ada", form: str = "/login/") -> int:
+    return client.post(form, {"username": name, "password": typed}).status_code
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_stranger_cannot_lock_the_owner_out_of_a_known_device(ada: User, form: str) -> None:
+    known = owner()
+    for _ in range(8):
+        sign_in(form, typed="wrong")
+    assert sign_in(form, typed=factories.PASSWORD).status_code == 429
+
+    assert again(known, factories.PASSWORD, form=form) == 302
+    assert sign_in(form, typed=factories.PASSWORD).status_code == 429  # no guess is given back
+
+
+def test_a_known_device_has_its_own_limit(ada: User) -> None:
+    known = owner()
+
+    assert [again(known, "wrong") for _ in range(4)] == [200, 200, 200, 429]
+    assert again(known, factories.PASSWORD) == 429
+    assert sign_in(typed=factories.PASSWORD).status_code == 302  # and takes nobody else's
+
+
+def test_the_right_password_forgets_the_wrong_ones_of_a_known_device(ada: User) -> None:
+    known = owner()
+    for _ in range(2):
+        assert [again(known, "wrong") for _ in range(2)] == [200, 200]
+        assert again(known, factories.PASSWORD) == 302
+
+
+def test_a_device_is_known_for_the_names_that_signed_in_on_it_alone(ada: User) -> None:
+    factories.make_user(username="grace")
+    known = owner()
+    for _ in range(3):
+        sign_in(name="grace", typed="wrong")
+
+    assert again(known, factories.PASSWORD, name="grace") == 429
+    LoginAttempt.objects.all().delete()
+    assert again(known, factories.PASSWORD, name="grace") == 302
+    for name in ("ada", "grace"):
+        for _ in range(3):
+            sign_in(name=name, typed="wrong", REMOTE_ADDR=f"192.0.2.{len(name)}")
+
+    assert again(known, factories.PASSWORD) == again(known, factories.PASSWORD, name="grace") == 302
+
+
+def test_a_wrong_password_makes_no_device_known(ada: User) -> None:
+    client = Client()
+
+    again(client, "wrong")
+
+    assert devices.COOKIE not in client.cookies
+
+
+@pytest.mark.parametrize("change", ["forged", "of another site", "old"])
+def test_a_cookie_that_is_not_the_sites_own_of_late_is_worth_nothing(
+    ada: User, settings: Settings, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    known = owner()
+    if change == "forged":
+        known.cookies[devices.COOKIE] = "x" + known.cookies[devices.COOKIE].value
+    elif change == "of another site":
+        settings.SECRET_KEY = "another"  # noqa: S105  # of this test
+    else:
+        monkeypatch.setattr(devices, "KEPT_SECONDS", -1)
+    for _ in range(3):
+        sign_in(typed="wrong")
+
+    assert again(known, factories.PASSWORD) == 429
+
+
+def test_the_cookie_is_for_the_site_alone_and_names_nobody(ada: User) -> None:
+    cookie = owner().cookies[devices.COOKIE]
+
+    assert cookie["httponly"] and cookie["samesite"] == "Lax" and cookie["max-age"] > 0
+    assert "ada" not in re.split(r"\W", cookie.value)
+
+
+def test_a_device_keeps_few_names() -> None:
+    device = devices.Device("a")
+    for number in range(9):
+        device = device.after(f"user {number}")
+
+    assert device.knows("user 8") and device.knows("user 4") and not device.knows("user 3")
+    assert len(device.after("user 8").cookie) < 400

@@ -39,10 +39,13 @@ NOBODY: frozenset[str] = frozenset()
 READ = {
     *("home", "activity", "experiments", "experiment", "experiment-region", "run", "run-region"),
     *("experiment-prompts", "question", "question-region", "answer-sheet"),
+    *("run-process", "viewing", "viewing-region", "viewing-sheet"),
+    *("api:viewing-list", "api:viewing-detail", "api:viewing-sheet"),
     *("api:question-list", "api:question-detail", "api:question-sheet"),
     "api:leaderboard-guidance",
     *("entry-losses", "run-losses", "sample-grid", "checkpoint-preview", "leaderboards"),
-    *("sample-sheet", "picture"),
+    *("sample-sheet", "nearest-images", "picture"),
+    "same-budget",
     *("leaderboard", "datasets", "dataset", "protocols", "protocol", "workers", "judging"),
     *("help", "help-page", "help-file", "claims", "glossary", "term", "advice"),
     *("api:claims", "api:advice", "run-bundle", "api:run-bundle"),
@@ -62,8 +65,9 @@ READ = {
 # the colours of families belong to every page.
 OPEN = {"login", "logout", "admin:login", "admin:logout", "health", "healthz", "readyz", "families"}
 ACT = {
-    *("cancel-experiment", "retry-experiment", "cancel-job", "retry-job"),
+    *("cancel-experiment", "retry-experiment", "tag-experiment", "cancel-job", "retry-job"),
     *(f"api:{name}-cancel" for name in ("experiment", "run", "sampleset", "evaluation")),
+    "api:viewing-cancel",
     *("api:question-cancel", "api:entry-cancel", "api:entry-retry", "api:experiment-entries"),
     *(f"api:{name}-retry" for name in ("experiment", "run", "sampleset", "evaluation")),
 }
@@ -97,7 +101,7 @@ IN_ADMIN = {
 }
 SHOWN_TO_SUBMITTERS = {
     *(f"experiments_{name}" for name in ("experiment", "run", "sampleset", "evaluation")),
-    "experiments_question",
+    *("experiments_question", "experiments_viewing"),
     *("catalog_dataset", "catalog_promptset", "catalog_protocol", "catalog_storedfile"),
     "jobs_worker",
 }
@@ -168,6 +172,7 @@ class Scene:
         self.run = Run.objects.get(entry__experiment=self.experiment)
         self.sample_set = factories.make_sample_set(run=self.run, files=True)
         self.evaluation = factories.make_evaluation(sample_set=self.sample_set)
+        self.reading = factories.make_reading(self.evaluation)
         self.checkpoint = factories.make_checkpoint(run=self.run)
         self.checkpoint.preview = str(self.sample_set.grid_path.relative_to(settings.DATA_DIR))
         self.checkpoint.save()
@@ -176,6 +181,7 @@ class Scene:
         self.prompts = factories.make_prompts()
         self.asked = factories.make_asked_experiment()
         self.question = factories.make_question(user=self.users[OWNER], status=Status.COMPLETED)
+        self.viewing = factories.make_viewing(user=self.users[OWNER], status=Status.COMPLETED)
         self.upload = factories.make_upload(owner=self.users[OWNER])
         # One that a worker is about to read: nobody can take it from those who come later.
         self.intake = factories.make_intake(user=self.users[OWNER], status=Status.QUEUED)
@@ -211,17 +217,19 @@ class Scene:
             "sampleset": self.sample_set,
             "evaluation": self.evaluation,
             "question": self.question,
+            "viewing": self.viewing,
             "intake": self.intake,
             "webhook": self.webhook,
             "delivery": self.delivery,
             "watch": self.watch,
         }
         of_name: dict[str, dict[str, Any]] = {
+            "viewing-sheet": {"pk": self.viewing.pk},
             "answer-sheet": {"pk": self.question.pk},
             "api:leaderboard-guidance": {
                 "fingerprint": self.question.experiment.protocols.get().fingerprint
             },
-            "watch-experiment": {"pk": self.experiment.pk},
+            **{f"{act}-experiment": {"pk": self.experiment.pk} for act in ("watch", "tag")},
             **{f"{act}-webhook": {"pk": self.webhook.pk} for act in ("test", "renew")},
             "help-page": {"name": "data"},
             "help-file": {"name": "mnist-tiny.yaml"},
@@ -231,6 +239,7 @@ class Scene:
             "confirm-intake": {"pk": self.intake.pk},
             "discard-intake": {"pk": self.intake.pk},
             "sample-grid": {"pk": self.sample_set.pk},
+            "nearest-images": {"pk": self.reading.pk},
             "sample-sheet": {"pk": self.sample_set.pk, "number": 0},
             "picture": {"name": "sample-grid", "pk": self.sample_set.pk},
             "remove-worker": {"pk": self.gone.pk},
@@ -255,7 +264,7 @@ class Scene:
         }
         if name in of_name:
             return of_name[name]
-        if name in {"protocol", "leaderboard"} or name.endswith(
+        if name in {"protocol", "leaderboard", "same-budget"} or name.endswith(
             ("protocol-detail", "board-detail")
         ):
             return {"fingerprint": self.protocol.fingerprint}

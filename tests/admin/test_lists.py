@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from accounts.admin import FewOf
 from accounts.models import Role
+from catalog.models import Dataset
 from experiments.models import Evaluation, Experiment, Run, SampleSet
 from jobs import lifecycle
 from jobs.models import Job, Status, Worker
@@ -142,6 +144,22 @@ def test_the_timeline_of_a_job_is_on_its_page(admin: Client) -> None:
     events = re.findall(r"(?:queued|claimed|failed) \d (?:–|celery@node)", text)
     assert events == ["queued 0 –", "claimed 1 celery@node", "failed 1 celery@node"]
     assert "the &lt;loss&gt; is not finite" in text
+
+
+def test_lists_are_filtered_by_the_first_rows_of_others_and_the_chosen_one(admin: Client) -> None:
+    for _ in range(FewOf.most + 2):
+        factories.make_dataset()
+    last = Dataset.objects.latest("pk")
+    here = "/admin/experiments/experiment/"
+
+    whole, chosen = (
+        set(re.findall(r"dataset__id__exact=([0-9]+)", admin.get(here + query).content.decode()))
+        for query in ("", f"?dataset__id__exact={last.pk}")
+    )
+
+    assert len(whole) == FewOf.most
+    assert chosen == whole | {str(last.pk)} != whole
+    assert admin.get(f"{here}?dataset__id__exact=x").status_code == 302
 
 
 def test_jobs_are_filtered(admin: Client) -> None:

@@ -24,6 +24,7 @@ RESOURCES = [
     "evaluations",
     "losses",
     "questions",
+    "viewings",
     "workers",
     "events",
     "leaderboards",

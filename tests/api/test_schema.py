@@ -59,6 +59,7 @@ def test_the_description_holds_every_address_and_refusal(anyone: APIClient) -> N
         "evaluations",
         "losses",
         "questions",
+        "viewings",
         "workers",
         "events",
         "audit",
@@ -118,7 +119,7 @@ def test_every_writing_operation_says_who_may_write_and_no_reading_one_does(
     operations = [(path, *item) for path, methods in paths.items() for item in methods.items()]
 
     assert {path.split("/")[-2] for path, method, _ in operations if method == "post"} == {
-        *("experiments", "entries", "questions", "cancel", "retry"),
+        *("experiments", "entries", "questions", "viewings", "cancel", "retry"),
         *("webhooks", "watches", "renew", "test"),
     }
     for path, method, operation in operations:

@@ -353,9 +353,11 @@ def test_what_a_state_does_not_allow_is_a_conflict(
     assert Run.objects.get(pk=run.pk).status == status
 
 
-@pytest.mark.parametrize("method", ["put", "patch"])
-def test_rows_are_never_edited(writer: APIClient, method: str) -> None:
+def test_rows_are_never_edited_but_for_the_tags_of_experiments(writer: APIClient) -> None:
     run = factories.make_run()
+    experiment = f"/api/experiments/{run.entry.experiment_id}/"
 
-    for address in (f"/api/runs/{run.pk}/", f"/api/experiments/{run.entry.experiment_id}/"):
-        assert getattr(writer, method)(address, {}).status_code == 405
+    assert writer.put(f"/api/runs/{run.pk}/", {}).status_code == 405
+    assert writer.patch(f"/api/runs/{run.pk}/", {}).status_code == 405
+    assert writer.put(experiment, {}).status_code == 405
+    assert writer.patch(experiment, {"name": "Another"}, format="json").status_code == 400

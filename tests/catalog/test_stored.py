@@ -291,7 +291,7 @@ def test_workers_of_other_hosts_need_no_disk_of_the_web_host(s3: Bucket, tmp_pat
         site.kill(worker)
         shutil.rmtree(tmp_path / "one")
         site.start_worker("two", env={"DATA_DIR": str(tmp_path / "two")})
-        wait_for_status(site, experiment, "completed")
+        wait_for_status(site, experiment, "completed", seconds=600)  # a checkpoint every second
 
         done = run_of(site, experiment)
         assert (done["attempt"], done["images_seen"]) == (2, 40_000)

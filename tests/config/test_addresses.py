@@ -103,6 +103,7 @@ def make_rows() -> Keys:
         "guided": guided.fingerprint,
         "questions": str(question.pk),
         "answers": str(question.pk),
+        "viewings": str(factories.make_viewing(status=Status.COMPLETED).pk),
         "workers": str(Worker.objects.latest("pk").pk),
         "events": str(JobEvent.objects.latest("pk").pk),
         "intakes": str(factories.make_intake().pk),

@@ -18,7 +18,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import AuditEvent, Role, User
 from api.urls import router
 from catalog.models import Protocol, StoredFile
-from experiments.models import Entry, Experiment, Run
+from experiments.models import Entry, Experiment, Run, Tag
 from jobs.models import Status, Worker
 from leaderboards.scores import judging, keeping
 from tests import factories
@@ -28,11 +28,12 @@ from tests.static import static_root
 __all__ = ["static_root"]
 
 pytestmark = pytest.mark.django_db
-MOST_QUERIES = 30
+MOST_QUERIES = 32
 MOST_BYTES = 300_000  # of HTML
 GROWING = (  # tables that no list may read whole to put it in order
     *("experiments_experiment", "experiments_entry", "experiments_run", "experiments_sampleset"),
     *("experiments_evaluation", "jobs_jobevent", "accounts_auditevent", "leaderboards_score"),
+    "experiments_tag",
 )
 _numbers = count()
 
@@ -65,6 +66,8 @@ def crowd(number: int) -> Experiment:
     used.objects.bulk_create(
         used(experiment=Experiment.objects.all()[1], protocol=p) for p in others
     )
+    tags = (Tag(experiment=each, word="all") for each in Experiment.objects.all())
+    Tag.objects.bulk_create(tags)
     copies(protocol.dataset, number, slug="many-datasets-{}".format, digest=factories.sha256)
     copies(factories.make_prompts(), number, slug="many-prompts-{}".format, digest=factories.sha256)
     user = factories.make_user()
@@ -104,6 +107,7 @@ def pages(experiment: Experiment) -> Iterator[str]:
     )
     yield from (f"/experiments/?status={status}" for status in ("running", "failed", "completed"))
     yield from (f"/experiments/{experiment.pk}/", f"/experiments/{experiment.pk}/?page=2")
+    yield from ("/experiments/?tag=all", f"/leaderboards/{protocol.fingerprint}/?tag=all")
     yield from (f"/runs/{run.pk}/", f"/datasets/{protocol.dataset.slug}/", "/health/", "/metrics")
     yield from (f"/leaderboards/{protocol.fingerprint}/", f"/protocols/{protocol.fingerprint}/")
     for model in admin.site._registry:
@@ -124,6 +128,7 @@ def lists() -> Iterator[str]:
             f"/api/v1/{name}/?ordering={order}" for order in orders if view.pagination_class
         )
     yield from (f"/api/v1/events/?kind={kind}" for kind in ("lost", "completed"))
+    yield from (f"/api/v1/{kind}/?tag=all" for kind in ("runs", "evaluations", "experiments"))
     yield from (f"/api/v1/{kind}/?status=queued" for kind in ("runs", "samplesets", "experiments"))
 
 
@@ -163,6 +168,7 @@ def walk(settings: Settings, number: int) -> list[str]:
     client.force_login(factories.make_user(role=Role.ADMIN))
     for _ in range(2):
         client.get("/")  # fills what processes keep
+        client.get("/metrics")  # counts for good what timelines hold
     return [each for address in (*pages(experiment), *lists()) for each in wrong(client, address)]
 
 

@@ -29,14 +29,16 @@ TEXTS = ["", "\0", "a\0b", "\ud800", "\ufffe", "[", "%", "\\", "'\"", "a" * 60_0
 DATES = ["2024-13-45", "99999-01-01", "2024-01-01T00:00:00+99:99"]
 VALUES = [*NUMBERS, *TEXTS, *DATES]
 QUERY = ["page", "family", "algorithm", "submitter", "budget", "text", "since", "until", "fd_min"]
+QUERY += ["tag"]
 PAGES = {  # what they read
-    "/experiments/": ["page", "status", "dataset"],
+    "/experiments/": ["page", "status", "dataset", "tag"],
     "/experiments/<pk>/": ["seed", "sort", "columns", "page"],
     "/experiments/<pk>/prompts/": ["seed", "following", "group", "image"],
     "/compare/": ["entries", "baseline", "loss", "x", "seed", "image", "step", "config", "pixels"],
     "/experiments/<pk>/live/<name>/": ["seed", "sort", "columns", "seen"],
     "/leaderboards/": ["page"],
     "/leaderboards/<fingerprint>/": ["sort", "columns", *QUERY],
+    "/leaderboards/<fingerprint>/budgets/": ["by"],
     "/protocols/<fingerprint>/": ["with"],
     "/samples/<pk>.png": ["v"],
     "/login/": ["next"],

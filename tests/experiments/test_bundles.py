@@ -27,6 +27,10 @@ def test_pages_offer_a_bundle_or_say_why_there_is_none(client: Client) -> None:
     assert f"run-{run.pk}.json" in answer["Content-Disposition"]
     assert client.get(f"/api/v1/runs/{run.pk}/bundle/").json() == told
     assert told["dataset"]["digest"] == run.entry.experiment.dataset.digest
+    assert told["commit"] == "unknown"  # it has not been trained yet
+    run.environment = {"commit": "c" * 40}
+    run.save()
+    assert client.get(address).json()["commit"] == "c" * 40
 
     run.entry.config["autoencoder"] = "runs/1/ckpt-100"
     run.entry.save()

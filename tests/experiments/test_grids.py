@@ -86,4 +86,4 @@ def test_what_is_wrong_with_a_grid_is_said_at_it() -> None:
         "makes 72 entries, expected at most 50"
     )
     several = [vae(label=str(i), grid={"beta": "1..30"}) for i in range(2)]
-    assert refusal(*several) == {"entries": "their grids make 61, expected at most 50"}
+    assert refusal(*several) == {"entries": "their grids and searches make 61, expected at most 50"}

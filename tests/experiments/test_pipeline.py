@@ -17,7 +17,15 @@ from catalog.services import Scoring, register_protocol
 from evaluation.imagesets.atomic import sha256_of
 from evaluation.scoring import evaluate as scoring
 from experiments import services, tasks
-from experiments.models import Evaluation, Experiment, Intake, MetricValue, Run, SampleSet
+from experiments.models import (
+    Evaluation,
+    Experiment,
+    Intake,
+    MetricValue,
+    Run,
+    SampleSet,
+    SheetReading,
+)
 from generators.training.memory import MORE
 from generators.vae.conv import ConvVAE
 from jobs import lifecycle
@@ -300,6 +308,16 @@ def test_extractors_without_weights_score_every_control(
         for v in values.filter(metric="fd")
     }
     assert fd["copy"] < fd["test"]
+    readings = {
+        r.evaluation.sample_set.entry.config["control"]: r for r in SheetReading.objects.all()
+    }
+    assert readings.keys() == fd.keys()
+    copies = readings["copy"]
+    assert max(copies.distances) == 0 < min(readings["blur"].distances)
+    copied, _ = drawn(copies.evaluation.sample_set)
+    assert (np.load(dataset.train_path)["arr_0"][copies.nearest] == copied).all()
+    assert all(r.path.is_file() and len(r.nearest) == 60 for r in readings.values())
+    assert copies.asked and readings["noise"].asked is None
 
 
 @pytest.mark.usefixtures("engine_here")
@@ -331,6 +349,8 @@ def test_controls_are_scored_once_for_all_experiments_by_the_same_code(
     assert len(scored) == 4
     assert len(first) == 8
     assert first == second
+    read = SheetReading.objects.order_by("evaluation").values_list("nearest", "distances", "asked")
+    assert len(read) == 8 and list(read[:4]) == list(read[4:])
 
     Worker.objects.update(version="of before")
     assert values() == first

@@ -4,7 +4,7 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,14 @@ from tests.site import Site
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
 
-def submit(site: Site, *, images: int, algorithms: list[str], seeds: int = 1) -> int:
+def submit(
+    site: Site,
+    *,
+    images: int,
+    algorithms: list[str],
+    entries: Sequence[Mapping[str, Any]] = (),
+    seeds: int = 1,
+) -> int:
     """Submit a comparison as a person would, and return its id."""
     protocol = site.get("/api/protocols/")["results"][0]["fingerprint"]
     data = {
@@ -26,7 +33,7 @@ def submit(site: Site, *, images: int, algorithms: list[str], seeds: int = 1) ->
         "protocols": [protocol],
         "budget": {"images": images},
         "seeds": seeds,
-        "entries": [{"algorithm": algorithm} for algorithm in algorithms],
+        "entries": [*entries, *({"algorithm": algorithm} for algorithm in algorithms)],
     }
     path = site.data / "experiment.json"
     path.write_text(json.dumps(data))
@@ -220,3 +227,32 @@ def test_a_message_that_was_lost_delays_a_job_but_does_not_lose_it(site: Site) -
     site.start_worker()
 
     wait_for_status(site, experiment, "completed")
+
+
+SEARCHED = {
+    "algorithm": "vae.conv",
+    "label": "tuned",
+    "config": {"base_channels": 4},
+    "search": {"options": {"learning_rate": "1e-4..1e-2 log"}, "objective": "fd", "trials": 4},
+}
+
+
+@pytest.mark.slow
+def test_a_search_ends_with_its_best_run_again_whoever_is_killed(site: Site) -> None:
+    """Two workers race to end the last trials; one of them is killed and another takes its place."""
+    site.start_web()
+    site.start_worker("one")
+    doomed = site.start_worker("two")
+    experiment = submit(site, images=3000, algorithms=[], entries=[SEARCHED], seeds=2)
+    path = f"/api/evaluations/?experiment={experiment}&status=completed"
+    wait_until(lambda: len(site.get(path)["results"]) >= 5, seconds=120, what="a trial's scores")
+
+    site.kill(doomed)
+    site.start_worker("three")
+    wait_for_status(site, experiment, "completed", seconds=300)
+
+    runs = site.get(f"/api/runs/?experiment={experiment}")["results"]
+    assert sorted(run["seed"] for run in runs) == [0, 0, 0, 0, 2, 3]
+    done = jobs(site, experiment)
+    assert len(done) == 6 + 10 + 10  # four of controls
+    assert {job["status"] for job in done} == {"completed"}

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from experiments.models import Run
@@ -148,3 +149,12 @@ def test_a_worker_rings_only_for_what_its_device_can_hold(rung: list[tuple[str, 
     presence.make_round(worker, idle=True)
 
     assert rung == []
+
+
+def test_a_connection_that_was_kept_since_the_last_task_is_tried_before_it_is_used() -> None:
+    connection.ensure_connection()
+    connection.health_check_done = True  # type: ignore[attr-defined]  # not in the stubs
+
+    presence.look_at_connections()
+
+    assert not connection.health_check_done  # type: ignore[attr-defined]  # likewise

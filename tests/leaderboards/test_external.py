@@ -115,7 +115,7 @@ def test_the_page_says_unknown_and_declared_and_that_kinds_are_mixed(
 def test_exports_name_the_kind_and_leave_no_cost_blank(
     experiment: Experiment, protocol: Protocol
 ) -> None:
-    entry = scored(experiment, costs=DECLARED)
+    entry = scored(experiment, costs=DECLARED, findings=["2 of 9 images are copies", "odd"])
     board = ranking.rank(protocol)
 
     rows = list(csv.DictReader(io.StringIO(export.to_csv(board))))
@@ -123,10 +123,12 @@ def test_exports_name_the_kind_and_leave_no_cost_blank(
     (row,) = [row for row in rows if row["entry"] == entry.label]
     assert row["kind"] == "external"
     assert {row[key] for key in COSTS} == {"unknown"}
+    assert row["findings"] == "2 of 9 images are copies; odd"
     assert [row[f"{key} is"] for key in COSTS] == ["declared", "declared", "unknown", "unknown"]
     assert [row[f"{key} declared"] for key in COSTS] == ["1000000000.0", "50.0", "", ""]
     (trained,) = [row for row in rows if row["kind"] == "generator"]
     assert (trained["images_per_second"], trained["images_per_second is"]) == ("50.0", "measured")
+    assert trained["findings"] == ""
     (flat,) = [r for r in export.to_dict(board)["rows"] if r["entry"] == entry.label]
     assert flat["nfe"] is None and flat["nfe is"] == "declared" and flat["nfe declared"] == 50.0
 
@@ -163,8 +165,11 @@ def test_the_api_and_the_lists_show_it(client: Client, experiment: Experiment) -
     found = client.get(f"/api/samplesets/{sample_set.pk}/").json()
     entries = client.get(f"/api/experiments/{experiment.pk}/").json()["entries"]
     (link,) = client.get("/api/leaderboards/").json()
+    board = client.get(f"/api/leaderboards/{link['fingerprint']}/").json()
 
     assert (found["findings"], found["seed"]) == (["a finding"], 0)
+    rows = {row["entry"]: row["findings"] for row in board["rows"] if not row["control"]}
+    assert rows.pop(entry.label) == "a finding" and [*rows.values()] == [""]
     (told,) = [each for each in entries if each["id"] == entry.pk]
     assert (told["kind"], told["family"]) == ("external", "external")
     assert told["config"]["manifest"]["system"] == entry.label

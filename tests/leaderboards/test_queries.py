@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from catalog.models import Protocol
+from experiments import services
 from experiments.models import Entry, Evaluation, Experiment
 from leaderboards import charts
 from leaderboards.origins.budgets import Budget
@@ -30,6 +31,7 @@ def protocol(request: pytest.FixtureRequest) -> Protocol:
     make_experiment(protocol, "vae.conv", LABELS[3:], budget=5000, first=4.0)
     small.created_by = factories.make_user(username="ada")
     small.save()
+    services.change_tags(small, ["ablation", "small"], user=None)
     if request.param == "judged before":
         judging.judge(protocol)
     return protocol
@@ -80,6 +82,10 @@ def asked(protocol: Protocol, **parameters: Any) -> list[str]:
         ({"family": "vae"}, "de"),
         ({"algorithm": "gan.sngan"}, "abc"),
         ({"submitter": "ada"}, "abc"),
+        ({"tag": "small"}, "abc"),
+        ({"tag": "SMALL", "fd_min": "2"}, "bc"),
+        ({"tag": "large"}, ""),
+        ({"as_of": "2100-01-01", "tag": "ablation"}, "abc"),
         ({"budget": "5000"}, "de"),
         ({"budget": "elsewhere"}, ""),
         ({"device": "CPU"}, "abcde"),
@@ -115,6 +121,8 @@ def test_a_part_of_a_board_is_the_same_everywhere(
         ("fd_min", "nan"),
         ("text", "a" * 201),
         ("submitter", "a\x07b"),
+        ("tag", "two words"),
+        ("tag", "a\u202eb"),
         ("group", "family"),
         ("columns", "fd,beauty"),
         ("baseline", "the best"),

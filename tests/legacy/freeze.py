@@ -6,7 +6,8 @@ nothing writes it. Nor `schema_before`: the description of the API before it had
 Only for changes that are meant: whatever differs afterwards is no longer what an earlier Trilemma
 wrote or said. NAME is a file of `tests/legacy/frozen` without its suffix; none = all but
 `trainings` and `site`, which an earlier Trilemma made. `answers` are those of that site, whose
-boards are judged by the rules of now.
+boards are judged by the rules of now; `endings` are what comes of the trainings, on another
+processor.
 """
 
 import os
@@ -24,6 +25,8 @@ def main(names: Sequence[str]) -> None:
 
     if "trainings" in names:
         trainings.write()
+    if "endings" in names:
+        trainings.write_endings()
     if "site" in names:
         sites.write()
     if "answers" in names:

@@ -1,7 +1,7 @@
 """Trainings of every algorithm that an earlier Trilemma left unfinished, as small as they can be.
 
-`frozen/trainings.tar.xz` holds a folder of each, `frozen/trainings.json` how they ended when nothing
-came between, with the versions and the kind of processor that these bits are of.
+`frozen/trainings.tar.xz` holds a folder of each, `frozen/trainings.json` how these and the same from
+their beginning ended, with the versions and the kind of processor that these bits are of.
 """
 
 import hashlib
@@ -92,7 +92,8 @@ def weights(checkpoint: Path) -> str:
 def processor() -> str:
     """Return a digest of what this processor and these libraries make of a little arithmetic.
 
-    Bits of trainings can be expected to be the same only where it is.
+    Bits of trainings can be expected to be the same only where it is, and where the processor is of
+    the same model: libraries choose by its caches, too, in which order they add.
     """
     x = torch.linspace(-2, 2, 2 * 4 * 8 * 8).sin().view(2, 4, 8, 8).requires_grad_()
     kernel = torch.linspace(-1, 1, 4 * 4 * 9).cos().view(4, 4, 3, 3)
@@ -102,7 +103,16 @@ def processor() -> str:
     y = (rows @ rows.transpose(1, 2)).softmax(-1) @ rows
     loss = y.exp().log1p().tanh().mean() + y.std()
     (gradient,) = torch.autograd.grad(loss, x)
-    return hashlib.sha256(y.detach().numpy().tobytes() + gradient.numpy().tobytes()).hexdigest()
+    made = y.detach().numpy().tobytes() + gradient.numpy().tobytes()
+    return hashlib.sha256(made + "\n".join(_model()).encode()).hexdigest()
+
+
+def _model() -> list[str]:
+    """Return what the system says of its processor's model; nothing where it does not say."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text("utf-8").splitlines() if told.exists() else []
+    names = ("vendor_id", "cpu family", "model", "model name", "stepping", "cache size")
+    return sorted({line for line in lines if line.split("\t")[0] in names})
 
 
 def unpack(folder: Path) -> None:
@@ -114,19 +124,39 @@ def unpack(folder: Path) -> None:
 def write() -> None:
     """Make both files anew: from then on they are what this Trilemma left."""
     torch.set_num_threads(1)
-    endings: dict[str, Any] = {"processor": processor(), "trainings": {}}
     with TemporaryDirectory() as temporary:
         for algorithm in OPTIONS:
             out = Path(temporary) / algorithm
             train(algorithm, out, "--checkpoint-at", str(PART))
-            part, whole = out / f"ckpt-{PART}", out / f"ckpt-{WHOLE}"
-            endings["numerics"] = json.loads(manifest(part))["numerics"]
-            endings["trainings"][algorithm] = {
-                "weights": weights(whole),
-                "samples": sample(part, Path(temporary)),
-            }
-            shutil.rmtree(whole)
+            shutil.rmtree(out / f"ckpt-{WHOLE}")
         with tarfile.open(ARCHIVE, "w:xz", preset=9) as archive:
             for algorithm in OPTIONS:
                 archive.add(Path(temporary) / algorithm, algorithm)
+    write_endings()
+
+
+def write_endings() -> None:
+    """Write what comes of the trainings on this processor; the checkpoints may be of another."""
+    torch.set_num_threads(1)
+    endings: dict[str, Any] = {"processor": processor(), "trainings": {}}
+    with TemporaryDirectory() as temporary:
+        begun = Path(temporary) / "begun"
+        unpack(begun)
+        for algorithm in OPTIONS:
+            anew, samples = Path(temporary) / "anew" / algorithm, sample_of(begun / algorithm)
+            train(algorithm, begun / algorithm, "--resume")
+            train(algorithm, anew, "--checkpoint-at", str(PART))
+            endings["numerics"] = json.loads(manifest(anew / f"ckpt-{PART}"))["numerics"]
+            endings["trainings"][algorithm] = {
+                "gone_on": weights(begun / algorithm / f"ckpt-{WHOLE}"),
+                "part": weights(anew / f"ckpt-{PART}"),
+                "whole": weights(anew / f"ckpt-{WHOLE}"),
+                "samples": samples,
+            }
     ENDINGS.write_text(json.dumps(endings, indent=1) + "\n", "utf-8")
+
+
+def sample_of(training: Path) -> str:
+    """Return the sha256 of what a training's first checkpoint draws."""
+    with TemporaryDirectory() as temporary:
+        return sample(training / f"ckpt-{PART}", Path(temporary))

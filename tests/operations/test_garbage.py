@@ -74,6 +74,7 @@ def test_leftovers_go_and_what_rows_refer_to_stays(data_dir: Path) -> None:
     drawn = factories.make_sample_set(files=True)
     assert drawn.run
     folder = checkpoint_files(data_dir, drawn.run, 1000)
+    reading = factories.make_reading(factories.make_evaluation(sample_set=drawn))
     stale = old(data_dir / "samples" / f"{drawn.pk}-99.npz")
     orphan = old(data_dir / "runs" / "999" / "ckpt-5" / "weights.safetensors")
     dataset = old(data_dir / "datasets" / "0123456789abcdef" / "train.npz")
@@ -86,7 +87,7 @@ def test_leftovers_go_and_what_rows_refer_to_stays(data_dir: Path) -> None:
         assert not path.exists()
     assert not orphan.parent.exists()
     assert answer.endswith("3 files, 33 bytes deleted\n")
-    assert drawn.path.exists() and drawn.grid_path.exists()
+    assert drawn.path.exists() and drawn.grid_path.exists() and reading.path.exists()
     assert (folder / "weights.safetensors").exists()
     assert collect() == "0 files, 0 bytes deleted\n"
 

@@ -20,8 +20,10 @@ from django.core.management import CommandError, call_command
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
+from tests.browsers import CHROMIUM, chromium
 from tests.servers import free_port, postgres_program, postgres_server, redis_server, wait_until
 from tests.site import Site
+from tests.web import five_clicks
 
 FAMILIES = {"gan", "vae", "diffusion"}
 AUTHENTICITY = "NN[classifier] authenticity"
@@ -112,6 +114,9 @@ def test_the_demo_fills_the_board_and_a_second_one_finds_it(quick_demo: Site) ->
     assert "password" not in second.stdout
     assert "Found 'GAN vs VAE vs diffusion (quick)'" in second.stdout
     assert leftovers(site.data) == []
+    if CHROMIUM is not None:
+        with chromium() as browser:
+            five_clicks.walk(browser.new_context(base_url=site.start_web()).new_page())
 
 
 @pytest.mark.faults

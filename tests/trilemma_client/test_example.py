@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import trilemma_client
+from tests.readme.pages import blocks
 from tests.site import ROOT, Site
-from tests.test_readme import blocks
 
 SECONDS = 1500  # on a busy machine
 

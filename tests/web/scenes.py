@@ -7,6 +7,7 @@ from PIL import Image
 
 from catalog.models import Protocol
 from experiments.models import Checkpoint, Entry, Evaluation, Experiment, Run, SampleSet
+from experiments.viewings.kinds import offered
 from jobs.models import Status
 from tests import factories
 
@@ -183,6 +184,11 @@ def add_preview(run: Run, *, images_seen: int, side: int = 36) -> Checkpoint:
     return checkpoint
 
 
+def now(entry: Entry) -> Entry:
+    """Return an entry as the site finds it now: a package may have gone since."""
+    return Entry.objects.get(pk=entry.pk)
+
+
 def addresses(*scenes: Scene) -> list[str]:
     """Return the address of every page that a reader can reach."""
     found = ["/", "/experiments/", "/leaderboards/", "/datasets/", "/workers/"]
@@ -195,5 +201,10 @@ def addresses(*scenes: Scene) -> list[str]:
             f"/protocols/{fingerprint}/",
             f"/datasets/{scene.experiment.dataset.slug}/",
             *(run.get_absolute_url() for run in scene.runs),
+            *(
+                f"{run.get_absolute_url()}process/"
+                for run in scene.runs[:1]
+                if offered(now(run.entry))
+            ),
         ]
     return found

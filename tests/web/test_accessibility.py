@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 from pytest_django.live_server_helper import LiveServer
 
+from jobs.models import Status
+from tests import factories
 from tests.browsers import CHROMIUM, chromium
 from tests.web import scenes
 
@@ -50,6 +52,7 @@ def test_no_page_has_a_serious_fault(
     browser: Browser, live_server: LiveServer, axe: str, theme: str
 ) -> None:
     pages = [*scenes.addresses(scenes.finished_comparison()), "/help/", "/help/settings/"]
+    pages.append(factories.make_viewing(status=Status.COMPLETED).get_absolute_url())
     context = browser.new_context(
         base_url=live_server.url,
         color_scheme=theme,  # type: ignore[arg-type]  # one of the two

@@ -163,10 +163,10 @@ def test_a_failed_control_is_retried_from_the_experiments_page(somebody: Client)
     assert control.status == Status.QUEUED
 
 
-def test_there_are_four_kinds_of_jobs(somebody: Client) -> None:
+def test_there_are_six_kinds_of_jobs(somebody: Client) -> None:
     text = html.body(somebody.post("/jobs/worker/1/cancel/"))
 
-    assert "expected a kind of job (run, sampleset, evaluation, question, intake)" in text
+    assert "expected a kind of job (run, sampleset, evaluation, question, viewing, intake)" in text
     assert somebody.post("/jobs/run/999/retry/").status_code == 404
 
 

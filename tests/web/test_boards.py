@@ -396,6 +396,8 @@ def test_the_chart_holds_one_point_for_each_scored_row_with_its_interval() -> No
         cell = row.cells["fd"]
         assert point["quality"] == {"value": cell.value, "low": cell.low, "high": cell.high}
         assert point["family"] == row.entry.family
+    (joined,) = chart["joined"]
+    assert [key.partition(":")[2] for key in joined] == ["DDIM 50", "DPM-Solver++ 20"]  # NFE 1
 
 
 @pytest.mark.django_db

@@ -124,6 +124,7 @@ def test_a_loss_curve_is_plain_data_with_absent_losses_as_null(client: Client) -
 
     assert json.loads(answer.content, parse_constant=pytest.fail) == {
         "finished": False,
+        "words": {"a": "a", "b": "b"},
         "runs": [
             {
                 "seed": 0,

@@ -1,7 +1,7 @@
 """Every page: it answers, is well formed, is ours alone, and says what to do when it is empty."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from accounts.models import Role
 from catalog.models import Protocol
 from evaluation.protocols.extractor_specs import INCEPTION, INCEPTION_2015_SHA256
-from experiments.models import Experiment
+from experiments.models import Evaluation, Experiment
 from experiments.progress import jobs_needed
 from tests import factories
 from tests.web import html, scenes
@@ -36,7 +36,7 @@ def test_every_page_answers_and_is_well_formed(reader: Client) -> None:
         page = html.get(reader, address)
 
         assert len(page.all("h1")) == 1, address
-        assert page.one("title").text
+        assert page.one("head").one("title").text
         assert page.one("main").text
 
 
@@ -246,10 +246,10 @@ def test_no_page_asks_a_query_per_row(
     scene = scenes.finished_comparison(seeds=3, failing=True)
     factories.make_worker()
     limits = {
-        "/": 24,  # two for each kind of job
-        "/experiments/": 8,
-        "/workers/": 8,
-        scene.experiment.get_absolute_url(): 18,
+        "/": 26,  # two for each kind of job
+        "/experiments/": 9,  # two for tags
+        "/workers/": 18,  # a list for each kind of job that runs, and that waits
+        scene.experiment.get_absolute_url(): 18,  # of which nothing is left to do
         f"/leaderboards/{scene.protocol.fingerprint}/": 8,
         scene.run.get_absolute_url(): 12,
     }
@@ -439,3 +439,27 @@ def test_what_was_chosen_of_an_experiment_is_kept_between_pages_of_entries(clien
     boxes = [each.attributes for each in page.all("input") if each.attributes["name"] == "columns"]
     assert [box["value"] for box in boxes if "checked" in box] == ["fd"]
     html.get(client, address + links.pop())
+
+
+def test_boards_of_an_experiment_are_shown_as_they_stood_on_a_day(client: Client) -> None:
+    protocol = factories.make_protocol(metrics=["fd"])
+    experiment = factories.make_experiment(
+        protocols=[protocol], entries=[{"algorithm": "vae.conv", "label": name} for name in "ab"]
+    )
+    early, late = factories.contenders_of(experiment)
+    for entry in (early, late):
+        factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": 3.5}])
+    day = datetime(2020, 1, 1, tzinfo=UTC)
+    Experiment.objects.update(created_at=day)
+    of_early = Evaluation.objects.filter(sample_set__entry=early)
+    assert of_early.update(finished_at=day) == 1
+
+    page = html.get(client, f"{experiment.get_absolute_url()}?as_of=2020-01-01")
+
+    assert "As it stood at the end of 2020-01-01" in page.text
+    cells = {
+        row.attributes["data-entry"]: row.text for row in page.all("tr", data_kind="generator")
+    }
+    assert "3.5" in cells["a"] and "3.5" not in cells["b"]
+    wrong = client.get(f"{experiment.get_absolute_url()}?as_of=yesterday")
+    assert wrong.status_code == 404

@@ -139,7 +139,7 @@ def test_pages_that_are_not_there_lead_back_to_the_site(visitor: Visitor) -> Non
 def test_the_page_of_an_error_leads_back_to_the_site(
     visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("web.home._steps", lambda: 1 / 0)
+    monkeypatch.setattr("web.front.steps.own", lambda user: 1 / 0)
 
     answer = visitor.get(f"{HOST}{visitor.prefix}/")
 

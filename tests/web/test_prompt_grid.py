@@ -243,6 +243,20 @@ def test_the_first_column_has_real_images_for_the_prompts(client: Client) -> Non
     assert heads[1].startswith("Real scenes for the prompts")
 
 
+def test_samples_from_elsewhere_have_a_column(client: Client) -> None:
+    experiment = factories.make_asked_experiment("a red circle", "a blue circle")
+    entry = factories.make_external(experiment, system="DALL-E 3")
+    drawn = entry.sample_sets.get()
+
+    page = html.get(client, f"/experiments/{experiment.pk}/prompts/")
+
+    table = page.one("table", class_name="prompts")
+    place = [each.text.split()[0] for each in table.all("th", scope="col")].index("DALL-E")
+    shown = [row.all("td")[place - 1].all("image")[0] for row in table.one("tbody").all("tr")]
+    assert len(shown) == 2
+    assert all(f"/samples/{drawn.pk}.png" in each.attributes["href"] for each in shown)
+
+
 def test_more_systems_are_no_more_queries(
     client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:

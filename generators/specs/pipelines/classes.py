@@ -35,7 +35,8 @@ NOISY = (  # new noise at each step
 )
 DISCRETE = tuple(sorted(ODE + SCALED + NOISY))
 FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
-SCHEDULERS = (*DISCRETE, *FLOW, "CMStochasticIterativeScheduler", "EDMEulerScheduler")
+EDM = ("EDMDPMSolverMultistepScheduler", "EDMEulerScheduler")  # of preconditioned networks
+SCHEDULERS = (*DISCRETE, *FLOW, *EDM, "CMStochasticIterativeScheduler")
 
 TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast")
 TEXT_ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel")

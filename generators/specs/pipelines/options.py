@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from generators.specs.options import ConfigError, SamplerConfig, named, option
 from generators.specs.pipelines.card import PipelineCard
-from generators.specs.pipelines.classes import SCHEDULERS
+from generators.specs.pipelines.classes import DISCRETE, EDM, FLOW, SCHEDULERS
 from generators.specs.pipelines.parts import walk_of
 
 OWN = "own"  # what the folder has
@@ -161,5 +161,12 @@ def _size_problems(asked: PipelineSampler, card: PipelineCard) -> dict[str, str]
 
 
 def _schedulers(card: PipelineCard) -> tuple[str, ...]:
-    """Return what may take the place of the folder's own scheduler, which an export relies on."""
-    return () if card.call else card.spec.schedulers
+    """Return what may take the place of the folder's own scheduler, which an export relies on.
+
+    One of another kind would ask the network with inputs that it was not trained on.
+    """
+    own = next((part.class_name for part in card.components if part.name == "scheduler"), "")
+    if card.call or own in EDM:
+        return () if card.call else EDM
+    others = FLOW if own in FLOW else DISCRETE if own in DISCRETE else (own,)
+    return tuple(name for name in card.spec.schedulers if name in others)

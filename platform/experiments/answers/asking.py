@@ -1,23 +1,16 @@
-"""Asking the trained entries of an experiment to draw words of one's own: checked and bounded.
-
-Somebody may ask so many questions an hour and have so many unfinished; of the finished ones the
-newest are kept for each account, so that neither rows nor files grow without end.
-"""
+"""Asking the trained entries of an experiment to draw words of one's own: checked and bounded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from catalog import stored
 from catalog.models import Dataset
 from experiments import asked
+from experiments.answers import limits
 from experiments.models import Entry, Experiment, Run
 from experiments.questions.models import Question
 from experiments.submission.plain import read_number
@@ -25,19 +18,18 @@ from experiments.submission.specification import MAX_SEED, SpecificationError
 from generators.specs.conditions import ConditionError
 from generators.specs.options import Value, unknown_fields
 from jobs import lifecycle
-from jobs.models import FINISHED, Status
+from jobs.models import Status
 
 MAX_TEXT = 200  # characters
 MOST_IMAGES, IMAGES = 8, 4  # of each entry: at most, and where nothing is said
-HOUR = timedelta(hours=1)
 FIELDS = ("experiment", "text", "images", "first_seed", "training_seed")
 
 
 class TooManyQuestions(SpecificationError):
-    """The account has asked too much; the sentence at "text" says what to wait for."""
+    """The account has asked too much; the sentence at its field says what to wait for."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__({"text": message})
+    def __init__(self, message: str, field: str = "text") -> None:
+        super().__init__({field: message})
 
 
 @dataclass(frozen=True)
@@ -133,7 +125,7 @@ def ask(experiment: Experiment, data: Mapping[str, Any], *, user: User) -> Quest
     wanted = read_question(experiment, data)
     User.objects.select_for_update().get(pk=user.pk)  # two at once are counted one by one
     now = timezone.now()
-    if refusal := limit(user, now):
+    if refusal := limits.refusal(user, now):
         raise TooManyQuestions(refusal)
     question = Question.objects.create(
         experiment=experiment,
@@ -144,40 +136,5 @@ def ask(experiment: Experiment, data: Mapping[str, Any], *, user: User) -> Quest
         **vars(wanted),
     )
     lifecycle.enqueue(question)
-    _forget_old(user, now)
+    limits.forget_old(Question, user, now)
     return question
-
-
-def limit(user: User, now: datetime) -> str:
-    """Return why the account may ask no more now, "" if it may."""
-    own = Question.objects.filter(created_by=user)
-    most = settings.QUESTIONS_UNFINISHED
-    if own.exclude(status__in=FINISHED).count() >= most:
-        return f"{_questions(most)} of yours may wait or be drawn at a time; cancel one, or wait"
-    most = settings.QUESTIONS_PER_HOUR
-    recent = own.filter(created_at__gt=now - HOUR).order_by("-created_at")
-    if most and recent.count() < most:
-        return ""
-    if not most:
-        return "nobody may ask questions on this site"
-    seconds = (recent[most - 1].created_at + HOUR - now).total_seconds()
-    minutes = max(1, round(seconds / 60))
-    return f"you may ask {_questions(most)} an hour; ask again in {minutes} min"
-
-
-def _questions(number: int) -> str:
-    return "1 question" if number == 1 else f"{number:,} questions"
-
-
-def _forget_old(user: User, now: datetime) -> None:
-    """Delete an account's finished questions beyond the newest, with their timelines and files.
-
-    Those of the last hour stay: they are counted.
-    """
-    finished = Question.objects.filter(created_by=user, status__in=FINISHED).order_by("-pk")
-    for question in finished[settings.QUESTIONS_KEPT :]:
-        if question.created_at < now - HOUR:
-            question.events.delete()
-            name = stored.name_of(question.path)
-            question.delete()
-            transaction.on_commit(partial(stored.remove, name), robust=True)

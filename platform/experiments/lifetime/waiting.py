@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from experiments import overview
-from experiments.models import Evaluation, Intake, Question, Run, SampleSet
+from experiments.models import Evaluation, Intake, Question, Run, SampleSet, Viewing
 from jobs.models import Job, Status, Surroundings
 
 LOADED = {
@@ -15,6 +15,7 @@ LOADED = {
     SampleSet: overview.loaded_sample_sets,
     Evaluation: overview.loaded_evaluations,
     Question: overview.loaded_questions,
+    Viewing: overview.loaded_viewings,
     Intake: overview.loaded_intakes,
 }
 

@@ -12,7 +12,7 @@ from accounts import audit
 from accounts.audit import Actor
 from accounts.models import AuditEvent
 from experiments import services
-from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
+from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet, Viewing
 from experiments.overview import EXPERIMENT_OF
 from jobs.models import FINISHED, Job, JobEvent
 
@@ -78,6 +78,9 @@ def _unfinished(experiment: Experiment) -> int:
             for kind, path in EXPERIMENT_OF.items()
         )
         + experiment.questions.exclude(status__in=FINISHED).count()
+        + Viewing.objects.filter(run__entry__experiment=experiment)
+        .exclude(status__in=FINISHED)
+        .count()
     )
 
 

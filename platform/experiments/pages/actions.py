@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
 from experiments import overview, services
-from experiments.models import Experiment, Question
+from experiments.models import Experiment, Question, Viewing
 from experiments.ownership import require_change
 from jobs.models import Job
 
@@ -50,7 +50,7 @@ def cancel_job(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
 def retry_job(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
     job = _find(kind, pk)
     require_change(request.user, job)
-    done = not isinstance(job, Question) and services.retry_job(job, user=request.user)
+    done = not isinstance(job, Question | Viewing) and services.retry_job(job, user=request.user)
     _say(request, done, f"{job}: queued again.", f"{job} had not failed or been cancelled.")
     return redirect(overview.page_of(job))
 
@@ -61,6 +61,7 @@ def _find(kind: str, pk: int) -> Job:
         "sampleset": overview.loaded_sample_sets,
         "evaluation": overview.loaded_evaluations,
         "question": overview.loaded_questions,
+        "viewing": overview.loaded_viewings,
         "intake": overview.loaded_intakes,
     }
     if kind not in loaded:

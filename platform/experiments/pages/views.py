@@ -14,16 +14,20 @@ from catalog.models import Dataset
 from evaluation.protocols.metrics import METRICS
 from experiments import overview
 from experiments.comparison import in_words
+from experiments.lifetime import expected
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
-from experiments.pages import curves, reconstructions
+from experiments.pages import curves, reconstructions, stages
 from experiments.pages.live import Region
 from experiments.progress import with_status
 from experiments.submission import bundle
+from experiments.tags.asking import known_words, tagged
+from experiments.viewings.kinds import offered
 from jobs.models import JobEvent, Status
 
 PAGE_SIZE = 50
 MOST_PREVIEWS = 24  # of a run's checkpoints, on its page
 MOST_DATASETS = 200  # to choose from
+MOST_TAGS = 200  # likewise
 MOST_ENTRIES = 8  # of an experiment, in the list
 CONTENDERS = Entry.objects.exclude(kind=Entry.Kind.CONTROL).order_by("position")
 FIRST = Prefetch(
@@ -42,25 +46,30 @@ STATUSES = (
 
 
 def experiments(request: HttpRequest) -> HttpResponse:
-    """List experiments, newest first, filtered by status and dataset."""
-    status, dataset = request.GET.get("status", ""), request.GET.get("dataset", "")
-    found = Experiment.objects.select_related("dataset", "created_by").prefetch_related(FIRST)
-    page = Paginator(_filtered(found, status, dataset), PAGE_SIZE).get_page(request.GET.get("page"))
+    """List experiments, newest first, filtered by status, dataset and tag."""
+    asked = {name: request.GET.get(name, "") for name in ("status", "dataset", "tag")}
+    found = Experiment.objects.select_related("dataset", "created_by")
+    found = _filtered(found.prefetch_related(FIRST, "tags"), **asked)
+    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     rows = list(page)
     standings = overview.standings(rows)
     context = {
         "page": page,
         "rows": [(experiment, standings.get(experiment.pk)) for experiment in rows],
         "statuses": STATUSES,
-        "datasets": _datasets(dataset),
-        "status": status,
-        "dataset": dataset,
-        "query": "&" + urlencode({"status": status, "dataset": dataset}),
+        "datasets": _datasets(asked["dataset"]),
+        "tags": known_words(MOST_TAGS),
+        **asked,
+        "query": "&" + urlencode(asked),
     }
     return render(request, "experiments/list.html", context)
 
 
-def _filtered(experiments: QuerySet[Experiment], status: str, dataset: str) -> QuerySet[Experiment]:
+def _filtered(
+    experiments: QuerySet[Experiment], *, status: str, dataset: str, tag: str
+) -> QuerySet[Experiment]:
+    if tag:
+        experiments = experiments.filter(pk__in=tagged(tag).values("experiment"))
     if dataset:
         experiments = experiments.filter(dataset__slug=dataset)
     if status:
@@ -88,6 +97,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "config": [(name, in_words(value)) for name, value in found.entry.config.items()],
         "reproduced_by": bundle.command_of(found),
         "no_bundle": bundle.refusal(found),
+        "viewers": ", ".join(viewer.title.lower() for viewer in offered(found.entry)),
         **{name: region.render(request) for name, region in regions.items()},
     }
     return render(request, "experiments/run.html", context)
@@ -105,7 +115,11 @@ def _run_regions(run: Run) -> dict[str, Region]:
     sets = list(overview.loaded_sample_sets().filter(run=run))
     evaluations = list(overview.loaded_evaluations().filter(sample_set__in=sets))
     contexts: dict[str, Callable[[], dict[str, Any]]] = {
-        "status": lambda: {"run": run},
+        "status": lambda: {
+            "run": run,
+            "stages": stages.stages(run, sets, evaluations),
+            "expected": _expected(run),
+        },
         "results": lambda: _results(run, sets, evaluations),
         "timeline": lambda: {"events": _timeline(run, sets, evaluations)},
     }
@@ -119,6 +133,12 @@ def _run_regions(run: Run) -> dict[str, Region]:
         )
         for name, context in contexts.items()
     }
+
+
+def _expected(run: Run) -> expected.Expected | None:
+    """Return what the training is expected to take, where its own progress does not tell yet."""
+    is_told = run.is_finished or run.seconds_left is not None
+    return None if is_told else expected.of_run(run)
 
 
 def _results(run: Run, sets: list[SampleSet], evaluations: list[Evaluation]) -> dict[str, Any]:

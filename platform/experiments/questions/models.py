@@ -1,4 +1,4 @@
-"""A prompt of somebody's own, drawn by every trained entry of an experiment: Question."""
+"""What people ask of workers: words for models to draw (Question), how one makes images (Viewing)."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -63,3 +63,54 @@ class Question(Job):
     def path(self) -> Path:
         """All images in one PNG, a row for each entry that drew; each attempt has its own."""
         return Path(settings.DATA_DIR) / "answers" / f"{self.pk}-{self.attempt}.png"
+
+
+class Viewing(Job):
+    """A look into how a trained model makes images: pictures in rows over frames, in one PNG.
+
+    `facts` has the numbers of each frame. Like a question it cannot be retried: asking again counts towards what one person may ask.
+    """
+
+    task_name = "experiments.tasks.compute_viewing"
+    keeps_timeline = False
+    urgency = 3  # a person waits for it, and it is bounded
+
+    run = models.ForeignKey("experiments.Run", on_delete=models.CASCADE, related_name="viewings")
+    kind = models.CharField(max_length=20)  # a key of `viewings.kinds.VIEWERS`
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    first = models.PositiveBigIntegerField(default=0)  # seed, or place in the test split
+    told = models.CharField(max_length=200, blank=True)  # a class's number or a prompt, "" = any
+    sampler = models.JSONField(default=dict, blank=True)  # one of the entry's, {} = none is used
+    sampler_label = models.CharField(max_length=100, blank=True)
+    fraction = models.FloatField(default=0.0)  # 0..1
+    facts = models.JSONField(default=dict, blank=True)  # as `viewings.work` has them
+    sha256 = models.CharField(max_length=64, blank=True)  # of the sheet
+
+    class Meta(Job.Meta):
+        ordering: ClassVar = ["-pk"]
+        indexes: ClassVar = [
+            *Job.Meta.indexes,
+            models.Index(fields=["run", "kind"], name="viewing_of_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.run}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("viewing", args=[self.pk])
+
+    @property
+    def percent(self) -> int:
+        return int(100 * self.fraction)
+
+    @property
+    def can_retry(self) -> bool:
+        return False
+
+    @property
+    def path(self) -> Path:
+        """All pictures in one PNG, a row for each track; each attempt has its own."""
+        return Path(settings.DATA_DIR) / "viewings" / f"{self.pk}-{self.attempt}.png"

@@ -1,22 +1,23 @@
 """How an experiment begins: entries with their jobs, and that others are told of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from django.dispatch import Signal
 
 from accounts import audit
 from accounts.models import AuditEvent, User
-from experiments.models import Entry, Experiment, Run, SampleSet
+from experiments.models import Entry, Experiment, Run, SampleSet, Search
 from experiments.ownership import require_change
 from experiments.submission import pipelines
 from experiments.submission.joining import JoiningSpec
-from experiments.submission.reading import EntrySpec
+from experiments.submission.reading import EntrySpec, SearchSpec
 from generators.specs.options import parse
 from generators.specs.pipelines.options import PipelineSampler
 from jobs import lifecycle
 from jobs.models import GB
 from jobs.settled import settled
 
+OF_SEARCH = ("objective", "method", "options", "given", "trials", "runs", "seed")
 SEEDS_PER_RUN = 10_000_000  # sample seeds of different training seeds never overlap
 
 # In the transaction of a submission: experiment; user, None of a command's; notify, None = not said.
@@ -51,13 +52,35 @@ def add_entry(experiment: Experiment, spec: EntrySpec, *, position: int) -> Entr
         config=spec.config,
         samplers=spec.samplers,
         position=position,
+        search=None if spec.search is None else _search_of(experiment, spec.search),
+        trial=spec.trial,
     )
-    for seed in experiment.seeds:
+    queue_jobs(
+        entry, experiment.seeds if spec.search is None else experiment.seeds[: spec.search.runs]
+    )
+    return entry
+
+
+def _search_of(experiment: Experiment, spec: SearchSpec) -> Search:
+    """Return the row of a search, written with the first of its trials."""
+    assert spec.protocol is not None, "an objective that nothing measures is an error"
+    fields = {name: getattr(spec, name) for name in OF_SEARCH}
+    found, _ = Search.objects.get_or_create(
+        experiment=experiment,
+        label=spec.label,
+        defaults={"protocol_id": spec.protocol, **fields},
+    )
+    return found
+
+
+def queue_jobs(entry: Entry, seeds: Iterable[int]) -> None:
+    """Write an entry's jobs for each seed, and queue them."""
+    experiment = entry.experiment
+    for seed in seeds:
         for job in _jobs_of(entry, seed):
             job.memory_gb = max(job.memory_gb, experiment.memory_gb)
             job.save()
             lifecycle.enqueue(job)
-    return entry
 
 
 def _jobs_of(entry: Entry, seed: int) -> Iterator[Run | SampleSet]:

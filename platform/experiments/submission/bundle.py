@@ -4,7 +4,9 @@ from typing import Any
 
 from experiments import asked
 from experiments.models import Entry, Run, SampleSet
+from experiments.tags.asking import words_of
 from generators.specs.bundle import FORMAT
+from generators.specs.versions import UNKNOWN
 
 
 def refusal(run: Run) -> str:
@@ -45,6 +47,7 @@ def bundle_of(run: Run) -> dict[str, Any]:
         "trilemma_bundle": FORMAT,
         "run": run.pk,
         "experiment": experiment.name,
+        "tags": words_of(experiment.tags.all()),
         "label": entry.label,
         "command": command_of(run),
         "algorithm": entry.algorithm,
@@ -53,6 +56,7 @@ def bundle_of(run: Run) -> dict[str, Any]:
         "budget": {"images": images} if images is not None else {"device_seconds": seconds},
         "dataset": _dataset(run.entry),
         "environment": run.environment,
+        "commit": run.environment.get("commit", UNKNOWN),
         "samples": [_samples(found) for found in sets],
         "protocols": [
             {"fingerprint": protocol.fingerprint, "record": protocol.record}

@@ -60,7 +60,7 @@ class Cost:
 
 def costs_of(spec: ExperimentSpec) -> list[Cost]:
     """Return what each entry costs; scoring is not in it."""
-    known = {name: _earlier(name, spec.dataset) for name in {e.algorithm for e in spec.entries}}
+    known = {name: earlier(name, spec.dataset) for name in {e.algorithm for e in spec.entries}}
     return [Cost(e.label, _estimates(spec, e, known[e.algorithm])) for e in spec.entries]
 
 
@@ -97,7 +97,7 @@ def about(seconds: float) -> str:
     return f"about {max(1, round(seconds))} s"
 
 
-def _earlier(algorithm: str, dataset: Dataset) -> dict[int, Any]:
+def earlier(algorithm: str, dataset: Dataset) -> dict[int, Any]:
     """Return the latest entries of an algorithm, or pipelines, on such images: what decides cost."""
     entries = Entry.objects.filter(
         algorithm=algorithm,
@@ -106,11 +106,11 @@ def _earlier(algorithm: str, dataset: Dataset) -> dict[int, Any]:
         experiment__dataset__channels=dataset.channels,
     ).order_by("-pk")
     rows = entries.values_list("pk", "config")[:LATEST]
-    found = {pk: _deciding(algorithm, config) for pk, config in rows}
+    found = {pk: deciding(algorithm, config) for pk, config in rows}
     return {pk: deciding for pk, deciding in found.items() if deciding is not None}
 
 
-def _deciding(algorithm: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
+def deciding(algorithm: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what of a configuration decides the cost of an image, None where it is not read now."""
     if not algorithm:
         return {name: config.get(name) for name in ("pipeline", "revision", "precision", "offload")}
@@ -127,9 +127,9 @@ def _deciding(algorithm: str, config: Mapping[str, Any]) -> dict[str, Any] | Non
 def _estimates(
     spec: ExperimentSpec, entry: EntrySpec, earlier: Mapping[int, Any]
 ) -> list[Estimate]:
-    wanted = _deciding(entry.algorithm, entry.config)
+    wanted = deciding(entry.algorithm, entry.config)
     like = [pk for pk, deciding in earlier.items() if deciding == wanted]
-    trained = _training(spec, like) if entry.algorithm else {}
+    trained = _training(spec, entry, like) if entry.algorithm else {}
     drawn = _drawing(spec, entry, like)
     places = [place for place in trained if place != ANYWHERE] or drawn or trained
     return [
@@ -146,11 +146,13 @@ def _estimate(
     return Estimate(*place, seconds=seconds, runs=runs, with_draws=drawn is not None)
 
 
-def _training(spec: ExperimentSpec, like: list[int]) -> dict[Place, tuple[float, int]]:
+def _training(
+    spec: ExperimentSpec, entry: EntrySpec, like: list[int]
+) -> dict[Place, tuple[float, int]]:
     """Return the seconds that all seeds train on each device, with the runs that tell."""
     if spec.budget_seconds is not None:
-        return {ANYWHERE: (spec.budget_seconds * len(spec.seeds), 0)}
-    images = (spec.budget_images or 0) * len(spec.seeds)
+        return {ANYWHERE: (spec.budget_seconds * spec.runs_of(entry), 0)}
+    images = (spec.budget_images or 0) * spec.runs_of(entry)
     rows = (
         Run.objects.filter(entry__in=like, status=Status.COMPLETED, images_seen__gt=0)
         .values_list("worker__host", "worker__device")
@@ -176,7 +178,7 @@ def _drawing(
     for host, device, sampler, speed in told[: LATEST * len(entry.samplers)]:
         if speed and sampler in entry.samplers:
             speeds[host, device][entry.samplers.index(sampler)].append(1 / speed)
-    images = max(protocol.num_images for protocol in spec.protocols) * len(spec.seeds)
+    images = max(protocol.num_images for protocol in spec.protocols) * spec.runs_of(entry)
     return {
         place: (images * sum(sum(of) / len(of) for of in each), sum(map(len, each)))
         for place, each in speeds.items()

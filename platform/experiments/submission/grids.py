@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any
 
 from experiments.submission.plain import read_number
-from experiments.submission.reading import Reader
+from experiments.submission.reading import Reader, SearchSpec
 
 MOST = 50  # entries of a grid, as of an experiment
 RANGE = re.compile(r"\s*(?P<first>[^\s.]\S*?)\s*\.\.\s*(?P<last>\S+)(?:\s+(?P<how>.*\S))?\s*")
@@ -27,6 +27,8 @@ class Placed:
     path: str
     entry: Any
     varied: str = ""
+    search: SearchSpec | None = None  # that tries it, and as which trial
+    trial: int | None = None
 
 
 def expanded(reader: Reader, entries: list[Any]) -> list[Placed]:

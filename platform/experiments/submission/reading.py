@@ -19,6 +19,22 @@ class SpecificationError(ValueError):
 
 
 @dataclass(frozen=True)
+class SearchSpec:
+    """A search as it will be written, with the key of the protocol that measures its objective."""
+
+    label: str
+    objective: str
+    method: str
+    options: dict[str, dict[str, Any]]
+    given: dict[str, Any]
+    trials: int
+    runs: int
+    seed: int
+    protocol: int | None = None  # known when protocols are read
+    path: str = ""  # where it was given: "entries.0.search"
+
+
+@dataclass(frozen=True)
 class EntrySpec:
     """A generator or a pipeline that takes part: complete config, at least one sampler."""
 
@@ -29,6 +45,8 @@ class EntrySpec:
     places: list[int]  # of each sampler, among those that were given: one may stand for several
     kind: str = Entry.Kind.GENERATOR
     path: str = ""  # where it was given: "entries.0"
+    search: SearchSpec | None = None  # that tries it
+    trial: int | None = None  # from 1
 
 
 class Reader:

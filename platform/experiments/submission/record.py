@@ -3,9 +3,11 @@
 from dataclasses import fields
 from typing import Any
 
-from experiments.models import Entry, Experiment
+from experiments.models import Entry, Experiment, Search
+from experiments.tags.asking import words_of
 from generators.specs.pipelines.options import PipelineConfig
 
+OF_SEARCH = ("objective", "trials", "method", "runs", "seed")
 RECORDED = (Entry.Kind.GENERATOR, Entry.Kind.PIPELINE)
 
 
@@ -18,10 +20,11 @@ def record_of(experiment: Experiment) -> dict[str, Any]:
     Raises:
         ValueError: if nothing is trained or drawn in it.
     """
-    entries = [_entry(entry) for entry in experiment.entries.all() if entry.kind in RECORDED]
+    mine = experiment.entries.filter(kind__in=RECORDED).select_related("search")
+    entries = [_entry(entry) for entry in mine if entry.trial in (None, 1)]
     if not entries:
         raise ValueError(f"nothing is trained in {experiment}: its entries were made elsewhere")
-    budget = _budget(experiment)
+    budget, tags = _budget(experiment), words_of(experiment.tags.all())
     return {
         "name": experiment.name,
         "dataset": experiment.dataset.slug,
@@ -29,17 +32,32 @@ def record_of(experiment: Experiment) -> dict[str, Any]:
         **({"budget": budget} if budget else {}),
         "seeds": experiment.seeds,
         "memory_gb": experiment.memory_gb,
+        **({"tags": tags} if tags else {}),
         "entries": entries,
     }
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
     shared = {"label": entry.label, "config": entry.config, "samplers": entry.samplers}
+    if entry.search is not None:
+        return _searched(entry, entry.search)
     if entry.kind == Entry.Kind.GENERATOR:
         return {"algorithm": entry.algorithm, **shared}
     told = {name: entry.config[name] for name in ("pipeline", "revision") if entry.config[name]}
     loaded = {field.name: entry.config[field.name] for field in fields(PipelineConfig)}
     return {**told, **shared, "config": loaded}
+
+
+def _searched(entry: Entry, search: Search) -> dict[str, Any]:
+    """Return the entry that stands for all trials of a search, by one of them."""
+    looked_for = {name: getattr(search, name) for name in OF_SEARCH}
+    return {
+        "algorithm": entry.algorithm,
+        "label": search.label,
+        "config": {name: v for name, v in entry.config.items() if name not in search.options},
+        "samplers": entry.samplers,
+        "search": {"options": search.given, **looked_for},
+    }
 
 
 def _budget(experiment: Experiment) -> dict[str, float] | None:

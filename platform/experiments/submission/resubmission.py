@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from experiments.models import Entry, Experiment
+from experiments.models import Entry, Experiment, Search
 from experiments.submission import pipelines
 from experiments.submission.joining import JOINED
+from experiments.submission.reading import SearchSpec
 from experiments.submission.specification import EntrySpec, ExperimentSpec
 
 ABSENT = "nothing"
@@ -36,8 +37,15 @@ def _as_known_now(entry: Entry, spec: EntrySpec) -> Entry:
 
 def _submitted(experiment: Experiment) -> list[Entry]:
     """Return the entries that were submitted with the experiment, not those that joined later."""
-    found = experiment.entries.filter(kind__in=SPECIFIED)
-    return [entry for entry in found if JOINED not in entry.config]
+    found = experiment.entries.filter(kind__in=SPECIFIED).select_related("search")
+    return [each for each in found if JOINED not in each.config and _was_there(each)]
+
+
+def _was_there(entry: Entry) -> bool:
+    """Whether an entry was there from the beginning, as what a search found later was not."""
+    if entry.search is None or entry.trial is None:
+        return True
+    return 1 <= entry.trial <= entry.search.laid_out
 
 
 def _described(experiment: Experiment) -> dict[str, Any]:
@@ -65,8 +73,18 @@ def _specified(spec: ExperimentSpec) -> dict[str, Any]:
 
 def _entry(path: str, entry: Entry | EntrySpec) -> dict[str, Any]:
     config = {f"{path}.config.{name}": value for name, value in entry.config.items()}
+    searched = {} if entry.search is None else {f"{path}.search": _told(entry.search)}
     return {
         f"{path}.algorithm": entry.algorithm,
+        **searched,
         **config,
         f"{path}.samplers": entry.samplers,
     }
+
+
+def _told(search: Search | SearchSpec) -> str:
+    told = (
+        f"{name} {getattr(search, name)}"
+        for name in ("objective", "trials", "method", "runs", "seed")
+    )
+    return ", ".join(told)

@@ -11,7 +11,8 @@ from catalog.models import Dataset, Protocol
 from catalog.names import name_problem
 from experiments import asked, controls
 from experiments.models import Entry
-from experiments.submission import autoencoders, grids, pipelines
+from experiments.searches.models import laid_out
+from experiments.submission import autoencoders, grids, pipelines, searching
 from experiments.submission.guided import one_by_one
 from experiments.submission.plain import read_number
 from experiments.submission.reading import (
@@ -19,6 +20,7 @@ from experiments.submission.reading import (
     Reader as Reader,
     SpecificationError as SpecificationError,
 )
+from experiments.tags.words import read_words
 from generators.specs import registry
 from generators.specs.conditions import ConditionError
 from generators.specs.latent import LatentOptions
@@ -40,6 +42,10 @@ MAX_ENTRIES = 50
 MAX_SAMPLERS = 20
 MAX_MEMORY_GB = 10_000
 LONGEST_NAME = 200  # of a protocol
+KNOWN = (
+    *("name", "dataset", "protocols", "budget", "seeds", "memory_gb", "entries"),
+    *("tags", "notify"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,17 @@ class ExperimentSpec:
     seeds: list[int]
     memory_gb: int
     entries: list[EntrySpec]
+    tags: list[str]
     notify: bool | None = None  # who submits it is told when it ends; None = as it prefers
+
+    def runs_of(self, entry: EntrySpec) -> int:
+        """Return how many trainings an entry is; a search's first trial counts those to come, too."""
+        if entry.search is None:
+            return len(self.seeds)
+        if entry.trial != 1:
+            return entry.search.runs
+        later = entry.search.trials - laid_out(entry.search.method, entry.search.trials)
+        return entry.search.runs * (1 + later) + len(self.seeds)
 
 
 def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
@@ -62,37 +78,40 @@ def read_experiment(data: Mapping[str, Any]) -> ExperimentSpec:
 
     `{"name", "dataset": slug, "protocols": [fingerprint, its beginning or a name], "budget": {"images": n}
     or {"device_seconds": s}, "seeds": [0, 1] or a count, "memory_gb": what training and sampling need
-    of a device (0), "notify": whether who submits it is told when it ends, "entries": [{"algorithm", "label",
-    "preset", "config": {}, "grid": {}, "samplers": [{"name", …}]}]}`
+    of a device (0), "tags": words that it is found by, "notify": whether who submits it is told when
+    it ends, "entries": [{"algorithm", "label", "preset", "config": {}, "grid": {}, "search": {},
+    "samplers": [{"name", …}]}]}`
 
     An entry that is sampled here and trained elsewhere has instead of an algorithm a "pipeline": the
     folder of one in the site's storage, or a hub id with its "revision"; where all are such, there is
     no budget. A sampler whose "guidance" is a list of scales stands for one at each of them.
     Numbers may come as text: of a form, or of YAML, where `1e3` is one.
     A configuration is the algorithm's defaults, then the preset's values, then those of "config".
-    An entry with a "grid", options to several values each, stands for one of each combination.
+    An entry with a "grid", options to several values each, stands for one of each combination;
+    one with a "search" for its trials, see `searching`.
 
     Raises:
         SpecificationError: with every wrong field.
     """
     reader = Reader()
-    known = {"name", "dataset", "protocols", "budget", "seeds", "memory_gb", "entries", "notify"}
-    reader.unknown("", data, known)
+    reader.unknown("", data, KNOWN)
     name = _read_name(reader, data.get("name"))
     dataset = _read_dataset(reader, data.get("dataset"))
     protocols = _read_protocols(reader, data.get("protocols"), dataset)
     images, seconds = _read_budget(reader, data.get("budget"), data.get("entries"))
     seeds = _read_seeds(reader, data.get("seeds", 1))
     memory_gb = _read_memory(reader, data.get("memory_gb", 0))
+    tags = _read_tags(reader, data.get("tags"))
     notify = _read_notify(reader, data.get("notify"))
     entries = read_entries(reader, data.get("entries"))
+    entries = searching.measured(reader, entries, protocols, seeds)
     if dataset is not None:
         _check_fit(reader, dataset, protocols, entries)
         entries = [_with_autoencoder(reader, dataset, entry) for entry in entries]
     reader.finish()
     assert dataset is not None, "a missing dataset is an error above"
     return ExperimentSpec(
-        name, dataset, protocols, images, seconds, seeds, memory_gb, entries, notify
+        name, dataset, protocols, images, seconds, seeds, memory_gb, entries, tags, notify
     )
 
 
@@ -261,6 +280,14 @@ def _read_memory(reader: Reader, memory_gb: object) -> int:
     return 0
 
 
+def _read_tags(reader: Reader, given: object) -> list[str]:
+    try:
+        return [] if given is None else read_words(given)
+    except ValueError as error:
+        reader.wrong("tags", str(error))
+        return []
+
+
 def _read_notify(reader: Reader, notify: object) -> bool | None:
     known = {None: None, True: True, False: False, "true": True, "false": False}  # of YAML: text
     if isinstance(notify, bool | str | None) and notify in known:
@@ -274,17 +301,20 @@ def read_entries(reader: Reader, entries: object) -> list[EntrySpec]:
     if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_ENTRIES:
         reader.wrong("entries", f"expected a list of 1 to {MAX_ENTRIES} entries")
         return []
-    placed = grids.expanded(reader, entries)
+    placed = searching.expanded(reader, grids.expanded(reader, entries))
     if len(placed) > MAX_ENTRIES:
-        reader.wrong("entries", f"their grids make {len(placed)}, expected at most {MAX_ENTRIES}")
+        reader.wrong(
+            "entries",
+            f"their grids and searches make {len(placed)}, expected at most {MAX_ENTRIES}",
+        )
         return []
-    read = [_read_entry(reader, each.path, each.entry, each.varied) for each in placed]
-    specs = [spec for spec in read if spec is not None]
+    read = [(each, _read_entry(reader, each.path, each.entry, each.varied)) for each in placed]
+    specs = [searching.as_trial(each, spec) for each, spec in read if spec is not None]
     labels: set[str] = set()
-    for spec in specs:
-        if spec.label in labels or controls.is_taken(spec.label):
-            reader.wrong(f"{spec.path}.label", f"{spec.label!r} is taken, expected another")
-        labels.add(spec.label)
+    for label, path in searching.labels(specs):
+        if label in labels or controls.is_taken(label):
+            reader.wrong(f"{path}.label", f"{label!r} is taken, expected another")
+        labels.add(label)
     return specs
 
 

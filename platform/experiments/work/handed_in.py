@@ -37,12 +37,19 @@ def read(sample_set: SampleSet, heartbeat: Heartbeat) -> tuple[Images, dict[str,
 
     with _saying(path.name, given["file"]):
         wanted = Wanted.by(
-            [row.parsed() for row in experiment.protocols.all()], asked.prompt_set_of(experiment)
+            [row.parsed() for row in experiment.protocols.all()],
+            asked.prompt_set_of(experiment),
+            classes=experiment.dataset.classes,
         )
         found = read_handed_in(path, wanted, train=train, held_out=test, keep_going=keep_going)
-        _check_seeds(sample_set, len(found.images.pixels))
+        seeds = _check_seeds(sample_set, len(found.images.pixels))
     sample_set.count = len(found.images.pixels)
-    return found.images, {"count": sample_set.count, "findings": list(found.findings)}
+    facts = {
+        "count": sample_set.count,
+        "findings": list(found.findings),
+        "provenance": {"said_of_each": {**found.says, "seed": seeds > 0}},
+    }
+    return found.images, facts
 
 
 def _file(sample_set: SampleSet, digest: str) -> Path:
@@ -69,8 +76,10 @@ def _saying(kept: str, name: str) -> Iterator[None]:
         raise JobError(str(error).replace(kept, name)) from error
 
 
-def _check_seeds(sample_set: SampleSet, count: int) -> None:
+def _check_seeds(sample_set: SampleSet, count: int) -> int:
+    """Return of how many images the manifest says the seed: of all, or of none."""
     manifest = sample_set.entry.manifest
     said = 0 if manifest is None else len(manifest.seeds)
     if said not in (0, count):
         raise ProtocolError("manifest.seeds", f"expected one for each of {count:,}, got {said:,}")
+    return said

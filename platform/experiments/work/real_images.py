@@ -22,9 +22,10 @@ from evaluation.protocols.prompts import real_pairs
 from evaluation.scenes.claims import read_claims
 from evaluation.scoring import controls
 from evaluation.scoring.reconstructions import Pairs
-from experiments import asked, services, work_files
+from experiments import asked, work_files
 from experiments.controls import SHUFFLED
 from experiments.models import Entry, Evaluation, MetricValue, SampleSet
+from experiments.work.columns import columns
 from generators.trained.inspection import through_autoencoder
 from generators.trained.sampling import LoadedGenerator
 from jobs.execution import Heartbeat
@@ -210,8 +211,8 @@ def _lost(
         "split": "test",
         "images": len(made),
         **{
-            name: services.columns(found)
+            name: columns(found)
             for name, found in pairs.faithfulness(keep_going=heartbeat.check).items()
         },
-        "rfd": {fingerprint: services.columns(found) for fingerprint, found in distances.items()},
+        "rfd": {fingerprint: columns(found) for fingerprint, found in distances.items()},
     }

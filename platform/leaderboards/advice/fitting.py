@@ -75,8 +75,8 @@ def advise(protocol: Protocol, wish: Wish) -> Advice:
     quality, coverage = (_column(board, corner) for corner in ("quality", "coverage"))
     sort = quality.key if quality else board.sort
     scored = Score.objects.filter(standing=OuterRef("pk"), metric=sort, value__isnull=False)
-    mine = Standing.objects.filter(protocol=protocol, control="", entry__kind=Entry.Kind.GENERATOR)
-    mine = mine.filter(Exists(scored))
+    mine = Standing.objects.filter(protocol=protocol, control="", is_trial=False)
+    mine = mine.filter(Exists(scored), entry__kind=Entry.Kind.GENERATOR)
     measured = _measured(mine, wish)
     fitting = _fitting(measured, wish)
     total, known, fits = mine.count(), measured.count(), fitting.count()

@@ -22,6 +22,7 @@ METRICS = frozenset(key for each in SENTENCES for part in each.parts for key in 
 FIELDS = ("pk", "protocol_id", "entry_id", "sampler_label", "budget", "device", "configuration")
 SEEDS = ("seeds_scored", "seeds_failed", "seeds_total")
 NO_VALUE = Cell(None)
+TRAINED = {"control": "", "is_trial": False, "entry__kind": Entry.Kind.GENERATOR}
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def read() -> Rows:
 
 def _standings() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield the fields of each standing that has ended, and those of its entry."""
-    kept = Standing.objects.filter(control="", entry__kind=Entry.Kind.GENERATOR).order_by("pk")
+    kept = Standing.objects.filter(**TRAINED).order_by("pk")
     rows = kept.values(*FIELDS, *SEEDS, "entry__algorithm", "entry__samplers")
     for row in rows.iterator(chunk_size=2000):
         entry = {name: row.pop(f"entry__{name}") for name in ("algorithm", "samplers")}
@@ -124,7 +125,7 @@ def _standings() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def _cells() -> dict[int, dict[str, Cell]]:
-    kept = Standing.objects.filter(control="", entry__kind=Entry.Kind.GENERATOR)
+    kept = Standing.objects.filter(**TRAINED)
     wanted = dict.fromkeys(kept.values_list("pk", flat=True), False)
     scores = Score.objects.filter(metric__in=[*METRICS, "nfe"])
     found: dict[int, dict[str, Cell]] = defaultdict(dict)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from experiments.models import Entry
+from experiments.searches.models import fresh
 from leaderboards.board import MOST_SAME, Row
 
 
@@ -23,9 +24,26 @@ class Submitted(NamedTuple):
 
     @classmethod
     def of(cls, entry: Entry, sampler_label: str) -> "Submitted":
-        has_seeds = entry.kind != Entry.Kind.EXTERNAL
-        seeds = frozenset(entry.experiment.seeds if has_seeds else (0,))
-        return cls(entry.pk, sampler_label, f"{entry.label} in {entry.experiment.name}", seeds)
+        experiment = entry.experiment
+        told = entry.label, entry.kind, experiment.name, experiment.seeds, entry.trial
+        return cls.told(entry.pk, sampler_label, *told)
+
+    @classmethod
+    def told(
+        cls,
+        entry: int,
+        sampler_label: str,
+        label: str,
+        kind: str,
+        experiment: str,
+        seeds: list[int],
+        trial: int | None,
+    ) -> "Submitted":
+        """Return it from an entry's key, label, kind and trial, its experiment's name and seeds."""
+        has_seeds = kind != Entry.Kind.EXTERNAL
+        name = f"{label} in {experiment}"
+        mine = fresh(seeds) if trial == 0 else seeds  # 0: what a search runs again
+        return cls(entry, sampler_label, name, frozenset(mine if has_seeds else (0,)))
 
     def is_repeated_by(self, other: "Submitted") -> bool:
         """Whether another of its configuration has seeds in common."""

@@ -39,7 +39,9 @@ def overview(protocols: Sequence[Protocol]) -> list[Highlight]:
 
 def _numbers(protocols: Sequence[Protocol]) -> dict[int, tuple[int, int]]:
     """Return how many contenders boards have, and how many of them are scored."""
-    contenders = Standing.objects.filter(protocol__in=protocols, control="").order_by()
+    contenders = Standing.objects.filter(
+        protocol__in=protocols, control="", is_trial=False
+    ).order_by()
     scored = Count("pk", filter=Q(seeds_scored__gt=0))
     counts = contenders.values("protocol_id").annotate(entries=Count("pk"), scored=scored)
     return {each["protocol_id"]: (each["entries"], each["scored"]) for each in counts}

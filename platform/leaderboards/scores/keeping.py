@@ -24,7 +24,7 @@ BATCH = 500  # entries that are written in one transaction, where all are
 LASTING = ("value", "low", "high", "interval_of", "plug_in", "declared", "unknown", "reason")
 OF_SCORE = ("budget", "group", "badness", *LASTING, "seeds", "seeds_lost", "details")
 OF_STANDING = (
-    *("label", "control", "of_entry", "place", "scored_at", "scored_by"),
+    *("label", "control", "of_entry", "is_trial", "place", "scored_at", "scored_by"),
     *("budget", "device", "configuration"),
     *("seeds_scored", "seeds_total", "seeds_failed"),
 )
@@ -153,6 +153,7 @@ def _of_row(row: Row) -> Fields:
         "label": row.entry.label,
         "control": row.control,
         "of_entry": row.entry.source is not None,
+        "is_trial": row.is_trial,
         "place": controls.KINDS.index(row.control) if row.is_control else 0,
         "seeds_scored": row.seeds_scored,
         "seeds_total": row.seeds_total,

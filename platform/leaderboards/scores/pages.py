@@ -87,6 +87,7 @@ def _fields(column: Column, query: Query) -> tuple[Field, ...]:
         Field("text", "Name", "", "search"),
         Field("family", "Family", "", options=(*families, *kinds)),
         Field("algorithm", "Algorithm", "", options=algorithms),
+        Field("tag", "Tag", ""),
         Field("submitter", "Submitted by", ""),
         Field("device", "Device", ""),
         Field("since", "Scored since", "", "date"),

@@ -1,8 +1,10 @@
 """Points of a board's chart beyond the rows of a page: a few hundred, each in a few bytes."""
 
 from collections import defaultdict
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
+from experiments.models import Entry
 from leaderboards.board import Board
 from leaderboards.charts import SPEED, axes_of
 from leaderboards.models import Score, Standing
@@ -24,32 +26,46 @@ class Point:
     images_per_second: float | None
 
 
-def others(board: Board, query: Query) -> list[Point]:
+def others(board: Board, query: Query, *, most: int = MOST) -> list[Point]:
     """Return the points of rows on other pages, the first of the board's order; of now alone."""
     axes = axes_of(board)
     if axes is None or board.as_of is not None or len(board.rows) == board.rows_in_all:
         return []
-    wanted = query.of(reading.of_board(board.protocol, board.experiment)).filter(control="")
+    wanted = query.of(reading.contenders_of(board.protocol, board.experiment))
     here = {(row.entry.pk, row.sampler_label) for row in board.rows}
-    keys = list(reading.in_order(wanted, board)[: MOST + len(here)])
+    keys = list(reading.in_order(wanted, board)[: most + len(here)])
     names = {column.key for column in axes} | {SPEED}
     values: dict[int, dict[str, float]] = defaultdict(dict)
     scores = Score.objects.filter(standing__in=keys, metric__in=names, value__isnull=False)
     for standing, metric, value in scores.values_list("standing_id", "metric", "value"):
         values[standing][metric] = float(value or 0.0)
-    found = Standing.objects.select_related("entry__experiment").in_bulk(keys)
-    rows = [found[key] for key in keys if key in found]
-    beyond = [each for each in rows if (each.entry_id, each.sampler_label) not in here]
     quality, coverage = (column.key for column in axes)
     return [
         Point(
-            label=each.label,
-            family=each.entry.family,
-            family_label=each.entry.family_label,
-            coverage=values[each.pk][coverage],
-            quality=values[each.pk][quality],
-            images_per_second=values[each.pk].get(SPEED),
+            label=label,
+            family=entry.family,
+            family_label=entry.family_label,
+            coverage=values[key][coverage],
+            quality=values[key][quality],
+            images_per_second=values[key].get(SPEED),
         )
-        for each in beyond[:MOST]
-        if {quality, coverage} <= values[each.pk].keys()
+        for key, label, entry in list(_beyond(keys, here))[:most]
+        if {quality, coverage} <= values[key].keys()
     ]
+
+
+def _beyond(keys: list[int], here: Container[tuple[int, str]]) -> Iterator[tuple[int, str, Entry]]:
+    """Yield standings that are not here: key, label, and an entry that knows its family alone."""
+    told = ("entry_id", "sampler_label", "label", "entry__kind", "entry__algorithm")
+    found = {
+        key: row for key, *row in Standing.objects.filter(pk__in=keys).values_list("pk", *told)
+    }
+    entries: dict[tuple[str, str], Entry] = {}
+    for key in keys:
+        if key not in found:
+            continue
+        entry, sampler, label, *of_family = found[key]
+        if (entry, sampler) not in here:
+            kind, algorithm = of_family
+            same = entries.setdefault((kind, algorithm), Entry(kind=kind, algorithm=algorithm))
+            yield key, label, same

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
@@ -11,6 +11,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
 from experiments.models import Entry
+from experiments.tags.asking import tagged
+from experiments.tags.words import word_problem
 from generators.specs import registry
 from leaderboards.board import Column
 from leaderboards.facts.choice import Choice
@@ -19,14 +21,22 @@ from leaderboards.origins.budgets import Budget
 from leaderboards.scores import baseline
 from leaderboards.scores.refusal import QueryError
 
-PAGE = 25  # rows of a page, whose HTML stays under 300 KB with all columns, or with a baseline
+PAGE = 25  # rows of a page of headline metrics, whose HTML stays under 300 KB
+BESIDE = 2  # numbers that a row without any weighs as much as
 MOST = 500  # rows of a page that may be asked for
 LONGEST = 200  # characters of a text
 MIXED = "none"  # in an address: rows are not grouped by their budgets
 GROUPS = ("budget", MIXED)
 KEPT = ("columns", "group", "baseline", "as_of")
 BOARDS_OWN = Choice()  # of columns
-OF_ENTRIES = ("family", "algorithm", "submitter", "budget", "text")  # filters, whatever the day
+OF_ENTRIES = (
+    "family",
+    "algorithm",
+    "tag",
+    "submitter",
+    "budget",
+    "text",
+)  # filters, whatever the day
 
 
 @dataclass(frozen=True)
@@ -61,13 +71,15 @@ class Query:
         wanted = Q()
         for name, value in self.filters.items():
             wanted &= _condition(name, value)
-        return standings.filter(wanted | (Q(of_entry=False) & ~Q(control="")))
+        return standings.filter(wanted | Q(control__gt="", of_entry=False))
 
 
 def read(
     parameters: Mapping[str, str], columns: Iterable[Column], *, size: int | None = None
 ) -> Query:
     """Return what an address asks for; `size` is that of a page where it does not say.
+
+    A page of more columns, or with differences to a baseline, has fewer rows.
 
     Raises:
         QueryError: if a part of it cannot be understood.
@@ -77,9 +89,12 @@ def read(
     filters = {name: parameters[name] for name in names if parameters.get(name)}
     for name, value in filters.items():
         _condition(name, value)
-    asked = parameters.get("page_size", "")
-    size = _whole("page_size", asked, most=MOST) if asked else size
-    page = parameters.get("page", "")
+    asked, page = parameters.get("page_size", ""), parameters.get("page", "")
+    choice = _columns(parameters.get("columns", ""), columns)
+    if asked:
+        size = _whole("page_size", asked, most=MOST)
+    elif size is not None:
+        size = _fitting(size, choice, columns, has_baseline=bool(parameters.get("baseline")))
     if page and size is None:
         size = PAGE
     baseline.check(parameters.get("baseline", ""))
@@ -88,7 +103,7 @@ def read(
         page=_whole("page", page, most=10**9) if page else 1,
         size=size,
         is_mixed=_group(parameters.get("group", "")) == MIXED,
-        columns=_columns(parameters.get("columns", ""), columns),
+        columns=choice,
         baseline=parameters.get("baseline", ""),
         as_of=_as_of(parameters.get("as_of", ""), filters),
         kept={name: parameters[name] for name in KEPT if parameters.get(name)},
@@ -100,6 +115,17 @@ def asked(parameters: QueryDict) -> dict[str, str]:
     columns = ",".join(filter(None, parameters.getlist("columns")))
     given = {name: str(value) for name, value in parameters.items()}
     return {**given, "columns": columns}
+
+
+def _fitting(size: int, choice: Choice, columns: Sequence[Column], *, has_baseline: bool) -> int:
+    """Return how many rows hold no more than so many do with the headline metrics alone.
+
+    A difference weighs half a number: it is written shorter.
+    """
+    headlines = sum(column.headline for column in columns)
+    shown = len(choice.keys) or (len(columns) if choice.every else headlines)
+    weight = BESIDE + shown + (shown / 2 if has_baseline else 0)
+    return max(1, min(size, int(size * (BESIDE + headlines) / weight)))
 
 
 def _columns(text: str, columns: Iterable[Column]) -> Choice:
@@ -163,9 +189,16 @@ def _family(value: str) -> Q:
     return Q(entry__kind=value)
 
 
+def _tag(value: str) -> Q:
+    if problem := word_problem(value):
+        raise QueryError("tag", problem)
+    return Q(entry__experiment__in=tagged(value).values("experiment"))
+
+
 def _text(value: str) -> Q:
     named = Q(label__icontains=value) | Q(sampler_label__icontains=value)
-    return named | Q(entry__experiment__name__icontains=value)
+    # Found once: a board has many more rows than there are experiments to look at.
+    return named | Q(entry__in=Entry.objects.filter(experiment__name__icontains=value))
 
 
 def _day(name: str, lookup: str) -> Callable[[str], Q]:
@@ -191,6 +224,7 @@ FILTERS: Mapping[str, Callable[[str], Q]] = MappingProxyType(
     {
         "family": _family,
         "algorithm": lambda value: Q(entry__algorithm=value),
+        "tag": _tag,
         "submitter": lambda value: Q(entry__experiment__created_by__username=value),
         "budget": _budget,
         "device": lambda value: Q(device__icontains=value),

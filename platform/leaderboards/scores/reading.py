@@ -8,12 +8,12 @@ from operator import attrgetter
 from typing import Any
 
 from django.db import connection
-from django.db.models import Case, Count, F, Q, QuerySet, When, Window
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, When, Window
 from django.db.models.functions import Collate, RowNumber
 
 from catalog.models import Protocol
 from experiments import controls
-from experiments.models import Experiment, SampleSet
+from experiments.models import Entry, Experiment, SampleSet
 from leaderboards.board import MOST_SAME, Board, Cell, Column, Row
 from leaderboards.facts.columns import DATE, FACTS
 from leaderboards.facts.repeats import Submitted, with_repeats
@@ -29,22 +29,36 @@ PART = 500  # rows of a part
 MOST_AT_ONCE = 300  # rows that a request judges itself, where nobody has
 NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
 IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
+TOLD = (  # of a standing, to know it again
+    *("entry_id", "sampler_label", "entry__label", "entry__kind"),
+    *("entry__experiment__name", "entry__experiment__seeds", "entry__trial"),
+)
 SAID = ("rank", "rank_low", "rank_high", "leads", "beats_control", "near_training", "no_merit")
 _said = attrgetter(*SAID)
 
 
 def of_board(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
-    """Return a board's standings, each control that all experiments have once: see `rows`."""
+    """Return a board's standings: shared controls once, trials in their experiment alone."""
+    mine = _all_of(protocol, experiment)
+    order: list[Any] = [F("scored_at").asc(nulls_last=True), "scored_by", "entry_id"]
+    place = Window(RowNumber(), partition_by="control", order_by=order)
+    repeated = mine.filter(of_entry=False, control__gt="").order_by()
+    first = list(repeated.annotate(turn=place).filter(turn=1).values_list("entry_id", flat=True))
+    shown = mine.filter(Q(control="") | Q(of_entry=True) | Q(entry__in=first))
+    loaded = ["entry__experiment", *(["entry__search__protocol"] if experiment else [])]
+    return shown.select_related(*loaded).order_by(*IN_ORDER)
+
+
+def contenders_of(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
+    """Return those of a board's standings that are of no control."""
+    return _all_of(protocol, experiment).filter(control="")
+
+
+def _all_of(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
     mine = Standing.objects.filter(protocol=protocol)
-    if experiment is not None:
-        mine = mine.filter(entry__experiment=experiment)
-    order = (F("scored_at").asc(nulls_last=True), "scored_by", "entry_id")
-    first: dict[str, int] = {}
-    repeated = mine.filter(of_entry=False).exclude(control="").order_by(*order)
-    for control, entry in repeated.values_list("control", "entry_id"):
-        first.setdefault(control, entry)
-    shown = mine.filter(Q(control="") | Q(of_entry=True) | Q(entry__in=first.values()))
-    return shown.select_related("entry__experiment").order_by(*IN_ORDER)
+    if experiment is None:
+        return mine.filter(is_trial=False)
+    return mine.filter(entry__in=Entry.objects.filter(experiment=experiment))
 
 
 def rows_from(
@@ -211,6 +225,15 @@ def _kept(empty: Board) -> Board | None:
     return replace(empty, judged_at=state.judged_at, waiting=state.unjudged)
 
 
+def first_rows(board: Board, number: int) -> Board:
+    """Return a board with its first rows, not ranked; few questions, however large it is."""
+    keys = list(in_order(of_board(board.protocol), board)[:number])
+    found = Standing.objects.select_related("entry__experiment").in_bulk(keys)
+    standings = [found[key] for key in keys if key in found]
+    scores = Score.objects.filter(standing__in=keys)
+    return replace(board, rows=tuple(rows_from(standings, board.columns, scores)))
+
+
 def judged_now(board: Board, query: Query) -> Board:
     """Return a board with the part of its rows that is asked for, judged by this process."""
     return _part(board, judged(_rows(board), board.columns, board.ranked), query)
@@ -218,10 +241,10 @@ def judged_now(board: Board, query: Query) -> Board:
 
 def _rows(board: Board) -> list[Row]:
     """Return all rows of a board, not yet ranked."""
-    scores = Score.objects.filter(protocol=board.protocol)
-    if board.experiment is not None:
-        scores = scores.filter(standing__entry__experiment=board.experiment)
     standings = list(of_board(board.protocol, board.experiment))
+    scores = Score.objects.filter(protocol=board.protocol)
+    if board.experiment is not None:  # by its own rows: its protocol may have a thousand times more
+        scores = Score.objects.filter(standing__in=standings)
     return rows_from(standings, board.columns, scores)
 
 
@@ -263,18 +286,28 @@ def _page(board: Board, query: Query) -> Board:
     board = replace(board, budgets=budgets_of(board.protocol))
     wanted = query.of(of_board(board.protocol))
     keys = list(in_order(wanted, board)[query.begin : query.end])
-    kinds = wanted.filter(control="").order_by().values_list("entry__kind")
+    kinds = _kinds(query.of(contenders_of(board.protocol)))
     return replace(
         _of_keys(board, keys, query.baseline),
         begin=query.begin,
-        rows_in_all=wanted.count(),
-        contenders=dict(kinds.annotate(Count("pk"))),
+        rows_in_all=kinds.total() + wanted.filter(control__gt="").count(),
+        contenders=kinds,
     )
+
+
+def _kinds(contenders: QuerySet[Standing]) -> Counter[str]:
+    """Return how many there are of each kind, which those of a known budget tell by that alone."""
+    of_known = Q(budget__gte=budgets.IMAGES, budget__lt=budgets.UNKNOWN)
+    found = Counter({str(Entry.Kind.GENERATOR): contenders.filter(of_known).count()})
+    others = contenders.exclude(of_known).order_by().values_list("entry__kind")
+    found.update(dict(others.annotate(Count("pk"))))
+    return +found
 
 
 def _of_keys(board: Board, keys: Sequence[int], baseline: str) -> Board:
     """Return a board with the rows of these standings, in their order."""
-    found = Standing.objects.select_related("entry__experiment", "judgement").in_bulk(keys)
+    loaded = ("entry__experiment", "entry__search__protocol", "judgement")
+    found = Standing.objects.select_related(*loaded).in_bulk(keys)
     standings = [found[key] for key in keys if key in found]
     rows = rows_from(standings, board.columns, Score.objects.filter(standing__in=keys))
     said = [judged_as(*pair) for pair in zip(rows, map(kept_of, standings), strict=True)]
@@ -287,13 +320,20 @@ def _of_keys(board: Board, keys: Sequence[int], baseline: str) -> Board:
 
 def _alike(standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
     """Yield the first of a board with each configuration that one of its standings has."""
-    wanted = {each.configuration: each.protocol_id for each in standings if each.configuration}
-    found = Standing.objects.filter(protocol__in=set(wanted.values()), configuration__in=wanted)
+    each_once = {each.configuration: each.pk for each in standings if each.configuration}
     order: list[str | Collate] = ["entry_id", _as_python("sampler_label")]
-    place = Window(RowNumber(), partition_by="configuration", order_by=order)
-    first = found.annotate(place_of_its=place).filter(place_of_its__lte=MOST_SAME)
-    for each in first.select_related("entry__experiment"):
-        yield each.configuration, Submitted.of(each.entry, each.sampler_label)
+    alike = Standing.objects.filter(
+        protocol=OuterRef("protocol"), configuration=OuterRef("configuration"), is_trial=False
+    ).order_by(*order)
+    last = Subquery(alike.values("entry_id")[MOST_SAME - 1 : MOST_SAME])  # by the index, for each
+    of_each = Standing.objects.filter(pk__in=each_once.values()).order_by().annotate(last=last)
+    first = Q(pk__in=[])
+    for board, configuration, entry in of_each.values_list("protocol", "configuration", "last"):
+        until = Q() if entry is None else Q(entry__lte=entry)
+        first |= Q(protocol=board, configuration=configuration) & until
+    found = Standing.objects.filter(first, is_trial=False).order_by()
+    for configuration, *told in found.values_list("configuration", *TOLD):
+        yield configuration, Submitted.told(*told)
 
 
 def _baseline(board: Board, text: str) -> Row | None:
@@ -318,7 +358,7 @@ def budgets_of(protocol: Protocol) -> tuple[budgets.Budget, ...]:
 def budgets_by_board(protocols: Sequence[Protocol]) -> dict[int, tuple[budgets.Budget, ...]]:
     """Return the budgets of each board's contenders, by the key of its protocol."""
     keys: dict[int, list[str]] = {protocol.pk: [] for protocol in protocols}
-    rows = Standing.objects.filter(protocol__in=keys, control="").order_by()
+    rows = Standing.objects.filter(protocol__in=keys, control="", is_trial=False).order_by()
     for board, key in rows.values_list("protocol_id", "budget").distinct():
         keys[board].append(key)
     return {pk: budgets.in_order(map(budgets.Budget.of_key, of_it)) for pk, of_it in keys.items()}
@@ -335,9 +375,12 @@ def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
         ordered = standings.order_by(*by_budget, kind, "place", by, *_named(""), "entry_id")
         return ordered.values_list("pk", flat=True)
     by = F("badness").desc() if worst else F("badness").asc()
-    scores = Score.objects.filter(
-        protocol=board.protocol, metric=board.sort_key, standing__in=standings.order_by()
-    )
+    # Looked at one score after the other, until a page is full: not found whole and put in order.
+    is_wanted = Exists(standings.order_by().filter(pk=OuterRef("standing_id")))
+    scores = Score.objects.filter(is_wanted, protocol=board.protocol, metric=board.sort_key)
+    if board.experiment is not None:
+        mine = standings.select_related(None).order_by()
+        scores = Score.objects.filter(standing__in=mine, metric=board.sort_key)
     named = _named("standing__")
     scores = scores.order_by(
         *by_budget, "group", by, "standing__place", *named, "standing__entry_id"

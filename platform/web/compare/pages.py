@@ -9,15 +9,21 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from leaderboards.comparing import curves
+from leaderboards.comparing.classes import classes
 from leaderboards.comparing.configurations import configuration
 from leaderboards.comparing.sides import CompareError, read
 from leaderboards.comparing.values import strangers, tables
 from leaderboards.tables import Choice
-from web.compare import pictures, shown
+from web.compare import looked, pictures, shown
 from web.compare.address import Address
 
-LOOK = ("config", "loss", "x", "scale", "smooth", "seed", "image", "step", "pixels", "columns")
+LOOK = (
+    *("config", "loss", "x", "scale", "smooth", "columns"),
+    *("seed", "image", "step", "pixels", "rows", "under"),
+)
 PIXELS = ("hard", "smooth")
+ROWS = {"": "Seeds", "classes": "Classes"}
+UNDER = {"": "Nothing", "nearest": "Nearest training image"}
 
 
 @require_safe
@@ -40,6 +46,7 @@ def compare(request: HttpRequest) -> HttpResponse:
         "boards": [shown.board(table, every=every) for table in found],
         "strangers": strangers(comparison, found),
         "budgets": shown.budgets(comparison),
+        "classes": classes(comparison, found),
         "columns": address.choices(
             "columns", {"": "Headline metrics", "all": "All"}, look.get("columns", ""), "#metrics"
         ),
@@ -89,8 +96,13 @@ def _pictures(address: Address) -> dict[str, Any]:
     default = "hard" if grid.is_small else "smooth"
     pixels = look["pixels"] if look.get("pixels") in PIXELS else default
     seeds = {str(each): str(each) for each in grid.seeds}
+    rows, under = look.get("rows", ""), look.get("under", "")
+    by_class, near = rows == "classes", under == "nearest"
     return {
         "grid": grid,
+        "looked": looked.look(address.comparison, grid, by_class=by_class, near=near),
+        "row_choices": address.choices("rows", ROWS, rows, "#samples"),
+        "under_choices": address.choices("under", UNDER, under, "#samples"),
         "pixels": pixels,
         "pixel_choices": [
             Choice(name, address.link("#samples", pixels=name), name == pixels) for name in PIXELS

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.http import Http404
 
+from catalog.models import Dataset
 from experiments import controls
 from experiments.models import Checkpoint, Entry, Run, SampleSet
 from experiments.pages.views import spread
@@ -26,6 +27,7 @@ class Column:
     about: str  # "seed 0", what is different from the others, "" if nothing is
     sample_set: SampleSet | None  # None = not drawn yet
     sheet: Sheet | None
+    dataset: Dataset
 
     def boxes(self, first: int) -> list[str]:
         """Return where a page's images lie on the sheet; "" for those that it does not show."""
@@ -117,7 +119,8 @@ def _column(side: Side, seed: int) -> Column:
         about.append(f"has no seed {seed}: seed {seed_of(drawn)}")
     if side.entry.kind == Entry.Kind.EXTERNAL:
         about.append("as they were handed in")
-    return Column(side.name, "; ".join(about), drawn, _sheet(drawn, side.entry))
+    dataset = side.entry.experiment.dataset
+    return Column(side.name, "; ".join(about), drawn, _sheet(drawn, side.entry), dataset)
 
 
 def _sheet(drawn: SampleSet | None, entry: Entry) -> Sheet | None:
@@ -143,6 +146,7 @@ def _real(comparison: Comparison) -> list[Column]:
             each.entry.experiment.dataset.name if several else "",
             each,
             _sheet(each, each.entry),
+            each.entry.experiment.dataset,
         )
         for each in of_dataset.values()
         if each.entry_id not in known

@@ -8,6 +8,7 @@ from web.help import documents
 PAGES = (  # as they stand in the list beside a page
     ("", "Trilemma"),
     ("demo", "The demo"),
+    ("five-clicks", "Five clicks"),
     ("data", "Your own data"),
     ("models", "Your own model"),
     ("boards", "Reading a board"),
@@ -15,6 +16,7 @@ PAGES = (  # as they stand in the list beside a page
     ("workers", "Workers"),
     ("without-a-site", "Without a site"),
     ("results", "Results"),
+    ("speed-of-pages", "Speed of pages"),
     ("rest", "REST"),
     ("telling", "Being told"),
     ("lab", "Running it for a lab"),

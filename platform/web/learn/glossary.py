@@ -9,7 +9,8 @@ from django.urls import reverse
 
 from catalog.models import Protocol
 from experiments import controls
-from experiments.models import Entry, SampleSet
+from experiments.models import Entry, Run, SampleSet
+from experiments.viewings.kinds import Viewer, offered
 from generators.specs import registry
 from jobs.models import Status
 from leaderboards.claims.rows import sides_of
@@ -42,6 +43,7 @@ def term(request: HttpRequest, key: str) -> HttpResponse:
         "term": found,
         "formula": f"web/learn/formulas/{key}.html" if found.has_formula else "",
         "figure": figure_of(found),
+        "inside": inside_of(found),
         "also": [TERMS[name] for name in found.also],
         "boards": boards_of(found),
     }
@@ -65,6 +67,17 @@ def figure_of(term: Term) -> Figure | None:
     words = "Real images" if term.packaged == "real" else "Samples of a small model"
     caption = f"{words} of the packaged world of scenes, 32×32 pixels. No such picture is here yet."
     return Figure(static(f"web/glossary/{term.packaged}.png"), caption)
+
+
+def inside_of(term: Term) -> tuple[Run, list[Viewer]] | None:
+    """Return the newest completed training of such a model, and the ways to look into it."""
+    if term.figure in ("", "real"):
+        return None
+    runs = Run.objects.filter(
+        status=Status.COMPLETED, entry__algorithm__in=_algorithms(term.figure)
+    ).select_related("entry__experiment")
+    newest = runs.order_by("-pk").first()
+    return None if newest is None else (newest, offered(newest.entry))
 
 
 def _drawn_here(shown: SampleSet) -> Figure:

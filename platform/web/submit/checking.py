@@ -35,9 +35,14 @@ class Checked:
         return as_yaml(self.data)
 
     @property
+    def is_searched(self) -> bool:
+        """Whether entries differ in how often they are trained: trials of a search."""
+        return any(entry.search for entry in self.spec.entries) if self.spec else False
+
+    @property
     def runs(self) -> int:
         """Return how many trainings, or draws of pipelines, the draft would make."""
-        return len(self.spec.entries) * len(self.spec.seeds) if self.spec else 0
+        return sum(map(self.spec.runs_of, self.spec.entries)) if self.spec else 0
 
 
 def checked(draft: Data, *, lenient: bool = False) -> Checked:

@@ -17,13 +17,15 @@ from experiments.submission.guided import GUIDANCE
 from experiments.submission.plain import PlainDataError, read_number, read_yaml
 from experiments.submission.specification import MAX_ENTRIES, MAX_SAMPLERS
 from experiments.submission.typed import read_seeds
+from experiments.tags.words import typed_words
 from generators.specs.options import FieldSpec, Value, describe
 
 Data = dict[str, Any]
 ENTRY = re.compile(r"entries\.(\d{1,3})\.(label|algorithm|preset|pipeline|revision)")
 OPTION = re.compile(r"entries\.(\d{1,3})\.config\.(\w{1,60})")
+SEARCH = re.compile(r"entries\.(\d{1,3})\.search\.(trials|objective|method|runs|seed)")
 SAMPLER = re.compile(r"entries\.(\d{1,3})\.samplers\.(\d{1,3})\.(\w{1,60})")
-SHARED = ("name", "dataset", "seeds", "memory_gb", "notify", "unit", "amount")
+SHARED = ("name", "dataset", "seeds", "memory_gb", "tags", "notify", "unit", "amount")
 UNITS = {"images": "images seen", "device_seconds": "device-seconds"}
 
 
@@ -38,6 +40,8 @@ def typed(given: QueryDict) -> Data:
             _entry(entries, found[1])[found[2]] = text
         elif found := OPTION.fullmatch(key):
             _entry(entries, found[1])["config"][found[2]] = text
+        elif found := SEARCH.fullmatch(key):
+            _entry(entries, found[1])["search"][found[2]] = text
         elif found := SAMPLER.fullmatch(key):
             row = _entry(entries, found[1])["rows"].setdefault(int(found[2]), {})
             row[found[3]] = text
@@ -50,7 +54,7 @@ def typed(given: QueryDict) -> Data:
 
 
 def _entry(entries: dict[int, Data], place: str) -> Data:
-    return entries.setdefault(int(place), {"config": {}, "rows": {}})
+    return entries.setdefault(int(place), {"config": {}, "search": {}, "rows": {}})
 
 
 def to_data(draft: Mapping[str, Any]) -> Data:
@@ -66,6 +70,8 @@ def to_data(draft: Mapping[str, Any]) -> Data:
     }
     if entries and all("pipeline" in entry for entry in entries):
         del data["budget"]
+    if words := typed_words(draft["tags"]):
+        data["tags"] = words
     for name in ("memory_gb", "notify"):
         if draft[name] not in ("", "0"):
             data[name] = _plain(draft[name])
@@ -89,8 +95,21 @@ def _entry_data(entry: Mapping[str, Any]) -> Data:
         else:
             config[name] = _value(spec, text)
     samplers = [_sampler_data(offer, sampler) for sampler in entry["samplers"]]
-    parts = {"config": config, "grid": grid, "samplers": samplers}
+    search = _search_data(entry.get("search", {}), grid)
+    parts: Data = {"config": config, "grid": {} if search else grid, "search": search}
+    parts["samplers"] = samplers
     return data | {name: part for name, part in parts.items() if part}
+
+
+def _search_data(typed: Mapping[str, str], grid: Data) -> Data:
+    """Return the search over what would be a grid; {} where no trials are asked for."""
+    if not typed.get("trials"):
+        return {}
+    names = ("trials", "runs", "seed")
+    found = {name: _number(typed[name]) for name in names if typed.get(name)}
+    if typed.get("method"):
+        found["method"] = typed["method"]
+    return {"options": grid, "objective": typed.get("objective", ""), **found}
 
 
 def _several(text: str) -> Any:

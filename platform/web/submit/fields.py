@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from django.utils.functional import cached_property
 
 from catalog.models import Dataset, Protocol
+from evaluation.protocols.metrics import METRICS
+from experiments.models import Search
 from experiments.submission import offered
 from experiments.submission.offered import Offer
 from experiments.submission.specification import MAX_MEMORY_GB
+from experiments.tags.words import MOST
 from generators.specs.options import FieldSpec, Value, describe
 from web.submit.draft import UNITS, Data
 from web.submit.filling import problem_of
@@ -51,6 +54,7 @@ def shared_fields(draft: Data, errors: Errors) -> dict[str, Field]:
             f"only workers whose device has so much take it, up to {MAX_MEMORY_GB:,}; 0 = all",
             "numeric",
         ),
+        "tags": ("Tags", f"up to {MOST} words that it is found by, commas between them", "text"),
     }
     found = {
         name: Field(name, label, draft[name], errors.get(name, ""), about, mode=mode)
@@ -99,6 +103,28 @@ def protocol_choices(draft: Data) -> list[ProtocolChoice]:
     ]
 
 
+PARTS = ("grid", "search", "search.options", "config", "samplers", "algorithm")  # of an entry
+SEARCH = {  # fields of a search: label, about, mode
+    "trials": ("Trials", "how many combinations are tried; empty: one entry of each", "decimal"),
+    "objective": ("Best by", "a metric of the protocol", "text"),
+    "method": ("Found", "tpe learns from the trials before, by Optuna", "text"),
+    "runs": ("Runs of each trial", "with the first seeds; 1 if nothing is typed", "decimal"),
+    "seed": ("Seed of the choice", "0 if nothing is typed", "decimal"),
+}
+METHODS = [(value, value) for value in Search.Method.values]
+
+
+def objectives(draft: Data) -> Choices:
+    """Return the metrics that the ticked protocols measure, by the names that boards have."""
+    ticked = Protocol.objects.filter(fingerprint__in=draft["protocols"]).order_by("pk")
+    found: dict[str, str] = {}
+    for protocol in ticked:
+        found |= {
+            name: protocol.metric_label(name) for name in protocol.metrics if name not in found
+        }
+    return [*found.items()] or [(name, name) for name in METRICS]
+
+
 class SamplerRow:
     """One way to draw: its name, and the fields that this sampler has."""
 
@@ -123,14 +149,17 @@ class SamplerRow:
 class EntryPart:
     """One contender: label, preset, configuration, samplers."""
 
-    def __init__(self, place: int, entry: Data, errors: Errors, *, is_open: bool) -> None:
+    def __init__(
+        self, place: int, entry: Data, errors: Errors, *, objectives: Choices, is_open: bool
+    ) -> None:
         self.place = place
+        self._objectives = objectives
         self.entry = entry
         self.path = f"entries.{place}"
         self.offer = offered.find(entry["algorithm"])
         self.is_pipeline = self.offer.name == offered.NAME
         self._errors = {
-            path.replace(".grid.", ".config."): text
+            path.replace(".grid.", ".config.").replace(".search.options.", ".config."): text
             for path, text in errors.items()
             if path == self.path or path.startswith(f"{self.path}.")
         }
@@ -139,7 +168,7 @@ class EntryPart:
     @property
     def wholes(self) -> dict[str, str]:
         """Return what is wrong with the entry, or with a part of it, as a whole."""
-        parts = [self.path + end for end in ("", ".grid", ".config", ".samplers", ".algorithm")]
+        parts = [self.path + end for end in ("", *(f".{name}" for name in PARTS))]
         return {path: self._errors[path] for path in parts if path in self._errors}
 
     @property
@@ -188,6 +217,25 @@ class EntryPart:
             )
             for spec in describe(self.offer.config)
         ]
+
+    @cached_property
+    def searched(self) -> list[Field]:
+        """Return the fields of a search; none for a pipeline, whose options nobody varies."""
+        if self.is_pipeline:
+            return []
+        made = []
+        for name, (label, about, mode) in SEARCH.items():
+            path = f"{self.path}.search.{name}"
+            value, error = self.entry.get("search", {}).get(name, ""), self._errors.get(path, "")
+            choices = {"objective": self._objectives, "method": METHODS}.get(name, ())
+            made.append(Field(path, label, value, error, about, "", choices, mode=mode))
+        return made
+
+    @property
+    def is_searched(self) -> bool:
+        return any(field.error for field in self.searched) or bool(
+            self.entry.get("search", {}).get("trials")
+        )
 
     @property
     def changed(self) -> list[Field]:

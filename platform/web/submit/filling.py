@@ -26,6 +26,7 @@ from web.submit.draft import Data, read_text
 
 FEW_IMAGES = 25_000  # minutes of a processor for tiny presets
 SEEDS = "1"
+SEARCH = ("trials", "objective", "method", "runs", "seed")  # fields of a search
 
 
 def begun(query: QueryDict) -> Data:
@@ -168,9 +169,14 @@ def draft_of(data: Mapping[str, Any]) -> Data:
         "amount": amount,
         "seeds": _seeds(data.get("seeds", SEEDS)),
         "memory_gb": _text(data.get("memory_gb", "")),
+        "tags": _tags(data.get("tags")),
         "notify": _text(data.get("notify", "")),
         "entries": _entries(entries if isinstance(entries, list) else [entries]),
     }
+
+
+def _tags(given: Any) -> str:
+    return ", ".join(map(_text, given)) if isinstance(given, list) else _text(given)
 
 
 def _seeds(given: Any) -> str:
@@ -210,9 +216,11 @@ def _entry_of(entry: Mapping[str, Any]) -> Data | None:
     if not offered.is_offered(name):
         return None
     config, grid = ({**_mapping(entry.get(part))} for part in ("config", "grid"))
+    search = _mapping(entry.get("search"))
+    grid |= _mapping(search.get("options"))
     preset = _text(entry.get("preset"))
     if not preset and name != offered.NAME:
-        preset, config = _nearest(name, config)
+        preset, config = _nearest(name, {**config, **grid})
     elif name == offered.NAME:
         config = _differing(config, offered.values(name, ""))
     samplers = entry.get("samplers")
@@ -225,6 +233,7 @@ def _entry_of(entry: Mapping[str, Any]) -> Data | None:
         "pipeline": _text(entry.get("pipeline")),
         "revision": _text(entry.get("revision")),
         "config": {key: _text(value) for key, value in {**config, **grid}.items()},
+        "search": {name: _text(search.get(name)) for name in SEARCH},
         "samplers": [_row(offer, _mapping(each)) for each in rows] or [new_sampler(offer)],
     }
 

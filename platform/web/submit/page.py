@@ -21,6 +21,7 @@ from web.submit.fields import (
     EntryPart,
     Field,
     ProtocolChoice,
+    objectives,
     protocol_choices,
     shared_fields,
 )
@@ -43,7 +44,8 @@ class Wrong:
 def _wrong_of(entry: EntryPart) -> list[Wrong]:
     """Return each field of an entry with what is wrong with it, "" for nothing."""
     label, place = entry.entry.get("label") or entry.offer.label, f"entry-{entry.place}"
-    fields = [*entry.named, *entry.options, *(f for row in entry.samplers for f in row.fields)]
+    fields = [*entry.named, *entry.options, *entry.searched]
+    fields += [field for row in entry.samplers for field in row.fields]
     found = [Wrong(f.path, f.id, f"{label}, {f.label}", f.error) for f in fields]
     whole = [Wrong(path, place, label, text) for path, text in entry.wholes.items()]
     return whole + found + [Wrong(row.path, place, label, row.error) for row in entry.samplers]
@@ -71,9 +73,15 @@ class Page:
     @cached_property
     def entries(self) -> list[EntryPart]:
         entries = self.draft["entries"]
-        few = len(entries) <= MOST_OPEN
+        few, measured = len(entries) <= MOST_OPEN, objectives(self.draft)
         return [
-            EntryPart(i, entry, self.errors, is_open=few or self.at.startswith(f"entries-{i}-"))
+            EntryPart(
+                i,
+                entry,
+                self.errors,
+                objectives=measured,
+                is_open=few or self.at.startswith(f"entries-{i}-"),
+            )
             for i, entry in enumerate(entries)
         ]
 
@@ -85,8 +93,9 @@ class Page:
             found.append(Wrong(path, path, label, self.errors.get(path, "")))
         for entry in self.entries:
             found += _wrong_of(entry)
-        shown = {each.path.replace(".config.", ".grid.") for each in found}
-        shown |= {each.path for each in found}
+        shown = {each.path for each in found}
+        for part in (".grid.", ".search.options."):
+            shown |= {each.path.replace(".config.", part) for each in found}
         rest = {path: text for path, text in self.errors.items() if path not in shown}
         found += [Wrong(path, "submission", path, text) for path, text in rest.items()]
         return [each for each in found if each.text]

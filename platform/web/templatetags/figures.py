@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import arrow
 from experiments.models import MetricValue
+from experiments.pages import losses
 from leaderboards import rounding
 from leaderboards.rows import estimate, in_range
 from web import formats
@@ -126,6 +127,11 @@ def value_spread(value: MetricValue, spec: MetricSpec) -> str:
 def spaced(name: str) -> str:
     """Return the name of a field as people write it."""
     return name.replace("_", " ")
+
+
+@register.filter
+def loss_words(name: str) -> str:
+    return losses.words_of(name)
 
 
 @register.filter

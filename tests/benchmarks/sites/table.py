@@ -1,10 +1,11 @@
 """What pages cost at several sizes, in one table: `python -m tests.benchmarks.sites.table SITE SITE …`.
 
 Each SITE is the DATA_DIR of a filled one, the smallest first; another database than its SQLite file
-is told by `SITE=postgres://…`. Every address is asked in turn at all sites by a process of its own
-for each; the table has the median and the 95th percentile of the processor's time (of the clock for
-another database, which is another process), queries and bytes, and how much the last site takes of
-the first.
+is told by `SITE=postgres://…`; what `timing` printed is read from a file `NAME.jsonl`. Every address
+is asked in turn at all sites by a process of its own for each; the table has the median and the
+95th percentile of the processor's time (of the clock for another database, which is another
+process), queries and bytes, and how much the last site takes of the first. `--out FILE` puts it
+into that page of the help, in place of all that stands below its heading `## Every page`.
 """
 
 import argparse
@@ -13,15 +14,30 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 Measured = Mapping[str, dict[str, Any]]
+HEADING = "## Every page\n"
+PEAK = ""  # the name under which a site's memory stands
 
 
 def measured(site: str, times: int, only: str) -> Measured:
     """Return what the addresses of a site cost, without the keys that they have there."""
     folder, _, database = site.partition("=")
+    asked = (
+        Path(site).read_text() if site.endswith(".jsonl") else _asked(folder, database, times, only)
+    )
+    found = [json.loads(text) for text in asked.splitlines() if text.startswith("{")]
+    kind = "clock" if database else "processor"
+    return {
+        each.get("name", PEAK): each | {"times": each[kind]} if kind in each else each
+        for each in found
+    }
+
+
+def _asked(folder: str, database: str, times: int, only: str) -> str:
     variables = {"DATA_DIR": folder, **({"DATABASE_URL": database} if database else {})}
     command = [sys.executable, "-m", "tests.benchmarks.sites.timing", f"--times={times}"]
     done = subprocess.run(
@@ -31,10 +47,7 @@ def measured(site: str, times: int, only: str) -> Measured:
         text=True,
         stdout=subprocess.PIPE,
     )
-    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {
-        each["name"]: each | {"times": each["clock" if database else "processor"]} for each in found
-    }
+    return done.stdout
 
 
 def line(name: str, sites: list[Measured]) -> str:
@@ -55,22 +68,37 @@ def line(name: str, sites: list[Measured]) -> str:
     return f"| {name} | {' | '.join(cells)} | {ratio} |"
 
 
+def told(given: list[str], sites: list[Measured]) -> str:
+    """Return the table in Markdown, and below it what it was measured with."""
+    names = [Path(site.partition("=")[0]).stem for site in given]
+    heads = [f"{name}: p50 / p95 ms | queries, bytes" for name in names]
+    lines = [f"| address | {' | '.join(heads)} | × |", f"|---|{'---|---|' * len(sites)}---|"]
+    every = dict.fromkeys(name for site in sites for name in site if name != PEAK)
+    lines += [line(name, sites) for name in every]
+    peaks = [
+        f"{name} {site[PEAK]['peak_mib']:,} MiB at a load of {site[PEAK]['load'][0]:.1f}"
+        for name, site in zip(names, sites, strict=True)
+        if PEAK in site
+    ]
+    asked = min(
+        len(found["times"]) for site in sites for found in site.values() if "times" in found
+    )
+    memory = f"; the process had at most: {'; '.join(peaks)}" if peaks else ""
+    return "\n".join([*lines, "", f"{os.cpu_count()} cores; each asked {asked} times{memory}."])
+
+
 def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__)
     reader.add_argument("sites", nargs="+")
-    reader.add_argument("--times", type=int, default=9, help="that each is asked")
+    reader.add_argument("--times", type=int, default=10, help="that each is asked")
     reader.add_argument("--only", default="", help="addresses that hold this text")
+    reader.add_argument("--out", type=Path, help="a page that the table is put into")
     given = reader.parse_args()
-    sites = [measured(site, given.times, given.only) for site in given.sites]
-    heads = [
-        f"{site.partition('=')[0].rstrip('/').split('/')[-1]}: p50 / p95 ms | queries, bytes"
-        for site in given.sites
-    ]
-    lines = [f"| address | {' | '.join(heads)} | × |", f"|---|{'---|---|' * len(sites)}---|"]
-    lines += [line(name, sites) for name in dict.fromkeys(name for site in sites for name in site)]
-    busy = os.getloadavg()
-    print("\n".join(lines))  # noqa: T201  # read in the terminal
-    print(f"\n{os.cpu_count()} cores, load of the last minutes {busy[0]:.1f}, {busy[2]:.1f}")  # noqa: T201
+    text = told(given.sites, [measured(site, given.times, given.only) for site in given.sites])
+    print(text)  # noqa: T201  # read in the terminal
+    if given.out:
+        above = given.out.read_text().partition(HEADING)[0]
+        given.out.write_text(f"{above}{HEADING}\n{text}\n")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """What pages cost: `DATA_DIR=… python -m tests.benchmarks.sites.timing` asks each a few times.
 
 Prints a line of JSON per address: the times of its answers in seconds, of the processor and of the
-clock, the queries, the bytes. `table` runs this for several sites and prints what came of it.
+clock, the queries, the bytes; and a last one with the most memory that the process had and the machine's load. `table` runs this for several sites and prints what came of it.
 """
 
 import argparse
 import json
 import os
 import re
+import resource
 import time
 from typing import Any
 
@@ -68,6 +69,8 @@ def main() -> None:
     for address in addresses.of_site():
         if given.only in address:
             print(json.dumps(measure(client, address, given.times)), flush=True)  # noqa: T201
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux tells KiB
+    print(json.dumps({"peak_mib": round(peak), "load": os.getloadavg()}))  # noqa: T201
 
 
 if __name__ == "__main__":

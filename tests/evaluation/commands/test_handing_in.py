@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -79,6 +80,46 @@ def test_packing_twice_makes_the_same_file_and_leaves_what_was_filled_in(
 
     assert sha256_of(tmp_path / "1.zip") == sha256_of(tmp_path / "2.zip")
     assert (tmp_path / "1.yaml").read_text() == "system: mine"
+
+
+def test_images_of_other_sizes_are_packed_in_one_and_the_manifest_says_so(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "a.png").write_bytes(encode(size=(12, 9)))
+    (folder / "b.png").rename(folder / "b.webp")
+    (folder / "b.webp").write_bytes(encode(kind="WEBP", size=(4, 6), lossless=True))
+    rows = [{"file_name": "b.webp", "text": "one"}, {"file_name": "a.png", "text": "two"}]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = written(tmp_path, {"protocol": protocol().to_record()})
+    arguments = ["pack", str(folder), str(tmp_path / "out.zip"), "--protocol", source]
+    assert main(arguments) == 2
+
+    assert main([*arguments, "--resolution", "4"]) == 0
+
+    whole = [open_images(folder, resolution=4), open_images(tmp_path / "out.zip")]
+    fitted, packed = (np.concatenate(list(each.chunks())) for each in whole)
+    assert packed.shape == (2, 3, 4, 4) and (packed == fitted).all()
+    assert whole[1].captions == whole[0].captions == ("two", "one")
+    manifest = yaml.safe_load((tmp_path / "out.yaml").read_text())
+    rule = "centre crop to a square, then PIL Lanczos (antialiased) in 8 bits"
+    assert manifest["post_processing"] == f"made 4x4: {rule}"
+    assert manifest["licence"] is None
+
+
+def test_what_lossy_files_lost_is_not_hidden_by_a_new_size(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "manifest.yaml").write_text("system: x")
+    arguments = ["pack", str(folder), str(tmp_path / "out.zip"), "--resolution", "4"]
+
+    assert main(arguments) == 0
+    assert "say in the manifest: post_processing: made 4x4" in capsys.readouterr().err
+    (folder / "a.png").rename(folder / "a.jpg")
+    (folder / "a.jpg").write_bytes(encode(kind="JPEG"))
+    (folder / "metadata.jsonl").unlink()
+    assert main(arguments) == 2
+
+    assert "a.jpg: a lossy JPEG image" in capsys.readouterr().err
 
 
 def test_a_manifest_in_the_folder_is_packed_and_is_no_finding(

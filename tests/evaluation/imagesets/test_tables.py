@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_the_text_of_a_table_is_bounded(place: Path, monkeypatch: pytest.MonkeyP
     path = write(place / "x.parquet", [PNG], text=["x" * 200])
 
     assert message(lambda: open_images(path)).startswith("x.parquet: text: ")
-    assert message(lambda: open_images(path)).endswith(" bytes; expected at most 100")
+    assert message(lambda: open_images(path)).endswith("over 100 bytes; expected at most as many")
 
 
 def test_a_folder_of_tables_is_read_in_the_order_of_paths(place: Path) -> None:
@@ -296,7 +297,7 @@ def test_a_table_of_too_many_rows_or_bytes_is_refused(
     bomb = pa.table({"image": pa.array([bytes(10**6)] * 50, pa.binary())})
     pq.write_table(bomb, path, compression="zstd", use_dictionary=False)
 
-    assert message(lambda: open_images(path)).startswith("x.parquet: images unpack from ")
+    assert message(lambda: open_images(path)).startswith("x.parquet: columns unpack from ")
     monkeypatch.setattr(parquet, "MAX_FILES", 2)
     write(path, [PNG] * 3)
     assert message(lambda: open_images(path)) == "x.parquet: 3 rows; expected 1 to 2"
@@ -342,3 +343,14 @@ def test_a_damaged_table_is_read_or_refused_but_never_crashes(
         reason = str(error)
 
     assert reason.startswith("x.parquet")
+
+
+def test_no_damaged_byte_of_a_description_ends_the_process(place: Path) -> None:
+    content = write(place / "x.parquet", [PNG] * 5, label=[0, 1, 0, 1, 0]).read_bytes()
+    described = int.from_bytes(content[-8:-4], "little")
+
+    for at in range(len(content) - 8 - described, len(content) - 8, 2):
+        path = place / "y.parquet"
+        path.write_bytes(content[:at] + bytes([content[at] ^ 101]) + content[at + 1 :])
+        with suppress(ImageError):
+            open_images(path)

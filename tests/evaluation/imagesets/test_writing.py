@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from evaluation.imagesets.in_memory import read_images
-from evaluation.imagesets.writing import channels_last, grid_png, write_arrays, write_npz
+from evaluation.imagesets.writing import channels_last, grid_png, read_grid, write_arrays, write_npz
 from tests.evaluation.pictures import message
 
 PIXELS = np.arange(5 * 3 * 8 * 8, dtype=np.uint16).astype(np.uint8).reshape(5, 3, 8, 8)
@@ -65,3 +65,16 @@ def test_a_contact_sheet_shows_every_image_enlarged_in_reading_order(
         cell = found[top : top + 64 : 8, left : left + 64 : 8]
         assert np.array_equal(cell.transpose(2, 0, 1), image)
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["sheet.png"]
+
+
+@pytest.mark.parametrize("side", [8, 64, 70])
+def test_images_of_a_contact_sheet_are_read_back_as_they_were(side: int, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    for pixels in (PIXELS, PIXELS[:, :1]):
+        large = pixels.repeat(side // 8, axis=2).repeat(side // 8, axis=3)
+        grid_png(large, 3, path)
+
+        assert np.array_equal(read_grid(path, 5, 3, large.shape[1:]), large)
+        assert np.array_equal(read_grid(path, 2, 3, large.shape[1:]), large[:2])
+    refused = message(lambda: read_grid(path, 9, 3, large.shape[1:]))
+    assert "sheet.png: no sheet of 9 images" in refused

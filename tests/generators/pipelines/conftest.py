@@ -24,10 +24,11 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     home = tmp_path_factory.mktemp("pipelines")
 
     def find(name: str) -> Path:
-        if name in tiny.WITH_WORDS and find_spec("transformers") is None:
+        if name not in tiny.WITHOUT_WORDS and find_spec("transformers") is None:
             pytest.skip("needs the extra [text]: transformers is not installed")
         if not (home / name).exists():
-            {**tiny.WITHOUT_WORDS, **tiny.WITH_WORDS}[name](home / name)
+            made = {**tiny.WITHOUT_WORDS, **tiny.WITH_WORDS, "preconditioned": tiny.preconditioned}
+            made[name](home / name)
         return home / name
 
     return find

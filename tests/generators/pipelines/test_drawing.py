@@ -306,6 +306,12 @@ def test_what_one_of_several_encoders_reads_is_not_cut(opened: Open) -> None:
             "scheduler: expected own or one of DDIMScheduler, DDPMScheduler for DDPMPipeline, got "
             "EulerDiscreteScheduler",
         ),
+        (
+            "preconditioned",
+            {"scheduler": "DDIMScheduler"},
+            "scheduler: expected own or one of EDMDPMSolverMultistepScheduler, EDMEulerScheduler "
+            "for StableDiffusionPipeline, got DDIMScheduler",
+        ),
         ("stable_diffusion", {"width": 33}, "width: expected a multiple of 8, got 33"),
         (
             "stable_diffusion",

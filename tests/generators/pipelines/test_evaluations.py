@@ -9,7 +9,7 @@ import pytest
 from generators.pipelines.drawing import Tally, draw
 from generators.pipelines.loading import LoadedPipeline, load
 from generators.specs.options import ConfigError
-from generators.specs.pipelines.classes import DISCRETE, FLOW
+from generators.specs.pipelines.classes import DISCRETE, EDM, FLOW, SCHEDULERS
 from generators.specs.pipelines.options import PipelineSampler
 from tests.generators.conftest import exactly
 
@@ -38,6 +38,18 @@ OF_FLOWS = {
     "FlowMatchEulerDiscreteScheduler": (1, 5, 10),
     "FlowMatchHeunDiscreteScheduler": (1, 9, 19),
 }
+OF_PRECONDITIONED = {
+    "EDMDPMSolverMultistepScheduler": (1, 5, 10),
+    "EDMEulerScheduler": (1, 5, 10),
+}
+
+# Those of pipelines without words; a consistency model's own takes as many calls as it makes images.
+WITHOUT_WORDS = {
+    ("consistency", "CMStochasticIterativeScheduler"): (1, 5, 10),
+    ("ddpm", "DDIMScheduler"): (1, 5, 10),
+    ("ddpm", "DDPMScheduler"): (1, 5, 10),
+    ("dit", "DDIMScheduler"): (1, 5, 10),
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,23 +77,42 @@ def drawn(
 def test_the_tables_hold_every_scheduler() -> None:
     assert tuple(sorted(EVALUATIONS)) == DISCRETE
     assert tuple(OF_FLOWS) == FLOW
+    assert tuple(OF_PRECONDITIONED) == EDM
+    of_images = {name for _, name in WITHOUT_WORDS} - {*DISCRETE}
+    assert {*SCHEDULERS} == {*DISCRETE, *FLOW, *EDM, *of_images}
 
 
 @pytest.mark.parametrize("steps", [1, 5, pytest.param(10, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("scheduler", [*EVALUATIONS, *OF_FLOWS])
+@pytest.mark.parametrize("scheduler", [*EVALUATIONS, *OF_FLOWS, *OF_PRECONDITIONED])
 def test_evaluations_of_each_scheduler(
     scheduler: str, steps: int, pipelines: Callable[[str], LoadedPipeline]
 ) -> None:
-    pipeline = pipelines("stable_diffusion_3" if scheduler in OF_FLOWS else "stable_diffusion")
+    name = "preconditioned" if scheduler in OF_PRECONDITIONED else "stable_diffusion"
+    pipeline = pipelines("stable_diffusion_3" if scheduler in OF_FLOWS else name)
     sampler = PipelineSampler(scheduler=scheduler, steps=steps, guidance=1)
     tally, alone = Tally(), Tally()
 
     both = drawn(pipeline, sampler, [1, 2], tally)
     second = drawn(pipeline, sampler, [2], alone)
 
-    rows = {**EVALUATIONS, **OF_FLOWS}[scheduler][(1, 5, 10).index(steps)]
+    rows = {**EVALUATIONS, **OF_FLOWS, **OF_PRECONDITIONED}[scheduler][(1, 5, 10).index(steps)]
     assert (tally.evaluations, alone.evaluations) == (2 * rows, rows)
     assert np.abs(both[1] - second[0]).max() <= 1
+
+
+@pytest.mark.parametrize("steps", [1, 5, 10])
+@pytest.mark.parametrize(("name", "scheduler"), list(WITHOUT_WORDS))
+def test_evaluations_without_words(
+    name: str, scheduler: str, steps: int, pipelines: Callable[[str], LoadedPipeline]
+) -> None:
+    pipeline, tally = pipelines(name), Tally()
+    sampler = PipelineSampler(scheduler=scheduler, steps=steps, guidance=1)
+    labels = np.zeros(2, np.int64) if pipeline.card.asked == "classes" else None
+
+    list(draw(pipeline, sampler, seeds=[1, 2], labels=labels, batch_size=2, tally=tally))
+
+    rows = WITHOUT_WORDS[name, scheduler][(1, 5, 10).index(steps)]
+    assert tally.evaluations == 2 * rows
 
 
 def test_guidance_doubles_evaluations(pipelines: Callable[[str], LoadedPipeline]) -> None:

@@ -172,7 +172,12 @@ def safety_checker(most: float) -> tuple[Any, Any]:
     return checker, CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size)
 
 
-def stable_diffusion(folder: Path, most: float | None = None) -> Path:
+def preconditioned(folder: Path) -> Path:
+    """Write one whose network is preconditioned as EDM's is, as Playground v2.5 is."""
+    return stable_diffusion(folder, scheduler=diffusers.EDMEulerScheduler())
+
+
+def stable_diffusion(folder: Path, most: float | None = None, scheduler: Any = None) -> Path:
     seeded()
     checker, reader = (None, None) if most is None else safety_checker(most)
     pipeline = diffusers.StableDiffusionPipeline(
@@ -180,7 +185,7 @@ def stable_diffusion(folder: Path, most: float | None = None) -> Path:
         text_encoder=clip_encoder(),
         tokenizer=clip_tokenizer(),
         unet=conditional_unet(),
-        scheduler=betas(diffusers.PNDMScheduler, skip_prk_steps=True, steps_offset=1),
+        scheduler=scheduler or betas(diffusers.PNDMScheduler, skip_prk_steps=True, steps_offset=1),
         safety_checker=checker,
         feature_extractor=reader,
         requires_safety_checker=checker is not None,

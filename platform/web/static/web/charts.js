@@ -3,10 +3,11 @@
 import { drawCurves } from "./curves.js";
 import { drawGuidance } from "./guidance.js";
 import { drawLoss } from "./loss.js";
+import { drawNfe } from "./nfe.js";
 import { say } from "./palette.js";
 import { drawTrilemma } from "./trilemma.js";
 
-const DRAW = { compare: drawCurves, guidance: drawGuidance, loss: drawLoss, trilemma: drawTrilemma };
+const DRAW = { compare: drawCurves, guidance: drawGuidance, loss: drawLoss, nfe: drawNfe, trilemma: drawTrilemma };
 const LIBRARY = document.querySelector("script[data-plotly]").dataset.plotly;
 let library = null;
 

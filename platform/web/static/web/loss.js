@@ -35,7 +35,7 @@ async function ask(element) {
 }
 
 function draw(element, curves) {
-  const traces = lines(curves.runs);
+  const traces = lines(curves.runs, curves.words ?? {});
   if (!traces.length) {
     say(element, curves.finished ? "No loss was recorded." : "The first points appear soon after the training begins.");
     return;
@@ -50,18 +50,19 @@ function draw(element, curves) {
   }), CONFIG);
 }
 
-function lines(runs) {
+function lines(runs, words) {
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.losses)))];
   const several = runs.length > 1;
   const traces = [];
   names.forEach((name, nameIndex) => {
     runs.forEach((run, runIndex) => {
       if (!run.losses[name]) return;
-      const label = several ? `${name}, seed ${run.seed}` : name;
+      const title = words[name] ?? name;
+      const label = several ? `${title}, seed ${run.seed}` : title;
       traces.push({
         x: run.images_seen,
         y: run.losses[name],
-        name,
+        name: title,
         showlegend: runIndex === runs.findIndex((other) => other.losses[name]),
         legendgroup: name,
         mode: run.images_seen.length > 1 ? "lines" : "markers",

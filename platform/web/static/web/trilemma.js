@@ -12,29 +12,51 @@ const PLACES = [
   ["top center", 0, -1], ["bottom center", 0, 1], ["middle right", 1, 0], ["middle left", -1, 0],
 ];
 
+const FAR = [36, 54, 72, 90]; // pixels between a marker and a label that stands away
+
 export function drawTrilemma(element) {
   const data = JSON.parse(document.getElementById(element.dataset.points).textContent);
   const others = data.others.map(([label, family, familyLabel, x, y, speed]) => (
     { label, family, family_label: familyLabel, x, y, images_per_second: speed }));
   const all = [...data.points, ...others];
   const families = [...new Set(all.map((point) => point.family))];
-  const places = placeLabels(data, element.clientWidth - 80);
   ready(element);
   const shown = new Set(data.points.map((point) => point.family));
-  const traces = [
+  const traces = (places) => [
+    ...joined(data),
     ...families.filter((family) => others.some((point) => point.family === family))
       .map((family) => paler(data, others.filter((point) => point.family === family), family, families, !shown.has(family))),
     ...families.filter((family) => shown.has(family)).map((family) => trace(data, family, families, places)),
+    ...(data.front.length > 1 ? [frontLine(data)] : []),
   ];
-  if (data.front.length > 1) traces.push(frontLine(data));
-  window.Plotly.react(element, traces, layout({
+  const draw = (places) => window.Plotly.react(element, traces(places), layout({
     xaxis: axis(`${data.coverage.label}, better to the right`, better(data.coverage)),
     yaxis: axis(`${data.quality.label}, better upwards`, { ...better(data.quality), ...(data.log ? { type: "log" } : {}) }),
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 }, itemsizing: "constant" },
     showlegend: true,
     hovermode: "closest",
+    annotations: awayLabels(places, data.log),
   }), CONFIG);
+  // Once it is drawn it is known where everything stands, and where labels have room.
+  draw(new Map()).then(() => draw(placeLabels(data.points, viewOf(element), (point) => size(point, data.points) / 2)));
   link(element);
+}
+
+// The samplers of one trained model, by how often they ask the network.
+function joined(data) {
+  return data.joined.map((keys) => {
+    const points = keys.map((key) => data.points.find((point) => point.key === key));
+    return {
+      type: "scatter",
+      mode: "lines",
+      showlegend: false,
+      x: points.map((point) => point.coverage.value),
+      y: points.map((point) => point.quality.value),
+      line: { color: colour(`family-${points[0].family}`), width: 1.2 },
+      opacity: 0.6,
+      hoverinfo: "skip",
+    };
+  });
 }
 
 // Between the entries that nobody beats in both: as good as it gets here for each coverage.
@@ -96,8 +118,8 @@ function trace(data, family, families, places) {
     name: points[0].family_label,
     x: points.map((point) => point.coverage.value),
     y: points.map((point) => point.quality.value),
-    text: points.map((point) => (places.has(point) ? point.label : "")),
-    textposition: points.map((point) => places.get(point) ?? "top center"),
+    text: points.map((point) => nearLabel(point, places)),
+    textposition: points.map((point) => nearPlace(point, places)),
     textfont: { size: 11, color: colour("text-muted") },
     cliponaxis: false,
     error_x: bars(points, "coverage", hue),
@@ -132,37 +154,78 @@ function paler(data, points, family, families, named) {
   };
 }
 
-// Where each label stands: the first of eight places where it covers no marker and no other label.
-// A label without such a place is left to the marker's tooltip.
-export function placeLabels(data, width) {
-  const taken = data.points.map((point) => box(...pixel(point, data, width), 2 * LARGEST, 2 * SMALLEST));
+// Where values stand in a chart that is drawn, in pixels from its top left corner.
+export function viewOf(element) {
+  const { xaxis, yaxis } = element._fullLayout;
+  return { width: xaxis._length, height: yaxis._length, x: (value) => xaxis.d2p(value), y: (value) => yaxis.d2p(value) };
+}
+
+// Where each label stands: the first place where it covers no marker, no interval and no other label;
+// at the marker, as the name of one of eight places, else further away, as an offset in pixels. A label
+// without any is left to the marker's tooltip.
+export function placeLabels(points, view, radius) {
+  const taken = points.flatMap((point) => covered(point, view, radius(point)));
   const places = new Map();
-  for (const point of data.points) {
-    const [x, y] = pixel(point, data, width);
-    for (const [name, dx, dy] of PLACES) {
-      const [w, h] = [6.2 * point.label.length, 14];
-      const label = box(x + dx * (w / 2 + 16), y + dy * 20, w, h);
-      const inside = label.left >= 0 && label.right <= width;
-      if (inside && !taken.some((other) => overlap(label, other))) {
-        taken.push(label);
-        places.set(point, name);
-        break;
-      }
-    }
+  for (const point of points) {
+    const [x, y, r] = [view.x(point.coverage.value), view.y(point.quality.value), 1.25 * radius(point) + 2];
+    const [w, h] = [6.2 * point.label.length, 13];
+    const near = PLACES.map(([name, dx, dy]) => [name, x + dx * (w / 2 + r), y + dy * (h / 2 + r)]);
+    const far = FAR.flatMap((away) => [away, -away]).map((away) => {
+      const middle = Math.min(Math.max(x, w / 2), view.width - w / 2);
+      return [{ ax: middle - x, ay: away }, middle, y + away];
+    });
+    const found = [...near, ...far].find(([, middle, height]) => {
+      const label = box(middle, height, w, h);
+      return isInside(label, view) && !taken.some((other) => overlap(label, other));
+    });
+    if (!found) continue;
+    taken.push(box(found[1], found[2], w, h));
+    places.set(point, found[0]);
   }
   return places;
 }
 
-// The place of a point in the chart, roughly, in pixels from the top left corner.
-function pixel(point, data, width) {
-  return ["coverage", "quality"].map((side) => {
-    const scale = data.log && side === "quality" ? Math.log : (value) => value;
-    const values = data.points.map((other) => scale(other[side].value)).filter(Number.isFinite);
-    const [low, high] = [Math.min(...values), Math.max(...values)];
-    const part = (scale(point[side].value) - low) / (high - low || 1);
-    const better = data[side].higher_is_better ? part : 1 - part;
-    return side === "coverage" ? (0.08 + 0.84 * better) * width : (0.92 - 0.84 * better) * HEIGHT;
-  });
+// Labels that stand away from their markers, with a line to these.
+export function awayLabels(places, log) {
+  return [...places].filter(([, place]) => typeof place !== "string").map(([point, { ax, ay }]) => ({
+    x: point.coverage.value,
+    y: log ? Math.log10(point.quality.value) : point.quality.value,
+    ax,
+    ay,
+    text: point.label.replace(/[<>&]/g, ""),
+    font: { size: 11, color: colour("text-muted") },
+    arrowhead: 0,
+    arrowwidth: 0.7,
+    arrowcolor: colour("text-muted"),
+    standoff: 4,
+    borderpad: 0,
+  }));
+}
+
+// A label at a marker, "" where it has no place there.
+export function nearLabel(point, places) {
+  return typeof places.get(point) === "string" ? point.label : "";
+}
+
+export function nearPlace(point, places) {
+  return nearLabel(point, places) ? places.get(point) : "top center";
+}
+
+function isInside(label, view) {
+  return label.left >= 0 && label.right <= view.width && label.top >= -8 && label.bottom <= view.height;
+}
+
+// What a point covers: its marker and both intervals.
+function covered(point, view, r) {
+  const [x, y] = [view.x(point.coverage.value), view.y(point.quality.value)];
+  const ends = (side, place) => [point[side].low, point[side].high]
+    .map((bound) => place(bound ?? point[side].value)).filter(Number.isFinite);
+  const [across, upright] = [[x, ...ends("coverage", view.x)], [y, ...ends("quality", view.y)]];
+  return [
+    box(x, y, 2 * r, 2 * r),
+    { left: Math.min(...across), right: Math.max(...across), top: y - 2, bottom: y + 2 },
+    { left: x - 2, right: x + 2, top: Math.min(...upright), bottom: Math.max(...upright) },
+  ];
 }
 
 function box(x, y, width, height) {

@@ -23,14 +23,15 @@ def class_counts(images: ImageStream | SavedReference) -> tuple[int, ...] | None
 
 
 def label_warning(
-    path: Path, part: str | None, reference: ImageStream | SavedReference, protocol: Protocol
+    path: Path, part: str | None, classes: Sequence[str], protocol: Protocol
 ) -> str | None:
     """Return in words how the labels of generated images differ from the protocol's rule.
 
-    None: they do not, the protocol has no rule, or the images carry no labels of its classes.
+    classes: of the reference. None: they do not, the protocol has no rule, or the images carry no
+    labels of its classes.
     """
     rule = protocol.images.labels
-    found = None if rule is None else _labelled_counts(path, part, reference.classes)
+    found = None if rule is None else _labelled_counts(path, part, classes)
     if rule is None or not found or min(found) >= len(rule["shares"]):
         return None
     if not (off := deviations(rule, found)):
@@ -50,14 +51,17 @@ def _labelled_counts(path: Path, part: str | None, classes: Sequence[str]) -> di
     except ImageError:  # laid out in no classes; scoring takes images at any depth
         return None
     counts = class_counts(images)
-    numbers = _numbers(images.classes, classes)
+    numbers = numbers_of(images.classes, classes)
     if counts is None or numbers is None:
         return None
     return dict(zip(numbers, counts, strict=True))
 
 
-def _numbers(names: Sequence[str], classes: Sequence[str]) -> list[int] | None:
-    """Return the number of each class: by its name, or the number that it is called by."""
+def numbers_of(names: Sequence[str], classes: Sequence[str]) -> list[int] | None:
+    """Return the number of each class among others: by its name, or the number that it is called by.
+
+    None: a name is neither.
+    """
     if set(names) <= set(classes):
         return [classes.index(name) for name in names]
     return [int(name) for name in names] if all(map(str.isdecimal, names)) else None

@@ -1,17 +1,11 @@
 """What README.md and the help tell of one's own images and models is done, block by block.
 
-In a folder of one's own, with real processes: a shell, commands, a worker and a web server. Only
-`pip install` is stood in for, by laying the package out on the path.
+Only `pip install` is stood in for, by laying the package out on the path.
 """
 
 import json
 import os
-import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,53 +17,13 @@ from evaluation.imagesets.in_memory import write_npz
 from evaluation.imagesets.packaged import PACKAGED
 from evaluation.scenes.drawing import draw_scenes
 from tests.generators.pipelines import tiny
+from tests.readme.pages import SECONDS, blocks, typed
 from tests.servers import wait_until
-from tests.site import ROOT, Site
+from tests.site import Site
 from tests.test_contributing import install_examples
-
-COMMANDS = 'python() { "$PYTHON" "$@"; }; pip() { test "$1" = install; }\n'
-SECONDS = 300  # on a busy machine
-
-
-def blocks(name: str) -> list[str]:
-    """Return a page's commands, block by block."""
-    return re.findall(r"(?s)```sh\n(.*?)```", (ROOT / name).read_text("utf-8"))
-
 
 SAMPLES, SCORED, PIPELINE, ENTERED, PLUGIN, FETCHED, FILLED = blocks(".readme/models.md")
 COMMANDS_OF_CI, IMAGES, LAB = blocks("README.md")
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder in which the help's commands can be typed."""
-    folder = tmp_path / "place"
-    folder.mkdir()
-    (folder / "manage.py").symlink_to(ROOT / "manage.py")
-    return folder
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    data = tmp_path / "data"
-    data.mkdir()
-    with closing(Site(data, PYTHON=sys.executable)) as made:
-        yield made
-
-
-def typed(block: str, place: Path, site: Site, seconds: int = SECONDS, **variables: str) -> str:
-    """Type a block into a shell; return what it writes, and what it calls PROTOCOL at its end."""
-    done = subprocess.run(  # the help's own commands
-        ["bash", "-euo", "pipefail", "-c", f'{COMMANDS}{block}\necho "${{PROTOCOL:-}}"'],  # noqa: S607
-        cwd=place,
-        env={**site.env, "XDG_CACHE_HOME": str(place / "cache"), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def pictures(folder: Path, pixels: np.ndarray) -> None:
@@ -154,6 +108,7 @@ def wait_for_entry(site: Site, protocol: str, label: str) -> dict[str, Any]:
     return found[0]
 
 
+@pytest.mark.slow
 def test_a_diffusers_folder_is_drawn_from_and_scored(place: Path, site: Site) -> None:
     tiny.ddpm(place / "pipeline")
     rng = np.random.default_rng(0)
@@ -186,6 +141,7 @@ def test_a_diffusers_folder_stands_on_a_board(place: Path, site: Site) -> None:
     assert (row["kind"], row["nfe"]) == ("pipeline", 5)
 
 
+@pytest.mark.slow
 def test_a_plugin_is_trained_and_drawn_from(place: Path, site: Site, tmp_path: Path) -> None:
     packages = install_examples(tmp_path / "packages")
     path = os.pathsep.join([site.env["PYTHONPATH"], str(packages)])

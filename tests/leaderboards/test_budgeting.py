@@ -1,0 +1,164 @@
+"""The NFE curve, and who leads among entries of about the same budget."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from catalog.models import Protocol
+from leaderboards.board import columns_of
+from leaderboards.budgeting import nfe, same_budget
+from leaderboards.budgeting.same_budget import Range, leader
+from leaderboards.models import Score
+from leaderboards.ranking import rank
+from leaderboards.scores import reading
+from tests import factories
+from tests.static import static_root
+from tests.web.html import get
+
+__all__ = ["static_root"]
+
+pytestmark = pytest.mark.django_db
+METRICS = ["fd", "recall"]
+DDIM: list[dict[str, Any]] = [{"name": "ddim", "steps": steps} for steps in (50, 10)]
+SOLVER: list[dict[str, Any]] = [{"name": "dpmsolver++", "steps": 20}]
+
+
+def values(fd: float, half: float = 0.5, recall: float = 0.5) -> dict[str, Any]:
+    interval = {"low": fd - half, "high": fd + half, "standard_error": half / 2}
+    return {"fd": {"value": fd, **interval}, "recall": recall}
+
+
+def drawn_with_many_samplers() -> Protocol:
+    """Return the protocol of a GAN and a diffusion model with three samplers, all scored."""
+    protocol = factories.make_protocol(metrics=METRICS)
+    samplers = [*DDIM, *SOLVER]
+    ddpm_entry = {"algorithm": "diffusion.ddpm", "samplers": samplers}
+    entries: list[dict[str, Any]] = [{"algorithm": "gan.sngan"}, ddpm_entry]
+    experiment = factories.make_experiment(protocols=[protocol], entries=entries)
+    gan, ddpm = factories.contenders_of(experiment)
+    factories.make_scores(entry=gan, protocol=protocol, values=[values(9)])
+    for sampler, fd in zip(samplers, (3, 8, 4), strict=True):
+        run = factories.make_run(entry=ddpm, status="completed")
+        steps = sampler["steps"]
+        drawn = factories.make_sample_set(run=run, sampler=sampler, nfe=steps)
+        factories.make_evaluation(sample_set=drawn, protocol=protocol, values=values(fd))
+    return protocol
+
+
+def test_samplers_of_one_kind_are_a_line_and_others_points() -> None:
+    protocol = drawn_with_many_samplers()
+
+    found = nfe.drawn(reading.board(protocol))
+
+    assert found is not None and found == nfe.drawn(rank(protocol))
+    lines = {
+        (each["label"], each["kind"]): [(p["nfe"], p["quality"]["value"]) for p in each["points"]]
+        for each in found["curves"]
+    }
+    assert {kind: points for (_, kind), points in lines.items() if kind} == {
+        "DDIM": [(10, 8), (50, 3)]
+    }
+    assert [(1, 9)] in lines.values() and [(20, 4)] in lines.values()
+    assert found["curves"][-1]["points"][0]["quality"].keys() == {"value", "low", "high"}
+
+
+def test_without_several_step_counts_there_is_no_curve() -> None:
+    protocol = factories.make_protocol(metrics=METRICS)
+    experiment = factories.make_experiment(protocols=[protocol])
+    [gan] = factories.contenders_of(experiment)
+    factories.make_scores(entry=gan, protocol=protocol, values=[values(9)])
+
+    assert nfe.drawn(rank(protocol)) is None
+
+
+def test_the_board_and_the_experiment_show_the_curve(client: Client, static_root: None) -> None:
+    protocol = drawn_with_many_samplers()
+    experiment = protocol.experiments.get()
+
+    for address in (f"/leaderboards/{protocol.fingerprint}/", f"/experiments/{experiment.pk}/"):
+        page = get(client, address)
+        page.one("div", data_chart="nfe")  # it is there
+        assert "DDIM 10" in page.text
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [(1000, 1000, 3000), (2999, 1000, 3000), (3000, 3000, 10_000), (0.02, 0.01, 0.03), (9, 3, 10)],
+)
+def test_what_is_measured_stands_in_ranges(value: float, low: float, high: float) -> None:
+    assert (Range.of(value).low, Range.of(value).high) == pytest.approx((low, high))
+
+
+def at(budgets: Sequence[dict[str, float]]) -> Protocol:
+    """Return a protocol with two scored GANs at each budget, the second the better."""
+    protocol = factories.make_protocol(metrics=METRICS)
+    for budget in budgets:
+        entries = [{"algorithm": "gan.sngan", "label": f"{k}"} for k in range(2)]
+        made = factories.make_experiment(protocols=[protocol], entries=entries, budget=budget)
+        for place, entry in enumerate(factories.contenders_of(made)):
+            factories.make_scores(entry=entry, protocol=protocol, values=[values(9 - 4 * place)])
+    return protocol
+
+
+def test_the_best_of_each_budget_leads_it_and_no_other() -> None:
+    protocol = at([{"images": 1000}, {"images": 5000}, {"device_seconds": 60}])
+
+    found = same_budget.view(protocol, "images")
+
+    assert [bucket.words for bucket in found.buckets] == [
+        "1,000 images seen",
+        "5,000 images seen",
+    ]
+    assert found.unknown == 2
+    for bucket in found.buckets:
+        best = bucket.leaders[0]
+        assert best is not None and bucket.entries == 2
+        assert (best.row.entry.label, best.cell.value, best.alike) == ("1", 5, 0)
+    [seconds] = same_budget.view(protocol, "seconds").buckets
+    assert seconds.filter == "60s"
+
+
+def test_parameters_are_put_in_ranges_and_those_without_are_counted() -> None:
+    protocol = at([{"images": 1000}])
+    parameters = Score.objects.filter(metric="parameters", standing__control="")
+    first, second = parameters.order_by("pk")
+    Score.objects.filter(pk=first.pk).update(value=2_000_000)
+    Score.objects.filter(pk=second.pk).update(value=None, reason="not measured yet")
+
+    found = same_budget.view(protocol, "parameters")
+
+    assert [bucket.words for bucket in found.buckets] == ["1,000,000 to 3,000,000 parameters"]
+    assert found.unknown == 1
+
+
+def test_survivors_lead_nothing_and_overlapping_intervals_are_counted() -> None:
+    protocol = factories.make_protocol(metrics=METRICS)
+    entries = [{"algorithm": "gan.sngan", "label": f"{k}"} for k in range(3)]
+    experiment = factories.make_experiment(protocols=[protocol], entries=entries, seeds=[0, 1])
+    lucky, good, near = factories.contenders_of(experiment)
+    factories.make_scores(entry=lucky, protocol=protocol, values=[values(1)])
+    factories.make_run(entry=lucky, seed=1, status="failed")
+    for entry, fd in ((good, 5.0), (near, 5.2)):
+        scored = [values(fd), values(fd + 0.1)]
+        factories.make_scores(entry=entry, protocol=protocol, values=scored)
+    rows = [row for row in rank(protocol).rows if not row.is_control]
+    column = next(each for each in columns_of(protocol) if each.key == "fd")
+
+    best = leader(rows, column)
+
+    assert best is not None
+    assert (best.row.entry.label, best.alike) == (good.label, 1)
+
+
+def test_the_page_names_leaders_and_refuses_other_budgets(
+    client: Client, static_root: None
+) -> None:
+    protocol = at([{"images": 1000}, {"images": 5000}])
+    address = f"/leaderboards/{protocol.fingerprint}/budgets/"
+
+    page = get(client, address)
+    assert "apart from all others" in page.text and "5,000 images seen" in page.text
+    assert get(client, f"{address}?by=parameters").text.count("10,000 to 30,000 parameters") == 1
+    get(client, f"{address}?by=weight", status=404)

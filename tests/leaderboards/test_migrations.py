@@ -1,0 +1,36 @@
+"""Migrations of boards' rows."""
+
+from importlib import import_module
+
+import pytest
+from django.apps import apps
+
+from catalog.models import Protocol
+from leaderboards.models import Judgement, Judging, Score, Standing
+from leaderboards.scores import judging, keeping
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+ANEW = import_module("leaderboards.migrations.0002_anew")
+
+
+def test_rows_are_forgotten_part_by_part_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = factories.make_protocol(metrics=["fd"], num_images=20)
+    experiment = factories.make_experiment(protocols=[protocol], seeds=(0, 1))
+    for entry in factories.contenders_of(experiment):
+        factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": 1.0}, {"fd": 2.0}])
+    judging.judge(protocol)
+    before = _rows(protocol)
+    monkeypatch.setattr(ANEW, "PART", 1)
+
+    ANEW.forget(apps, None)
+
+    assert not any(kind.objects.exists() for kind in (Standing, Score, Judgement))
+    assert Judging.objects.get(protocol=protocol).judged_at is None
+    assert sum(keeping.rescore(only_missing=True), keeping.Changes()).added == len(before) > 1
+    assert _rows(protocol) == before
+
+
+def _rows(protocol: Protocol) -> list[tuple[int, str, int]]:
+    rows = Standing.objects.filter(protocol=protocol).order_by("entry_id", "sampler_label")
+    return list(rows.values_list("entry_id", "sampler_label", "seeds_scored"))
