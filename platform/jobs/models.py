@@ -314,15 +314,18 @@ class Job(models.Model):
         return f"{absence} for {timesince(timezone.now() - silence, depth=1)}"
 
     def ahead(self: Self) -> int:
-        """Return how many queued jobs a worker would take before this one."""
-        return sum(
+        """Return how many queued jobs a worker would take before this one, in one query."""
+        kinds = [
             kind._default_manager.filter(
                 Q(queue=self.queue) if kind.urgency > self.urgency else self.goes_before(),
                 status=Status.QUEUED,
-            ).count()
+            )
+            .order_by()
+            .values("pk")
             for kind in Job.kinds()
             if kind.urgency >= self.urgency
-        )
+        ]
+        return kinds[0].union(*kinds[1:], all=True).count()
 
     def goes_before(self) -> Q:
         """Return which queued jobs, no less urgent, a worker would take before this one."""

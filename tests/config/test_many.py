@@ -28,7 +28,7 @@ from tests.static import static_root
 __all__ = ["static_root"]
 
 pytestmark = pytest.mark.django_db
-MOST_QUERIES = 32
+MOST_QUERIES = 30
 MOST_BYTES = 300_000  # of HTML
 GROWING = (  # tables that no list may read whole to put it in order
     *("experiments_experiment", "experiments_entry", "experiments_run", "experiments_sampleset"),
