@@ -23,6 +23,7 @@ if __name__ == "__main__":
     django.setup()
 
 from accounts.models import Role, User  # needs the lines above
+from config.loading import load_site
 from tests.benchmarks.sites import addresses
 
 
@@ -65,6 +66,7 @@ def main() -> None:
     reader.add_argument("--times", type=int, default=5, help="that each is asked")
     reader.add_argument("--only", default="", help="addresses that hold this text")
     given = reader.parse_args()
+    load_site()  # as the processes do that serve pages
     client = admins_client()
     for address in addresses.of_site():
         if given.only in address:
