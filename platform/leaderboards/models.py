@@ -17,7 +17,9 @@ class Standing(models.Model):
     protocol = models.ForeignKey(Protocol, on_delete=models.CASCADE, related_name="standings")
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="standings")
     sampler_label = models.CharField(max_length=100)
-    label = models.CharField(max_length=150)  # the entry's
+    label = models.CharField(max_length=150)  # the entry's, as are its kind and algorithm
+    kind = models.CharField(max_length=20, default="")
+    algorithm = models.CharField(max_length=50, blank=True, default="")
     control = models.CharField(max_length=20, blank=True)  # which one, "" for a contender
     of_entry = models.BooleanField(default=False)  # a control that an entry has for itself
     is_trial = models.BooleanField(default=False)  # of a search: shown beside the others, unranked
@@ -52,6 +54,17 @@ class Standing(models.Model):
             models.Index(
                 fields=["protocol", "configuration", "entry", "sampler_label"],
                 name="standing_first_alike",
+            ),
+            models.Index(
+                fields=["protocol", "control", "is_trial", "kind", "algorithm"],
+                name="standing_by_algorithm",
+            ),
+            models.Index(
+                fields=["protocol", "control", "scored_at", "scored_by", "entry"],
+                name="standing_first_scored",
+            ),
+            models.Index(
+                fields=["protocol"], condition=models.Q(of_entry=True), name="standing_of_entry"
             ),
         ]
 

@@ -15,6 +15,7 @@ from leaderboards.board import Cell, Column, Row, columns_of
 from leaderboards.models import Score, Standing
 from leaderboards.origins.budgets import Budget
 from leaderboards.scores import reading
+from leaderboards.scores.standings import of_board
 
 STEPS = (1.0, 3.0)  # where ranges of what was measured begin, times a power of ten
 SPEED = "images_per_second"
@@ -111,7 +112,7 @@ def view(protocol: Protocol, by: str) -> View:
     """
     _, budget_of = WAYS[by]
     columns = _columns(protocol)
-    standings = reading.of_board(protocol).filter(control="", seeds_scored__gt=0)
+    standings = of_board(protocol).filter(control="", seeds_scored__gt=0)
     found = list(standings[:MOST])
     rows = _rows(found, columns)
     of_budgets: dict[Budget | Range, list[Row]] = defaultdict(list)

@@ -19,6 +19,7 @@ from leaderboards.marks import DETAILED
 from leaderboards.models import Judgement, Judging, Score, Standing
 from leaderboards.ranking import board_of, judged, of_rows
 from leaderboards.scores import reading
+from leaderboards.scores.standings import of_board
 
 BATCH = 1000
 UNREAD = ("label", "scored_at", "scored_by", "entry__config", "entry__samplers")  # by judging
@@ -79,7 +80,7 @@ def _judge(protocol: Protocol) -> Board:
 
 def _standings(protocol: Protocol) -> list[Standing]:
     """Return a board's standings with what judging asks of entries: less than pages do."""
-    plain = reading.of_board(protocol).select_related(None)  # without experiments
+    plain = of_board(protocol).select_related(None)  # without experiments
     found = list(plain.select_related("entry").defer(*UNREAD))
     controls = Entry.objects.filter(kind=Entry.Kind.CONTROL, standings__protocol=protocol)
     configs = dict(controls.values_list("pk", "config"))

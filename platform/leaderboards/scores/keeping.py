@@ -24,7 +24,8 @@ BATCH = 500  # entries that are written in one transaction, where all are
 LASTING = ("value", "low", "high", "interval_of", "plug_in", "declared", "unknown", "reason")
 OF_SCORE = ("budget", "group", "badness", *LASTING, "seeds", "seeds_lost", "details")
 OF_STANDING = (
-    *("label", "control", "of_entry", "is_trial", "place", "scored_at", "scored_by"),
+    *("label", "kind", "algorithm"),
+    *("control", "of_entry", "is_trial", "place", "scored_at", "scored_by"),
     *("budget", "device", "configuration"),
     *("seeds_scored", "seeds_total", "seeds_failed"),
 )
@@ -151,6 +152,8 @@ def _of_row(row: Row) -> Fields:
     """Return the fields of a row's standing."""
     return {
         "label": row.entry.label,
+        "kind": row.entry.kind,
+        "algorithm": row.entry.algorithm,
         "control": row.control,
         "of_entry": row.entry.source is not None,
         "is_trial": row.is_trial,

@@ -8,12 +8,12 @@ from operator import attrgetter
 from typing import Any
 
 from django.db import connection
-from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, When, Window
-from django.db.models.functions import Collate, RowNumber
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models.functions import Collate
 
 from catalog.models import Protocol
 from experiments import controls
-from experiments.models import Entry, Experiment, SampleSet
+from experiments.models import Experiment, SampleSet
 from leaderboards.board import MOST_SAME, Board, Cell, Column, Row
 from leaderboards.facts.columns import DATE, FACTS
 from leaderboards.facts.repeats import Submitted, with_repeats
@@ -24,41 +24,17 @@ from leaderboards.scores import bell, history
 from leaderboards.scores.baseline import chosen
 from leaderboards.scores.cells import cells_of
 from leaderboards.scores.query import Query
+from leaderboards.scores.standings import counted, first_controls, of_board
 
 PART = 500  # rows of a part
 MOST_AT_ONCE = 300  # rows that a request judges itself, where nobody has
 NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
-IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
 TOLD = (  # of a standing, to know it again
     *("entry_id", "sampler_label", "entry__label", "entry__kind"),
     *("entry__experiment__name", "entry__experiment__seeds", "entry__trial"),
 )
 SAID = ("rank", "rank_low", "rank_high", "leads", "beats_control", "near_training", "no_merit")
 _said = attrgetter(*SAID)
-
-
-def of_board(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
-    """Return a board's standings: shared controls once, trials in their experiment alone."""
-    mine = _all_of(protocol, experiment)
-    order: list[Any] = [F("scored_at").asc(nulls_last=True), "scored_by", "entry_id"]
-    place = Window(RowNumber(), partition_by="control", order_by=order)
-    repeated = mine.filter(of_entry=False, control__gt="").order_by()
-    first = list(repeated.annotate(turn=place).filter(turn=1).values_list("entry_id", flat=True))
-    shown = mine.filter(Q(control="") | Q(of_entry=True) | Q(entry__in=first))
-    loaded = ["entry__experiment", *(["entry__search__protocol"] if experiment else [])]
-    return shown.select_related(*loaded).order_by(*IN_ORDER)
-
-
-def contenders_of(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
-    """Return those of a board's standings that are of no control."""
-    return _all_of(protocol, experiment).filter(control="")
-
-
-def _all_of(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
-    mine = Standing.objects.filter(protocol=protocol)
-    if experiment is None:
-        return mine.filter(is_trial=False)
-    return mine.filter(entry__in=Entry.objects.filter(experiment=experiment))
 
 
 def rows_from(
@@ -284,24 +260,16 @@ def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
 def _page(board: Board, query: Query) -> Board:
     """Return a page of a board, put in order by the database."""
     board = replace(board, budgets=budgets_of(board.protocol))
-    wanted = query.of(of_board(board.protocol))
+    first = first_controls(board.protocol)
+    wanted = query.of(of_board(board.protocol, first=first))
     keys = list(in_order(wanted, board)[query.begin : query.end])
-    kinds = _kinds(query.of(contenders_of(board.protocol)))
+    kinds, of_controls = counted(board.protocol, query, first)
     return replace(
         _of_keys(board, keys, query.baseline),
         begin=query.begin,
-        rows_in_all=kinds.total() + wanted.filter(control__gt="").count(),
+        rows_in_all=kinds.total() + of_controls,
         contenders=kinds,
     )
-
-
-def _kinds(contenders: QuerySet[Standing]) -> Counter[str]:
-    """Return how many there are of each kind, which those of a known budget tell by that alone."""
-    of_known = Q(budget__gte=budgets.IMAGES, budget__lt=budgets.UNKNOWN)
-    found = Counter({str(Entry.Kind.GENERATOR): contenders.filter(of_known).count()})
-    others = contenders.exclude(of_known).order_by().values_list("entry__kind")
-    found.update(dict(others.annotate(Count("pk"))))
-    return +found
 
 
 def _of_keys(board: Board, keys: Sequence[int], baseline: str) -> Board:

@@ -1,0 +1,68 @@
+"""Which standings a board has, and how many: asked by index, as a board may have tens of thousands."""
+
+from collections import Counter
+from collections.abc import Collection
+
+from django.db.models import Count, Min, Q, QuerySet
+
+from catalog.models import Protocol
+from experiments.models import Entry, Experiment
+from leaderboards.models import Standing
+from leaderboards.scores.query import Query
+
+IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
+
+
+def of_board(
+    protocol: Protocol,
+    experiment: Experiment | None = None,
+    *,
+    first: Collection[int] | None = None,  # `first_controls`, where they are known
+) -> QuerySet[Standing]:
+    """Return a board's standings: shared controls once, trials in their experiment alone."""
+    first = first_controls(protocol, experiment) if first is None else first
+    is_shown = Q(control="") | Q(of_entry=True) | Q(entry__in=first)
+    loaded = ["entry__experiment", *(["entry__search__protocol"] if experiment else [])]
+    shown = _all_of(protocol, experiment).filter(is_shown)
+    return shown.select_related(*loaded).order_by(*IN_ORDER)
+
+
+def contenders_of(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
+    """Return those of a board's standings that are of no control."""
+    return _all_of(protocol, experiment).filter(control="")
+
+
+def first_controls(protocol: Protocol, experiment: Experiment | None = None) -> list[int]:
+    """Return the entry that was scored first of each control that all experiments have."""
+    mine = _of(protocol, experiment).filter(of_entry=False).order_by()
+    repeated = mine.filter(control__gt="").values_list("control")
+    begins = dict(repeated.annotate(Min("scored_at")))
+    at_once = mine.filter(control__in=begins, scored_at__in=[*filter(None, begins.values())])
+    if None in begins.values():
+        at_once |= mine.filter(control__in=begins, scored_at=None)
+    found = at_once.order_by("-scored_by", "-entry_id")  # the first is last
+    told = found.values_list("control", "scored_at", "entry_id")
+    return list({control: entry for control, at, entry in told if at == begins[control]}.values())
+
+
+def counted(protocol: Protocol, query: Query, first: Collection[int]) -> tuple[Counter[str], int]:
+    """Return how many of a board's contenders of each kind are asked for, and how many controls.
+
+    `first` are its `first_controls`, which are there whatever is asked for.
+    """
+    contenders = query.among(contenders_of(protocol)).order_by()
+    kinds = Counter(dict(contenders.values_list("kind").annotate(Count("pk"))))
+    own = query.among(_all_of(protocol, None).filter(of_entry=True)).count()
+    return kinds, len(first) + own
+
+
+def _all_of(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
+    found = _of(protocol, experiment)
+    return found.filter(is_trial=False) if experiment is None else found
+
+
+def _of(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
+    found = Standing.objects.filter(protocol=protocol)
+    if experiment is None:
+        return found
+    return found.filter(entry__in=Entry.objects.filter(experiment=experiment))
