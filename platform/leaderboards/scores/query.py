@@ -84,9 +84,10 @@ class Query:
 def read(
     parameters: Mapping[str, str], columns: Iterable[Column], *, size: int | None = None
 ) -> Query:
-    """Return what an address asks for; `size` is that of a page where it does not say.
+    """Return what an address asks for; `size` is that of a page of HTML, which it may make smaller.
 
-    A page of more columns, or with differences to a baseline, has fewer rows.
+    A page of more columns, or with differences to a baseline, has fewer rows. Without a `size` it
+    may have `MOST`.
 
     Raises:
         QueryError: if a part of it cannot be understood.
@@ -98,10 +99,10 @@ def read(
         _condition(name, value)
     asked, page = parameters.get("page_size", ""), parameters.get("page", "")
     choice = _columns(parameters.get("columns", ""), columns)
-    if asked:
-        size = _whole("page_size", asked, most=MOST)
-    elif size is not None:
+    if size is not None:
         size = _fitting(size, choice, columns, has_baseline=bool(parameters.get("baseline")))
+    if asked:
+        size = min(_whole("page_size", asked, most=MOST), size or MOST)
     if page and size is None:
         size = PAGE
     baseline.check(parameters.get("baseline", ""))
