@@ -129,6 +129,10 @@ class Entry(models.Model):
                 name="entry_trained_here_has_algorithm",
             ),
         ]
+        indexes: ClassVar = [
+            models.Index(fields=["experiment", "kind", "trial"], name="entry_by_kind"),
+            models.Index(fields=["algorithm"], name="entry_by_algorithm"),
+        ]
 
     def __str__(self) -> str:
         return self.label

@@ -8,7 +8,7 @@ from typing import ClassVar
 from django.db import models
 
 from catalog.models import Protocol
-from experiments.models import Entry
+from experiments.models import Entry, Experiment
 
 
 class Standing(models.Model):
@@ -157,6 +157,25 @@ class Judging(models.Model):
 
     def __str__(self) -> str:
         return f"{self.protocol}, judged {self.judged_at}"
+
+
+class ExperimentJudging(models.Model):
+    """What an experiment's own board says of its rows beside each other, where there are many."""
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="judgings")
+    protocol = models.ForeignKey(Protocol, on_delete=models.CASCADE, related_name="+")
+    of = models.CharField(max_length=64)  # digest of what was judged: its rows, when they changed
+    found = models.JSONField(default=dict)  # by the key of a standing
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["experiment", "protocol"], name="judging_unique_per_experiment"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"judging of {self.experiment_id} under {self.protocol_id}"
 
 
 class FoundClaims(models.Model):

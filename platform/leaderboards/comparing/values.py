@@ -129,7 +129,8 @@ def _scored(comparison: Comparison) -> dict[Protocol, list[tuple[Side, Row]]]:
         ).select_related("protocol__dataset", "entry__experiment", "judgement")
         if any(_is_of(each, side) for side in comparison.sides)
     ]
-    columns = {c.key: c for each in standings for c in columns_of(each.protocol)}
+    protocols = {each.protocol_id: each.protocol for each in standings}.values()
+    columns = {c.key: c for each in protocols for c in columns_of(each)}
     scores = Score.objects.filter(standing__in=[each.pk for each in standings])
     rows = reading.rows_from(standings, columns.values(), scores)
     found: dict[Protocol, list[tuple[Side, Row]]] = {each.protocol: [] for each in standings}

@@ -14,6 +14,7 @@ from leaderboards.ranking import board_of
 from leaderboards.scores import reading
 from leaderboards.scores.query import Query
 from leaderboards.scores.reading import Standstill
+from leaderboards.scores.standings import budgets_by_board
 
 
 def overview(protocols: Sequence[Protocol]) -> list[Highlight]:
@@ -21,7 +22,7 @@ def overview(protocols: Sequence[Protocol]) -> list[Highlight]:
 
     A small board that nobody has judged is judged now.
     """
-    budgets = reading.budgets_by_board(protocols)
+    budgets = budgets_by_board(protocols)
     boards = [
         replace(board_of(protocol, "", None), budgets=budgets[protocol.pk])
         for protocol in protocols

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from catalog.models import Protocol
-from experiments.models import Entry
+from experiments.models import Entry, Experiment
 from leaderboards import highlights
 from leaderboards.board import Board
 from leaderboards.marks import DETAILED
@@ -44,10 +44,16 @@ def judge(protocol: Protocol) -> Board:
     """Judge a protocol's board of all experiments, and keep what is said of each row.
 
     1. From here on a change rings again. 2. Read the rows and judge them. 3. Replace what was said
-    before; rows that changed in the meantime stay unjudged.
+    before; rows that changed in the meantime stay unjudged. 4. Judge the own boards of experiments
+    whose rows had changed.
     """
+    changed = Entry.objects.filter(standings__protocol=protocol, standings__is_judged=False)
+    experiments = set(changed.values_list("experiment", flat=True))
     with _uncollected():
-        return _judge(protocol)
+        board = _judge(protocol)
+        for experiment in Experiment.objects.filter(pk__in=experiments):
+            reading.judge_within(protocol, experiment)
+    return board
 
 
 @contextmanager

@@ -4,35 +4,37 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from django.db import connection
-from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models import Case, Count, Exists, F, OuterRef, QuerySet, When
 from django.db.models.functions import Collate
 
 from catalog.models import Protocol
 from experiments import controls
 from experiments.models import Experiment, SampleSet
-from leaderboards.board import MOST_SAME, Board, Cell, Column, Row
+from leaderboards.board import Board, Cell, Column, Row
 from leaderboards.facts.columns import DATE, FACTS
-from leaderboards.facts.repeats import Submitted, with_repeats
+from leaderboards.facts.repeats import with_repeats
 from leaderboards.models import Judgement, Judging, Score, Standing
-from leaderboards.origins import budgets
 from leaderboards.ranking import board_of, judged, of_rows
-from leaderboards.scores import bell, history
+from leaderboards.scores import bell, history, within
+from leaderboards.scores.alike import alike, alike_within
 from leaderboards.scores.baseline import chosen
 from leaderboards.scores.cells import cells_of
 from leaderboards.scores.query import Query
-from leaderboards.scores.standings import counted, first_controls, of_board
+from leaderboards.scores.standings import (
+    as_python,
+    budgets_of,
+    counted,
+    first_controls,
+    of_board,
+)
 
 PART = 500  # rows of a part
 MOST_AT_ONCE = 300  # rows that a request judges itself, where nobody has
 NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
-TOLD = (  # of a standing, to know it again
-    *("entry_id", "sampler_label", "entry__label", "entry__kind"),
-    *("entry__experiment__name", "entry__experiment__seeds", "entry__trial"),
-)
 SAID = ("rank", "rank_low", "rank_high", "leads", "beats_control", "near_training", "no_merit")
 _said = attrgetter(*SAID)
 
@@ -150,7 +152,8 @@ def board(
 
     Ranks and marks are those of the whole board, whatever part is asked for. That of all
     experiments has the judgement that is kept; where that is of before, a small board is judged
-    now, a large one says since when how many rows wait. An experiment's is judged now.
+    now, a large one says since when how many rows wait. An experiment's is judged now, unless it
+    has many rows and was since the last of them changed.
 
     Raises:
         ValueError: if there is no column to sort by of this name.
@@ -160,6 +163,9 @@ def board(
     empty = _empty(protocol, sort, experiment, query)
     if query.as_of is not None:
         return _part(empty, judged(history.rows(empty), empty.columns, empty.ranked), query)
+    if experiment is not None and query.size is not None:
+        said = within.said(empty, partial(_judged_within, empty))
+        return judged_now(empty, query) if said is None else _page(empty, query, said)
     kept = _kept(empty)
     if kept is None:
         return judged_now(empty, query)
@@ -217,7 +223,10 @@ def judged_now(board: Board, query: Query) -> Board:
 
 def _rows(board: Board) -> list[Row]:
     """Return all rows of a board, not yet ranked."""
-    standings = list(of_board(board.protocol, board.experiment))
+    return _rows_of(board, list(of_board(board.protocol, board.experiment)))
+
+
+def _rows_of(board: Board, standings: Sequence[Standing]) -> list[Row]:
     scores = Score.objects.filter(protocol=board.protocol)
     if board.experiment is not None:  # by its own rows: its protocol may have a thousand times more
         scores = Score.objects.filter(standing__in=standings)
@@ -257,60 +266,71 @@ def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
     )
 
 
-def _page(board: Board, query: Query) -> Board:
-    """Return a page of a board, put in order by the database."""
-    board = replace(board, budgets=budgets_of(board.protocol))
-    first = first_controls(board.protocol)
-    wanted = query.of(of_board(board.protocol, first=first))
+def _judged_within(board: Board) -> within.Said:
+    """Return what is said of an experiment's rows, judged by this process."""
+    standings = list(of_board(board.protocol, board.experiment))
+    rows = judged(_rows_of(board, standings), board.columns, board.ranked)
+    return {each.pk: said_of(row) for each, row in zip(standings, rows, strict=True)}
+
+
+def judge_within(protocol: Protocol, experiment: Experiment) -> None:
+    """Judge an experiment's board and keep what came of it, if it has many rows that changed."""
+    empty = board_of(protocol, "", experiment)
+    within.said(empty, partial(_judged_within, empty))
+
+
+def _page(board: Board, query: Query, said: within.Said | None = None) -> Board:
+    """Return a page of a board, put in order by the database; `said` are judgements within it."""
+    owner = board.protocol, board.experiment
+    board = replace(board, budgets=budgets_of(*owner))
+    first = first_controls(*owner)
+    wanted = query.of(of_board(*owner, first=first))
     keys = list(in_order(wanted, board)[query.begin : query.end])
-    kinds, of_controls = counted(board.protocol, query, first)
+    kinds, of_controls = counted(*owner, query, first)
     return replace(
-        _of_keys(board, keys, query.baseline),
+        _of_keys(board, keys, query.baseline, said),
         begin=query.begin,
         rows_in_all=kinds.total() + of_controls,
         contenders=kinds,
     )
 
 
-def _of_keys(board: Board, keys: Sequence[int], baseline: str) -> Board:
-    """Return a board with the rows of these standings, in their order."""
+def _of_keys(
+    board: Board, keys: Sequence[int], baseline: str, found_within: within.Said | None = None
+) -> Board:
+    """Return a board with the rows of these standings, in their order.
+
+    What is said of them is that of the board of all, or `found_within` an experiment.
+    """
     loaded = ("entry__experiment", "entry__search__protocol", "judgement")
     found = Standing.objects.select_related(*loaded).in_bulk(keys)
     standings = [found[key] for key in keys if key in found]
     rows = rows_from(standings, board.columns, Score.objects.filter(standing__in=keys))
-    said = [judged_as(*pair) for pair in zip(rows, map(kept_of, standings), strict=True)]
+    said = list(_as_said(rows, standings, found_within))
+    same = alike(standings) if found_within is None else alike_within(board, standings)
     return replace(
         board,
-        baseline=_baseline(board, baseline),
-        rows=tuple(with_repeats(said, _alike(standings))),
+        baseline=_baseline(board, baseline, found_within),
+        rows=tuple(with_repeats(said, same)),
     )
 
 
-def _alike(standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
-    """Yield the first of a board with each configuration that one of its standings has."""
-    each_once = {each.configuration: each.pk for each in standings if each.configuration}
-    order: list[str | Collate] = ["entry_id", _as_python("sampler_label")]
-    alike = Standing.objects.filter(
-        protocol=OuterRef("protocol"), configuration=OuterRef("configuration"), is_trial=False
-    ).order_by(*order)
-    last = Subquery(alike.values("entry_id")[MOST_SAME - 1 : MOST_SAME])  # by the index, for each
-    of_each = Standing.objects.filter(pk__in=each_once.values()).order_by().annotate(last=last)
-    first = Q(pk__in=[])
-    for board, configuration, entry in of_each.values_list("protocol", "configuration", "last"):
-        until = Q() if entry is None else Q(entry__lte=entry)
-        first |= Q(protocol=board, configuration=configuration) & until
-    found = Standing.objects.filter(first, is_trial=False).order_by()
-    for configuration, *told in found.values_list("configuration", *TOLD):
-        yield configuration, Submitted.told(*told)
+def _as_said(
+    rows: Iterable[Row], standings: Iterable[Standing], found_within: within.Said | None
+) -> Iterator[Row]:
+    for row, each in zip(rows, standings, strict=True):
+        kept = kept_of(each) if found_within is None else found_within.get(each.pk, {})
+        yield judged_as(row, kept)
 
 
-def _baseline(board: Board, text: str) -> Row | None:
+def _baseline(board: Board, text: str, found_within: within.Said | None) -> Row | None:
     """Return the row that all of a large board are compared with."""
     if not text:
         return None
-    mine = list(of_board(board.protocol).filter(entry=int(text.partition(":")[0])))
+    all_of_it = of_board(board.protocol, board.experiment)
+    mine = list(all_of_it.filter(entry=int(text.partition(":")[0])))
     rows = rows_from(mine, board.columns, Score.objects.filter(standing__in=mine))
-    return chosen(map(judged_as, rows, map(kept_of, mine)), text)
+    return chosen(_as_said(rows, mine, found_within), text)
 
 
 def kept_of(standing: Standing) -> dict[str, list[Any]]:
@@ -318,26 +338,12 @@ def kept_of(standing: Standing) -> dict[str, list[Any]]:
     return standing.judgement.found if hasattr(standing, "judgement") else {}
 
 
-def budgets_of(protocol: Protocol) -> tuple[budgets.Budget, ...]:
-    """Return the budgets of a board's contenders."""
-    return budgets_by_board([protocol])[protocol.pk]
-
-
-def budgets_by_board(protocols: Sequence[Protocol]) -> dict[int, tuple[budgets.Budget, ...]]:
-    """Return the budgets of each board's contenders, by the key of its protocol."""
-    keys: dict[int, list[str]] = {protocol.pk: [] for protocol in protocols}
-    rows = Standing.objects.filter(protocol__in=keys, control="", is_trial=False).order_by()
-    for board, key in rows.values_list("protocol_id", "budget").distinct():
-        keys[board].append(key)
-    return {pk: budgets.in_order(map(budgets.Budget.of_key, of_it)) for pk, of_it in keys.items()}
-
-
 def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
     """Return the keys of standings in the order of `ranking.in_order`."""
     worst, fact = board.sort.startswith("-"), FACTS.get(board.sort_key)
     by_budget = ["budget"] if board.is_grouped else []
     if fact is not None:
-        field = F(fact.field) if fact.key == DATE else _as_python(fact.field)
+        field = F(fact.field) if fact.key == DATE else as_python(fact.field)
         by = field.desc(nulls_last=True) if worst else field.asc(nulls_last=True)
         kind = Case(When(control="", then=1), When(control=controls.TEST, then=0), default=2)
         ordered = standings.order_by(*by_budget, kind, "place", by, *_named(""), "entry_id")
@@ -358,9 +364,4 @@ def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
 
 def _named(prefix: str) -> list[Collate]:
     """Return the names of standings, by which ties stand."""
-    return [_as_python(f"{prefix}{name}") for name in ("label", "sampler_label")]
-
-
-def _as_python(field: str) -> Collate:
-    """Return a text which the database is to put in order as Python does."""
-    return Collate(field, "BINARY" if connection.vendor == "sqlite" else "C")
+    return [as_python(f"{prefix}{name}") for name in ("label", "sampler_label")]

@@ -1,13 +1,16 @@
 """Which standings a board has, and how many: asked by index, as a board may have tens of thousands."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from django.db import connection
 from django.db.models import Count, Min, Q, QuerySet
+from django.db.models.functions import Collate
 
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards.models import Standing
+from leaderboards.origins import budgets
 from leaderboards.scores.query import Query
 
 IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
@@ -34,7 +37,7 @@ def contenders_of(protocol: Protocol, experiment: Experiment | None = None) -> Q
 
 def first_controls(protocol: Protocol, experiment: Experiment | None = None) -> list[int]:
     """Return the entry that was scored first of each control that all experiments have."""
-    mine = _of(protocol, experiment).filter(of_entry=False).order_by()
+    mine = within(protocol, experiment).filter(of_entry=False).order_by()
     repeated = mine.filter(control__gt="").values_list("control")
     begins = dict(repeated.annotate(Min("scored_at")))
     at_once = mine.filter(control__in=begins, scored_at__in=[*filter(None, begins.values())])
@@ -45,24 +48,49 @@ def first_controls(protocol: Protocol, experiment: Experiment | None = None) -> 
     return list({control: entry for control, at, entry in told if at == begins[control]}.values())
 
 
-def counted(protocol: Protocol, query: Query, first: Collection[int]) -> tuple[Counter[str], int]:
+def counted(
+    protocol: Protocol, experiment: Experiment | None, query: Query, first: Collection[int]
+) -> tuple[Counter[str], int]:
     """Return how many of a board's contenders of each kind are asked for, and how many controls.
 
     `first` are its `first_controls`, which are there whatever is asked for.
     """
-    contenders = query.among(contenders_of(protocol)).order_by()
+    contenders = query.among(contenders_of(protocol, experiment)).order_by()
     kinds = Counter(dict(contenders.values_list("kind").annotate(Count("pk"))))
-    own = query.among(_all_of(protocol, None).filter(of_entry=True)).count()
+    own = query.among(_all_of(protocol, experiment).filter(of_entry=True)).count()
     return kinds, len(first) + own
 
 
+def budgets_of(
+    protocol: Protocol, experiment: Experiment | None = None
+) -> tuple[budgets.Budget, ...]:
+    """Return the budgets of a board's contenders."""
+    keys = contenders_of(protocol, experiment).order_by().values_list("budget", flat=True)
+    return budgets.in_order(map(budgets.Budget.of_key, keys.distinct()))
+
+
+def budgets_by_board(protocols: Sequence[Protocol]) -> dict[int, tuple[budgets.Budget, ...]]:
+    """Return the budgets of each board's contenders, by the key of its protocol."""
+    keys: dict[int, list[str]] = {protocol.pk: [] for protocol in protocols}
+    rows = Standing.objects.filter(protocol__in=keys, control="", is_trial=False).order_by()
+    for board, key in rows.values_list("protocol_id", "budget").distinct():
+        keys[board].append(key)
+    return {pk: budgets.in_order(map(budgets.Budget.of_key, of_it)) for pk, of_it in keys.items()}
+
+
 def _all_of(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
-    found = _of(protocol, experiment)
+    found = within(protocol, experiment)
     return found.filter(is_trial=False) if experiment is None else found
 
 
-def _of(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
+def within(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
+    """Return all standings under a protocol, of an experiment or of all."""
     found = Standing.objects.filter(protocol=protocol)
     if experiment is None:
         return found
     return found.filter(entry__in=Entry.objects.filter(experiment=experiment))
+
+
+def as_python(field: str) -> Collate:
+    """Return a text which the database is to put in order as Python does."""
+    return Collate(field, "BINARY" if connection.vendor == "sqlite" else "C")
