@@ -64,6 +64,7 @@ class ExperimentViewSet(Resource, ReadOnlyModelViewSet[Experiment]):
     queryset = loaded(Experiment.objects.order_by("-created_at", "-pk"))
     serializer_class = serializers.ExperimentSerializer
     orderings = ("id", "name", "created_at")
+    page_size = 20  # each with all its entries
     filterset_class = filters.ExperimentFilter
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
