@@ -5,7 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from django.db.models import Count, Q
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework.decorators import action
@@ -27,7 +28,7 @@ from leaderboards.scores.query import Query
 from leaderboards.scores.refusal import QueryError
 
 Found = TypeVar("Found")
-NO_TRIAL = Q(experiments__entries__trial__isnull=True) | Q(experiments__entries__trial=0)
+NO_TRIAL = Q(trial__isnull=True) | Q(trial=0)
 CONTENDERS = [kind for kind in Entry.Kind if kind != Entry.Kind.CONTROL]
 
 
@@ -68,12 +69,10 @@ class LeaderboardViewSet(ByFingerprint):
 
     def list(self, request: Request) -> Response:
         """Return every board with its address."""
-        protocols = self.get_queryset().annotate(
-            contenders=Count(
-                "experiments__entries",
-                filter=Q(experiments__entries__kind__in=CONTENDERS) & NO_TRIAL,
-            )
-        )
+        entries = Entry.objects.filter(NO_TRIAL, kind__in=CONTENDERS).order_by()
+        mine = entries.filter(experiment__protocols=OuterRef("pk")).values("experiment__protocols")
+        number = Coalesce(Subquery(mine.annotate(number=Count("pk")).values("number")), 0)
+        protocols = self.get_queryset().annotate(contenders=number)
         return Response([_link(request, protocol) for protocol in protocols])
 
     def retrieve(self, request: Request, fingerprint: str) -> HttpResponseBase:

@@ -6,6 +6,8 @@ from django.conf import settings
 from django.template.loader import get_template
 from django.urls import get_resolver
 
+YOUNG = 5_000  # objects between two collections: a long answer makes hundreds of thousands
+
 
 def load_site() -> None:
     """Import every view, read every template of ours, and keep all that from collections of garbage.
@@ -21,3 +23,4 @@ def load_site() -> None:
         get_template(str(path.relative_to(templates)))
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])

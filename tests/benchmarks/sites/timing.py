@@ -58,6 +58,7 @@ def measure(client: Client, address: str, times: int) -> dict[str, Any]:
 def named(address: str) -> str:
     """Return an address without the keys, which are others at another site."""
     short = re.sub(r"[0-9a-f]{64}", "…", re.sub(r"cursor=[^&]+", "cursor=…", address))
+    short = re.sub(r"(entries|baseline)=[^&]+(&entries=[^&]+)*", r"\1=…", short)
     return re.sub(r"/\d+/", "/1/", re.sub(r"experiment=\d+", "experiment=1", short))
 
 
