@@ -2,8 +2,8 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
-from itertools import chain, repeat
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from api.exports.tables import JOB, Column, Found, Table, added, of_entry
@@ -138,9 +138,14 @@ def each_loss(found: Found) -> Found:
     points = json.loads(f"[{','.join(found['losses'])}]")
     names = [sorted(losses) for losses in points]
     times = list(map(len, points))
-    rows = {path: tuple(chain(*map(repeat, each, times))) for path, each in found.items()}
+    rows = found if set(times) == {1} else {p: _repeated(v, times) for p, v in found.items()}
     values = [losses[name] for losses, of_it in zip(points, names, strict=True) for name in of_it]
-    return {**rows, "loss": tuple(chain(*names)), "value": values}
+    return {**rows, "loss": list(chain.from_iterable(names)), "value": values}
+
+
+def _repeated(values: Sequence[Any], times: Sequence[int]) -> list[Any]:
+    """Return every value as often as it says."""
+    return [value for value, often in zip(values, times, strict=True) for _ in range(often)]
 
 
 LOSSES = Table(

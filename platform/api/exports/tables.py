@@ -6,7 +6,7 @@ row, and objects of all that is in it, takes three times as long as to read it.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,7 +17,7 @@ from django.db.models import ExpressionWrapper, F, QuerySet, TextField
 
 from experiments.models import Entry
 from generators.specs import registry
-from leaderboards.formats.rows import Columns, Field, Kind, encoded
+from leaderboards.formats.rows import Columns, Field, Kind, each_once, encoded, time_text
 
 CHUNK = 2000  # rows in memory at a time
 KNOWN = 2000  # texts of data that are kept as they are written: seeds of an entry have the same
@@ -62,43 +62,46 @@ class Table:
         """Yield the rows of a list in its order, by columns."""
         kinds = self._kinds()
         ordered = found.prefetch_related(None).order_by(*found.query.order_by, *self.then_by)
-        asked = [_as_stored(path) if kind in READ else path for path, kind in kinds.items()]
+        told = [path for path, kind in kinds.items() if kind in READ]
+        stored = {*told, *self.also_data}
+        asked = [AsStored(F(p), output_field=TextField()) if p in stored else p for p in kinds]
         rows = ordered.values_list(*asked).iterator(chunk_size=CHUNK)
         while chunk := list(islice(rows, CHUNK)):
-            columns = zip(kinds.items(), zip(*chunk, strict=True), strict=True)
-            read = {path: READ.get(kind, tuple)(values) for (path, kind), values in columns}
-            whole = self.complete(read)
+            columns: dict[str, Any] = dict(zip(kinds, zip(*chunk, strict=True), strict=True))
+            read = {path: each_once(READ[kinds[path]], columns[path]) for path in told}
+            whole = self.complete(columns | read)
             yield Columns([c.of(whole) if c.of else whole[c.path or c.name] for c in self.columns])
 
     def _kinds(self) -> dict[str, Kind]:
         """Return the paths of the query with what is there."""
         found: dict[str, Kind] = {c.path or c.name: c.kind for c in self.columns if c.of is None}
         found |= dict.fromkeys(self.also, "whole")
-        return found | dict.fromkeys(self.also_data, "json")
+        return found | dict.fromkeys(self.also_data, "text")
 
 
-def _as_stored(path: str) -> ExpressionWrapper:
-    """Return a path whose values are as the driver gives them."""
-    return ExpressionWrapper(F(path), output_field=TextField())
+class AsStored(ExpressionWrapper):
+    """A path whose values are as the driver gives them: data as text, of SQLite times too."""
+
+    def as_sqlite(self, compiler: Any, connection: Any, **options: Any) -> Any:
+        sql, values = self.as_sql(compiler, connection, **options)
+        return f"CAST({sql} AS text)", values  # of no declared type, after which it would be made
 
 
-def _times(values: Iterable[datetime | None]) -> list[datetime | None]:
-    """Return times as Django has them; SQLite's driver gives those of UTC without saying so."""
-    return [value and (value if value.tzinfo else value.replace(tzinfo=UTC)) for value in values]
-
-
-def _data(values: Iterable[str | None]) -> list[str | None]:
-    return [None if value is None else _written(value) for value in values]
+def _time(value: datetime | str | None) -> str | None:
+    """Return a time as text; SQLite keeps those of UTC, without saying so."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return time_text(value)
 
 
 @lru_cache(maxsize=KNOWN)
-def _written(text: str) -> str | None:
+def _data(text: str | None) -> str | None:
     """Return data as exports have it; databases differ in blanks and in what they escape."""
-    value = json.loads(text)
+    value = None if text is None else json.loads(text)
     return None if value is None else encoded(value)
 
 
-READ: Mapping[Kind, Callable[[Sequence[Any]], Sequence[Any]]] = {"time": _times, "json": _data}
+READ: Mapping[Kind, Callable[[Any], str | None]] = {"time": _time, "json": _data}
 
 
 def of_entry(entry: str) -> tuple[Column, ...]:
@@ -145,5 +148,11 @@ JOB = (
 
 def durations(found: Found) -> list[float | None]:
     """Return the seconds that jobs took, None where a time is not known."""
-    times = zip(found["started_at"], found["finished_at"], strict=True)
-    return [(end - begin).total_seconds() if begin and end else None for begin, end in times]
+    return each_once(_duration, list(zip(found["started_at"], found["finished_at"], strict=True)))
+
+
+def _duration(times: tuple[str | None, str | None]) -> float | None:
+    begin, end = times
+    if begin is None or end is None:
+        return None
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()

@@ -71,8 +71,8 @@ def _told(field: Field, values: Column) -> Column:
     return values if told is None else [None if each is None else told(each) for each in values]
 
 
-def _microseconds(value: datetime) -> int:
-    return (value - EPOCH) // timedelta(microseconds=1)
+def _microseconds(text: str) -> int:
+    return (datetime.fromisoformat(text) - EPOCH) // timedelta(microseconds=1)
 
 
 TOLD: Mapping[Kind, Callable[[Any], Any]] = {
