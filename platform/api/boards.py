@@ -23,6 +23,7 @@ from experiments.models import Entry, Experiment
 from leaderboards import export
 from leaderboards.guidance import chart, to_dict
 from leaderboards.scores import reading
+from leaderboards.scores.parts import parts
 from leaderboards.scores.query import Query
 from leaderboards.scores.refusal import QueryError
 
@@ -121,8 +122,8 @@ class LeaderboardViewSet(ByFingerprint):
 
 def _file(request: Request, protocol: Protocol, part: Query) -> HttpResponseBase:
     kind = request.accepted_renderer.format
-    read = partial(_asked, reading.parts, request, protocol, part)
-    found = export.in_parts(read, kind, part.columns)
+    read = partial(parts, has_details=kind == "jsonl")
+    found = export.file_of(_asked(read, request, protocol, part), kind, part.columns)
     return file_answer(request, f"leaderboard-{protocol.short}", found.fields, found.chunks)
 
 

@@ -25,7 +25,6 @@ from leaderboards.scores.baseline import chosen
 from leaderboards.scores.cells import cells_of
 from leaderboards.scores.query import Query
 
-PART = 500  # rows of a part
 MOST_AT_ONCE = 300  # rows that a request judges itself, where nobody has
 NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
 IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
@@ -91,6 +90,26 @@ def rows_from(
         )
         for each in standings
     ]
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What is read of rows: exports need less than pages."""
+
+    columns: Collection[str] | None = None  # None: all
+    details_of: Collection[str] | None = None
+
+    def rows(self, board: Board, standings: Sequence[Standing]) -> list[Row]:
+        """Return the rows of a board's standings, not yet ranked."""
+        scores = Score.objects.filter(standing__in=standings)
+        if self.columns is None:
+            return rows_from(standings, board.columns, scores, details_of=self.details_of)
+        scores = scores.filter(metric__in=self.columns)
+        columns = [column for column in board.columns if column.key in self.columns]
+        return rows_from(standings, columns, scores, details_of=self.details_of)
+
+
+WHOLE = Reads()
 
 
 def _is_pending(standing: Standing) -> bool:
@@ -181,39 +200,22 @@ def board(
         QueryError: if the board has no baseline of this name, or is too large for one of before.
     """
     query = query or Query()
-    empty = _empty(protocol, sort, experiment, query)
+    empty = empty_of(protocol, sort, experiment, query)
     if query.as_of is not None:
         return _part(empty, judged(history.rows(empty), empty.columns, empty.ranked), query)
-    kept = _kept(empty)
+    kept = kept_before(empty)
     if kept is None:
         return judged_now(empty, query)
     return _part(kept, _judged_before(kept), query) if query.size is None else _page(kept, query)
 
 
-def parts(
-    protocol: Protocol, *, sort: str, experiment: Experiment | None, query: Query
-) -> Iterator[Board]:
-    """Return a board in parts, whose rows together are those of `board`: a large one in several.
-
-    Raises:
-        ValueError: if there is no column to sort by of this name.
-    """
-    kept = _kept(_empty(protocol, sort, experiment, query))
-    if kept is None or query.size is not None or query.as_of is not None:
-        return iter([board(protocol, sort=sort, experiment=experiment, query=query)])
-    kept = replace(kept, budgets=budgets_of(protocol))
-    keys = list(in_order(query.of(of_board(protocol)), kept))
-    begins = range(0, max(1, len(keys)), PART)  # one at least
-    return (_of_keys(kept, keys[begin : begin + PART], query.baseline) for begin in begins)
-
-
-def _empty(protocol: Protocol, sort: str, experiment: Experiment | None, query: Query) -> Board:
+def empty_of(protocol: Protocol, sort: str, experiment: Experiment | None, query: Query) -> Board:
     """Return the board that is asked for, without its rows."""
     empty = board_of(protocol, sort, experiment)
     return replace(empty, is_mixed=query.is_mixed, as_of=query.as_of)
 
 
-def _kept(empty: Board) -> Board | None:
+def kept_before(empty: Board) -> Board | None:
     """Return a board of all experiments with when it was judged, None where that is done now."""
     if empty.experiment is not None:
         return None
@@ -288,7 +290,7 @@ def _page(board: Board, query: Query) -> Board:
     keys = list(in_order(wanted, board)[query.begin : query.end])
     kinds = _kinds(query.of(contenders_of(board.protocol)))
     return replace(
-        _of_keys(board, keys, query.baseline),
+        of_keys(board, keys, baseline_of(board, query.baseline)),
         begin=query.begin,
         rows_in_all=kinds.total() + wanted.filter(control__gt="").count(),
         contenders=kinds,
@@ -304,18 +306,14 @@ def _kinds(contenders: QuerySet[Standing]) -> Counter[str]:
     return +found
 
 
-def _of_keys(board: Board, keys: Sequence[int], baseline: str) -> Board:
+def of_keys(board: Board, keys: Sequence[int], baseline: Row | None, reads: Reads = WHOLE) -> Board:
     """Return a board with the rows of these standings, in their order."""
     loaded = ("entry__experiment", "entry__search__protocol", "judgement")
     found = Standing.objects.select_related(*loaded).in_bulk(keys)
     standings = [found[key] for key in keys if key in found]
-    rows = rows_from(standings, board.columns, Score.objects.filter(standing__in=keys))
+    rows = reads.rows(board, standings)
     said = [judged_as(*pair) for pair in zip(rows, map(kept_of, standings), strict=True)]
-    return replace(
-        board,
-        baseline=_baseline(board, baseline),
-        rows=tuple(with_repeats(said, _alike(standings))),
-    )
+    return replace(board, baseline=baseline, rows=tuple(with_repeats(said, _alike(standings))))
 
 
 def _alike(standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
@@ -336,7 +334,7 @@ def _alike(standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
         yield configuration, Submitted.told(*told)
 
 
-def _baseline(board: Board, text: str) -> Row | None:
+def baseline_of(board: Board, text: str) -> Row | None:
     """Return the row that all of a large board are compared with."""
     if not text:
         return None
