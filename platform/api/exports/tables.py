@@ -79,7 +79,7 @@ class Table:
         return found | dict.fromkeys(self.also_data, "text")
 
 
-class AsStored(ExpressionWrapper):
+class AsStored(ExpressionWrapper):  # type: ignore[type-arg]  # no generic when it runs
     """A path whose values are as the driver gives them: data as text, of SQLite times too."""
 
     def as_sqlite(self, compiler: Any, connection: Any, **options: Any) -> Any:
