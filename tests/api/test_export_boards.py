@@ -15,7 +15,7 @@ from leaderboards.scores import judging, parts, reading
 from tests import factories
 from tests.api.test_exports import as_cells, asked, of_csv, of_lines, of_parquet
 
-SEARCHED = {
+SEARCHED: dict[str, Any] = {
     "algorithm": "vae.conv",
     "label": "tuned",
     "preset": "tiny",
@@ -27,7 +27,7 @@ SEARCHED = {
 def filled(db: None) -> Protocol:
     """Return the protocol of a tagged experiment with trials, and of one of another budget."""
     protocol = factories.make_protocol(metrics=["fd", "kd"])
-    entries = [SEARCHED, {"algorithm": "gan.sngan"}]
+    entries: list[dict[str, Any]] = [SEARCHED, {"algorithm": "gan.sngan"}]
     tagged = factories.make_experiment(protocols=[protocol], entries=entries, name="=tagged")
     services.change_tags(tagged, ["ablation"], user=None)
     other = factories.make_experiment(
