@@ -17,12 +17,13 @@ from rest_framework.reverse import reverse
 
 from api import board_query, bodies
 from api.http.files import RENDERERS, file_answer, wants_file
+from api.http.unready import UNREADY, refuse_unready
 from api.resources import WHOLE_NUMBER, ByFingerprint
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import export
 from leaderboards.guidance import chart, to_dict
-from leaderboards.scores import reading
+from leaderboards.scores import anew, reading
 from leaderboards.scores.query import Query
 from leaderboards.scores.refusal import QueryError
 
@@ -53,7 +54,7 @@ FOLLOWING = OpenApiParameter(
     ),
     retrieve=extend_schema(
         parameters=[SORT, EXPERIMENT, *board_query.PARAMETERS],
-        responses=bodies.BoardSerializer,
+        responses={200: bodies.BoardSerializer, **UNREADY},
         tags=["leaderboards"],
     ),
 )
@@ -85,6 +86,8 @@ class LeaderboardViewSet(ByFingerprint):
         """
         protocol = self.get_object()
         part = board_query.wanted(request, protocol)
+        if part.as_of is None and not request.query_params.get("experiment"):
+            refuse_unready(anew.settled(protocol))
         if wants_file(request):
             return _file(request, protocol, part)
         board = _asked(reading.board, request, protocol, part)

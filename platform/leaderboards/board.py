@@ -191,6 +191,17 @@ class Row:
         return self.entry.experiment
 
 
+class Writing(NamedTuple):
+    """How far a board is whose rows are being written anew."""
+
+    done: int  # entries
+    total: int
+
+    @property
+    def left(self) -> int:
+        return self.total - self.done
+
+
 @dataclass(frozen=True)
 class Board:
     """A ranked board of one protocol; `experiment` is None when it holds all experiments."""
@@ -203,6 +214,7 @@ class Board:
     unranked: Mapping[str, str] = field(default_factory=dict)  # columns without ranks: why
     judged_at: datetime | None = None  # ranks and marks are of then; None: of now
     waiting: int = 0  # rows that changed since, or were never judged
+    writing: Writing | None = None  # other rows are still being written; None: it has all
     begin: int = 0  # rows of the board that stand before these
     rows_in_all: int | None = None  # that were asked for, on every page; None: these
     contenders: Mapping[str, int] | None = None  # of those, by their kind; None: of these

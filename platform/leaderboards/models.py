@@ -141,6 +141,10 @@ class Judging(models.Model):
     rung_at = models.DateTimeField(
         null=True, blank=True
     )  # a worker was asked to, and has not begun
+    to_write = models.PositiveIntegerField(default=0)  # entries whose rows a worker writes anew
+    written = models.PositiveIntegerField(default=0)  # of these
+    written_to = models.BigIntegerField(default=0)  # key of the last of them
+    writer_seen = models.DateTimeField(null=True, blank=True)  # when that was; None: nobody does
 
     def __str__(self) -> str:
         return f"{self.protocol}, judged {self.judged_at}"

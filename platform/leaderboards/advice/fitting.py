@@ -19,7 +19,7 @@ from jobs.models import Status, Worker
 from leaderboards.board import Board, Column, Row
 from leaderboards.models import Score, Standing
 from leaderboards.ranking import board_of
-from leaderboards.scores import reading
+from leaderboards.scores import anew, reading
 
 MOST = 10  # entries that are shown
 SPEED, TRAINING = "images_per_second", "device_seconds"
@@ -71,7 +71,7 @@ def devices() -> list[str]:
 
 def advise(protocol: Protocol, wish: Wish) -> Advice:
     """Return which entries of a board fit; those with a number that was trained here alone."""
-    board = board_of(protocol, "", None)
+    board = replace(board_of(protocol, "", None), writing=anew.settled(protocol))
     quality, coverage = (_column(board, corner) for corner in ("quality", "coverage"))
     sort = quality.key if quality else board.sort
     scored = Score.objects.filter(standing=OuterRef("pk"), metric=sort, value__isnull=False)

@@ -25,12 +25,12 @@ UNREAD = ("label", "scored_at", "scored_by", "entry__config", "entry__samplers")
 
 
 def judge_asked() -> int:
-    """Judge the boards that are asked for, and return how many this call did.
+    """Judge the boards that are asked for and have all their rows; return how many this call did.
 
     Whoever takes a board from the others judges it; one that is killed there leaves it as it was,
     until somebody looks at the board and asks again.
     """
-    asked = Judging.objects.filter(rung_at__isnull=False).select_related("protocol")
+    asked = Judging.objects.filter(rung_at__isnull=False, to_write=0).select_related("protocol")
     taken = 0
     for each in list(asked.order_by("rung_at", "pk")):
         if asked.filter(pk=each.pk).update(rung_at=None):

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from catalog.models import Protocol
@@ -208,27 +207,21 @@ def leave_others(experiment: Experiment) -> None:
     rows.exclude(protocol__in=experiment.protocols.all()).delete()
 
 
-def rescore(*, only_missing: bool = False) -> Iterator[Changes]:
-    """Write the rows of all boards from values and jobs, and yield what that changed, by batches.
-
-    With `only_missing` those of entries that have none: of sites of before.
-    """
+def rescore() -> Iterator[Changes]:
+    """Write the rows of all boards from values and jobs, and yield what that changed, by batches."""
     for protocol in Protocol.objects.order_by("pk"):
-        mine = Standing.objects.filter(protocol=protocol, entry=OuterRef("pk"))
         entries = Entry.objects.filter(experiment__protocols=protocol)
-        if only_missing:
-            entries = entries.filter(~Exists(mine))
-        else:
-            strangers = Standing.objects.filter(protocol=protocol).exclude(entry__in=entries)
-            yield Changes(removed=strangers.count())
-            strangers.delete()
+        strangers = Standing.objects.filter(protocol=protocol).exclude(entry__in=entries)
+        yield Changes(removed=strangers.count())
+        strangers.delete()
         keys = list(entries.order_by("pk").values_list("pk", flat=True))
-        found = [_rescored(protocol, keys[at : at + BATCH]) for at in range(0, len(keys), BATCH)]
+        found = [write(protocol, keys[at : at + BATCH]) for at in range(0, len(keys), BATCH)]
         yield from found
         if any(map(any, found)):
             bell.ring_for([protocol.pk])
 
 
 @transaction.atomic
-def _rescored(protocol: Protocol, keys: Sequence[int]) -> Changes:
+def write(protocol: Protocol, keys: Sequence[int]) -> Changes:
+    """Write the rows of entries under one protocol from values and jobs."""
     return _write(protocol, _locked(keys))

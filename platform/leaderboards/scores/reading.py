@@ -2,8 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
@@ -17,16 +16,15 @@ from experiments.models import Entry, Experiment, SampleSet
 from leaderboards.board import MOST_SAME, Board, Cell, Column, Row
 from leaderboards.facts.columns import DATE, FACTS
 from leaderboards.facts.repeats import Submitted, with_repeats
-from leaderboards.models import Judgement, Judging, Score, Standing
+from leaderboards.models import Judgement, Score, Standing
 from leaderboards.origins import budgets
 from leaderboards.ranking import board_of, judged, of_rows
-from leaderboards.scores import bell, history
+from leaderboards.scores import anew, bell, history, standstill
 from leaderboards.scores.baseline import chosen
 from leaderboards.scores.cells import cells_of
 from leaderboards.scores.query import Query
 
 PART = 500  # rows of a part
-MOST_AT_ONCE = 300  # rows that a request judges itself, where nobody has
 NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
 IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
 TOLD = (  # of a standing, to know it again
@@ -119,50 +117,6 @@ def judged_as(row: Row, said: dict[str, list[Any]]) -> Row:
     return replace(row, cells={**row.cells, **cells})
 
 
-@dataclass(frozen=True)
-class Standstill:
-    """How far the kept judgement of all experiments' board is what it would be now."""
-
-    judging: Judging | None
-    standings: int
-    waiting: int  # that changed since, or were never judged
-    is_of_now: bool
-
-    @property
-    def is_small(self) -> bool:
-        return self.standings <= MOST_AT_ONCE
-
-    @property
-    def unjudged(self) -> int:
-        """Return how many rows changed since; at least one where it is not of now."""
-        return 0 if self.is_of_now else max(1, self.waiting)
-
-    @property
-    def judged_at(self) -> datetime | None:
-        return self.judging.judged_at if self.judging else None
-
-
-def states_of(boards: Sequence[Board]) -> list[Standstill]:
-    """Return what is known of the judgement of boards, which need not have their rows."""
-    keys = [board.protocol.pk for board in boards]
-    judged = Judging.objects.filter(protocol__in=keys, judged_at__isnull=False)
-    judgings = {each.protocol_id: each for each in judged}
-    counts: dict[int, Counter[bool]] = defaultdict(Counter)
-    rows = Standing.objects.filter(protocol__in=keys).order_by()
-    of_now = rows.values_list("protocol_id", "is_judged").annotate(Count("pk"))
-    for protocol, is_judged, number in of_now:
-        counts[protocol][is_judged] = number
-    return [
-        _state(board, judgings.get(pk), counts[pk]) for board, pk in zip(boards, keys, strict=True)
-    ]
-
-
-def _state(board: Board, judging: Judging | None, counts: Counter[bool]) -> Standstill:
-    total, waiting, unranked = counts.total(), counts[False], dict(board.unranked)
-    known = judging is not None and (judging.standings, judging.unranked) == (total, unranked)
-    return Standstill(judging, total, waiting, is_of_now=known and waiting == 0)
-
-
 def board(
     protocol: Protocol,
     *,
@@ -217,12 +171,12 @@ def _kept(empty: Board) -> Board | None:
     """Return a board of all experiments with when it was judged, None where that is done now."""
     if empty.experiment is not None:
         return None
-    state = states_of([empty])[0]
+    state = standstill.states_of([empty])[0]
     if state.is_small and not state.is_of_now:
         return None
     if not state.is_of_now:
         bell.ring(empty.protocol.pk)
-    return replace(empty, judged_at=state.judged_at, waiting=state.unjudged)
+    return replace(empty, judged_at=state.judged_at, waiting=state.unjudged, writing=state.writing)
 
 
 def first_rows(board: Board, number: int) -> Board:
@@ -240,12 +194,17 @@ def judged_now(board: Board, query: Query) -> Board:
 
 
 def _rows(board: Board) -> list[Row]:
-    """Return all rows of a board, not yet ranked."""
-    standings = list(of_board(board.protocol, board.experiment))
-    scores = Score.objects.filter(protocol=board.protocol)
-    if board.experiment is not None:  # by its own rows: its protocol may have a thousand times more
-        scores = Score.objects.filter(standing__in=standings)
-    return rows_from(standings, board.columns, scores)
+    """Return all rows of a board, not yet ranked; an experiment's that are missing are written."""
+    if board.experiment is None:
+        scores = Score.objects.filter(protocol=board.protocol)
+        return rows_from(list(of_board(board.protocol)), board.columns, scores)
+    mine = of_board(board.protocol, board.experiment)
+    standings = list(mine.annotate(unwritten=F("protocol__judging__to_write")))
+    may_lack = any(each.unwritten for each in standings) or not standings
+    if may_lack and anew.write_experiment(board.protocol, board.experiment):
+        standings = list(of_board(board.protocol, board.experiment))
+    # By its own rows: its protocol may have a thousand times more.
+    return rows_from(standings, board.columns, Score.objects.filter(standing__in=standings))
 
 
 def _judged_before(board: Board) -> list[Row]:
