@@ -33,7 +33,7 @@ QUERY += ["tag"]
 PAGES = {  # what they read
     "/experiments/": ["page", "status", "dataset", "tag"],
     "/experiments/<pk>/": ["seed", "sort", "columns", "page"],
-    "/experiments/<pk>/prompts/": ["seed", "following", "group", "image"],
+    "/experiments/<pk>/prompts/": ["seed", "following", "group", "image", "page", "columns"],
     "/compare/": ["entries", "baseline", "loss", "x", "seed", "image", "step", "config", "pixels"],
     "/experiments/<pk>/live/<name>/": ["seed", "sort", "columns", "seen"],
     "/leaderboards/": ["page"],
