@@ -20,7 +20,7 @@ from leaderboards.models import Judging, Standing
 from leaderboards.scores import bell, keeping
 
 logger = logging.getLogger(__name__)
-PART = 100  # entries, while which nobody else writes to SQLite
+PART = 50  # entries, while which nobody else writes to SQLite
 PAUSE = 0.15  # seconds in which others write; who waits for SQLite looks every 0.1 s
 FEW = 300  # entries whose rows a request writes itself
 
