@@ -199,8 +199,9 @@ def _rows(board: Board) -> list[Row]:
         scores = Score.objects.filter(protocol=board.protocol)
         return rows_from(list(of_board(board.protocol)), board.columns, scores)
     mine = of_board(board.protocol, board.experiment)
-    standings = list(mine.annotate(unwritten=F("protocol__judging__to_write")))
-    may_lack = any(each.unwritten for each in standings) or not standings
+    annotated = list(mine.annotate(unwritten=F("protocol__judging__to_write")))
+    may_lack = any(each.unwritten for each in annotated) or not annotated
+    standings: list[Standing] = [*annotated]
     if may_lack and anew.write_experiment(board.protocol, board.experiment):
         standings = list(of_board(board.protocol, board.experiment))
     # By its own rows: its protocol may have a thousand times more.
