@@ -32,6 +32,7 @@ FOLDERS = (
     "samples",
     "submissions",
     "uploads",
+    "viewings",
 )  # of the data folder, all files are in them
 
 

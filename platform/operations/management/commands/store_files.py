@@ -17,6 +17,7 @@ KINDS = {
     "runs": StoredFile.Kind.CHECKPOINT,
     "samples": StoredFile.Kind.SAMPLES,
     "submissions": StoredFile.Kind.SUBMISSION,
+    "viewings": StoredFile.Kind.PICTURE,
 }  # not uploads, which go on growing; nor pipelines: each host has those that it draws from
 
 
