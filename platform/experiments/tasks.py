@@ -8,6 +8,7 @@ from functools import partial
 from celery import shared_task
 from celery.signals import worker_process_init
 
+from experiments import work_logs
 from experiments.models import Evaluation, Intake, Question, Run, SampleSet, Viewing
 from jobs.execution import Heartbeat, Work, execute
 from jobs.models import Job
@@ -57,7 +58,8 @@ def _answer(kind: type[Job], pk: int) -> None:
     """Claim a job at once and do it; a process that cannot load what does jobs leaves them all."""
     if _cannot_load.is_set():
         _works()
-    execute(kind, pk, {each: partial(_do, each) for each in Job.kinds()})
+    works = {each: partial(_do, each) for each in Job.kinds()}
+    execute(kind, pk, works, keep_log=work_logs.kept)
 
 
 @shared_task

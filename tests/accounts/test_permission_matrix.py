@@ -81,7 +81,10 @@ SUBMIT = {
     *("submit-samples", "submit-dataset", "submit-protocol", "api:uploads"),
 }
 SUBMIT_ACT = {"check-experiment"}
-OWN = {"intake", "intake-region", "intake-picture", "api:upload"}
+OWN = {
+    *("intake", "intake-region", "intake-picture", "api:upload", "job-log"),
+    *("api:run-log", "api:sampleset-log", "api:evaluation-log"),
+}
 ACCOUNT = {  # each account's own; a viewer is told nothing
     *("account", "api:preference"),
     *(f"api:{name}-list" for name in ("webhook", "delivery", "watch")),
@@ -173,6 +176,8 @@ class Scene:
         self.sample_set = factories.make_sample_set(run=self.run, files=True)
         self.evaluation = factories.make_evaluation(sample_set=self.sample_set)
         self.reading = factories.make_reading(self.evaluation)
+        for job in (self.run, self.sample_set, self.evaluation):
+            factories.make_log(job)
         self.checkpoint = factories.make_checkpoint(run=self.run)
         self.checkpoint.preview = str(self.sample_set.grid_path.relative_to(settings.DATA_DIR))
         self.checkpoint.save()
@@ -247,6 +252,7 @@ class Scene:
             "entry-losses": {"pk": self.run.entry_id},
             "cancel-job": {"kind": "run", "pk": self.run.pk},
             "retry-job": {"kind": "run", "pk": self.run.pk},
+            "job-log": {"kind": "run", "pk": self.run.pk},
             "experiment-region": {"pk": self.experiment.pk, "name": "standing"},
             "run-region": {"pk": self.run.pk, "name": "status"},
             "experiment-prompts": {"pk": self.asked.pk},
