@@ -252,6 +252,9 @@ class Checkpoint(models.Model):
     sha256 = models.CharField(max_length=64)
     bytes = models.PositiveBigIntegerField()
     preview = models.CharField(max_length=300, blank=True)  # PNG grid, relative to DATA_DIR
+    verdict = models.JSONField(
+        default=dict, blank=True
+    )  # of its discriminator, as `work.judged` has it
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

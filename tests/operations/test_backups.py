@@ -43,6 +43,7 @@ for number, entry in enumerate(factories.contenders_of(experiment)):
     factories.make_scores(entry=entry, protocol=protocol, values=values)
 for run in Run.objects.all():
     factories.make_sample_set(run=run, files=True)
+    factories.make_log(run)
     factories.make_checkpoint(run=run, images_seen=500)  # its weights were deleted since
 viewing = Viewing.objects.create(run=Run.objects.first(), kind="verdict", created_by=alice)
 factories.finish_viewing(viewing)
@@ -170,7 +171,7 @@ def test_a_backup_holds_what_rows_refer_to_and_nothing_else(backup: Path) -> Non
         names = archive.getnames()
 
     folders = {name.split("/")[1] for name in names if name.startswith("data/")}
-    assert folders == {"datasets", "extractors", "pipelines", "runs", "samples", "viewings"}
+    assert folders == {"datasets", "extractors", "logs", "pipelines", "runs", "samples", "viewings"}
     assert [name for name in names if not name.startswith("data/")] == ["database", "manifest.json"]
     assert len([name for name in names if name.endswith("weights.safetensors")]) == 6
     assert "data/extractors/classifier-1/manifest.json" in names
