@@ -51,6 +51,7 @@ class Heartbeat:
         self.overdue = False  # the job took longer than JOB_SECONDS
         self._began = self._moved = time.monotonic()
         self._said = self._began
+        self._logged: dict[str, Any] = {}
         self._progress: dict[str, Any] = {}
         self._stop = threading.Event()
         self._ended = threading.Event()
@@ -76,6 +77,7 @@ class Heartbeat:
         self._thread.join()
         if flush:
             self._beat()
+        self._say()
 
     def report(self, **progress: Any) -> None:
         """Remember progress for the next beat."""
@@ -96,7 +98,8 @@ class Heartbeat:
                 os.kill(os.getpid(), signal.SIGKILL)
             self._watch(time.monotonic())
             self._beat()
-            self._say(time.monotonic())
+            if time.monotonic() - self._said >= SAY_SECONDS:
+                self._say()
         connections.close_all()
 
     def _watch(self, now: float) -> None:
@@ -112,11 +115,12 @@ class Heartbeat:
             finally:  # also where the database does not answer
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def _say(self, now: float) -> None:
-        """Log how far the work is, now and then: its log then says what went on and when."""
-        if self._progress and now - self._said >= SAY_SECONDS:
-            self._said = now
-            logger.info("%s %s: %s", self.job.type_name(), self.job.pk, in_words(self._progress))
+    def _say(self) -> None:
+        """Log how far the work is, now and then and at its end, once each."""
+        self._said = time.monotonic()
+        if (progress := self._progress) and progress is not self._logged:
+            self._logged = progress
+            logger.info("%s %s: %s", self.job.type_name(), self.job.pk, in_words(progress))
 
     def _beat(self) -> None:
         try:

@@ -57,8 +57,10 @@ def test_a_viewing_whose_worker_is_killed_is_drawn_once_by_another(at_work: Site
     site, token = at_work, at_work.make_token()
     doomed = site.start_worker("one")
     experiment = submit(site, images=320, algorithms=[], entries=[DDPM])
-    wait_for_status(site, experiment, "completed", seconds=240)
-    wanted = {"run": run_of(site, experiment)["id"], "kind": "samplers"}
+    run = run_of(site, experiment)["id"]
+    trained = f"/api/runs/{run}/"
+    wait_until(lambda: site.get(trained)["status"] == "completed", seconds=180, what="the training")
+    wanted = {"run": run, "kind": "samplers"}
 
     asked = site.post("/api/viewings/", token=token, body=wanted)
     path = f"/api/viewings/{asked['id']}/"

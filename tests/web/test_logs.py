@@ -115,15 +115,25 @@ def test_what_is_in_a_log_is_text_on_the_page(admin: Client, run: Run) -> None:
     )
 
 
-def test_the_job_at_work_is_shown_and_others_are_listed(admin: Client) -> None:
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        (Status.RUNNING, "of the samples"),
+        (Status.FAILED, "of the samples"),
+        (Status.COMPLETED, "of the training"),
+    ],
+)
+def test_what_is_at_work_or_failed_is_shown_before_the_training_and_all_are_listed(
+    admin: Client, status: str, shown: str
+) -> None:
     run = factories.make_run(status=Status.COMPLETED)
-    drawn = factories.make_sample_set(run=run, status=Status.RUNNING)
+    drawn = factories.make_sample_set(run=run, status=status)
     for job, text in ((run, "of the training"), (drawn, "of the samples")):
         factories.make_log(job, text)
 
     fold = html.get(admin, run.get_absolute_url()).one("details", class_name="log")
 
-    assert fold.one("pre").text == "of the samples"
+    assert fold.one("pre").text == shown
     assert len(fold.all("li")) == 2
 
 

@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404
 from experiments import work_logs
 from experiments.models import Evaluation, Run, SampleSet
 from experiments.work_logs import Attempt
+from jobs.models import Status
 
 TAIL_LINES = 200  # on the run's page
 TAIL_CHARACTERS = 30_000  # likewise
@@ -20,8 +21,7 @@ def tail(run: Run, sets: list[SampleSet], evaluations: list[Evaluation]) -> dict
     """Return what the run's page shows: the end of the newest log, and where all of them are."""
     jobs: list[Run | SampleSet | Evaluation] = [run, *sets, *evaluations]
     found = [attempt for job in jobs for attempt in work_logs.attempts(job)]
-    begun = [job for job in jobs if job.attempt and job.started_at]
-    newest = max(begun, key=lambda job: (job.is_active, job.started_at, job.pk), default=None)
+    newest = max((job for job in jobs if job.attempt), key=_interest, default=None)
     shown = next((each for each in found if each.job is newest), None)
     text = "" if shown is None else _text(shown)
     lines = text.splitlines()[-TAIL_LINES:]
@@ -32,6 +32,11 @@ def tail(run: Run, sets: list[SampleSet], evaluations: list[Evaluation]) -> dict
         "logs": [_named(each) for each in found[:MOST_LOGS]],
         "logs_total": len(found),
     }
+
+
+def _interest(job: Run | SampleSet | Evaluation) -> tuple[bool, bool, bool, int]:
+    """Return an order in which what is at work comes last, then what failed, then the training."""
+    return job.is_active, job.status == Status.FAILED, isinstance(job, Run), job.pk
 
 
 def _text(attempt: Attempt) -> str:
