@@ -10,12 +10,17 @@ from celery.signals import worker_process_init
 
 from experiments import work_logs
 from experiments.models import Evaluation, Intake, Question, Run, SampleSet, Viewing
+from experiments.viewings import ahead
+from jobs import beside
 from jobs.execution import Heartbeat, Work, execute
 from jobs.models import Job
 
 logger = logging.getLogger(__name__)
 _loading = threading.Lock()
 _cannot_load = threading.Event()
+
+
+beside.every_beat(ahead.look)
 
 
 def _works() -> Mapping[type[Job], Work]:
