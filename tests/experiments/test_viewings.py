@@ -238,8 +238,9 @@ def test_a_worker_shows_what_the_same_seeds_were_in_training(entry: dict[str, An
         logits = [row[-1]["logit"] for row in cells]
         assert np.std(logits) > 0
         for row, seed in ((0, 2), (5, 7)):  # the last frame is judged by the weights that are kept
-            own = said_at_the_end(run, sample(run, seed, seed % 3, {"name": "direct"}), seed % 3)
-            assert cells[row][-1]["logit"] == pytest.approx(own, rel=1e-3)
+            image = sample(run, seed, seed % 3, {"name": "direct"})
+            logit = said_at_the_end(run, image, seed % 3)
+            assert cells[row][-1]["logit"] == pytest.approx(logit, rel=1e-3)
         first, last = (run.checkpoints.all()[place].verdict for place in (0, len(seen) - 1))
         assert [len(first["drawn"]), len(first["real"])] == [40, 30]
         assert first["real"] != last["real"]  # another discriminator, the same images

@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from accounts.models import Role
 from experiments.answers import limits
 from experiments.models import Evaluation, Run, SampleSet, Viewing
 from experiments.viewings import ahead, asking
@@ -106,6 +107,6 @@ def test_pages_show_a_viewing_that_nobody_asked_for(client: Client) -> None:
 
     assert client.get(viewing.get_absolute_url()).status_code == 200
     assert client.get(f"/api/v1/viewings/{viewing.pk}/").status_code == 200
-    client.force_login(factories.make_user(role="admin"))
+    client.force_login(factories.make_user(role=Role.ADMIN))
     assert client.get(f"/admin/experiments/viewing/{viewing.pk}/change/").status_code == 200
     assert client.get("/admin/experiments/viewing/").status_code == 200

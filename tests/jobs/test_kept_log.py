@@ -193,7 +193,12 @@ def test_a_heartbeat_says_now_and_then_how_far_the_work_is(
     monkeypatch.setattr(execution, "logger", logger)
     said = threading.Event()
     heartbeat = Heartbeat(Run(pk=7))
-    heartbeat.write = lambda job, **progress: bool(progress) and said.set() is None
+
+    def write(job: Run, **progress: Any) -> bool:
+        said.set()
+        return True
+
+    heartbeat.write = write
     monkeypatch.setattr(lifecycle, "told_to_stop", lambda job: False)
     heartbeat.report(images_seen=512, losses={"g": 0.123456}, points=((1, 2.0, {}),))
 

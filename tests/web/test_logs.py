@@ -6,6 +6,7 @@ from django.test import Client
 from accounts.models import Role
 from experiments.models import Run
 from experiments.pages import logs
+from experiments.work_logs import Attempt
 from jobs.models import Status
 from operations import garbage
 from tests import factories
@@ -62,7 +63,7 @@ def test_the_tail_is_asked_for_while_a_job_is_at_work_and_not_sent_twice(
     first = html.get(admin, part(run)).one("div", class_name="live").attributes["hx-get"]
 
     assert admin.get(first).status_code == 204
-    with logs.Attempt(run, 2).path.open("a") as file:
+    with Attempt(run, 2).path.open("a") as file:
         file.write("one more\n")
     assert b"one more" in admin.get(first).content
 
