@@ -115,6 +115,7 @@ class Row:
     scored_by: int | None = None  # key of the evaluation that did
     device: str = ""  # of its trainings, "" if nobody knows
     configuration: str = ""  # digest of all that made its samples but seeds, "" for a control
+    of_trial: bool = False  # a control that shows the autoencoder of a search's trial
     same_as: tuple[str, ...] = ()  # rows of the board with its configuration and seeds of its own
 
     @property
@@ -145,8 +146,8 @@ class Row:
 
     @property
     def is_trial(self) -> bool:
-        """Whether it is one of many that a search tries: shown with its experiment, not ranked."""
-        return bool(self.entry.trial)
+        """Whether it is one of many that a search tries, or of its autoencoder: not on all's board."""
+        return self.of_trial or bool(self.entry.trial)
 
     @property
     def chosen_by(self) -> str:

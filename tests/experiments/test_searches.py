@@ -2,14 +2,18 @@
 
 import math
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 from statistics import fmean
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.http import QueryDict
 from django.test import Client
+from django.utils import timezone
 
-from experiments import services
+from experiments import controls, services
 from experiments.lifetime import proposing, searching
 from experiments.lifetime.trials import State, trials_of
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet, Search
@@ -21,7 +25,10 @@ from experiments.submission.specification import SpecificationError
 from generators.specs.options import FieldSpec
 from jobs import lifecycle
 from jobs.models import Status
+from leaderboards.board import Row, columns_of
+from leaderboards.models import Standing
 from leaderboards.ranking import rank
+from leaderboards.rows import rows_of
 from leaderboards.scores import keeping, reading
 from tests import factories
 from tests.static import static_root
@@ -297,3 +304,50 @@ def test_what_cannot_be_a_configuration_is_drawn_anew() -> None:
     assert found is not None and found["learning_rate"] == 0.001
     search.options = {"learning_rate": {"values": [5, 6]}}
     assert proposing.proposed(search, trials_of(search), 4) is None
+
+
+def reconstructions_on(rows: Iterable[Row]) -> list[int | None]:
+    """Return the trials whose autoencoders a board shows."""
+    sources = [row.entry.source for row in rows if row.control == controls.RECONSTRUCTED]
+    return [Entry.objects.get(pk=source).trial for source in sources]
+
+
+def test_what_the_autoencoders_of_trials_leave_stands_on_the_board_of_their_experiment_alone() -> (
+    None
+):
+    latent = {"algorithm": "latent.flow", "label": "tuned", "preset": "tiny"}
+    latent["search"] = looked_for(options={"learning_rate": "1e-4..1e-2 log"})["search"]
+    search = submitted(latent)
+    for entry, fd in zip(tried(search), (2.0, 1.0, 3.0), strict=True):
+        end(entry, fd)
+        encode(entry)
+    protocol, experiment = search.protocol, search.experiment
+
+    assert (
+        reconstructions_on(rank(protocol).rows)
+        == reconstructions_on(reading.board(protocol).rows)
+        == []
+    )
+    encode(search.entries.get(trial=0))
+    for found in (rank(protocol), reading.board(protocol)):
+        assert reconstructions_on(found.rows) == [0]
+    then = rows_of(protocol, columns_of(protocol), None, timezone.now().date())
+    assert reconstructions_on(then) == [0]
+    for found in (
+        rank(protocol, experiment=experiment),
+        reading.board(protocol, experiment=experiment),
+    ):
+        assert sorted(reconstructions_on(found.rows), key=str) == [0, 1, 2, 3]
+    Standing.objects.filter(of_entry=True).update(is_trial=False)  # as sites of before have it
+    import_module("leaderboards.migrations.0007_trials_autoencoders").mark(apps, None)
+    assert sum(keeping.rescore(), keeping.Changes()) == (0, 0, 0)
+
+
+def encode(entry: Entry) -> None:
+    """Let what is left of real images after a trial's autoencoder be drawn and scored."""
+    for run in entry.runs.all():
+        made = factories.make_run(entry=entry, seed=run.seed, status=Status.COMPLETED)
+        services._queue_reconstructions(factories.make_checkpoint(run=made), 10)
+        drawn = SampleSet.objects.get(run=made, entry__kind=Entry.Kind.CONTROL)
+        factories._put(drawn, Status.COMPLETED, {})
+        factories.make_evaluation(sample_set=drawn, protocol=entry.experiment.protocols.get())

@@ -88,6 +88,7 @@ def rows_from(
             scored_by=each.scored_by,
             device=each.device,
             configuration=each.configuration,
+            of_trial=each.is_trial and each.of_entry,
         )
         for each in standings
     ]
