@@ -46,7 +46,7 @@ def leaderboard(request: HttpRequest, fingerprint: str) -> HttpResponse:
         "table": tables.table(board, query=wanted),
         "pages": pages.pages(board, wanted, sort=sort),
         "chart": charts.trilemma(board, points.others(board, wanted)),
-        "nfe": nfe.drawn(board),
+        "nfe": nfe.drawn(board, wanted),
     }
     return render(request, "leaderboards/detail.html", context)
 

@@ -184,7 +184,7 @@ class Page:
             "pages": pages(board, query, **self._address()),
             "chart": charts.trilemma(board, points.others(board, query, most=most_points)),
             "chart_name": f"trilemma-{protocol.short}",
-            "nfe": nfe.drawn(board),
+            "nfe": nfe.drawn(board, query, most=nfe.MOST // len(self.protocols)),
             "nfe_name": f"nfe-{protocol.short}",
         }
 
