@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib import import_module
 from statistics import fmean
 from typing import Any
@@ -276,6 +277,31 @@ def test_trials_that_learn_follow_those_that_end_and_come_nearer_to_the_best() -
     assert len({entry.config["learning_rate"] for entry in done}) == 9
     assert fmean(found[-3:]) < fmean(found[:3])
     assert fd_of(search.entries.get(trial=0)) == min(found)
+
+
+def test_no_two_trials_that_learn_are_alike_while_there_are_others() -> None:
+    few = {"latent_dim": [8, 16], "learning_rate": [1e-4, 1e-3, 1e-2]}
+    search = submitted(looked_for(options=few, method="tpe", trials=6))
+
+    done: list[Entry] = []
+    while going_on := [entry for entry in tried(search) if entry not in done]:
+        end(going_on[0], float(going_on[0].config["latent_dim"]))
+        done.append(going_on[0])
+
+    assert len({(e.config["latent_dim"], e.config["learning_rate"]) for e in done}) == 6
+
+
+def test_the_same_is_proposed_from_the_same_trials_and_another_from_others() -> None:
+    search = submitted(looked_for(**LEARNING))
+    for entry in tried(search):
+        end(entry, fd_of(entry))
+    known = trials_of(search)[:3]
+
+    config = proposing.proposed(search, known, 4)
+    others = [replace(each, value=-(each.value or 0)) for each in known]
+
+    assert config == proposing.proposed(search, known, 4)
+    assert config != proposing.proposed(search, others, 4)
 
 
 def test_a_site_without_optuna_refuses_it_and_a_worker_without_it_draws_at_random(
