@@ -22,12 +22,14 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from api import bodies, filters, serializers
 from api.http import idempotency
 from api.resources import Resource
+from api.searching.bodies import SearchSerializer, body_of
 from api.views import Conflict
 from experiments import services
 from experiments.lifetime.rehearsal import rehearse
 from experiments.lifetime.withdrawal import NotWithdrawn, withdraw
 from experiments.models import Experiment
 from experiments.progress import loaded, progress
+from experiments.searches.standing import standings
 from experiments.submission.record import record_of
 from experiments.submission.specification import SpecificationError
 from experiments.tags.words import read_words
@@ -180,6 +182,13 @@ class ExperimentViewSet(Resource, ReadOnlyModelViewSet[Experiment]):
         context = self.get_serializer_context()
         told = serializers.EntryStateSerializer(entry, context=context).data
         return Response(told, status.HTTP_201_CREATED, headers={"Location": str(told["url"])})
+
+    @extend_schema(responses=SearchSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def searches(self, request: Request, pk: str) -> Response:
+        """Return the searches of the experiment: their trials, what these came to, the winner."""
+        found = [body_of(each) for each in standings(self.get_object())]
+        return Response(SearchSerializer(found, many=True).data)
 
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:

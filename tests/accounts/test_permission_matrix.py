@@ -50,6 +50,7 @@ READ = {
     *("help", "help-page", "help-file", "claims", "glossary", "term", "advice"),
     *("api:claims", "api:advice", "run-bundle", "api:run-bundle"),
     *("api:schema", "api:docs", "api:api-root", "api:experiment-spec", "api:run-checkpoints"),
+    "api:experiment-searches",
     *("api:worker-list", "api:worker-detail", "api:event-list", "api:queue-list"),
     *("api:promptset-list", "api:promptset-detail", "api:promptset-template"),
     *("api:entry-list", "api:entry-detail"),

@@ -337,3 +337,33 @@ def test_the_checkpoints_of_a_run_are_listed(anyone: APIClient) -> None:
 
     assert [point["id"] for point in found] == [point.pk for point in made]
     assert found[0]["sha256"] == made[0].sha256
+
+
+def test_searches_are_told_with_their_trials_and_what_was_chosen(anyone: APIClient) -> None:
+    protocol = factories.make_protocol(metrics=["fd", "recall"])
+    search = {"options": {"beta": "0.1..10 log"}, "objective": "fd", "trials": 2}
+    entry = {"algorithm": "vae.conv", "label": "tuned", "search": search}
+    experiment = factories.make_experiment(protocols=[protocol], entries=[entry], seeds=[0, 1])
+    address = f"experiments/{experiment.pk}/searches/"
+
+    [before] = get(anyone, address)
+    for trial, fd in zip(before["tried"], (2.0, 1.0), strict=True):
+        tried = experiment.entries.get(pk=trial["entry"])
+        factories.make_scores(entry=tried, protocol=protocol, values=[{"fd": fd}])
+    [after] = get(anyone, address)
+
+    assert (before["best"], before["winner"]) == (None, None)
+    assert before["standing"] == "0 of 2 trials have ended."
+    assert before["options"] == search["options"] and before["objective"] == "fd"
+    assert [(each["state"], each["value"]) for each in after["tried"]] == [
+        ("scored", 2.0), ("scored", 1.0),
+    ]  # fmt: skip
+    assert (after["best"], after["fresh_seeds"]) == (2, [2, 3])
+    told = {row["id"]: row for row in get(anyone, f"experiments/{experiment.pk}/")["entries"]}
+    winner = told[after["winner"]]
+    assert (winner["label"], winner["trial"], winner["search"]) == ("tuned", 0, after["id"])
+    assert winner["config"]["beta"] == after["tried"][1]["chosen"]["beta"]
+    assert after["note"] == f"chosen by search of 2 trials, by {protocol.metric_label('fd')}"
+    others = [row for row in told.values() if row["kind"] == "control"]
+    assert {(row["search"], row["trial"]) for row in others} == {(None, None)}
+    assert get(anyone, f"experiments/{factories.make_experiment().pk}/searches/") == []
