@@ -16,11 +16,13 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from api import board_query, bodies
+from api.comparing import budgets
 from api.http.files import RENDERERS, file_answer, wants_file
 from api.resources import WHOLE_NUMBER, ByFingerprint
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import export
+from leaderboards.budgeting import same_budget
 from leaderboards.guidance import chart, to_dict
 from leaderboards.scores import reading
 from leaderboards.scores.query import Query
@@ -44,6 +46,13 @@ FOLLOWING = OpenApiParameter(
     "following",
     str,
     description="Key of a metric of following; by default all that a prompt claims, together.",
+)
+
+BY = OpenApiParameter(
+    "by",
+    enum=list(same_budget.WAYS),
+    description="What a budget is: `images` or `seconds` of its submission, device-seconds that "
+    "were `measured`, or `parameters`; the last two in ranges.",
 )
 
 
@@ -113,6 +122,19 @@ class LeaderboardViewSet(ByFingerprint):
         if found is None:
             raise NotFound("the protocol measures no following of prompts, or no variety of theirs")
         return Response(to_dict(found))
+
+    @extend_schema(
+        parameters=[BY], responses=budgets.BudgetsSerializer, filters=False, tags=["leaderboards"]
+    )
+    @action(detail=True)
+    def budgets(self, request: Request, fingerprint: str) -> Response:
+        """Return who leads at each budget, entries of one budget apart from all others."""
+        protocol = self.get_object()
+        by = request.query_params.get("by", "") or next(iter(same_budget.WAYS))
+        if by not in same_budget.WAYS:
+            message = f"expected one of {', '.join(same_budget.WAYS)}, got {by[:50]!r}"
+            raise ValidationError({"errors": {"by": message}})
+        return Response(budgets.body_of(same_budget.view(protocol, by), protocol.fingerprint))
 
     def get_renderers(self) -> Any:
         kinds = RENDERERS if self.action == "retrieve" else (JSONRenderer,)

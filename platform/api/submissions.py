@@ -21,8 +21,8 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from api import bodies, filters, serializers
 from api.http import idempotency
+from api.lifetime.searches import SearchSerializer, body_of
 from api.resources import Resource
-from api.searching.bodies import SearchSerializer, body_of
 from api.views import Conflict
 from experiments import services
 from experiments.lifetime.rehearsal import rehearse

@@ -26,6 +26,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from api import bodies, catalogue, filters, serializers
 from api.exports import jobs
 from api.exports.lists import Exported
+from api.lifetime.outlook import OutlookSerializer, outlook
 from api.resources import FINGERPRINT, ByFingerprint, Resource
 from catalog import stored
 from catalog.engine import RegistrationError
@@ -160,6 +161,12 @@ class JobViewSet(Exported, ReadOnlyModelViewSet[Any]):
         """Return the job's whole timeline."""
         job: Job = self.get_object()
         return Response(serializers.JobEventSerializer(job.events, many=True).data)
+
+    @extend_schema(responses=OutlookSerializer, filters=False)
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def outlook(self, request: Request, pk: str) -> Response:
+        """Return why the job waits, and how long it will take where that is known."""
+        return Response(outlook(self.get_object()))
 
 
 def job_schema(serializer: type) -> Any:

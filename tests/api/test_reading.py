@@ -367,3 +367,24 @@ def test_searches_are_told_with_their_trials_and_what_was_chosen(anyone: APIClie
     others = [row for row in told.values() if row["kind"] == "control"]
     assert {(row["search"], row["trial"]) for row in others} == {(None, None)}
     assert get(anyone, f"experiments/{factories.make_experiment().pk}/searches/") == []
+
+
+def test_a_waiting_job_says_why_and_a_training_how_long_it_takes(anyone: APIClient) -> None:
+    budget = {"device_seconds": 60}
+    first, second = (factories.make_experiment(budget=budget) for _ in range(2))
+    (run,) = second.entries.get(kind="generator").runs.all()
+
+    told = get(anyone, f"runs/{run.pk}/outlook/")
+
+    assert told["status"] == "queued" and "no worker is online" in told["waits"]
+    assert told["ahead"] == 1 and told["seconds_left"] is None  # the first one's run
+    assert (told["expected_seconds"], told["expected_by"]) == (60, 0)
+    (other,) = first.entries.get(kind="generator").runs.all()
+    factories.make_run(entry=other.entry, status=Status.RUNNING)
+    running = get(anyone, f"runs/{other.pk}/outlook/")
+    assert (running["percent"], running["seconds_left"], running["waits"]) == (50, 5.0, "")
+    assert running["ahead"] is running["expected_seconds"] is None
+    evaluation = factories.make_evaluation()
+    for address in (f"evaluations/{evaluation.pk}", f"samplesets/{evaluation.sample_set_id}"):
+        done = get(anyone, f"{address}/outlook/")
+        assert (done["status"], done["percent"], done["waits"]) == ("completed", 100, "")

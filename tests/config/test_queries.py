@@ -54,6 +54,7 @@ PAGES = {  # what they read
     "/api/v1/schema/": ["format", "lang"],
     "/api/v1/leaderboards/<fingerprint>/": ["experiment", "sort", "format", "page_size", *QUERY],
     "/api/v1/leaderboards/<fingerprint>/guidance/": ["experiment", "following"],
+    "/api/v1/leaderboards/<fingerprint>/budgets/": ["by"],
     "/api/v1/compare/": ["entries", "baseline"],
     "/api/v1/compare/curves/": ["entries", "baseline", "loss", "x", "scale", "smooth"],
     "/admin/login/": ["next"],

@@ -186,3 +186,10 @@ def test_the_page_names_leaders_and_refuses_other_budgets(
     assert "apart from all others" in page.text and "5,000 images seen" in page.text
     assert get(client, f"{address}?by=parameters").text.count("10,000 to 30,000 parameters") == 1
     get(client, f"{address}?by=weight", status=404)
+    told = client.get(f"/api/v1{address}").json()
+    [first, second] = told["budgets"]
+    assert (first["budget"], first["filter"], first["entries"]) == ("1,000 images seen", "1000", 2)
+    best = second["leaders"][0]
+    assert (best["metric"], best["label"], best["value"], best["low"]) == ("fd", "1", 5, 4.5)
+    refused = client.get(f"/api/v1{address}?by=weight")
+    assert refused.status_code == 400 and "expected one of images" in str(refused.json())
