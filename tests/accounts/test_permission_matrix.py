@@ -266,9 +266,12 @@ class Scene:
         }
         if name in of_name:
             return of_name[name]
-        if name in {"protocol", "leaderboard", "same-budget"} or name.endswith(
-            ("protocol-detail", "board-detail")
-        ):
+        if name in {
+            "protocol",
+            "leaderboard",
+            "same-budget",
+            "api:leaderboard-budgets",
+        } or name.endswith(("protocol-detail", "board-detail")):
             return {"fingerprint": self.protocol.fingerprint}
         if name == "admin:view_on_site":
             content_type = ContentType.objects.get_for_model(Experiment)
