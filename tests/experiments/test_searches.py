@@ -15,7 +15,8 @@ from django.test import Client
 from django.utils import timezone
 
 from experiments import controls, services
-from experiments.lifetime import proposing, searching
+from experiments.comparison import ExperimentJobs
+from experiments.lifetime import expected, proposing, searching
 from experiments.lifetime.trials import State, trials_of
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet, Search
 from experiments.progress import jobs_needed
@@ -157,6 +158,21 @@ def test_the_best_is_run_again_with_seeds_that_no_trial_had() -> None:
     assert [(run.seed, run.status) for run in again.runs.all()] == [(2, "queued"), (3, "queued")]
     searching.go_on(search.pk)  # as often as it is asked
     assert search.entries.count() == 4
+
+
+def test_what_is_left_counts_the_trainings_of_trials_and_says_that_others_are_to_come() -> None:
+    search = submitted()
+    experiment = search.experiment
+    jobs = ExperimentJobs.of(experiment)
+    controls_drawn = experiment.entries.filter(kind=Entry.Kind.CONTROL).count()
+
+    assert expected.sets_in_all(jobs) == 3 * 1 + 2 + controls_drawn  # of two seeds trials have one
+    assert "trials to come" in expected.of_experiment(experiment, jobs, []).unknown
+
+    for entry in tried(search):
+        end(entry, 1.0)
+    after = expected.of_experiment(experiment, ExperimentJobs.of(experiment), [])
+    assert "trials to come" not in after.unknown
 
 
 def test_a_lost_trial_is_not_chosen_and_does_not_hold_others_up() -> None:
