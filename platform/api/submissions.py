@@ -26,10 +26,10 @@ from api.resources import Resource
 from api.views import Conflict
 from experiments import services
 from experiments.lifetime.rehearsal import rehearse
+from experiments.lifetime.standing import standings
 from experiments.lifetime.withdrawal import NotWithdrawn, withdraw
 from experiments.models import Experiment
 from experiments.progress import loaded, progress
-from experiments.searches.standing import standings
 from experiments.submission.record import record_of
 from experiments.submission.specification import SpecificationError
 from experiments.tags.words import read_words

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from experiments.lifetime.standing import SearchStanding, standings
 from experiments.lifetime.trials import Trial
 from experiments.models import Experiment
-from experiments.searches.standing import SearchStanding, standings
 from web.formats import significant
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from experiments.lifetime.standing import SearchStanding
 from experiments.lifetime.trials import State, Trial
 from experiments.searches.models import Search
-from experiments.searches.standing import SearchStanding
 
 
 class TrialSerializer(serializers.Serializer[Any]):
