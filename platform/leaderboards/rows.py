@@ -88,7 +88,7 @@ def _rows(
 
 def _trials_among(entries: Iterable[Entry]) -> set[int]:
     """Return the keys of the trials of searches whose autoencoders controls show."""
-    sources = {entry.source for entry in entries} - {None}
+    sources = {pk for entry in entries if (pk := entry.source) is not None}
     found = Entry.objects.filter(pk__in=sources, trial__gte=1).order_by() if sources else ()
     return {entry.pk for entry in found}
 

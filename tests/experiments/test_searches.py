@@ -351,7 +351,7 @@ def test_what_cannot_be_a_configuration_is_drawn_anew() -> None:
 def reconstructions_on(rows: Iterable[Row]) -> list[int | None]:
     """Return the trials whose autoencoders a board shows."""
     sources = [row.entry.source for row in rows if row.control == controls.RECONSTRUCTED]
-    return [Entry.objects.get(pk=source).trial for source in sources]
+    return [Entry.objects.get(pk=source).trial for source in sources if source is not None]
 
 
 def test_what_the_autoencoders_of_trials_leave_stands_on_the_board_of_their_experiment_alone() -> (

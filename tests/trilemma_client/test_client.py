@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -132,7 +133,7 @@ def test_a_refusal_has_the_words_of_the_field(client: Client, live: LiveServer) 
 def test_entries_are_compared_and_searches_and_budgets_told(client: Client) -> None:
     protocol = factories.make_protocol(metrics=["fd", "recall"])
     search = {"options": {"beta": [1, 2]}, "objective": "fd", "trials": 2}
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"algorithm": "vae.conv", "label": "tuned", "search": search},
         {
             "algorithm": "diffusion.ddpm",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,9 +38,14 @@ def taken(pipeline: LoadedPipeline) -> Iterator[str]:
 
 def outcome(pipeline: LoadedPipeline, scheduler: str, steps: int) -> str:
     """Return "drawn", or why it is not."""
-    size = {"height": 32, "width": 32} if pipeline.card.pipeline == "FluxPipeline" else {}
+    size: dict[str, Any] = (
+        {"height": 32, "width": 32} if pipeline.card.pipeline == "FluxPipeline" else {}
+    )
     sampler = PipelineSampler(scheduler=scheduler, steps=steps, guidance=1, **size)
-    asked = {"text": {"captions": ["two"]}, "classes": {"labels": np.zeros(1, np.int64)}}
+    asked: dict[str, dict[str, Any]] = {
+        "text": {"captions": ["two"]},
+        "classes": {"labels": np.zeros(1, np.int64)},
+    }
     try:
         list(draw(pipeline, sampler, seeds=[1], batch_size=1, **asked.get(pipeline.card.asked, {})))
     except ConfigError as error:
