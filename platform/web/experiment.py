@@ -271,7 +271,8 @@ def _watching(request: HttpRequest, experiment: Experiment) -> dict[str, bool]:
     user = request.user
     if not may_submit(user) or not isinstance(user, User):
         return {"may_watch": False}
-    return {"may_watch": True, "is_told": receivers.is_told(user, experiment)}
+    told = receivers.is_told(user, experiment)
+    return {"may_watch": True, "is_told": told, "may_join": may_change(user, experiment)}
 
 
 def experiment(request: HttpRequest, pk: int) -> HttpResponse:

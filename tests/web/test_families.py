@@ -16,10 +16,10 @@ from generators.specs.options import to_dict
 from generators.specs.registry import ALGORITHMS, FAMILIES
 from leaderboards import ranking
 from tests import factories
-from tests.admin.pages import ADD
 from tests.browsers import CHROMIUM, chromium, look_at_charts
 from tests.toy_vae.spec import SPEC
 from tests.web import scenes
+from tests.web.forms import open_form
 from web.families import DARK, LIGHT, contrast, on_dark, on_light
 
 FLOWS = Family("flows", "Normalising flow", "invertible maps with exact likelihoods", "#ffd900")
@@ -72,10 +72,15 @@ def test_the_form_offers_the_family_and_says_that_there_are_no_presets(
 ) -> None:
     client.force_login(factories.make_user(role=Role.ADMIN))
 
-    form = client.get(f"{ADD}?algorithm={flow}&preset=tiny").content.decode()
+    factories.make_protocol()
+    page = client.get(f"/submit/experiment/?entry={flow}:tiny").content.decode()
 
-    assert 'title="invertible maps with exact likelihoods">Normalising flow</span>' in form
-    assert "Toy VAE has none." in form
+    assert (
+        '<optgroup label="Normalising flow" title="invertible maps with exact likelihoods">' in page
+    )
+    form = open_form(client, f"?entry={flow}:tiny")
+    assert form.values["entries.0.algorithm"] == [flow]
+    assert "entries.0.preset" not in form.values
 
 
 @pytest.mark.django_db

@@ -17,7 +17,7 @@ from experiments.submission.plain import read_yaml
 from experiments.submission.record import record_of
 from jobs.models import Status
 from tests import factories
-from tests.admin.pages import read_form
+from tests.web.forms import read_form
 
 pytestmark = pytest.mark.django_db
 FORM = "/submit/experiment/"
