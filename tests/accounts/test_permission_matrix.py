@@ -85,9 +85,9 @@ OWN = {"intake", "intake-region", "intake-picture", "api:upload"}
 ACCOUNT = {  # each account's own; a viewer is told nothing
     *("account", "api:preference"),
     *(f"api:{name}-list" for name in ("webhook", "delivery", "watch")),
-    *("prefer", "add-webhook", "watch-experiment"),
+    *("prefer", "add-webhook", "watch-experiment", "make-token", "end-token"),
 }
-ACCOUNT_ACT = {"prefer", "watch-experiment", "add-webhook"}
+ACCOUNT_ACT = {"prefer", "watch-experiment", "add-webhook", "make-token", "end-token"}
 OWNER_ALONE = {
     *(f"api:{name}-detail" for name in ("webhook", "delivery", "watch")),
     *("api:webhook-renew", "renew-webhook"),
