@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from django.utils.functional import cached_property
 
 from accounts.models import User
+from catalog.admission import images_to_rank
 from catalog.models import Dataset, Protocol
 from evaluation.protocols.metrics import METRICS
 from experiments.models import Experiment, Search
@@ -110,6 +111,11 @@ class ProtocolChoice:
     @property
     def is_closed(self) -> bool:
         return bool(self.protocol.refusal)
+
+    @property
+    def to_rank(self) -> int:
+        """Return with how many images such a protocol would rank, 0 where these are not the reason."""
+        return images_to_rank(self.protocol) if self.problem and not self.is_closed else 0
 
 
 def protocol_choices(draft: Data) -> list[ProtocolChoice]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.http import QueryDict
 
-from catalog.admission import verdict_of
+from catalog.admission import images_to_rank, verdict_of
 from catalog.models import Dataset, Protocol
 from experiments.models import Experiment
 from experiments.submission import offered
@@ -142,7 +142,10 @@ def problem_of(protocol: Protocol) -> str:
     if protocol.refusal:
         return protocol.refusal
     found = verdict_of(protocol)
-    return "its test failed: " + "; ".join(found.reasons) if found.word == "failed" else ""
+    if found.word != "failed":
+        return ""
+    passed = len(found.unranked) < len(protocol.metrics) or images_to_rank(protocol)
+    return ("no ranks: " if passed else "its test failed: ") + "; ".join(found.reasons)
 
 
 def new_entry(
