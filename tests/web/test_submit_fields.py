@@ -368,6 +368,7 @@ def test_a_pipeline_joins_an_experiment_of_the_account(
     assert form.values["experiment"] == [str(experiment.pk)]
     assert form.values["entries.0.algorithm"] == ["pipeline"]
     assert page.count('card" hidden>') == 2  # what the experiment has already
+    assert told(page) == {}  # nothing is said of what nobody has typed yet
 
     wrong = client.post(FORM, form.values | HUBS | {"entries.0.revision": ["main"]})
     checked = client.post(f"{FORM}check/", form.values | HUBS).content.decode()

@@ -60,7 +60,14 @@ def checked(draft: Data, *, lenient: bool = False) -> Checked:
     told = in_own_words(errors, draft)
     if lenient:
         empty = {"name", "amount", "seeds", "dataset", "protocols", "entries"}
-        told = {path: text for path, text in told.items() if path not in empty or draft[path]}
+        empty = {path for path in empty if not draft[path]}
+        empty |= {
+            f"entries.{place}.{name}"
+            for place, entry in enumerate(draft["entries"])
+            for name in ("pipeline", "revision")
+            if not entry.get("pipeline")
+        }
+        told = {path: text for path, text in told.items() if path not in empty}
     return Checked(data, told, spec, costs_of(spec) if spec else [])
 
 
