@@ -17,7 +17,8 @@ MOST_TOKENS = 20  # of an account that makes them on its own page
 def of(user: User) -> QuerySet[AuthToken]:
     """Return the tokens of an account that have not ended, the newest first."""
     ahead = Q(expiry=None) | Q(expiry__gt=timezone.now())
-    return AuthToken.objects.filter(ahead, user=user).order_by("-created")
+    found: QuerySet[AuthToken] = AuthToken.objects.filter(ahead, user=user)
+    return found.order_by("-created")
 
 
 @transaction.atomic
