@@ -127,6 +127,7 @@ def fill_in(page: Page) -> None:
     page.locator("[name=unit]").select_option("images")
     page.locator("[name=seeds]").fill("1")
     page.locator("#entries-2-samplers-0-name").select_option("dpmsolver++")
+    expect(page.locator("#entries-2-samplers-0-eta")).to_have_count(0)  # of the sampler before
     page.locator("#entries-2-samplers-0-steps").fill("5")
 
 
