@@ -27,7 +27,7 @@ def test_every_word_has_a_page_that_leads_to_others(client: Client) -> None:
         assert page.one("h1").text == term.title
         assert len(page.all("math")) == term.has_formula, key
         assert set(term.also) <= terms.TERMS.keys(), key
-        assert term.short in listed.one("main").text
+        assert term.said.short in listed.one("main").text
     assert client.get("/glossary/nonsense/").status_code == 404
 
 
