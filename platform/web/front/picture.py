@@ -56,7 +56,7 @@ class Scale:
         """Return places of round values with their text."""
         least, most = sorted((self.low, self.high))
         found = _round_log(least, most) if self.is_log else _round(least, most)
-        return [(self.place(value), formats.significant(value)) for value in found]
+        return [(self.place(value), f"{value:.9g}".replace("-", "−")) for value in found]
 
 
 @dataclass(frozen=True)

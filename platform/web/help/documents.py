@@ -99,6 +99,7 @@ def render(path: Path) -> Document:
     html = html.replace("<table>", f'{TABLE}<table class="table">').replace(
         "</table>", "</table></div>"
     )
+    html = html.replace("<pre>", '<pre tabindex="0">')  # long lines are reached by keys, too
     title, *sections = [heading for rank, heading in headings if rank in ("h1", "h2")]
     return Document(title.words, mark_safe(html), tuple(sections))  # noqa: S308  # our own, raw HTML off
 

@@ -1,5 +1,5 @@
 // Losses of compared entries: a line each, the interval over seeds as a band.
-import { CONFIG, LINES, axis, colour, layout, ready, say } from "./palette.js";
+import { CONFIG, LINES, axis, colour, cut, layout, ready, say } from "./palette.js";
 
 const DASHES = ["solid", "dash"];
 const known = new WeakMap(); // element -> the answer
@@ -28,7 +28,7 @@ function draw(element, found) {
   ready(element);
   window.Plotly.react(element, found.curves.flatMap(traces), layout({
     xaxis: axis(found.x, { tickformat: "~s" }),
-    yaxis: axis(found.loss, { type: found.scale, tickformat: "~g", nticks: 6 }),
+    yaxis: axis(element.dataset.title, { type: found.scale, tickformat: "~g", nticks: 6 }),
     showlegend: true,
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } },
     hovermode: "x",
@@ -53,7 +53,7 @@ function traces(curve, place) {
   found.push({
     ...shared,
     y: curve.mean,
-    name: `${curve.label}, n = ${curve.seeds}`,
+    name: `${cut(curve.label)}, n = ${curve.seeds}`,
     mode: curve.x.length > 1 ? "lines" : "markers",
     line: { color: hue, width: 1.8, dash },
     customdata: curve.n.map((n, at) => [n, curve.low[at] === null ? "" : ` [${short(curve.low[at])}, ${short(curve.high[at])}]`]),

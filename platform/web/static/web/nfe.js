@@ -1,5 +1,5 @@
 // The NFE curve: quality against network evaluations per image, a line for each model and sampler.
-import { CONFIG, axis, colour, layout, ready } from "./palette.js";
+import { CONFIG, axis, colour, cut, layout, ready } from "./palette.js";
 import { bars, shape } from "./trilemma.js";
 
 const DASHES = ["solid", "dash", "dot", "dashdot"]; // of one family's lines
@@ -35,7 +35,7 @@ function trace(curve, place, families, data) {
   return {
     type: "scatter",
     mode: isLine ? "lines+markers" : "markers",
-    name: [curve.label, curve.kind].filter(Boolean).join(", "),
+    name: [cut(curve.label), curve.kind].filter(Boolean).join(", "),
     x: curve.points.map((point) => point.nfe),
     y: curve.points.map((point) => point.quality.value),
     error_y: bars(curve.points, "quality", hue),
