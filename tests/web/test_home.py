@@ -218,7 +218,7 @@ def test_labels_cover_no_mark_no_interval_and_no_other_label() -> None:
     named = [mark for mark in drawn.marks if mark.label]
     assert len(named) >= 4
     boxes = [
-        drawing.Box(x, y - drawing.LINE + 3, x + drawing.LETTER * len(mark.shown), y + 3)
+        drawing.Box(x, y - drawing.LINE + 3, x + drawing.width_of(mark.shown), y + 3)
         for mark in named
         for x, y in [mark.label or (0, 0)]
     ]

@@ -182,23 +182,33 @@ export function viewOf(element) {
 export function placeLabels(points, view, radius) {
   const taken = points.flatMap((point) => covered(point, view, radius(point)));
   const places = new Map();
+  const labels = [];
   for (const point of points) {
     const [x, y, r] = [view.x(point.coverage.value), view.y(point.quality.value), 1.25 * radius(point) + 2];
     const [w, h] = [6.2 * cut(point.label).length, 13];
     const near = PLACES.map(([name, dx, dy]) => [name, x + dx * (w / 2 + r), y + dy * (h / 2 + r)]);
-    const far = FAR.flatMap((away) => [away, -away]).map((away) => {
-      const middle = Math.min(Math.max(x, w / 2), view.width - w / 2);
+    const far = [0, -1, 1].flatMap((aside) => FAR.flatMap((away) => [away, -away]).map((away) => {
+      const middle = Math.min(Math.max(x + aside * (w / 2 + r), w / 2), view.width - w / 2);
       return [{ ax: middle - x, ay: away }, middle, y + away];
-    });
-    const found = [...near, ...far].find(([, middle, height]) => {
+    }));
+    const found = [...near, ...far].find(([place, middle, height]) => {
       const label = box(middle, height, w, h);
-      return isInside(label, view) && !taken.some((other) => overlap(label, other));
+      const crossed = along(place, x, y, labels);
+      return isInside(label, view) && !crossed.length && !taken.some((other) => overlap(label, other));
     });
     if (!found) continue;
-    taken.push(box(found[1], found[2], w, h));
+    labels.push(box(found[1], found[2], w, h));
+    taken.push(labels.at(-1), ...along(found[0], x, y));
     places.set(point, found[0]);
   }
   return places;
+}
+
+// Spots of the line from a marker to a label that stands away, those in some boxes alone if these are given.
+function along(place, x, y, boxes) {
+  if (typeof place === "string") return [];
+  const spots = [0.1, 0.25, 0.4, 0.55, 0.7].map((part) => box(x + part * place.ax, y + part * place.ay, 3, 3));
+  return boxes ? spots.filter((spot) => boxes.some((other) => overlap(spot, other))) : spots;
 }
 
 // Labels that stand away from their markers, with a line to these.
