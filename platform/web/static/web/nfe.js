@@ -16,7 +16,7 @@ export function drawNfe(element) {
     const drawn = trace(curve, place, families, data);
     const showlegend = !named.has(drawn.name);
     named.add(drawn.name);
-    return { ...drawn, showlegend, legendgroup: drawn.name };
+    return { ...drawn, name: cut(drawn.name, 40), showlegend, legendgroup: drawn.name };
   }), layout({
     xaxis: axis("network evaluations per image", { type: "log", dtick: "D2", tickformat: "~s" }),
     yaxis: axis(`${data.quality.label}, better upwards`, {
@@ -35,7 +35,7 @@ function trace(curve, place, families, data) {
   return {
     type: "scatter",
     mode: isLine ? "lines+markers" : "markers",
-    name: [cut(curve.label), curve.kind].filter(Boolean).join(", "),
+    name: [curve.label, curve.kind].filter(Boolean).join(", "),
     x: curve.points.map((point) => point.nfe),
     y: curve.points.map((point) => point.quality.value),
     error_y: bars(curve.points, "quality", hue),
