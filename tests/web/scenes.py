@@ -217,10 +217,11 @@ def everything() -> list[str]:
     """Return the addresses of a finished and of a running experiment, and of what lies beside."""
     done, live = finished_comparison(), running_comparison()
     ids = ",".join(str(entry.pk) for entry in factories.contenders_of(done.experiment))
-    beside = [factories.make_viewing(status=Status.COMPLETED), factories.make_question()]
+    viewing, question = factories.make_viewing(status=Status.COMPLETED), factories.make_question()
     return [
         *addresses(done, live),
-        *(each.get_absolute_url() for each in beside),
+        viewing.get_absolute_url(),
+        question.get_absolute_url(),
         f"/leaderboards/{done.protocol.fingerprint}/budgets/",
         f"/compare/?entries={ids}",
         f"/advice/?dataset={done.experiment.dataset.slug}",
