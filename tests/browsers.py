@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from accounts.models import User
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_MS = 30_000  # machines are shared
@@ -40,3 +44,11 @@ def look_at_charts(page: Page, count: int) -> None:
     for chart in page.locator("[data-chart]").all():
         chart.scroll_into_view_if_needed()
         expect(chart).to_have_attribute("data-drawn", "true", timeout=30_000)
+
+
+def sign_in(context: BrowserContext, server: LiveServer, user: User) -> None:
+    """Let the browser be known as the account, without the form."""
+    client = Client()
+    client.force_login(user)
+    session = client.cookies["sessionid"].value
+    context.add_cookies([{"name": "sessionid", "value": session, "url": server.url}])

@@ -42,6 +42,7 @@ from experiments.models import (
 )
 from experiments.viewings import asking as viewings
 from generators.specs import registry
+from jobs import kept_log
 from jobs.models import ACTIVE, FINISHED, Job, Status, Worker
 from jobs.settled import tell
 
@@ -401,6 +402,17 @@ def finish_question(question: Question) -> Question:
     Image.new("RGB", (1 + 65 * question.images, 66), (120, 160, 90)).save(question.path)
     facts = {"answers": [drawn, failed], "judge": "scenes-1", "sha256": sha256_of(question.path)}
     return _put(question, Status.COMPLETED, {**facts, "entries_done": 2, "entries_total": 2})
+
+
+def make_log(job: Job, text: str = "2026-01-01 00:00:00Z INFO x: begun\n") -> Path:
+    """Write the log of a job's attempt, its first one if it had none."""
+    if not job.attempt:
+        job.attempt = 1
+        job.save(update_fields=["attempt"])
+    path = kept_log.path_of(job.type_name(), job.pk, job.attempt)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
 
 
 def make_viewing(

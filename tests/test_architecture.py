@@ -51,7 +51,7 @@ import django
 django.setup()
 from django.contrib import admin
 from django.test import Client
-import config.urls, config.wsgi, api.urls, experiments.admin, experiments.forms, jobs.admin
+import config.urls, config.wsgi, api.urls, experiments.admin, jobs.admin
 admin.autodiscover()
 client = Client(SERVER_NAME="localhost")
 for path in ("/", "/experiments/", "/leaderboards/", "/workers/", "/api/schema/", "/admin/login/"):

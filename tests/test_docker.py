@@ -203,8 +203,17 @@ def test_compose_builds_the_targets_and_names_the_version_of_what_it_takes() -> 
         if "build" in service:
             assert (DOCKER / service["build"]["context"]).resolve() == ROOT
             assert (ROOT / service["build"]["dockerfile"]).is_file()
+            assert service["build"]["args"] == {"COMMIT": "${COMMIT:-}"}
         else:
             assert re.fullmatch(r"[a-z]+:\d+", service["image"])
+
+
+def test_what_compose_says_of_the_code_reaches_bundles() -> None:
+    for target in TARGETS:
+        instructions = chain(target)
+        assert ("ARG", 'COMMIT=""') in instructions, target
+        assert ("ENV", "TRILEMMA_COMMIT=$COMMIT") in instructions, target
+    assert "COMMIT=$(git rev-parse HEAD) docker compose" in (DOCKER / "compose.yml").read_text()
 
 
 def test_everything_waits_for_what_it_needs() -> None:

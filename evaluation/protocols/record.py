@@ -33,6 +33,8 @@ QUANTISATION = "uint8, from [-1, 1] by floor(127.5 x + 128) clipped to 0..255"
 SELECTION = "all images, or a choice without replacement by PCG64 seed 0"
 LOSSLESS = "generated images from lossy files are refused"
 LOSSY_ACCEPTED = "generated images from lossy files are accepted"
+IMAGES_PER_DIMENSION = 5
+EXTRAPOLATED = "fd_infinity"  # a Fréchet distance whose record names no images per dimension
 ALPHA = "an opaque alpha channel is dropped, any other is refused"
 NUMERICS: Mapping[str, Any] = {"features": "float32, no TF32", "accumulation": "float64"}
 
@@ -334,3 +336,21 @@ def _check_need(metric: str, prompts: Mapping[str, Any] | None) -> None:
     if prompts is None or (judged and prompts["judge"] is None):
         need = "prompts with claims" if judged else "prompts"
         raise ProtocolError(f"metrics.{metric}", f"needs {need}")
+
+
+def images_needed(protocol: Protocol, name: str) -> tuple[int, str]:
+    """Return how many images a metric needs, and what they are needed for; 0 = any number."""
+    parameters = {**protocol.metrics[name], **protocol.uncertainty[name]}
+    default = IMAGES_PER_DIMENSION if name == EXTRAPOLATED else 0
+    each = parameters.get("images_per_dimension", default)
+    recipe = protocol.extractor.recipe
+    width = protocol.extractor.dim // (len(recipe.get("keys", ())) or 1)  # of each network
+    words = f"{each} for each of {width:,} features"
+    if "classes" not in parameters:
+        return each * width, words
+    classes = _classes(recipe)
+    return each * width * classes, f"{words} in each of {classes} classes"
+
+
+def _classes(recipe: Mapping[str, Any]) -> int:
+    return int(recipe.get("architecture", {}).get("classes", 1))

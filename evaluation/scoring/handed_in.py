@@ -114,7 +114,8 @@ def read_handed_in(
     order = _order(stream, wanted)
     check_array_bytes(stream.name, (stream.count, *stream.shape))
     found = lint(stream, keep_going=keep_going)
-    findings = [*_left_out(stream), *_of_count(stream.count, wanted), *found.warnings()]
+    told = _told(path, stream)
+    findings = [*_left_out(told), *_of_count(stream.count, wanted), *found.warnings()]
     findings += _of_labels(path, stream, wanted)
     pixels = _pixels(stream, keep_going)
     if train is not None:
@@ -123,7 +124,7 @@ def read_handed_in(
         findings += _near_copies(stream, train, held_out, keep_going)
     images = Images(pixels, *_labels(stream, wanted), captions=stream.captions)
     ordered = images if order is None else take(images, order)
-    return HandedIn(ordered, tuple(findings), _says(path, stream))
+    return HandedIn(ordered, tuple(findings), _says(told))
 
 
 def _order(stream: ImageStream, wanted: Wanted) -> np.ndarray | None:
@@ -151,12 +152,15 @@ def _pixels(stream: ImageStream, keep_going: KeepGoing) -> np.ndarray:
     return pixels
 
 
-def _says(path: Path, stream: ImageStream) -> dict[str, bool]:
-    """Return what files say of each image, also where no protocol looks at it."""
+def _told(path: Path, stream: ImageStream) -> ImageStream:
+    """Return the files with what they say of each image, also where no protocol looks at it."""
     try:
-        told = open_images(path, lossy="accept")
+        return open_images(path, lossy="accept")
     except ImageError:  # laid out in no classes; scoring takes images at any depth
-        told = stream
+        return stream
+
+
+def _says(told: ImageStream) -> dict[str, bool]:
     return {"prompt": told.captions is not None, "class": told.labels is not None}
 
 

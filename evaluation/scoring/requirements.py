@@ -7,20 +7,17 @@
   as the metric's interval asks for, which is 5. With fewer the metric has no ranks; others have.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.special import betaincinv
 
-from evaluation.protocols.record import Protocol
+from evaluation.protocols.record import Protocol, images_needed
 from evaluation.scoring.admission import Admission
 
 SKILL = 0.5  # of what chance leaves wrong: the share that must be right
 LEVEL = 0.95  # one-sided
-IMAGES_PER_DIMENSION = 5
-EXTRAPOLATED = "fd_infinity"  # a Fréchet distance whose record names no images per dimension
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,7 @@ def image_shortages(protocol: Protocol) -> dict[str, str]:
     """Return the metrics for which a protocol has too few images, each with the reason."""
     found = {}
     for name in protocol.metrics:
-        needed, words = _needed(protocol, name)
+        needed, words = images_needed(protocol, name)
         sets = (("scored", protocol.num_images), ("reference", protocol.reference.count))
         few = [f"{count:,} {which} images" for which, count in sets if 0 < count < needed]
         if few:
@@ -114,21 +111,3 @@ def image_shortages(protocol: Protocol) -> dict[str, str]:
                 f"it takes {needed:,}"
             )
     return found
-
-
-def _needed(protocol: Protocol, name: str) -> tuple[int, str]:
-    """Return how many images a metric needs, and what they are needed for; 0 = any number."""
-    parameters = {**protocol.metrics[name], **protocol.uncertainty[name]}
-    default = IMAGES_PER_DIMENSION if name == EXTRAPOLATED else 0
-    each = parameters.get("images_per_dimension", default)
-    recipe = protocol.extractor.recipe
-    width = protocol.extractor.dim // (len(recipe.get("keys", ())) or 1)  # of each network
-    words = f"{each} for each of {width:,} features"
-    if "classes" not in parameters:
-        return each * width, words
-    classes = _classes(recipe)
-    return each * width * classes, f"{words} in each of {classes} classes"
-
-
-def _classes(recipe: Mapping[str, Any]) -> int:
-    return int(recipe.get("architecture", {}).get("classes", 1))

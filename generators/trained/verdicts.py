@@ -81,8 +81,7 @@ def verdicts(
 ) -> Film:
     """Return drawn and real images by verdict, from the least to the most real, evenly spaced.
 
-    The summary has the mean verdicts, and how often a drawn image passes for more real than a
-    real one: 1/2 where the discriminator cannot tell them apart (the Mann-Whitney statistic).
+    The summary has the mean verdicts, and `share_that_passes`.
 
     Args:
         drawn: (N, C, H, W) uint8.
@@ -100,7 +99,6 @@ def verdicts(
         chosen = np.argsort(values, kind="stable")[places]
         rows.append(pixels[chosen])
         cells.append([{"logit": float(values[i]), name: first + int(i)} for i in chosen])
-    wins = (of_drawn[:, None] > of_real).mean() + 0.5 * (of_drawn[:, None] == of_real).mean()
     return Film(
         np.stack(rows),
         ["drawn", "real"],
@@ -109,8 +107,21 @@ def verdicts(
         {
             "mean_drawn": float(of_drawn.mean()),
             "mean_real": float(of_real.mean()),
-            "passes": float(wins),
+            "passes": share_that_passes(of_drawn, of_real),
             "drawn": len(drawn),
             "real": len(real),
         },
     )
+
+
+def share_that_passes(of_drawn: np.ndarray, of_real: np.ndarray) -> float:
+    """Return in how many pairs a drawn image passes for more real than a real one, 0..1.
+
+    It is 1/2 where the discriminator cannot tell them apart: the Mann-Whitney statistic.
+
+    Args:
+        of_drawn: (N,) verdicts.
+        of_real: (M,) verdicts.
+    """
+    wins, ties = of_drawn[:, None] > of_real, of_drawn[:, None] == of_real
+    return float(wins.mean() + 0.5 * ties.mean())

@@ -150,7 +150,7 @@ class UserAdmin(DjangoUserAdmin, AuditedAdmin):  # type: ignore[type-arg,misc]  
 
 @admin.register(AuthToken)
 class TokenAdmin(ListedAdmin):
-    """Tokens are made by `manage.py api_token USER`, which shows them once; here they end."""
+    """Tokens are made on an account's page or by `manage.py api_token USER`; here they end."""
 
     list_display: ClassVar = ["token_key", "user", "created", "expiry"]
     list_select_related: ClassVar = ["user"]
@@ -170,7 +170,7 @@ class TokenAdmin(ListedAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        how = "New tokens: manage.py api_token USER"
+        how = "New tokens: on the account's own page, or manage.py api_token USER"
         return super().changelist_view(request, {"subtitle": how, **(extra_context or {})})
 
 

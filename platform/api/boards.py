@@ -5,7 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from django.db.models import Count, Q
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework.decorators import action
@@ -16,18 +17,22 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from api import board_query, bodies
+from api.comparing import budgets
 from api.http.files import RENDERERS, file_answer, wants_file
+from api.http.unready import UNREADY, refuse_unready
 from api.resources import WHOLE_NUMBER, ByFingerprint
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import export
+from leaderboards.budgeting import same_budget
 from leaderboards.guidance import chart, to_dict
-from leaderboards.scores import reading
+from leaderboards.scores import anew, reading
+from leaderboards.scores.parts import parts
 from leaderboards.scores.query import Query
 from leaderboards.scores.refusal import QueryError
 
 Found = TypeVar("Found")
-NO_TRIAL = Q(experiments__entries__trial__isnull=True) | Q(experiments__entries__trial=0)
+NO_TRIAL = Q(trial__isnull=True) | Q(trial=0)
 CONTENDERS = [kind for kind in Entry.Kind if kind != Entry.Kind.CONTROL]
 
 
@@ -46,6 +51,13 @@ FOLLOWING = OpenApiParameter(
     description="Key of a metric of following; by default all that a prompt claims, together.",
 )
 
+BY = OpenApiParameter(
+    "by",
+    enum=list(same_budget.WAYS),
+    description="What a budget is: `images` or `seconds` of its submission, device-seconds that "
+    "were `measured`, or `parameters`; the last two in ranges.",
+)
+
 
 @extend_schema_view(
     list=extend_schema(
@@ -53,7 +65,7 @@ FOLLOWING = OpenApiParameter(
     ),
     retrieve=extend_schema(
         parameters=[SORT, EXPERIMENT, *board_query.PARAMETERS],
-        responses=bodies.BoardSerializer,
+        responses={200: bodies.BoardSerializer, **UNREADY},
         tags=["leaderboards"],
     ),
 )
@@ -68,12 +80,10 @@ class LeaderboardViewSet(ByFingerprint):
 
     def list(self, request: Request) -> Response:
         """Return every board with its address."""
-        protocols = self.get_queryset().annotate(
-            contenders=Count(
-                "experiments__entries",
-                filter=Q(experiments__entries__kind__in=CONTENDERS) & NO_TRIAL,
-            )
-        )
+        entries = Entry.objects.filter(NO_TRIAL, kind__in=CONTENDERS).order_by()
+        mine = entries.filter(experiment__protocols=OuterRef("pk")).values("experiment__protocols")
+        number = Coalesce(Subquery(mine.annotate(number=Count("pk")).values("number")), 0)
+        protocols = self.get_queryset().annotate(contenders=number)
         return Response([_link(request, protocol) for protocol in protocols])
 
     def retrieve(self, request: Request, fingerprint: str) -> HttpResponseBase:
@@ -85,6 +95,8 @@ class LeaderboardViewSet(ByFingerprint):
         """
         protocol = self.get_object()
         part = board_query.wanted(request, protocol)
+        if part.as_of is None and not request.query_params.get("experiment"):
+            refuse_unready(anew.settled(protocol))
         if wants_file(request):
             return _file(request, protocol, part)
         board = _asked(reading.board, request, protocol, part)
@@ -114,6 +126,19 @@ class LeaderboardViewSet(ByFingerprint):
             raise NotFound("the protocol measures no following of prompts, or no variety of theirs")
         return Response(to_dict(found))
 
+    @extend_schema(
+        parameters=[BY], responses=budgets.BudgetsSerializer, filters=False, tags=["leaderboards"]
+    )
+    @action(detail=True)
+    def budgets(self, request: Request, fingerprint: str) -> Response:
+        """Return who leads at each budget, entries of one budget apart from all others."""
+        protocol = self.get_object()
+        by = request.query_params.get("by", "") or next(iter(same_budget.WAYS))
+        if by not in same_budget.WAYS:
+            message = f"expected one of {', '.join(same_budget.WAYS)}, got {by[:50]!r}"
+            raise ValidationError({"errors": {"by": message}})
+        return Response(budgets.body_of(same_budget.view(protocol, by), protocol.fingerprint))
+
     def get_renderers(self) -> Any:
         kinds = RENDERERS if self.action == "retrieve" else (JSONRenderer,)
         return [kind() for kind in kinds]
@@ -121,8 +146,8 @@ class LeaderboardViewSet(ByFingerprint):
 
 def _file(request: Request, protocol: Protocol, part: Query) -> HttpResponseBase:
     kind = request.accepted_renderer.format
-    read = partial(_asked, reading.parts, request, protocol, part)
-    found = export.in_parts(read, kind, part.columns)
+    read = partial(parts, has_details=kind == "jsonl")
+    found = export.file_of(_asked(read, request, protocol, part), kind, part.columns)
     return file_answer(request, f"leaderboard-{protocol.short}", found.fields, found.chunks)
 
 

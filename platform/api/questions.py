@@ -5,17 +5,16 @@ from typing import Any
 import django_filters
 from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from api.filters import LARGEST, whole_number
 from api.http import idempotency
-from api.learning.asked import Asked
+from api.learning.asked import STATE, Asked, SheetSerializer
 from api.views import TIMES, download, may_change
 from experiments import overview
 from experiments.answers import asking
@@ -65,7 +64,8 @@ class AnswerSerializer(serializers.Serializer[Any]):
     images = AnsweredImageSerializer(many=True)
 
 
-class QuestionSerializer(serializers.ModelSerializer[Question]):
+class QuestionSerializer(SheetSerializer):
+    sheet_at = "api:question-sheet"
     url = serializers.HyperlinkedIdentityField(view_name="api:question-detail")
     seeds = serializers.ListField(child=serializers.IntegerField(), read_only=True)
     answers = AnswerSerializer(many=True)
@@ -83,25 +83,13 @@ class QuestionSerializer(serializers.ModelSerializer[Question]):
             "text",
             "seeds",
             "training_seed",
-            "status",
-            "reason",
-            "cause",
-            "queued_at",
-            "started_at",
-            "finished_at",
+            *STATE,
             "entries_done",
             "entries_total",
             "judge",
             "answers",
             "sheet",
         ]
-
-    @extend_schema_field(serializers.URLField(allow_null=True))
-    def get_sheet(self, question: Question) -> str | None:
-        if question.status != Status.COMPLETED:
-            return None
-        request = self.context["request"]
-        return reverse("api:question-sheet", args=[question.pk], request=request)
 
 
 class QuestionFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
@@ -136,8 +124,7 @@ class QuestionViewSet(Asked, ReadOnlyModelViewSet[Question]):
         user = self.user()
         assert user is not None, "permissions let nobody else write"
         question = asking.ask(_experiment(given), given, user=user)
-        data = self.get_serializer(question).data
-        return Response(data, status.HTTP_201_CREATED, headers={"Location": str(data["url"])})
+        return self.made(question)
 
     @extend_schema(request=None, responses=may_change(QuestionSerializer, "The question now."))
     @action(detail=True, methods=["post"])

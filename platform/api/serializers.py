@@ -61,7 +61,16 @@ class EntrySerializer(serializers.ModelSerializer[Entry]):
             "config",
             "samplers",
             "sampler_labels",
+            "search",
+            "trial",
         ]
+        read_only_fields = ("search", "trial")
+        extra_kwargs = {
+            "search": {"help_text": "id of the search that tries it, or runs the best again"},
+            "trial": {
+                "help_text": "from 1; 0: the best of a search, run again; null: of no search"
+            },
+        }
 
     sampler_labels = serializers.ListField(child=serializers.CharField(), read_only=True)
 

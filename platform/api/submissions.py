@@ -21,10 +21,12 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from api import bodies, filters, serializers
 from api.http import idempotency
+from api.lifetime.searches import SearchSerializer, body_of
 from api.resources import Resource
 from api.views import Conflict
 from experiments import services
 from experiments.lifetime.rehearsal import rehearse
+from experiments.lifetime.standing import standings
 from experiments.lifetime.withdrawal import NotWithdrawn, withdraw
 from experiments.models import Experiment
 from experiments.progress import loaded, progress
@@ -64,6 +66,7 @@ class ExperimentViewSet(Resource, ReadOnlyModelViewSet[Experiment]):
     queryset = loaded(Experiment.objects.order_by("-created_at", "-pk"))
     serializer_class = serializers.ExperimentSerializer
     orderings = ("id", "name", "created_at")
+    page_size = 20  # each with all its entries
     filterset_class = filters.ExperimentFilter
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
@@ -180,6 +183,13 @@ class ExperimentViewSet(Resource, ReadOnlyModelViewSet[Experiment]):
         context = self.get_serializer_context()
         told = serializers.EntryStateSerializer(entry, context=context).data
         return Response(told, status.HTTP_201_CREATED, headers={"Location": str(told["url"])})
+
+    @extend_schema(responses=SearchSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def searches(self, request: Request, pk: str) -> Response:
+        """Return the searches of the experiment: their trials, what these came to, the winner."""
+        found = [body_of(each) for each in standings(self.get_object())]
+        return Response(SearchSerializer(found, many=True).data)
 
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:

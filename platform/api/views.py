@@ -19,6 +19,7 @@ from drf_spectacular.utils import (
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, NotFound, ValidationError
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
@@ -26,12 +27,13 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from api import bodies, catalogue, filters, serializers
 from api.exports import jobs
 from api.exports.lists import Exported
+from api.lifetime.outlook import OutlookSerializer, outlook
 from api.resources import FINGERPRINT, ByFingerprint, Resource
 from catalog import stored
 from catalog.engine import RegistrationError
 from catalog.models import Dataset, PromptSet, Protocol
 from catalog.prompt_template import FORMS, template_of
-from experiments import services
+from experiments import services, work_logs
 from experiments.models import (
     Entry,
     Evaluation,
@@ -39,6 +41,7 @@ from experiments.models import (
     Run,
     SampleSet,
 )
+from experiments.pages import logs
 from experiments.submission import bundle as bundles
 from jobs.models import Job, Status
 
@@ -160,6 +163,41 @@ class JobViewSet(Exported, ReadOnlyModelViewSet[Any]):
         """Return the job's whole timeline."""
         job: Job = self.get_object()
         return Response(serializers.JobEventSerializer(job.events, many=True).data)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("attempt", int, description="the newest that has one if empty")
+        ],
+        responses={
+            (200, "text/plain"): OpenApiTypes.STR,
+            403: OpenApiResponse(bodies.ProblemSerializer, "The job is somebody else's."),
+        },
+        filters=False,
+    )
+    @action(
+        detail=True,
+        pagination_class=None,
+        filter_backends=[],
+        permission_classes=[IsAuthenticated],
+    )
+    def log(self, request: Request, pk: str) -> HttpResponseBase:
+        """Return what was logged in an attempt, for who submitted the job and admins.
+
+        Plain text, the newest lines of at most 256 KiB; it grows while the job runs. Characters
+        that cannot be seen are escaped, secrets of the site hidden.
+        """
+        job = self.get_object()
+        work_logs.require_reader(request.user, job)
+        try:
+            return logs.as_text(logs.found(job, request.query_params.get("attempt", "")))
+        except FileNotFoundError as error:
+            raise NotFound(logs.NOT_THERE) from error
+
+    @extend_schema(responses=OutlookSerializer, filters=False)
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def outlook(self, request: Request, pk: str) -> Response:
+        """Return why the job waits, and how long it will take where that is known."""
+        return Response(outlook(self.get_object()))
 
 
 def job_schema(serializer: type) -> Any:

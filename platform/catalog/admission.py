@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from catalog.models import Protocol
+from evaluation.protocols.record import images_needed
 
 RULES = 2  # the version of `evaluation.scoring.admission`; those before asked for less
 
@@ -46,6 +47,17 @@ def verdict_of(protocol: Protocol) -> Verdict:
     )
 
 
+def images_to_rank(protocol: Protocol) -> int:
+    """Return with how many scored images all its metrics have ranks; 0 where images are not the reason."""
+    record = protocol.facts.get("admission") or {}
+    unranked = record.get("unranked", {})
+    if record.get("reasons") or not unranked:
+        return 0
+    parsed = protocol.parsed()
+    needed = max(images_needed(parsed, name)[0] for name in unranked)
+    return needed if protocol.num_images < needed <= parsed.reference.count else 0
+
+
 def told(protocol: Protocol) -> list[str]:
     """Return the answer in lines, as commands print it."""
     found, record = verdict_of(protocol), protocol.facts.get("admission")
@@ -56,4 +68,9 @@ def told(protocol: Protocol) -> list[str]:
     return [
         *(f"extractor: {found.words}: {reason}" for reason in record["reasons"]),
         *(f"no ranks: {reason}" for reason in record.get("unranked", {}).values()),
+        *([_advice(needed)] if (needed := images_to_rank(protocol)) else []),
     ]
+
+
+def _advice(needed: int) -> str:
+    return f"all metrics have ranks where {needed:,} images are scored: --num-images {needed}"

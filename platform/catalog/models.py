@@ -374,12 +374,13 @@ class Protocol(FrozenModel):
         """Return in words why values under the two may not be compared; empty if they may."""
         if self.fingerprint == other.fingerprint:
             return []
+        found = []
         for protocol in (self, other):
             try:
-                protocol.parsed()
+                found.append(protocol.parsed())
             except ProtocolError as error:
                 return [f"{protocol.label}: {error}"]
-        return protocols.differences(self.parsed(), other.parsed())
+        return protocols.differences(*found)
 
 
 def dataset_folder(digest: str) -> Path:

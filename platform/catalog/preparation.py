@@ -31,7 +31,7 @@ from evaluation.imagesets.in_memory import (
     write_npz,
 )
 from evaluation.imagesets.packaged import DIGITS, DIGITS_TEST_SIZE
-from evaluation.imagesets.sources import PARTS
+from evaluation.imagesets.sources import PARTS, MixedImages as MixedImages
 from evaluation.imagesets.splits import SPLIT_SEED, TEST_FRACTION, split_by_fraction
 from evaluation.imagesets.texts import caption_facts, vocabulary
 

@@ -8,7 +8,7 @@ a data folder of its own, once, verified by its sha256.
 import errno
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,11 +27,13 @@ FOLDERS = (
     "datasets",
     "extractors",
     "intake",
+    "logs",
     "pipelines",
     "runs",
     "samples",
     "submissions",
     "uploads",
+    "viewings",
 )  # of the data folder, all files are in them
 
 
@@ -102,10 +104,19 @@ def keep(path: Path, kind: str, *, owner: Any = None) -> None:
     """
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
         facts = {"kind": kind, "bytes": file.stat().st_size, "sha256": sha256_of(file)}
-        if shared := bucket():
-            with file.open("rb") as content, asking():
-                shared.save(name_of(file), File(content))
+        put(file)
         StoredFile.objects.update_or_create(path=name_of(file), defaults={**facts, "owner": owner})
+
+
+def put(path: Path) -> None:
+    """Upload a file as it is now, if there is a bucket, without a row: it may go on growing.
+
+    Raises:
+        BucketError: if the bucket does not take it.
+    """
+    if shared := bucket():
+        with path.open("rb") as content, asking():
+            shared.save(name_of(path), File(content))
 
 
 def fetch(path: Path) -> Path:
@@ -175,10 +186,10 @@ def opened(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def names() -> Iterator[str]:
-    """Return the names of all files that are kept, with rows and without."""
+def names(folders: Iterable[str] = FOLDERS) -> Iterator[str]:
+    """Return the names of all files that are kept in folders, with rows and without."""
     shared = bucket()
-    for folder in FOLDERS:  # others may keep their own beside ours
+    for folder in folders:  # others may keep their own beside ours
         if shared:
             with asking():
                 yield from _listed(shared, folder)

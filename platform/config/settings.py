@@ -233,6 +233,7 @@ MAX_RESTARTS = envint("MAX_RESTARTS", 3)  # lost this often, a job fails with "n
 JOB_SECONDS = envint("JOB_SECONDS", 0)  # a job may take so long, 0 = as long as it needs
 QUESTIONS_PER_HOUR = envint("QUESTIONS_PER_HOUR", 20)  # an account may ask, 0 = nobody
 QUESTIONS_UNFINISHED = envint("QUESTIONS_UNFINISHED", 2, at_least=1)  # of an account at a time
+VIEWINGS_WHEN_IDLE = envbool("VIEWINGS_WHEN_IDLE", False)  # look into trainings nobody asked about
 QUESTIONS_KEPT = envint("QUESTIONS_KEPT", 50)  # the newest of an account, with their images
 UPLOAD_GB = envint("UPLOAD_GB", 20)  # of files that an account may have on their way, 0 = nobody
 UPLOAD_HOURS = envint("UPLOAD_HOURS", 48, at_least=1)  # those nobody goes on with are deleted

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
-from django.urls import get_resolver
+
+from config.loading import load_site
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -28,4 +29,4 @@ def under(prefix: str, site: Application) -> Application:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 application = under(settings.URL_PREFIX, get_wsgi_application())
-_ = get_resolver().url_patterns  # imports every view now, not while the first visitors wait
+load_site()

@@ -1,14 +1,13 @@
-"""Experiments in the admin: submit them, see how far they are, cancel and retry."""
+"""Experiments in the admin: see how far they are, cancel and retry; the site has the form."""
 
 import re
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -16,9 +15,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from accounts.admin import FewOf
-from accounts.models import User
 from experiments import admin_jobs, services  # noqa: F401  # the first registers its rows
-from experiments.forms import Submission
 from experiments.models import Entry, Experiment
 from experiments.ownership import changeable
 from experiments.progress import Progress, loaded, progress, with_status
@@ -154,30 +151,10 @@ class ExperimentAdmin(OperatedAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show the form; submit it, or show it again with what is wrong at its field."""
+        """Lead to the form of the site."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        if request.method != "POST":
-            return self._form(request, Submission.empty(request.GET, cast(User, request.user)))
-        submission = Submission.typed(request.POST, cast(User, request.user))
-        if {"add_entry", "remove_entry", "refill"} & request.POST.keys():
-            return self._form(request, submission)
-        experiment = submission.submit(cast(User, request.user))
-        if experiment is None:
-            return self._form(request, submission)
-        self.log_addition(request, experiment, [{"added": {}}])
-        self.message_user(request, f"{experiment.name} was submitted.", messages.SUCCESS)
-        return redirect(experiment)
-
-    def _form(self, request: HttpRequest, submission: Submission) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Submit an experiment",
-            "opts": self.opts,
-            "submission": submission,
-            "list_address": reverse("admin:experiments_experiment_changelist"),
-        }
-        return TemplateResponse(request, "admin/experiments/experiment/submit.html", context)
+        return redirect("submit-experiment")
 
     @display(description="status", label=COLOURS)  # type: ignore[untyped-decorator]  # unfold's
     def chip(self, experiment: Experiment) -> str:

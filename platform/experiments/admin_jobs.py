@@ -11,6 +11,7 @@ from unfold.admin import TabularInline
 from experiments import services
 from experiments.models import Evaluation, MetricValue, Question, Run, SampleSet, Viewing
 from experiments.ownership import changeable
+from experiments.pages.losses import words_of
 from jobs.admin import JobAdmin, admin_link, as_table
 
 
@@ -59,14 +60,16 @@ class RunAdmin(ChangeableJobAdmin):
         "entry",
         "seed",
         *JobAdmin.job_fields,
-        "device_seconds",
-        "parameters",
+        "device_time",
+        "weights",
         "skipped_steps",
         "latest_losses",
         "machine",
     ]
     readonly_fields: ClassVar = [
         *JobAdmin.job_readonly_fields,
+        "device_time",
+        "weights",
         "latest_losses",
         "machine",
     ]
@@ -75,9 +78,17 @@ class RunAdmin(ChangeableJobAdmin):
         text = f"{job.percent} %, {job.images_seen:,} images seen"
         return f"{text}, {job.images_per_second:,.0f} images/s" if job.images_per_second else text
 
+    @admin.display(description="device time")
+    def device_time(self, run: Run) -> str:
+        return f"{run.device_seconds:,.1f} s"
+
+    @admin.display(description="parameters")
+    def weights(self, run: Run) -> str:
+        return "–" if run.parameters is None else f"{run.parameters:,}"
+
     @admin.display(description="losses")
     def latest_losses(self, run: Run) -> str:
-        return ", ".join(f"{name} {value:.4g}" for name, value in run.losses.items()) or "–"
+        return "; ".join(f"{words_of(name)} {loss:.4g}" for name, loss in run.losses.items()) or "–"
 
     @admin.display(description="environment")
     def machine(self, run: Run) -> str | SafeString:

@@ -129,6 +129,10 @@ class Entry(models.Model):
                 name="entry_trained_here_has_algorithm",
             ),
         ]
+        indexes: ClassVar = [
+            models.Index(fields=["experiment", "kind", "trial"], name="entry_by_kind"),
+            models.Index(fields=["algorithm"], name="entry_by_algorithm"),
+        ]
 
     def __str__(self) -> str:
         return self.label
@@ -252,6 +256,9 @@ class Checkpoint(models.Model):
     sha256 = models.CharField(max_length=64)
     bytes = models.PositiveBigIntegerField()
     preview = models.CharField(max_length=300, blank=True)  # PNG grid, relative to DATA_DIR
+    verdict = models.JSONField(
+        default=dict, blank=True
+    )  # of its discriminator, as `work.judged` has it
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

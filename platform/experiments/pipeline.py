@@ -22,11 +22,11 @@ from evaluation.features.base import Extractor, ExtractorError
 from evaluation.features.registry import build_extractor, pixels_wanted
 from evaluation.imagesets.in_memory import Images, write_npz
 from evaluation.imagesets.opening import ImageStream, open_images
-from evaluation.imagesets.writing import grid_png
+from evaluation.imagesets.writing import grid_png, read_grid
 from evaluation.scoring import evaluate as scoring
 from experiments import asked, services, work_files
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet, SheetReading
-from experiments.work import handed_in, pipelines, readings, real_images
+from experiments.work import handed_in, judged, pipelines, readings, real_images
 from experiments.work.columns import columns
 from experiments.work.real_images import feature_cache, load_split, open_split, train_captions
 from generators.algorithm.contract import NotFinite
@@ -198,8 +198,10 @@ class _AutoencoderClock:
 def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> None:
     """Draw a preview of a saved checkpoint, keep both, write its row, forget older ones."""
     preview = run.folder / f"preview-{saved.images_seen:012d}.png"
-    if not preview.exists():
-        _draw_preview(saved.path, preview, run.entry.experiment)
+    generator = sampling.load_generator(saved.path, device=device())
+    asked_of = asked_by(generator, run.entry.experiment, PREVIEW_IMAGES)
+    drawn = _preview(generator, preview, asked_of)
+    verdict = judged.at_checkpoint(run.entry, generator, saved.path, drawn, asked_of)
     lifecycle.beat(run)  # a stale attempt writes over nothing
     work_files.keep_checkpoint(run, saved.path, preview)
     services.record_checkpoint(
@@ -209,21 +211,20 @@ def _keep_checkpoint(run: Run, saved: training.SavedCheckpoint) -> None:
         sha256=saved.sha256,
         size=saved.bytes,
         preview=name_of(preview),
+        verdict=verdict,
     )
     work_files.forget_pruned_checkpoints(run)
 
 
-def _draw_preview(checkpoint: Path, path: Path, experiment: Experiment) -> None:
-    """Draw the same few seeds at every checkpoint, with a fast sampler."""
-    generator = sampling.load_generator(checkpoint, device=device())
-    drawn = sampling.draw(
-        generator,
-        registry.preview_sampler(generator.algorithm, generator.config),
-        seeds=range(PREVIEW_IMAGES),
-        batch_size=PREVIEW_IMAGES,
-        **asked_by(generator, experiment, PREVIEW_IMAGES),
-    )
-    grid_png(np.concatenate(list(drawn)), GRID_COLUMNS, path)
+def _preview(generator: sampling.LoadedGenerator, path: Path, asked_of: Any) -> np.ndarray:
+    """Return the same few seeds of every checkpoint, drawn by a fast sampler, if not before."""
+    if path.exists():
+        return read_grid(path, PREVIEW_IMAGES, GRID_COLUMNS, generator.shape)
+    sampler = registry.preview_sampler(generator.algorithm, generator.config)
+    seeds, size = range(PREVIEW_IMAGES), PREVIEW_IMAGES
+    drawn = sampling.draw(generator, sampler, seeds=seeds, batch_size=size, **asked_of)
+    grid_png(pixels := np.concatenate(list(drawn)), GRID_COLUMNS, path)
+    return pixels
 
 
 # --- sampling -----------------------------------------------------------------------------------

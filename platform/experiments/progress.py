@@ -81,12 +81,12 @@ def _runs(experiment: Experiment) -> dict[int, int]:
     searches = {}
     if any(entry.search_id for entry in entries):
         searches = {each.pk: each for each in experiment.searches.all()}
+    born = Counter(entry.search_id for entry in entries if entry.trial)
     found = {}
     for entry in entries:
         search = searches.get(entry.search_id or 0)
         own = search.runs if search else every
-        born = sum(each.search_id == entry.search_id and bool(each.trial) for each in entries)
-        to_come = own * (search.trials - born) + every if search else 0
+        to_come = own * (search.trials - born[search.pk]) + every if search else 0
         found[entry.pk] = {None: own, 0: 0, 1: own + to_come}.get(entry.trial, own)
     return found
 

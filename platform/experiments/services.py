@@ -173,9 +173,9 @@ def images_needed(protocols: list[Protocol]) -> int:
 
 @transaction.atomic
 def record_checkpoint(
-    run: Run, *, images_seen: int, path: str, sha256: str, size: int, preview: str
+    run: Run, *, images_seen: int, path: str, sha256: str, size: int, **known: Any
 ) -> Checkpoint:
-    """Write a checkpoint that is on disk; the same one reported twice is one row.
+    """Write a checkpoint that is on disk, with `preview` and `verdict`; reported twice it is one row.
 
     Raises:
         StaleAttempt: if the run no longer belongs to this attempt.
@@ -184,7 +184,7 @@ def record_checkpoint(
     checkpoint, created = Checkpoint.objects.update_or_create(
         run=run,
         images_seen=images_seen,
-        defaults={"path": path, "sha256": sha256, "bytes": size, "preview": preview},
+        defaults={"path": path, "sha256": sha256, "bytes": size, **known},
     )
     if created:
         lifecycle.note(run, JobEvent.Kind.CHECKPOINT, f"{images_seen:,} images seen")

@@ -8,13 +8,19 @@ from functools import partial
 from celery import shared_task
 from celery.signals import worker_process_init
 
+from experiments import work_logs
 from experiments.models import Evaluation, Intake, Question, Run, SampleSet, Viewing
+from experiments.viewings import ahead
+from jobs import beside
 from jobs.execution import Heartbeat, Work, execute
 from jobs.models import Job
 
 logger = logging.getLogger(__name__)
 _loading = threading.Lock()
 _cannot_load = threading.Event()
+
+
+beside.every_beat(ahead.look)
 
 
 def _works() -> Mapping[type[Job], Work]:
@@ -57,7 +63,8 @@ def _answer(kind: type[Job], pk: int) -> None:
     """Claim a job at once and do it; a process that cannot load what does jobs leaves them all."""
     if _cannot_load.is_set():
         _works()
-    execute(kind, pk, {each: partial(_do, each) for each in Job.kinds()})
+    works = {each: partial(_do, each) for each in Job.kinds()}
+    execute(kind, pk, works, keep_log=work_logs.kept)
 
 
 @shared_task

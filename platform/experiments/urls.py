@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from experiments.pages import actions, pictures, sheets, views
+from experiments.pages import actions, logs, pictures, sheets, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("experiments/", views.experiments, name="experiments"),
@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<int:pk>/losses.json", views.run_losses, name="run-losses"),
     path("jobs/<slug:kind>/<int:pk>/cancel/", actions.cancel_job, name="cancel-job"),
     path("jobs/<slug:kind>/<int:pk>/retry/", actions.retry_job, name="retry-job"),
+    path("jobs/<slug:kind>/<int:pk>/log.txt", logs.job_log, name="job-log"),
     path("samples/<int:pk>.png", pictures.sample_grid, name="sample-grid"),
     path("samples/<int:pk>/<int:number>.png", sheets.sample_sheet, name="sample-sheet"),
     path("samples/nearest/<int:pk>.png", pictures.nearest_images, name="nearest-images"),

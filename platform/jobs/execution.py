@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from functools import partial
 from types import TracebackType
@@ -23,6 +24,8 @@ from jobs.presence import this_worker
 logger = logging.getLogger(__name__)
 
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EREMOTEIO}  # the last: of a bucket
+
+SAY_SECONDS = 30  # between two lines about the same job's progress
 
 Write = Callable[..., bool]  # like lifecycle.beat: progress in, False when the job should stop
 
@@ -47,6 +50,8 @@ class Heartbeat:
         self.released = False  # the worker was told to stop
         self.overdue = False  # the job took longer than JOB_SECONDS
         self._began = self._moved = time.monotonic()
+        self._said = self._began
+        self._logged: dict[str, Any] = {}
         self._progress: dict[str, Any] = {}
         self._stop = threading.Event()
         self._ended = threading.Event()
@@ -72,6 +77,7 @@ class Heartbeat:
         self._thread.join()
         if flush:
             self._beat()
+        self._say()
 
     def report(self, **progress: Any) -> None:
         """Remember progress for the next beat."""
@@ -92,6 +98,8 @@ class Heartbeat:
                 os.kill(os.getpid(), signal.SIGKILL)
             self._watch(time.monotonic())
             self._beat()
+            if time.monotonic() - self._said >= SAY_SECONDS:
+                self._say()
         connections.close_all()
 
     def _watch(self, now: float) -> None:
@@ -106,6 +114,13 @@ class Heartbeat:
                 lifecycle.note(self.job, JobEvent.Kind.LOST, message)
             finally:  # also where the database does not answer
                 os.kill(os.getpid(), signal.SIGKILL)
+
+    def _say(self) -> None:
+        """Log how far the work is, now and then and at its end, once each."""
+        self._said = time.monotonic()
+        if (progress := self._progress) and progress is not self._logged:
+            self._logged = progress
+            logger.info("%s %s: %s", self.job.type_name(), self.job.pk, in_words(progress))
 
     def _beat(self) -> None:
         try:
@@ -123,10 +138,31 @@ class Heartbeat:
             self._stop.set()
 
 
+def in_words(progress: Mapping[str, Any]) -> str:
+    """Return numbers and texts by their names, those of a part after the part's, in one line."""
+    found = []
+    for name, value in progress.items():
+        words = name.replace("_", " ")
+        if isinstance(value, Mapping):
+            found.append(f"{words} ({in_words(value)})")
+        elif isinstance(value, float):
+            found.append(f"{words} {value:.4g}")
+        elif isinstance(value, int | str):
+            found.append(f"{words} {value}")
+    return ", ".join(found)
+
+
 Work = Callable[[Any, Heartbeat], None]
+KeepLog = Callable[[Job], AbstractContextManager[None]]  # keeps what is logged about an attempt
 
 
-def execute(kind: type[Job], pk: int, works: Mapping[type[Job], Work]) -> None:
+def execute(
+    kind: type[Job],
+    pk: int,
+    works: Mapping[type[Job], Work],
+    *,
+    keep_log: KeepLog = nullcontext,  # type: ignore[assignment]  # keeps nothing
+) -> None:
     """Answer the bell of a job: claim what is most urgent in its queue, and do it.
 
     1. Claim; return when there is nothing to claim (a doubled or late message), or the worker was
@@ -140,16 +176,17 @@ def execute(kind: type[Job], pk: int, works: Mapping[type[Job], Work]) -> None:
     if job is None:
         logger.info("%s %s: nothing to claim", kind.type_name(), pk)
         return
-    with logs.about(job.type_name(), job.pk, job.attempt):
+    with logs.about(job.type_name(), job.pk, job.attempt), keep_log(job):
         _work(job, works[type(job)])
 
 
 def _work(job: Job, work: Work) -> None:
-    logger.info("%s %s: attempt %d", job.type_name(), job.pk, job.attempt)
+    logger.info("%s %s: attempt %d on %s", job.type_name(), job.pk, job.attempt, job.worker)
     heartbeat = Heartbeat(job)
     try:
         with heartbeat:
             work(job, heartbeat)
+        logger.info("%s %s: ended", job.type_name(), job.pk)
     except (JobStopped, lifecycle.StaleAttempt) as error:
         logger.info("%s %s: %s", job.type_name(), job.pk, _stopped(job, heartbeat) or error)
     except lifecycle.JobError as error:

@@ -20,6 +20,11 @@ class Doing(NamedTuple):
 _doing: ContextVar[Doing | None] = ContextVar("doing", default=None)
 
 
+def doing() -> Doing | None:
+    """Return the job that is being worked on here, None where there is none."""
+    return _doing.get()
+
+
 @contextmanager
 def about(kind: str, pk: int, attempt: int) -> Iterator[None]:
     """Let every line written inside carry the job."""

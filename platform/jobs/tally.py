@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from jobs.models import FINISHED, JobEvent, Tally
@@ -42,8 +42,9 @@ class Counts:
 
     def add(self, lines: QuerySet[JobEvent]) -> None:
         """Count lines."""
-        by_kind = lines.order_by().values_list("job_type", "kind").annotate(Count("pk"))
-        self.lines.update({(job, kind): number for job, kind, number in by_kind})
+        # Not grouped by the database: SQLite would read all lines there ever were, in the order of
+        # an index by kinds, rather than the last ones.
+        self.lines.update(lines.order_by().values_list("job_type", "kind").iterator())
         for job, kind, at, before, begin in _ends(lines):
             if before == JobEvent.Kind.CLAIMED:
                 self.durations[job, kind].add((at - begin).total_seconds())

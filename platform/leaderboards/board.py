@@ -115,6 +115,7 @@ class Row:
     scored_by: int | None = None  # key of the evaluation that did
     device: str = ""  # of its trainings, "" if nobody knows
     configuration: str = ""  # digest of all that made its samples but seeds, "" for a control
+    of_trial: bool = False  # a control that shows the autoencoder of a search's trial
     same_as: tuple[str, ...] = ()  # rows of the board with its configuration and seeds of its own
 
     @property
@@ -145,8 +146,8 @@ class Row:
 
     @property
     def is_trial(self) -> bool:
-        """Whether it is one of many that a search tries: shown with its experiment, not ranked."""
-        return bool(self.entry.trial)
+        """Whether it is one of many that a search tries, or of its autoencoder: not on all's board."""
+        return self.of_trial or bool(self.entry.trial)
 
     @property
     def chosen_by(self) -> str:
@@ -191,6 +192,17 @@ class Row:
         return self.entry.experiment
 
 
+class Writing(NamedTuple):
+    """How far a board is whose rows are being written anew."""
+
+    done: int  # entries
+    total: int
+
+    @property
+    def left(self) -> int:
+        return self.total - self.done
+
+
 @dataclass(frozen=True)
 class Board:
     """A ranked board of one protocol; `experiment` is None when it holds all experiments."""
@@ -203,6 +215,7 @@ class Board:
     unranked: Mapping[str, str] = field(default_factory=dict)  # columns without ranks: why
     judged_at: datetime | None = None  # ranks and marks are of then; None: of now
     waiting: int = 0  # rows that changed since, or were never judged
+    writing: Writing | None = None  # other rows are still being written; None: it has all
     begin: int = 0  # rows of the board that stand before these
     rows_in_all: int | None = None  # that were asked for, on every page; None: these
     contenders: Mapping[str, int] | None = None  # of those, by their kind; None: of these

@@ -1,9 +1,10 @@
 """What the trilemma chart draws: quality against coverage, with the speed of sampling."""
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import astuple
-from statistics import median
+from statistics import quantiles
 from typing import Any
 
 from experiments.models import Entry
@@ -11,14 +12,14 @@ from leaderboards.board import Board, Cell, Column, Row
 
 SPEED = "images_per_second"
 EVALUATIONS = "nfe"
-WIDE = 10  # times the median, from which on the largest value presses the others together
+WIDE = 10  # times the lower quartile, from which on the largest value presses the best together
 
 
 def trilemma(board: Board, others: Iterable[Any] = ()) -> dict[str, Any] | None:
     """Return axes and points of the chart, None if too little is measured for it.
 
     `others` are points of rows on other pages, see `scores.points`. Where quality spans more than
-    a factor of `WIDE`, its axis is logarithmic: one bad entry would press all others together.
+    a factor of `WIDE`, its axis is logarithmic: bad entries would press the best together.
     Values of 0 have no place on that, and are counted in `off`.
     """
     axes = axes_of(board)
@@ -44,8 +45,16 @@ def trilemma(board: Board, others: Iterable[Any] = ()) -> dict[str, Any] | None:
         "joined": list(_joined(rows, {point["key"] for point in contenders})),
         "others": beyond,
         "log": is_log,
+        "speeds": _speeds(points),
         "off": sum(value <= 0 for value in values) if is_log else 0,
     }
+
+
+def _speeds(points: Iterable[dict[str, Any]]) -> list[float]:
+    """Return images per second of the slowest, one between and the fastest, for the key of sizes."""
+    speeds = [speed for point in points if (speed := point["images_per_second"])]
+    low, high = min(speeds, default=0.0), max(speeds, default=0.0)
+    return [low, math.sqrt(low * high), high] if low < high else []
 
 
 def axes_of(board: Board) -> tuple[Column, Column] | None:
@@ -57,7 +66,7 @@ def axes_of(board: Board) -> tuple[Column, Column] | None:
 def _is_wide(values: Iterable[float], column: Column) -> bool:
     positive = [value for value in values if value > 0]
     is_unbounded = column.minimum == 0 and column.maximum is None and column.ideal is None
-    return is_unbounded and len(positive) > 2 and max(positive) > WIDE * median(positive)
+    return is_unbounded and len(positive) > 2 and max(positive) > WIDE * quantiles(positive, n=4)[0]
 
 
 def front(

@@ -1,8 +1,8 @@
 """A board as flat rows, at full precision and complete: the same for files, JSON and the demo."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, TypeVar
 
 from experiments.pages import reconstructions
@@ -11,6 +11,7 @@ from leaderboards.facts.choice import Choice
 from leaderboards.formats.rows import Field, Kind, csv_pieces
 from leaderboards.marks import NEAR_TRAINING, NEARER
 from leaderboards.scores.baseline import compared
+from leaderboards.scores.parts import Parts
 
 T = TypeVar("T")
 ALL = Choice()  # columns
@@ -275,24 +276,21 @@ TOLD: dict[str, Told] = {"csv": told_rows, "jsonl": whole_rows, "parquet": rows}
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A board in parts, as it is exported: never more than a few of them are in memory."""
+class File:
+    """A board as it is exported: never more than a part of it is in memory."""
 
-    first: Board
     fields: Sequence[Field]
     chunks: Iterable[list[dict[str, Any]]]
 
 
-def in_parts(parts: Callable[[], Iterator[Board]], kind: str, choice: Choice = ALL) -> Parts:
-    """Return an export of a board, of which `parts` gives the rows from the first on each time.
+def file_of(found: Parts, kind: str, choice: Choice = ALL) -> File:
+    """Return an export of a board that is read in parts.
 
-    A large one is read twice: whether any row knows what its autoencoder loses decides the columns.
+    What a large one costs is read twice: whether any row knows its autoencoder's decides the columns.
     """
-    found = parts()
-    begin = list(islice(found, 2))
-    every = chain(begin, found)
-    names = list(dict.fromkeys(name for part in every for name in autoencoder_columns(part)))
-    again = begin if len(begin) == 1 else parts()
-    told = TOLD[kind]
-    head = fields(begin[0], names, choice)
-    return Parts(begin[0], head, (told(part, choice, names) for part in again))
+    first = next(found.boards)
+    named = chain([first], found.costs)
+    names = list(dict.fromkeys(name for part in named for name in autoencoder_columns(part)))
+    every = chain([first], found.boards)
+    chunks = (TOLD[kind](part, choice, names) for part in every)
+    return File(fields(first, names, choice), chunks)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from django.db import models
 
 from catalog.models import Protocol
-from experiments.models import Entry
+from experiments.models import Entry, Experiment
 
 
 class Standing(models.Model):
@@ -17,7 +17,9 @@ class Standing(models.Model):
     protocol = models.ForeignKey(Protocol, on_delete=models.CASCADE, related_name="standings")
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="standings")
     sampler_label = models.CharField(max_length=100)
-    label = models.CharField(max_length=150)  # the entry's
+    label = models.CharField(max_length=150)  # the entry's, as are its kind and algorithm
+    kind = models.CharField(max_length=20, default="")
+    algorithm = models.CharField(max_length=50, blank=True, default="")
     control = models.CharField(max_length=20, blank=True)  # which one, "" for a contender
     of_entry = models.BooleanField(default=False)  # a control that an entry has for itself
     is_trial = models.BooleanField(default=False)  # of a search: shown beside the others, unranked
@@ -52,6 +54,17 @@ class Standing(models.Model):
             models.Index(
                 fields=["protocol", "configuration", "entry", "sampler_label"],
                 name="standing_first_alike",
+            ),
+            models.Index(
+                fields=["protocol", "control", "is_trial", "kind", "algorithm"],
+                name="standing_by_algorithm",
+            ),
+            models.Index(
+                fields=["protocol", "control", "scored_at", "scored_by", "entry"],
+                name="standing_first_scored",
+            ),
+            models.Index(
+                fields=["protocol"], condition=models.Q(of_entry=True), name="standing_of_entry"
             ),
         ]
 
@@ -141,9 +154,32 @@ class Judging(models.Model):
     rung_at = models.DateTimeField(
         null=True, blank=True
     )  # a worker was asked to, and has not begun
+    to_write = models.PositiveIntegerField(default=0)  # entries whose rows a worker writes anew
+    written = models.PositiveIntegerField(default=0)  # of these
+    written_to = models.BigIntegerField(default=0)  # key of the last of them
+    writer_seen = models.DateTimeField(null=True, blank=True)  # when that was; None: nobody does
 
     def __str__(self) -> str:
         return f"{self.protocol}, judged {self.judged_at}"
+
+
+class ExperimentJudging(models.Model):
+    """What an experiment's own board says of its rows beside each other, where there are many."""
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="judgings")
+    protocol = models.ForeignKey(Protocol, on_delete=models.CASCADE, related_name="+")
+    of = models.CharField(max_length=64)  # digest of what was judged: its rows, when they changed
+    found = models.JSONField(default=dict)  # by the key of a standing
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["experiment", "protocol"], name="judging_unique_per_experiment"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"judging of {self.experiment_id} under {self.protocol_id}"
 
 
 class FoundClaims(models.Model):

@@ -43,7 +43,8 @@ def rows_of(
     if until is not None:
         entries = entries.filter(experiment__created_at__date__lte=until)
     trained = Run.objects.filter(entry__in=entries)
-    return _rows(protocol, columns, entries, _once(entries, protocol, until), trained, until)
+    rows = _rows(protocol, columns, entries, _once(entries, protocol, until), trained, until)
+    return rows if experiment is not None else [row for row in rows if not row.is_trial]
 
 
 def rows_among(
@@ -64,8 +65,8 @@ def _rows(
 ) -> list[Row]:
     drawn_of = SampleSet.objects.filter(entry__in=entries).select_related("run")
     runs, sets = _by_entry(_as_of(trained, until)), _by_entry(_as_of(drawn_of, until))
-    evaluations = _evaluations(protocol, entries, until)
-    values = _values(evaluations)
+    evaluations, shown = _evaluations(protocol, entries, until), list(shown)
+    values, trials = _values(evaluations), _trials_among(shown)
     unscored = _failed(evaluations)
     scored = _last_scored(evaluations)
     rows = []
@@ -78,10 +79,18 @@ def _rows(
             told = {
                 "device": device_of(entry, own, drawn),
                 "configuration": configuration_of(entry, label),
+                "of_trial": entry.source in trials,
                 **scored.get(entry.pk, {}),
             }
             rows.append(replace(row, **told))
     return rows
+
+
+def _trials_among(entries: Iterable[Entry]) -> set[int]:
+    """Return the keys of the trials of searches whose autoencoders controls show."""
+    sources = {pk for entry in entries if (pk := entry.source) is not None}
+    found = Entry.objects.filter(pk__in=sources, trial__gte=1).order_by() if sources else ()
+    return {entry.pk for entry in found}
 
 
 def _as_of(jobs: Iterable[T], until: date | None) -> Iterator[T]:

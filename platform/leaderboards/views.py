@@ -11,7 +11,7 @@ from catalog.models import Protocol
 from leaderboards import charts, highlights, protocol_box, tables
 from leaderboards.board import columns_of
 from leaderboards.budgeting import nfe, same_budget
-from leaderboards.scores import cards, pages, points, query, reading
+from leaderboards.scores import anew, cards, pages, points, query, reading
 
 PAGE_SIZE = 12
 MOST_UNUSED = 100  # protocols without entries that are listed
@@ -46,7 +46,7 @@ def leaderboard(request: HttpRequest, fingerprint: str) -> HttpResponse:
         "table": tables.table(board, query=wanted),
         "pages": pages.pages(board, wanted, sort=sort),
         "chart": charts.trilemma(board, points.others(board, wanted)),
-        "nfe": nfe.drawn(board),
+        "nfe": nfe.drawn(board, wanted),
     }
     return render(request, "leaderboards/detail.html", context)
 
@@ -64,5 +64,6 @@ def at_the_same_budget(request: HttpRequest, fingerprint: str) -> HttpResponse:
         tables.Choice(label, f"?by={name}", name == by)
         for name, (label, _) in same_budget.WAYS.items()
     ]
-    context = {"protocol": protocol, "view": same_budget.view(protocol, by), "ways": ways}
+    context = {"protocol": protocol, "ways": ways, "writing": anew.settled(protocol)}
+    context["view"] = same_budget.view(protocol, by)
     return render(request, "leaderboards/budgets.html", context)

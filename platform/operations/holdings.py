@@ -1,12 +1,13 @@
-"""The files in the data folder that rows refer to; logs, messages and caches are not among them."""
+"""The files in the data folder that rows refer to; messages and caches are not among them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef
 
+from catalog import stored
 from catalog.models import Dataset, Protocol
 from experiments.models import (
     Checkpoint,
@@ -19,7 +20,9 @@ from experiments.models import (
     Viewing,
 )
 from experiments.submission import pipelines
+from experiments.work_logs import KINDS
 from generators.specs.pipelines.card import PipelineError
+from jobs import kept_log
 from jobs.models import Status
 
 
@@ -49,6 +52,7 @@ def find() -> Iterator[Holding]:
         yield Holding((upload.path,), needed=False)  # what is not here of it is sent again
     for intake in Intake.objects.filter(kind=Intake.Kind.DATASET, status=Status.COMPLETED):
         yield Holding(_files(intake.folder), needed=False)
+    yield from _logs()
 
 
 def _checkpoints() -> Iterator[Holding]:
@@ -70,6 +74,19 @@ def _samples() -> Iterator[Holding]:
         yield Holding((reading.path,), needed=False)  # pages say that it is not kept
     for waiting in SampleSet.objects.exclude(source="").exclude(status=Status.COMPLETED):
         yield Holding((Path(settings.DATA_DIR) / waiting.source,))
+
+
+def _logs() -> Iterator[Holding]:
+    """Return the logs of jobs that are still there."""
+    rows = {
+        name: set(kind._default_manager.values_list("pk", flat=True))
+        for name, kind in KINDS.items()
+    }
+    for name in stored.names([kept_log.FOLDER]):
+        path = PurePosixPath(name)
+        number = path.name.partition("-")[0]  # logs/run/12-1.txt
+        if number.isdigit() and int(number) in rows.get(path.parent.name, ()):
+            yield Holding((Path(settings.DATA_DIR) / name,), needed=False)
 
 
 def pipelines_here() -> Iterator[Holding]:

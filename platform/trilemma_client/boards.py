@@ -47,6 +47,14 @@ class Board:
         """
         return list(self._rows)
 
+    def budgets(self, by: str = "images") -> dict[str, Any]:
+        """Return who leads at each budget: `images`, `seconds`, `measured` or `parameters`.
+
+        That is of the whole board, whatever was asked of its rows.
+        """
+        found: dict[str, Any] = self._transport.get(f"{self._path}budgets/", by=by)
+        return found
+
     def to_pandas(self) -> Any:
         """Return the rows as a DataFrame, without `details` and `judgements`, which are nested.
 

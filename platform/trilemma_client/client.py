@@ -116,6 +116,17 @@ class Client:
         """
         return Board(self.transport, protocol, experiment=experiment, sort=sort, **filters)
 
+    def compare(self, *entries: int | str, baseline: int | str | None = None) -> Row:
+        """Return two to ten entries side by side, with differences to one of them, else the first.
+
+        An entry is named by its id, or as `"12:DDIM 50"` where it has several samplers. The answer
+        has `configuration`, `boards` with values, intervals and differences, `classes` with the
+        shares of the samples' classes, and `not_comparable` with reasons.
+        """
+        asked: Row = {} if baseline is None else {"baseline": baseline}
+        found: Row = self.transport.get("compare/", entries=entries, **asked)
+        return found
+
     def samples(self, run: int | Mapping[str, Any], *, sampler: str | None = None) -> Samples:
         """Return the images that were drawn from a run: of its one sampler, or of that label.
 

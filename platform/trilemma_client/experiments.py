@@ -86,6 +86,10 @@ class Experiment:
         found: dict[str, Any] = self._transport.get(f"experiments/{self.id}/spec/")
         return found
 
+    def searches(self) -> list[dict[str, Any]]:
+        """Return its searches: `objective`, what was `tried`, the `winner` and how far each is."""
+        return list(self._transport.get(f"experiments/{self.id}/searches/"))
+
     def leaderboard(self, protocol: str | None = None, *, sort: str | None = None) -> Board:
         """Return the board of its entries, by its one protocol or by that fingerprint.
 

@@ -89,7 +89,9 @@ class Transport:
         Raises:
             TrilemmaError: if it is one, or none comes.
         """
-        query = urlencode({name: _text(value) for name, value in parameters.items()})
+        query = urlencode(
+            [(name, _text(v)) for name, all_ in parameters.items() for v in _each(all_)]
+        )
         url = urlsplit(self.base).path + path + (f"?{query}" if query else "")
         said = {**self._pool.headers, **(headers or {})}
         try:
@@ -119,6 +121,11 @@ class Transport:
         finally:
             part.unlink(missing_ok=True)
             answer.release_conn()
+
+
+def _each(value: object) -> list[object] | tuple[object, ...]:
+    """Return the values of a parameter, which is there several times where it is a list."""
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def _text(value: object) -> str:

@@ -184,7 +184,7 @@ class Page:
             "pages": pages(board, query, **self._address()),
             "chart": charts.trilemma(board, points.others(board, query, most=most_points)),
             "chart_name": f"trilemma-{protocol.short}",
-            "nfe": nfe.drawn(board),
+            "nfe": nfe.drawn(board, query, most=nfe.MOST // len(self.protocols)),
             "nfe_name": f"nfe-{protocol.short}",
         }
 
@@ -271,7 +271,8 @@ def _watching(request: HttpRequest, experiment: Experiment) -> dict[str, bool]:
     user = request.user
     if not may_submit(user) or not isinstance(user, User):
         return {"may_watch": False}
-    return {"may_watch": True, "is_told": receivers.is_told(user, experiment)}
+    told = receivers.is_told(user, experiment)
+    return {"may_watch": True, "is_told": told, "may_join": may_change(user, experiment)}
 
 
 def experiment(request: HttpRequest, pk: int) -> HttpResponse:

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
+from accounts.permissions import may_submit
 from catalog.models import Dataset
 from experiments import overview
 from experiments.pages.live import Region
@@ -38,6 +39,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "boards_total": in_use.count(),
         "activity": _activity().render(request),
         "steps": [] if boards else steps.to_a_board(),
+        "may_submit": may_submit(request.user),
         "dataset": Dataset.objects.order_by("-pk").first,  # asked only where a step names it
         "mine": mine,
         "next": steps.next_steps(request.user, mine, newest),

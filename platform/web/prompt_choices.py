@@ -11,7 +11,8 @@ from django.http import Http404, QueryDict
 from leaderboards.tables import Choice
 from web.experiment import chosen_seed
 
-PER_PAGE = 100  # prompts
+PER_PAGE = 50  # prompts
+MOST_COLUMNS = 8  # beside real images: with so many prompts a page stays under 300 KB
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,19 @@ class PromptChoices:
     image: int = 0
     page: int = 1
     count: int = 0  # prompts of the group
+    columns: int = 1  # page of those
+    column_count: int = 0  # on all pages
 
     @classmethod
     def of(
-        cls, query: QueryDict, asked: Sequence[Mapping[str, Any]], each: int, seeds: list[int]
+        cls,
+        query: QueryDict,
+        asked: Sequence[Mapping[str, Any]],
+        each: int,
+        seeds: list[int],
+        column_count: int,
     ) -> Self:
-        """Return what a request chooses of these prompts, with so many images each.
+        """Return what a request chooses of these prompts, with so many images each, and columns.
 
         Raises:
             Http404: if there is no such seed, group, image or page.
@@ -50,11 +58,18 @@ class PromptChoices:
             raise Http404(f"expected an image of 1 to {each} of each prompt, got {image!r}")
         following = query.get("following", "")
         count = sum(group in ("", prompt["group"]) for prompt in asked)
-        pages, page = max(1, ceil(count / PER_PAGE)), query.get("page", "") or "1"
-        if page not in {str(place) for place in range(1, pages + 1)}:
-            raise Http404(f"expected a page of 1 to {pages}, got {page!r}")
         return cls(
-            tuple(seeds), groups, each, seed, following, group, int(image) - 1, int(page), count
+            tuple(seeds),
+            groups,
+            each,
+            seed,
+            following,
+            group,
+            int(image) - 1,
+            _page(query, "page", count, PER_PAGE),
+            count,
+            _page(query, "columns", column_count, MOST_COLUMNS),
+            column_count,
         )
 
     def shown(self, asked: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
@@ -79,6 +94,25 @@ class PromptChoices:
     def page_after(self) -> str:
         """Return the link to the prompts after, "" at the last."""
         return replace(self, page=self.page + 1).link if self.last < self.count else ""
+
+    @property
+    def first_column(self) -> int:
+        return 1 + MOST_COLUMNS * (self.columns - 1)
+
+    @property
+    def last_column(self) -> int:
+        return min(self.column_count, MOST_COLUMNS * self.columns)
+
+    @property
+    def columns_before(self) -> str:
+        """Return the link to the columns before, "" at the first."""
+        return replace(self, columns=self.columns - 1).link if self.columns > 1 else ""
+
+    @property
+    def columns_after(self) -> str:
+        """Return the link to the columns after, "" at the last."""
+        is_last = self.last_column == self.column_count
+        return "" if is_last else replace(self, columns=self.columns + 1).link
 
     @property
     def number(self) -> int:
@@ -116,9 +150,22 @@ class PromptChoices:
         image = str(self.number) if self.image else ""
         chosen = {"following": self.following, "group": self.group, "image": image}
         chosen["page"] = str(self.page) if self.page > 1 else ""
+        chosen["columns"] = str(self.columns) if self.columns > 1 else ""
         return {"seed": str(self.seed)} | {name: text for name, text in chosen.items() if text}
 
     def _choice(self, label: str, **changes: int | str) -> Choice:
         other = replace(self, **changes)  # type: ignore[arg-type]  # seed or group
         is_chosen = replace(other, page=self.page) == self
         return Choice(label, other.link, is_chosen)
+
+
+def _page(query: QueryDict, name: str, count: int, size: int) -> int:
+    """Return which page of so many things is asked for, the first by default.
+
+    Raises:
+        Http404: if there is no such page.
+    """
+    pages, asked = max(1, ceil(count / size)), query.get(name, "") or "1"
+    if asked not in {str(place) for place in range(1, pages + 1)}:
+        raise Http404(f"expected a page of 1 to {pages} in {name}, got {asked!r}")
+    return int(asked)

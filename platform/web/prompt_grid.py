@@ -10,12 +10,15 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 
 from experiments import comparison, controls
-from experiments.models import Experiment, MetricValue, SampleSet
+from experiments.models import Entry, Experiment, MetricValue, SampleSet
 from jobs.models import Status
 from web import guidance_box, question_box
 from web.prompt_choices import PromptChoices
 from web.sheets import SHEET_IMAGES, LaterSheet, Sheet
 
+Column = tuple[Entry, str]  # with the label of its sampler
+ANY = ""  # whatever was drawn
+REAL = (controls.ASKED, controls.TEST)
 VERDICTS = {True: "follows", False: "does not follow", None: "unparsed"}
 
 
@@ -41,7 +44,7 @@ class Row:
 
 
 def prompts(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show what each entry drew for each prompt, a hundred on a page.
+    """Show what entries drew for prompts, fifty prompts and eight systems on a page.
 
     By POST somebody asks what each entry would draw for words of their own.
     """
@@ -53,15 +56,17 @@ def prompts(request: HttpRequest, pk: int) -> HttpResponse:
         raise Http404("the experiment's protocols ask with no prompts")
     asked = protocol.prompt_set.record["prompts"]
     each = protocol.record["prompts"]["images_per_prompt"]
-    choices = PromptChoices.of(request.GET, asked, each, experiment.seeds)
+    entries = list(experiment.entries.all())
+    real, others = _columns(entries)
+    choices = PromptChoices.of(request.GET, asked, each, experiment.seeds, len(others))
     seed = choices.seed
     box = question_box.QuestionBox.of(request, experiment, seed)
     if request.method == "POST" and not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
     if request.method == "POST" and (question := box.ask()):
         return redirect(question)
-    jobs = comparison.ExperimentJobs.of(experiment)
-    contenders = real_first(comparison.contenders(experiment, seed, jobs))
+    columns = real + others[choices.first_column - 1 : choices.last_column]
+    contenders = _contenders(experiment, seed, columns)
     context = {
         "experiment": experiment,
         "seed": seed,
@@ -70,22 +75,39 @@ def prompts(request: HttpRequest, pk: int) -> HttpResponse:
         "prompt_set": protocol.prompt_set,
         "contenders": contenders,
         "box": box,
-        "is_asked": any(each.entry.algorithm for each in contenders),  # pipelines answer nothing
+        "is_asked": any(entry.algorithm for entry in entries),  # pipelines answer nothing
         "guidance": guidance_box.describe(protocol, experiment, request.GET.get("following", "")),
         "rows": _rows(choices.shown(asked), contenders, experiment, choices, len(asked)),
     }
     return render(request, "web/prompts.html", context)
 
 
-def real_first(columns: list[comparison.Contender]) -> list[comparison.Contender]:
-    """Return the columns, first of all real images: those for the prompts, where there are some."""
-    order = (controls.ASKED, controls.TEST)
+def _columns(entries: list[Entry]) -> tuple[list[Column], list[Column]]:
+    """Return real images, of those for the prompts first, which every page has; and all others."""
+    real = [entry for kind in REAL for entry in entries if _kind(entry) == kind]
+    others = [entry for entry in entries if _kind(entry) not in REAL]
+    return [(entry, ANY) for entry in real], [
+        (entry, label) for entry in others for label in entry.sampler_labels or [ANY]
+    ]
 
-    def place(column: comparison.Contender) -> int:
-        control = column.entry.control
-        return order.index(control.kind) if control and control.kind in order else len(order)
 
-    return sorted(columns, key=place)
+def _kind(entry: Entry) -> str:
+    return entry.control.kind if entry.control else ""
+
+
+def _contenders(
+    experiment: Experiment, seed: int, columns: list[Column]
+) -> list[comparison.Contender]:
+    """Return what is shown in these columns, in their order; only their jobs are loaded."""
+    shown = list({entry.pk: entry for entry, _ in columns}.values())
+    jobs = comparison.ExperimentJobs.of(experiment, shown)
+    wanted = {(entry.pk, label) for entry, label in columns}
+    found = comparison.contenders(experiment, seed, jobs)
+    return [
+        each
+        for each in found
+        if wanted & {(each.entry.pk, ANY), (each.entry.pk, each.sampler_label)}
+    ]
 
 
 def _rows(

@@ -1,4 +1,4 @@
-"""Pages of datasets, protocols, rules and workers, and the health of the site."""
+"""Pages of datasets, protocols and workers, and the health of the site."""
 
 from collections import defaultdict
 
@@ -14,7 +14,7 @@ from experiments import controls, overview
 from experiments.lifetime.waiting import first_waiting
 from experiments.models import Entry, SampleSet
 from jobs.models import Order, Pause, Status, Worker
-from leaderboards import error_rates, protocol_box
+from leaderboards import protocol_box
 
 PAGE_SIZE = 50
 MOST_SIBLINGS = 20  # protocols of the same dataset, on the page of one
@@ -58,11 +58,6 @@ def _real_images(dataset: Dataset) -> SampleSet | None:
         if found := grids.order_by("-pk").first():
             return found
     return None
-
-
-def judging(request: HttpRequest) -> HttpResponse:
-    """Show the rules by which boards are judged, with their measured error rates."""
-    return render(request, "web/judging.html", {"rates": error_rates.measured()})
 
 
 def protocol(request: HttpRequest, fingerprint: str) -> HttpResponse:

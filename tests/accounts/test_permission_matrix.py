@@ -50,6 +50,8 @@ READ = {
     *("help", "help-page", "help-file", "claims", "glossary", "term", "advice"),
     *("api:claims", "api:advice", "run-bundle", "api:run-bundle"),
     *("api:schema", "api:docs", "api:api-root", "api:experiment-spec", "api:run-checkpoints"),
+    *("api:experiment-searches", "api:leaderboard-budgets"),
+    *(f"api:{job}-outlook" for job in ("run", "sampleset", "evaluation")),
     *("api:worker-list", "api:worker-detail", "api:event-list", "api:queue-list"),
     *("api:promptset-list", "api:promptset-detail", "api:promptset-template"),
     *("api:entry-list", "api:entry-detail"),
@@ -81,13 +83,16 @@ SUBMIT = {
     *("submit-samples", "submit-dataset", "submit-protocol", "api:uploads"),
 }
 SUBMIT_ACT = {"check-experiment"}
-OWN = {"intake", "intake-region", "intake-picture", "api:upload"}
+OWN = {
+    *("intake", "intake-region", "intake-picture", "api:upload", "job-log"),
+    *("api:run-log", "api:sampleset-log", "api:evaluation-log"),
+}
 ACCOUNT = {  # each account's own; a viewer is told nothing
     *("account", "api:preference"),
     *(f"api:{name}-list" for name in ("webhook", "delivery", "watch")),
-    *("prefer", "add-webhook", "watch-experiment"),
+    *("prefer", "add-webhook", "watch-experiment", "make-token", "end-token"),
 }
-ACCOUNT_ACT = {"prefer", "watch-experiment", "add-webhook"}
+ACCOUNT_ACT = {"prefer", "watch-experiment", "add-webhook", "make-token", "end-token"}
 OWNER_ALONE = {
     *(f"api:{name}-detail" for name in ("webhook", "delivery", "watch")),
     *("api:webhook-renew", "renew-webhook"),
@@ -173,6 +178,8 @@ class Scene:
         self.sample_set = factories.make_sample_set(run=self.run, files=True)
         self.evaluation = factories.make_evaluation(sample_set=self.sample_set)
         self.reading = factories.make_reading(self.evaluation)
+        for job in (self.run, self.sample_set, self.evaluation):
+            factories.make_log(job)
         self.checkpoint = factories.make_checkpoint(run=self.run)
         self.checkpoint.preview = str(self.sample_set.grid_path.relative_to(settings.DATA_DIR))
         self.checkpoint.save()
@@ -247,6 +254,7 @@ class Scene:
             "entry-losses": {"pk": self.run.entry_id},
             "cancel-job": {"kind": "run", "pk": self.run.pk},
             "retry-job": {"kind": "run", "pk": self.run.pk},
+            "job-log": {"kind": "run", "pk": self.run.pk},
             "experiment-region": {"pk": self.experiment.pk, "name": "standing"},
             "run-region": {"pk": self.run.pk, "name": "status"},
             "experiment-prompts": {"pk": self.asked.pk},
@@ -264,9 +272,12 @@ class Scene:
         }
         if name in of_name:
             return of_name[name]
-        if name in {"protocol", "leaderboard", "same-budget"} or name.endswith(
-            ("protocol-detail", "board-detail")
-        ):
+        if name in {
+            "protocol",
+            "leaderboard",
+            "same-budget",
+            "api:leaderboard-budgets",
+        } or name.endswith(("protocol-detail", "board-detail")):
             return {"fingerprint": self.protocol.fingerprint}
         if name == "admin:view_on_site":
             content_type = ContentType.objects.get_for_model(Experiment)

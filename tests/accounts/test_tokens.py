@@ -1,5 +1,6 @@
 """API tokens: made once, shown once, ended in the admin."""
 
+import re
 from io import StringIO
 
 import pytest
@@ -10,6 +11,7 @@ from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from accounts.models import AuditEvent, Role
+from accounts.tokens import MOST_TOKENS
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -44,6 +46,42 @@ def test_the_printed_token_lets_its_user_write() -> None:
 
     assert response.status_code == 200
     assert AuthToken.objects.get().user == user
+
+
+def test_a_submitter_makes_and_ends_a_token_on_the_page_of_the_account(client: Client) -> None:
+    ada, other = factories.make_user(username="ada"), factories.make_user()
+    client.force_login(ada)
+    theirs, _ = AuthToken.objects.create(other)
+
+    page = client.post("/account/tokens/")
+    kept = AuthToken.objects.get(user=ada)
+    (token,) = set(re.findall(rf"{kept.token_key}[0-9a-f]{{40,}}", page.content.decode()))
+
+    assert page["Cache-Control"].startswith("max-age=0") and is_accepted(token)
+    again = client.get("/account/").content.decode()
+    assert kept.token_key in again and token not in again
+    assert theirs.token_key not in again
+    client.post("/account/tokens/end/", {"key": theirs.token_key})
+    client.post("/account/tokens/end/", {"key": kept.token_key})
+    assert not is_accepted(token)
+    assert AuthToken.objects.get() == theirs
+    deleted, added = AuditEvent.objects.all()
+    assert [(each.action, each.actor) for each in (added, deleted)] == [
+        ("added", ada),
+        ("deleted", ada),
+    ]
+
+
+def test_an_account_makes_no_more_tokens_than_it_can_look_after(client: Client) -> None:
+    ada = factories.make_user()
+    client.force_login(ada)
+    for _ in range(MOST_TOKENS):
+        AuthToken.objects.create(ada)
+
+    refused = client.post("/account/tokens/", follow=True)
+
+    assert "end one first" in refused.content.decode()
+    assert AuthToken.objects.count() == MOST_TOKENS
 
 
 def test_a_token_ends_after_its_days() -> None:

@@ -13,7 +13,7 @@ from experiments.models import Evaluation, Experiment, Run, SampleSet
 from jobs import lifecycle
 from jobs.models import Job, Status, Worker
 from tests import factories
-from tests.admin.pages import read_form
+from tests.web.forms import read_form
 
 KINDS: list[type[Job]] = [Run, SampleSet, Evaluation]
 pytestmark = pytest.mark.django_db

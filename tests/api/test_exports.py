@@ -23,7 +23,7 @@ from leaderboards.formats import parquet as parquet_file
 from leaderboards.formats.parquet import parquet_pieces
 from leaderboards.formats.rows import FORMULAS, Field, csv_pieces
 from leaderboards.ranking import rank
-from leaderboards.scores import judging, reading
+from leaderboards.scores import judging, parts, standstill
 from tests import factories
 
 EXACT = math.pi * 1e-7
@@ -204,8 +204,8 @@ def test_a_large_board_is_read_in_parts_whose_rows_are_those_of_the_whole(
     for place, entry in enumerate(factories.contenders_of(other)):
         factories.make_scores(entry=entry, protocol=filled, values=[{"fd": 1.0 + place}])
     judging.judge(filled)
-    monkeypatch.setattr(reading, "PART", 2)
-    monkeypatch.setattr(reading, "MOST_AT_ONCE", 0)
+    monkeypatch.setattr(parts, "PART", 2)
+    monkeypatch.setattr(standstill, "MOST_AT_ONCE", 0)
 
     rows = of_lines(asked(f"leaderboards/{filled.fingerprint}", "jsonl", sort="-fd"))
 

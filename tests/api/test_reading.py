@@ -337,3 +337,54 @@ def test_the_checkpoints_of_a_run_are_listed(anyone: APIClient) -> None:
 
     assert [point["id"] for point in found] == [point.pk for point in made]
     assert found[0]["sha256"] == made[0].sha256
+
+
+def test_searches_are_told_with_their_trials_and_what_was_chosen(anyone: APIClient) -> None:
+    protocol = factories.make_protocol(metrics=["fd", "recall"])
+    search = {"options": {"beta": "0.1..10 log"}, "objective": "fd", "trials": 2}
+    entry = {"algorithm": "vae.conv", "label": "tuned", "search": search}
+    experiment = factories.make_experiment(protocols=[protocol], entries=[entry], seeds=[0, 1])
+    address = f"experiments/{experiment.pk}/searches/"
+
+    [before] = get(anyone, address)
+    for trial, fd in zip(before["tried"], (2.0, 1.0), strict=True):
+        tried = experiment.entries.get(pk=trial["entry"])
+        factories.make_scores(entry=tried, protocol=protocol, values=[{"fd": fd}])
+    [after] = get(anyone, address)
+
+    assert (before["best"], before["winner"]) == (None, None)
+    assert before["standing"] == "0 of 2 trials have ended."
+    assert before["options"] == search["options"] and before["objective"] == "fd"
+    assert [(each["state"], each["value"]) for each in after["tried"]] == [
+        ("scored", 2.0), ("scored", 1.0),
+    ]  # fmt: skip
+    assert (after["best"], after["fresh_seeds"]) == (2, [2, 3])
+    told = {row["id"]: row for row in get(anyone, f"experiments/{experiment.pk}/")["entries"]}
+    winner = told[after["winner"]]
+    assert (winner["label"], winner["trial"], winner["search"]) == ("tuned", 0, after["id"])
+    assert winner["config"]["beta"] == after["tried"][1]["chosen"]["beta"]
+    assert after["note"] == f"chosen by search of 2 trials, by {protocol.metric_label('fd')}"
+    others = [row for row in told.values() if row["kind"] == "control"]
+    assert {(row["search"], row["trial"]) for row in others} == {(None, None)}
+    assert get(anyone, f"experiments/{factories.make_experiment().pk}/searches/") == []
+
+
+def test_a_waiting_job_says_why_and_a_training_how_long_it_takes(anyone: APIClient) -> None:
+    budget = {"device_seconds": 60}
+    first, second = (factories.make_experiment(budget=budget) for _ in range(2))
+    (run,) = second.entries.get(kind="generator").runs.all()
+
+    told = get(anyone, f"runs/{run.pk}/outlook/")
+
+    assert told["status"] == "queued" and "no worker is online" in told["waits"]
+    assert told["ahead"] == 1 and told["seconds_left"] is None  # the first one's run
+    assert (told["expected_seconds"], told["expected_by"]) == (60, 0)
+    (other,) = first.entries.get(kind="generator").runs.all()
+    factories.make_run(entry=other.entry, status=Status.RUNNING)
+    running = get(anyone, f"runs/{other.pk}/outlook/")
+    assert (running["percent"], running["seconds_left"], running["waits"]) == (50, 5.0, "")
+    assert running["ahead"] is running["expected_seconds"] is None
+    evaluation = factories.make_evaluation()
+    for address in (f"evaluations/{evaluation.pk}", f"samplesets/{evaluation.sample_set_id}"):
+        done = get(anyone, f"{address}/outlook/")
+        assert (done["status"], done["percent"], done["waits"]) == ("completed", 100, "")

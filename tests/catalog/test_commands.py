@@ -10,6 +10,7 @@ import pyarrow
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
+from PIL import Image
 from pyarrow import parquet
 
 from catalog import preparation
@@ -129,6 +130,16 @@ def test_a_refused_archive_leaves_nothing_behind(tmp_path: Path, data_dir: Path)
     )
     assert not Dataset.objects.exists()
     assert [path for path in data_dir.rglob("*") if path.is_file()] == []
+
+
+def test_images_of_several_sizes_are_refused_with_the_option_that_helps(tmp_path: Path) -> None:
+    large = io.BytesIO()
+    Image.new("RGB", (9, 7)).save(large, format="PNG")
+    path = make_zip(tmp_path / "x.zip", [("1.png", PNG), ("2.png", large.getvalue())])
+
+    reason = refusal("register_dataset", "x", f"--archive={path}")
+
+    assert reason.endswith("expected one size, or a resolution to resize to (--resolution)")
 
 
 def test_wrong_options_are_refused(tmp_path: Path, archive: Path) -> None:

@@ -1,5 +1,6 @@
 """Files in a bucket: hosts that share no disk work together, and what arrives is what was kept."""
 
+import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ from catalog import stored
 from catalog.models import Dataset, StoredFile
 from catalog.stored import DamagedError
 from evaluation.imagesets.atomic import sha256_of
-from experiments import services, tasks
+from experiments import services, tasks, work_logs
 from experiments.models import Entry, Run
+from jobs.logs import about
 from jobs.models import Cause, Status
 from operations import backups, health
 from tests import factories
@@ -204,6 +206,28 @@ def test_garbage_in_a_bucket_goes_with_its_row(
     assert bucket.names() == ["letters/1.txt"]
     assert not StoredFile.objects.exists()
     assert not path.exists()
+
+
+@pytest.mark.django_db
+def test_a_log_is_in_the_bucket_while_its_job_is_at_work(
+    bucket: Bucket, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work_logs, "UPLOAD_SECONDS", 0.05)
+    run = factories.make_run(status=Status.RUNNING)
+    attempt, logger = work_logs.Attempt(run, 1), logging.getLogger("some.library")
+
+    with work_logs.kept(run), about("run", run.pk, 1):
+        logger.warning("begun")
+        wait_until(lambda: bucket.names(), seconds=30, what="the log")
+        logger.warning("and more")
+    attempt.path.unlink()  # this host is another one
+
+    assert bucket.names() == [f"logs/run/{run.pk}-1.txt"]
+    assert [line.rpartition(": ")[2] for line in attempt.text().splitlines()] == [
+        "begun",
+        "and more",
+    ]
+    assert not StoredFile.objects.exists()
 
 
 @pytest.fixture

@@ -86,6 +86,8 @@ def make_rows() -> Keys:
     AuthToken.objects.create(factories.make_user())
     checkpoint = scenes.add_preview(live.run, images_seen=500)
     first = {m: str(m._default_manager.latest("pk").pk) for m in (Experiment, Run, Entry)}
+    for kind in (Run, SampleSet, Evaluation):
+        factories.make_log(kind.objects.latest("pk"))
     return {
         "fingerprint": done.protocol.fingerprint,
         "other": live.protocol.fingerprint,

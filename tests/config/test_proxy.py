@@ -16,10 +16,10 @@ from urllib.parse import urlencode
 import pytest
 
 from tests import factories
-from tests.admin.pages import ADD
 from tests.servers import free_port, listens, wait_until
 from tests.site import ROOT, Site
 from tests.test_docker import command, with_our_python
+from tests.web.forms import ADD
 from tests.web.links import Answer, crawl
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")

@@ -33,7 +33,7 @@ QUERY += ["tag"]
 PAGES = {  # what they read
     "/experiments/": ["page", "status", "dataset", "tag"],
     "/experiments/<pk>/": ["seed", "sort", "columns", "page"],
-    "/experiments/<pk>/prompts/": ["seed", "following", "group", "image"],
+    "/experiments/<pk>/prompts/": ["seed", "following", "group", "image", "page", "columns"],
     "/compare/": ["entries", "baseline", "loss", "x", "seed", "image", "step", "config", "pixels"],
     "/experiments/<pk>/live/<name>/": ["seed", "sort", "columns", "seen"],
     "/leaderboards/": ["page"],
@@ -43,7 +43,7 @@ PAGES = {  # what they read
     "/samples/<pk>.png": ["v"],
     "/login/": ["next"],
     "/submit/experiment/": [
-        *("from", "spec", "dataset", "protocol", "entry"),
+        *("from", "spec", "dataset", "protocol", "entry", "sampler", "experiment"),
         *("images", "device_seconds", "seeds", "name"),
     ],
     "/submit/samples/": ["protocol", "experiment"],
@@ -54,10 +54,10 @@ PAGES = {  # what they read
     "/api/v1/schema/": ["format", "lang"],
     "/api/v1/leaderboards/<fingerprint>/": ["experiment", "sort", "format", "page_size", *QUERY],
     "/api/v1/leaderboards/<fingerprint>/guidance/": ["experiment", "following"],
+    "/api/v1/leaderboards/<fingerprint>/budgets/": ["by"],
     "/api/v1/compare/": ["entries", "baseline"],
     "/api/v1/compare/curves/": ["entries", "baseline", "loss", "x", "scale", "smooth"],
     "/admin/login/": ["next"],
-    "/admin/experiments/experiment/add/": ["dataset", "algorithm", "preset", "_popup", "_to_field"],
     "/admin/experiments/run/<object_id>/change/": ["_to_field", "_popup", "_changelist_filters"],
     "/admin/experiments/run/<object_id>/history/": ["p", "_to_field"],
     "/admin/experiments/run/<object_id>/delete/": ["_to_field"],
@@ -173,13 +173,16 @@ def test_what_is_no_key_is_refused_by_an_action(client: Client, key: str) -> Non
         assert Run.objects.get(pk=run.pk).status == "queued"
 
 
-@pytest.mark.parametrize("field", ["refill", "remove_entry", "entries-TOTAL", "add_algorithm"])
+BUTTONS = ["add_algorithm", "copy_entry", "remove_entry", "add_sampler", "remove_sampler"]
+
+
+@pytest.mark.parametrize("field", [*BUTTONS, "experiment", "entries.0.algorithm"])
 def test_no_button_of_the_form_is_an_error(client: Client, field: str) -> None:
     for value in VALUES:
-        form = {"entries-TOTAL": "1", "entries-0-algorithm": "vae.conv", "add_entry": "1"}
+        form = {"entries.0.algorithm": "vae.conv", "refresh": "1"}
         sent = urlencode(form | {field: value}, errors="surrogatepass")
         kind = "application/x-www-form-urlencoded"
-        response = client.post("/admin/experiments/experiment/add/", sent, content_type=kind)
+        response = client.post("/submit/experiment/", sent, content_type=kind)
         assert response.status_code in (200, 400), value[:100]
 
 

@@ -104,6 +104,7 @@ def test_what_is_said_of_each_image_is_shown(
     page = html.get(client, found.entry.experiment.get_absolute_url()).text
     told = "20 images, of each its prompt said, its class not said, its seed said"
     assert told in page.replace(" ,", ",")
+    assert found.findings == [] and "left out" not in page  # which nobody looks at, and is told
     assert client.get(f"/api/samplesets/{found.pk}/").json()["provenance"] == found.provenance
 
 

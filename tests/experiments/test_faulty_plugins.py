@@ -154,9 +154,14 @@ import django
 django.setup()
 from django.test import Client
 from accounts.models import User
+from catalog.models import Dataset
+Dataset.objects.create(
+    **dict.fromkeys(("slug", "name", "digest", "train_digest", "test_digest"), "any"),
+    **dict(resolution=8, channels=1, classes=["a", "b"], train_size=100, test_size=20),
+)
 admin = Client(SERVER_NAME="localhost")
 admin.force_login(User.objects.create_superuser("root"))
-form = admin.get("/admin/experiments/experiment/add/?algorithm=vae.toy")
+form = admin.get("/submit/experiment/?entry=vae.toy")
 schema = admin.get("/api/schema/?format=json").json()["components"]["schemas"]
 print(json.dumps([form.content.decode(), schema["AlgorithmEnum"]["enum"], "torch" in sys.modules]))
 """
@@ -170,7 +175,7 @@ def test_forms_and_the_schema_have_the_rest_without_torch(environment: dict[str,
     said = run(settings, "-c", WHAT_THE_SITE_SAYS)
 
     form, algorithms, loaded_torch = json.loads(said.stdout)
-    assert 'name="entries-0-config-directions" value="8"' in form
+    assert 'name="entries.0.config.directions" value="" placeholder="5"' in form
     assert (algorithms[0], algorithms[-1], len(algorithms)) == (
         "gan.dcgan",
         "vae.toy",

@@ -3,15 +3,16 @@
 from typing import Any
 
 import pytest
+from django.http import QueryDict
 
-from experiments.forms import guidance_words
 from experiments.models import Experiment
 from experiments.services import submit_data, submit_once
 from experiments.submission.plain import read_yaml
 from experiments.submission.specification import MAX_SAMPLERS, SpecificationError
-from experiments.submission.typed import read_sampler
-from generators.specs import registry
 from tests import factories
+from web.submit.draft import to_data
+from web.submit.fields import EntryPart
+from web.submit.filling import begun
 
 pytestmark = pytest.mark.django_db
 GUIDED = {"label_dropout": 0.1}
@@ -45,10 +46,13 @@ def test_one_sampler_with_several_scales_is_one_at_each_of_them() -> None:
 
 def test_yaml_and_the_form_say_the_same() -> None:
     written = read_yaml("- {name: euler, steps: 16, guidance: [0, 1, 2.5]}")
-    typed = read_sampler("euler steps=16 guidance=0,1,2.5")
+    sent = {"name": "euler", "steps": "16", "guidance": "0,1,2.5"}
+    draft = begun(QueryDict("entry=diffusion.flow")) | {"protocols": []}
+    draft["entries"][0]["samplers"] = [sent]
+    (entry,) = to_data(draft)["entries"]
 
-    assert written == [typed]
-    assert labels(submitted(typed)) == ["Euler 16 w=0", "Euler 16", "Euler 16 w=2.5"]
+    for samplers in (entry["samplers"], written):
+        assert labels(submitted(*samplers)) == ["Euler 16 w=0", "Euler 16", "Euler 16 w=2.5"]
 
 
 def test_the_same_submission_again_is_the_same_experiment() -> None:
@@ -106,6 +110,10 @@ def test_scales_count_as_samplers() -> None:
 
 
 def test_the_form_says_how_several_scales_are_typed_where_there_is_guidance() -> None:
-    assert "guidance=0,1,2,4" in guidance_words(registry.get_spec("diffusion.flow"))
-    assert guidance_words(registry.get_spec("gan.sngan")) == ""
-    assert read_sampler("euler guidance=1 guidance=2")["guidance"] == "1, 2"
+    def said(algorithm: str) -> dict[str, str]:
+        (entry,) = begun(QueryDict(f"entry={algorithm}"))["entries"]
+        (row,) = EntryPart(0, entry, {}, objectives=(), is_open=True).samplers
+        return {field.path.rpartition(".")[2]: field.about for field in row.fields}
+
+    assert "0, 1, 2, 4 draws at each of these scales" in said("diffusion.flow")["guidance"]
+    assert "guidance" not in said("gan.sngan")

@@ -76,11 +76,12 @@ def test_it_is_not_offered_and_a_submission_that_names_it_is_refused(
     new = factories.make_protocol(dataset=experiment.dataset)
     client.force_login(factories.make_user(role=Role.ADMIN))
 
-    page = client.get("/admin/experiments/experiment/add/").content.decode()
+    page = client.get("/submit/experiment/").content.decode()
     with pytest.raises(SpecificationError) as caught:
         services.submit_data(factories.experiment_data(protocol=old), user=None)
 
-    assert new.fingerprint in page and old.fingerprint not in page
+    assert f'value="{new.fingerprint}" checked>' in page
+    assert f'value="{old.fingerprint}" disabled>' in page and REFUSAL in page
     assert caught.value.errors == {"protocols.0": f"{old.label}: {REFUSAL}"}
 
 

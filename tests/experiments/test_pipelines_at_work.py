@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.admin.pages import ADD, read_form
 from tests.experiments.test_workers import wait_for_status
 from tests.generators.pipelines import tiny
 from tests.servers import wait_until
 from tests.site import Site
+from tests.web.forms import FORM, read_form
 
 pytestmark = [
     pytest.mark.filterwarnings("default::ResourceWarning"),
@@ -72,11 +72,15 @@ def test_a_pipeline_goes_from_the_form_to_the_export(site: Site, tmp_path: Path)
     browser = Browser(site)
     browser.sign_in("alice", "only for tests")
 
-    form = read_form(browser.get(f"{ADD}?dataset=words&algorithm=pipeline"))
+    form = read_form(browser.get(f"{FORM}?dataset=words&entry=pipeline"))
     typed = {**form.values, "name": ["theirs"], "protocols": [protocol]}
-    typed |= {"entries-0-pipeline": ["tiny"], "entries-0-label": ["Tiny SD"]}
-    typed |= {"entries-0-samplers": ["DDIMScheduler steps=1 guidance=3"]}
-    address = browser.post(ADD, typed)
+    typed |= {"entries.0.pipeline": ["tiny"], "entries.0.label": ["Tiny SD"]}
+    typed |= {
+        "entries.0.samplers.0.scheduler": ["DDIMScheduler"],
+        "entries.0.samplers.0.steps": ["1"],
+        "entries.0.samplers.0.guidance": ["3"],
+    }
+    address = browser.post(FORM, typed)
     number = int(address.rstrip("/").rpartition("/")[2])
     site.start_worker()
     wait_for_status(site, number, "completed", seconds=300)

@@ -41,7 +41,7 @@ paths = {
     "box": f"/protocols/{protocol.fingerprint}/",
     "home": "/",
     "experiment": f"/experiments/{evaluation.sample_set.entry.experiment_id}/",
-    "form": "/admin/experiments/experiment/add/",
+    "form": "/submit/experiment/",
     "row": f"/admin/catalog/protocol/{protocol.pk}/change/",
     "rows": "/admin/catalog/protocol/",
     "scored": f"/admin/experiments/evaluation/{evaluation.pk}/change/",

@@ -26,7 +26,7 @@ from django.test import Client
 from accounts.models import User
 admin = Client(SERVER_NAME="localhost")
 admin.force_login(User.objects.create_superuser("root"))
-form = admin.get("/admin/experiments/experiment/add/?algorithm=vae.toy&preset=tiny")
+form = admin.get("/submit/experiment/?entry=vae.toy:tiny")
 schema = admin.get("/api/schema/?format=json").json()["components"]["schemas"]
 print(json.dumps([form.content.decode(), schema, "torch" in sys.modules]))
 """
@@ -52,7 +52,7 @@ def test_they_are_listed_offered_trained_sampled_and_scored(toy_site: Site) -> N
 
     site.env["DJANGO_SETTINGS_MODULE"] = "config.settings"
     form, schema, loaded_torch = json.loads(site.run("-c", WHAT_THE_SITE_SAYS).stdout)
-    assert 'name="entries-0-config-directions" value="5"' in form
+    assert 'name="entries.0.config.directions" value="" placeholder="5"' in form
     assert '<input type="checkbox" name="add_algorithm" value="vae.toy"> Toy VAE' in form
     assert "vae.toy" in schema["AlgorithmEnum"]["enum"]
     configs = schema["EntrySubmission"]["properties"]["config"]["anyOf"]

@@ -2,15 +2,21 @@
 
 import math
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib import import_module
 from statistics import fmean
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.http import QueryDict
 from django.test import Client
+from django.utils import timezone
 
-from experiments import services
-from experiments.lifetime import proposing, searching
+from experiments import controls, services
+from experiments.comparison import ExperimentJobs
+from experiments.lifetime import expected, proposing, searching
 from experiments.lifetime.trials import State, trials_of
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet, Search
 from experiments.progress import jobs_needed
@@ -21,7 +27,10 @@ from experiments.submission.specification import SpecificationError
 from generators.specs.options import FieldSpec
 from jobs import lifecycle
 from jobs.models import Status
+from leaderboards.board import Row, columns_of
+from leaderboards.models import Standing
 from leaderboards.ranking import rank
+from leaderboards.rows import rows_of
 from leaderboards.scores import keeping, reading
 from tests import factories
 from tests.static import static_root
@@ -151,6 +160,21 @@ def test_the_best_is_run_again_with_seeds_that_no_trial_had() -> None:
     assert search.entries.count() == 4
 
 
+def test_what_is_left_counts_the_trainings_of_trials_and_says_that_others_are_to_come() -> None:
+    search = submitted()
+    experiment = search.experiment
+    jobs = ExperimentJobs.of(experiment)
+    controls_drawn = experiment.entries.filter(kind=Entry.Kind.CONTROL).count()
+
+    assert expected.sets_in_all(jobs) == 3 * 1 + 2 + controls_drawn  # of two seeds trials have one
+    assert "trials to come" in expected.of_experiment(experiment, jobs, []).unknown
+
+    for entry in tried(search):
+        end(entry, 1.0)
+    after = expected.of_experiment(experiment, ExperimentJobs.of(experiment), [])
+    assert "trials to come" not in after.unknown
+
+
 def test_a_lost_trial_is_not_chosen_and_does_not_hold_others_up() -> None:
     search = submitted()
     one, two, three = tried(search)
@@ -271,6 +295,31 @@ def test_trials_that_learn_follow_those_that_end_and_come_nearer_to_the_best() -
     assert fd_of(search.entries.get(trial=0)) == min(found)
 
 
+def test_no_two_trials_that_learn_are_alike_while_there_are_others() -> None:
+    few = {"latent_dim": [8, 16], "learning_rate": [1e-4, 1e-3, 1e-2]}
+    search = submitted(looked_for(options=few, method="tpe", trials=6))
+
+    done: list[Entry] = []
+    while going_on := [entry for entry in tried(search) if entry not in done]:
+        end(going_on[0], float(going_on[0].config["latent_dim"]))
+        done.append(going_on[0])
+
+    assert len({(e.config["latent_dim"], e.config["learning_rate"]) for e in done}) == 6
+
+
+def test_the_same_is_proposed_from_the_same_trials_and_another_from_others() -> None:
+    search = submitted(looked_for(**LEARNING))
+    for entry in tried(search):
+        end(entry, fd_of(entry))
+    known = trials_of(search)[:3]
+
+    config = proposing.proposed(search, known, 4)
+    others = [replace(each, value=-(each.value or 0)) for each in known]
+
+    assert config == proposing.proposed(search, known, 4)
+    assert config != proposing.proposed(search, others, 4)
+
+
 def test_a_site_without_optuna_refuses_it_and_a_worker_without_it_draws_at_random(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -297,3 +346,50 @@ def test_what_cannot_be_a_configuration_is_drawn_anew() -> None:
     assert found is not None and found["learning_rate"] == 0.001
     search.options = {"learning_rate": {"values": [5, 6]}}
     assert proposing.proposed(search, trials_of(search), 4) is None
+
+
+def reconstructions_on(rows: Iterable[Row]) -> list[int | None]:
+    """Return the trials whose autoencoders a board shows."""
+    sources = [row.entry.source for row in rows if row.control == controls.RECONSTRUCTED]
+    return [Entry.objects.get(pk=source).trial for source in sources if source is not None]
+
+
+def test_what_the_autoencoders_of_trials_leave_stands_on_the_board_of_their_experiment_alone() -> (
+    None
+):
+    latent = {"algorithm": "latent.flow", "label": "tuned", "preset": "tiny"}
+    latent["search"] = looked_for(options={"learning_rate": "1e-4..1e-2 log"})["search"]
+    search = submitted(latent)
+    for entry, fd in zip(tried(search), (2.0, 1.0, 3.0), strict=True):
+        end(entry, fd)
+        encode(entry)
+    protocol, experiment = search.protocol, search.experiment
+
+    assert (
+        reconstructions_on(rank(protocol).rows)
+        == reconstructions_on(reading.board(protocol).rows)
+        == []
+    )
+    encode(search.entries.get(trial=0))
+    for found in (rank(protocol), reading.board(protocol)):
+        assert reconstructions_on(found.rows) == [0]
+    then = rows_of(protocol, columns_of(protocol), None, timezone.now().date())
+    assert reconstructions_on(then) == [0]
+    for found in (
+        rank(protocol, experiment=experiment),
+        reading.board(protocol, experiment=experiment),
+    ):
+        assert sorted(reconstructions_on(found.rows), key=str) == [0, 1, 2, 3]
+    Standing.objects.filter(of_entry=True).update(is_trial=False)  # as sites of before have it
+    import_module("leaderboards.migrations.0008_trials_autoencoders").mark(apps, None)
+    assert sum(keeping.rescore(), keeping.Changes()) == (0, 0, 0)
+
+
+def encode(entry: Entry) -> None:
+    """Let what is left of real images after a trial's autoencoder be drawn and scored."""
+    for run in entry.runs.all():
+        made = factories.make_run(entry=entry, seed=run.seed, status=Status.COMPLETED)
+        services._queue_reconstructions(factories.make_checkpoint(run=made), 10)
+        drawn = SampleSet.objects.get(run=made, entry__kind=Entry.Kind.CONTROL)
+        factories._put(drawn, Status.COMPLETED, {})
+        factories.make_evaluation(sample_set=drawn, protocol=entry.experiment.protocols.get())

@@ -20,8 +20,8 @@ from experiments.submission.specification import SpecificationError, read_experi
 from experiments.tags.asking import tagged, words_of
 from experiments.tags.words import LONGEST, MOST, read_words
 from tests import factories
-from tests.admin.pages import read_form
 from tests.web import html
+from tests.web.forms import read_form
 
 pytestmark = pytest.mark.django_db
 
@@ -201,8 +201,8 @@ def test_the_page_shows_them_and_its_form_changes_them(
     assert words(experiment) == ["fine", "v2.1"]
 
 
-@pytest.mark.parametrize("form", ["/submit/experiment/", "/admin/experiments/experiment/add/"])
-def test_both_forms_take_them(protocol: Protocol, client: Client, form: str) -> None:
+def test_the_form_takes_them(protocol: Protocol, client: Client) -> None:
+    form = "/submit/experiment/"
     client.force_login(factories.make_user(role=Role.ADMIN))
     typed = read_form(client.get(form).content.decode()).values | {"name": ["typed"]}
 

@@ -13,6 +13,7 @@ from PIL import Image
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
+from evaluation.imagesets.atomic import sha256_of
 from evaluation.imagesets.in_memory import read_images
 from experiments import tasks
 from experiments.answers import asking as answers
@@ -21,8 +22,10 @@ from experiments.models import Evaluation, Question, Run, SampleSet, Viewing
 from experiments.submission.specification import SpecificationError
 from experiments.viewings import asking, work
 from experiments.viewings.kinds import VIEWERS, offered
+from experiments.work import judged
 from generators.specs import registry
-from generators.trained import sampling
+from generators.trained import sampling, verdicts
+from generators.training.checkpoints import WEIGHTS
 from jobs import lifecycle
 from jobs.execution import Heartbeat, JobStopped
 from jobs.models import Status
@@ -233,7 +236,48 @@ def test_a_worker_shows_what_the_same_seeds_were_in_training(entry: dict[str, An
     assert len(cells) == (6 if entry is GAN else 0)
     if cells:
         logits = [row[-1]["logit"] for row in cells]
-        assert frames[-1]["mean_logit"] == pytest.approx(np.mean(logits)) and np.std(logits) > 0
+        assert np.std(logits) > 0
+        for row, seed in ((0, 2), (5, 7)):  # the last frame is judged by the weights that are kept
+            image = sample(run, seed, seed % 3, {"name": "direct"})
+            logit = said_at_the_end(run, image, seed % 3)
+            assert cells[row][-1]["logit"] == pytest.approx(logit, rel=1e-3)
+        first, last = (run.checkpoints.all()[place].verdict for place in (0, len(seen) - 1))
+        assert [len(first["drawn"]), len(first["real"])] == [40, 30]
+        assert first["real"] != last["real"]  # another discriminator, the same images
+        assert frames[0]["mean_real"] == pytest.approx(np.mean(first["real"]))
+        assert viewing.facts["judged"] == "each" and len(viewing.facts["history"]) == len(seen)
+
+
+def said_at_the_end(run: Run, image: np.ndarray, label: int) -> float:
+    generator = sampling.load_generator(newest(run))
+    network = verdicts.load_discriminator(generator, newest(run))
+    return float(verdicts.logits(generator, network, image[None, None], np.array([label]))[0])
+
+
+def test_a_run_of_before_verdicts_were_kept_is_judged_by_the_discriminator_of_the_end() -> None:
+    run = trained(GAN)
+    run.checkpoints.filter(pk=run.checkpoints.all()[0].pk).update(verdict={})
+
+    viewing = computed(ask(run, "learning"))
+
+    assert viewing.facts["judged"] == "end" and "history" not in viewing.facts
+    means = [np.mean([row[place]["logit"] for row in viewing.facts["cells"]]) for place in (0, -1)]
+    assert [viewing.facts["frames"][place]["mean_logit"] for place in (0, -1)] == pytest.approx(
+        means
+    )
+
+
+def test_judging_in_training_changes_no_bit_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = trained(GAN)
+    monkeypatch.setattr(judged, "at_checkpoint", lambda *_, **__: {})
+    with_verdict = sha256_of(newest(watched) / WEIGHTS)
+    watched.entry.experiment.delete()
+
+    alone = trained(GAN)
+
+    assert watched.seed == alone.seed
+    assert sha256_of(newest(alone) / WEIGHTS) == with_verdict
+    assert alone.checkpoints.all()[0].verdict == {}
 
 
 def test_models_of_words_show_captions_of_the_training_or_what_was_asked() -> None:

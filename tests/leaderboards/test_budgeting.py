@@ -9,10 +9,11 @@ from django.test import Client
 from catalog.models import Protocol
 from leaderboards.board import columns_of
 from leaderboards.budgeting import nfe, same_budget
-from leaderboards.budgeting.same_budget import Range, leader
+from leaderboards.budgeting.same_budget import Range
 from leaderboards.models import Score
 from leaderboards.ranking import rank
 from leaderboards.scores import reading
+from leaderboards.scores.query import read
 from tests import factories
 from tests.static import static_root
 from tests.web.html import get
@@ -62,6 +63,29 @@ def test_samplers_of_one_kind_are_a_line_and_others_points() -> None:
     }
     assert [(1, 9)] in lines.values() and [(20, 4)] in lines.values()
     assert found["curves"][-1]["points"][0]["quality"].keys() == {"value", "low", "high"}
+
+
+def test_a_page_draws_all_samplers_of_its_models_and_says_how_many_rows_it_leaves_out() -> None:
+    protocol = drawn_with_many_samplers()
+    everything = nfe.drawn(reading.board(protocol))
+    assert everything is not None and (everything["beyond"], everything["left_out"]) == (0, 0)
+
+    for asked, beyond in (({"page_size": "2"}, 2), ({"fd_max": "3.5"}, 2), ({"text": "none"}, 0)):
+        query = read(asked, columns_of(protocol))
+        page = reading.board(protocol, query=query)
+        found = nfe.drawn(page, query)
+        here = [row.sampler_label for row in page.rows if not row.is_control]
+        assert here == (["DDIM 50"] if beyond else [])
+        if found is None:
+            assert not beyond
+            continue
+        points = [p["sampler"] for curve in found["curves"] for p in curve["points"]]
+        assert sorted(points) == ["DDIM 10", "DDIM 50", "DPM-Solver++ 20"]
+        assert page.rows_in_all is not None
+        rest = page.rows_in_all - len(page.rows)
+        assert (found["beyond"], found["left_out"]) == (2, rest - 2 if rest else 0)
+        few = nfe.drawn(page, query, most=1)
+        assert few is not None and few["left_out"] == (rest - 1 if rest else 0)
 
 
 def test_without_several_step_counts_there_is_no_curve() -> None:
@@ -143,11 +167,10 @@ def test_survivors_lead_nothing_and_overlapping_intervals_are_counted() -> None:
     for entry, fd in ((good, 5.0), (near, 5.2)):
         scored = [values(fd), values(fd + 0.1)]
         factories.make_scores(entry=entry, protocol=protocol, values=scored)
-    rows = [row for row in rank(protocol).rows if not row.is_control]
-    column = next(each for each in columns_of(protocol) if each.key == "fd")
 
-    best = leader(rows, column)
+    [bucket] = same_budget.view(protocol, "images").buckets
 
+    best = bucket.leaders[0]
     assert best is not None
     assert (best.row.entry.label, best.alike) == (good.label, 1)
 
@@ -162,3 +185,10 @@ def test_the_page_names_leaders_and_refuses_other_budgets(
     assert "apart from all others" in page.text and "5,000 images seen" in page.text
     assert get(client, f"{address}?by=parameters").text.count("10,000 to 30,000 parameters") == 1
     get(client, f"{address}?by=weight", status=404)
+    told = client.get(f"/api/v1{address}").json()
+    [first, second] = told["budgets"]
+    assert (first["budget"], first["filter"], first["entries"]) == ("1,000 images seen", "1000", 2)
+    best = second["leaders"][0]
+    assert (best["metric"], best["label"], best["value"], best["low"]) == ("fd", "1", 5, 4.5)
+    refused = client.get(f"/api/v1{address}?by=weight")
+    assert refused.status_code == 400 and "expected one of images" in str(refused.json())

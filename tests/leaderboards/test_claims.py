@@ -296,4 +296,4 @@ def test_the_page_and_rest_say_the_same(client: Client) -> None:
     assert page.status_code == 200
     assert record["claims"][0]["verdict"] == claims()["better-samples"]["verdict"] == "yes"
     assert "on one dataset only" in page.text
-    assert "algorithm=latent.ddpm" in page.text  # of the experiment that would tell
+    assert "entry=latent.ddpm%3Atiny" in page.text  # of the experiment that would tell

@@ -13,6 +13,7 @@ from catalog.models import Protocol
 from experiments import services
 from experiments.models import Entry, Evaluation, Experiment
 from leaderboards import charts
+from leaderboards.board import COSTS
 from leaderboards.origins.budgets import Budget
 from leaderboards.ranking import rank
 from leaderboards.scores import cards, history, judging, points, query, reading
@@ -273,3 +274,15 @@ def test_a_board_of_several_budgets_says_so_and_leads_to_each(protocol: Protocol
     assert "5,000 images seen: ranked among themselves" in page
     assert 'href="?budget=5000">5,000 images seen</a>' in page
     assert 'href="?budget=1000">1,000 images seen</a>' in page
+
+
+def test_a_page_of_html_has_no_more_rows_than_fit_whatever_is_asked_for() -> None:
+    columns = COSTS
+
+    sizes = [
+        query.read({"page_size": asked}, columns, size=of_html).size
+        for of_html in (query.PAGE, None)
+        for asked in ("4", "500")
+    ]
+
+    assert sizes == [4, query.PAGE, 4, 500]

@@ -17,7 +17,7 @@ from jobs.models import Job, Status, Worker
 from leaderboards.board import Board
 from leaderboards.models import Judging, Score, Standing
 from leaderboards.ranking import rank
-from leaderboards.scores import bell, cards, judging, keeping, reading
+from leaderboards.scores import bell, cards, judging, keeping, reading, standstill
 from leaderboards.scores.query import Query
 from tests import factories
 
@@ -227,7 +227,7 @@ def test_a_large_board_says_since_when_it_waits_for_a_judgement(
     other, one = factories.contenders_of(experiment)
     factories.make_scores(entry=one, protocol=protocol, values=[FEW, FEW])
     judging.judge(protocol)
-    monkeypatch.setattr(reading, "MOST_AT_ONCE", 0)
+    monkeypatch.setattr(standstill, "MOST_AT_ONCE", 0)
     before = reading.board(protocol)
 
     factories.make_scores(entry=other, protocol=protocol, values=[FEW, FEW])

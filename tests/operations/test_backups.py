@@ -24,7 +24,7 @@ django.setup()
 """
 MAKE = """
 from django.conf import settings
-from experiments.models import Checkpoint, Run, SampleSet
+from experiments.models import Checkpoint, Run, SampleSet, Viewing
 from tests import factories
 dataset = factories.make_dataset(slug="shapes", files=True)
 weights = settings.DATA_DIR / "extractors" / "classifier-1" / "weights.safetensors"
@@ -34,7 +34,7 @@ weights.write_bytes(b"weights")
 protocol = factories.make_protocol(
     dataset=dataset, extractor_weights=str(weights.relative_to(settings.DATA_DIR))
 )
-factories.make_user(username="alice", role="admin")
+alice = factories.make_user(username="alice", role="admin")
 experiment = factories.make_experiment(
     protocols=[protocol], algorithms=["gan.sngan", "vae.conv"], seeds=[0, 1]
 )
@@ -43,7 +43,10 @@ for number, entry in enumerate(factories.contenders_of(experiment)):
     factories.make_scores(entry=entry, protocol=protocol, values=values)
 for run in Run.objects.all():
     factories.make_sample_set(run=run, files=True)
+    factories.make_log(run)
     factories.make_checkpoint(run=run, images_seen=500)  # its weights were deleted since
+viewing = Viewing.objects.create(run=Run.objects.first(), kind="verdict", created_by=alice)
+factories.finish_viewing(viewing)
 for checkpoint in Checkpoint.objects.filter(images_seen=1000):
     folder = settings.DATA_DIR / checkpoint.path
     folder.mkdir(parents=True)
@@ -71,6 +74,8 @@ Dataset.objects.get().verify()
 for sample_set in SampleSet.objects.filter(run__isnull=False):
     print(sample_set.pk, client.get(f"/samples/{sample_set.pk}.png").status_code)
     print(len(sample_set.path.read_bytes()), sample_set.checkpoint.is_kept)
+from experiments.models import Viewing
+print([client.get(f"/viewings/{each.pk}.png").status_code for each in Viewing.objects.all()])
 from django.conf import settings
 folder = settings.DATA_DIR / "pipelines"
 print(sorted((str(path.relative_to(folder)), path.read_text()) for path in folder.rglob("*.*")))
@@ -157,6 +162,7 @@ def test_a_site_restored_elsewhere_shows_the_same_board(
     before, after = ask(original, BOARD), ask(other, BOARD)
     assert "SNGAN" in before
     assert "ours/tiny/unet/weights.safetensors" in before
+    assert "\n[200]\n" in before  # the viewing's pictures
     assert after == before
 
 
@@ -165,7 +171,7 @@ def test_a_backup_holds_what_rows_refer_to_and_nothing_else(backup: Path) -> Non
         names = archive.getnames()
 
     folders = {name.split("/")[1] for name in names if name.startswith("data/")}
-    assert folders == {"datasets", "extractors", "pipelines", "runs", "samples"}
+    assert folders == {"datasets", "extractors", "logs", "pipelines", "runs", "samples", "viewings"}
     assert [name for name in names if not name.startswith("data/")] == ["database", "manifest.json"]
     assert len([name for name in names if name.endswith("weights.safetensors")]) == 6
     assert "data/extractors/classifier-1/manifest.json" in names

@@ -78,16 +78,19 @@ def test_leftovers_go_and_what_rows_refer_to_stays(data_dir: Path) -> None:
     stale = old(data_dir / "samples" / f"{drawn.pk}-99.npz")
     orphan = old(data_dir / "runs" / "999" / "ckpt-5" / "weights.safetensors")
     dataset = old(data_dir / "datasets" / "0123456789abcdef" / "train.npz")
+    viewing = factories.make_viewing(status=Status.COMPLETED)
+    unseen = old(data_dir / "viewings" / "999-1.png")
     age(data_dir)
 
     answer = collect()
 
-    for path in (stale, orphan, dataset):
+    for path in (stale, orphan, dataset, unseen):
         assert str(path.relative_to(data_dir)) in answer
         assert not path.exists()
     assert not orphan.parent.exists()
-    assert answer.endswith("3 files, 33 bytes deleted\n")
+    assert answer.endswith("4 files, 44 bytes deleted\n")
     assert drawn.path.exists() and drawn.grid_path.exists() and reading.path.exists()
+    assert viewing.path.exists()
     assert (folder / "weights.safetensors").exists()
     assert collect() == "0 files, 0 bytes deleted\n"
 

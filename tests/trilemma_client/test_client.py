@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -127,6 +128,36 @@ def test_a_refusal_has_the_words_of_the_field(client: Client, live: LiveServer) 
 
     assert refused.value.errors.keys() == {"entries.0.config.betta"}
     assert [e.value.status for e in (refused, missing, nobody)] == [400, 404, 401]
+
+
+def test_entries_are_compared_and_searches_and_budgets_told(client: Client) -> None:
+    protocol = factories.make_protocol(metrics=["fd", "recall"])
+    search = {"options": {"beta": [1, 2]}, "objective": "fd", "trials": 2}
+    entries: list[dict[str, Any]] = [
+        {"algorithm": "vae.conv", "label": "tuned", "search": search},
+        {
+            "algorithm": "diffusion.ddpm",
+            "samplers": [{"name": "ddim", "steps": 5}, {"name": "ddpm"}],
+        },
+    ]
+    made = factories.make_experiment(protocols=[protocol], entries=entries)
+    one, two, ddpm = factories.contenders_of(made)
+    for entry, fd in ((one, 2.0), (two, 1.0), (ddpm, 4.0)):
+        factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": fd}])
+    experiment = client.experiment(made.pk)
+
+    found = client.compare(one.pk, f"{ddpm.pk}:DDIM 5", baseline=f"{ddpm.pk}:DDIM 5")
+
+    assert found["baseline"] == f"{ddpm.pk}:DDIM 5"
+    assert [each["id"] for each in found["entries"]] == [one.pk, ddpm.pk]
+    [board] = found["boards"]
+    assert [cell["value"] for cell in board["metrics"][0]["values"]] == [2.0, 4.0]
+    with pytest.raises(TrilemmaError, match="A comparison takes 2 to 10 entries"):
+        client.compare(one.pk)
+    [told] = experiment.searches()
+    assert (told["best"], [each["value"] for each in told["tried"]]) == (2, [2.0, 1.0])
+    [budget] = experiment.leaderboard().budgets()["budgets"]
+    assert (budget["leaders"][0]["label"], budget["entries"]) == (ddpm.label, 1)
 
 
 def test_a_site_that_is_not_there_is_named() -> None:

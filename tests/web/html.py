@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from django.http import HttpResponseBase
 from django.test import Client
 
-VOID = {"area", "br", "col", "hr", "img", "input", "link", "meta", "source", "use"}
+VOID = {"area", "br", "col", "hr", "img", "input", "link", "meta", "source", "use", "wbr"}
 
 
 @dataclass

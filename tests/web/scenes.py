@@ -208,3 +208,22 @@ def addresses(*scenes: Scene) -> list[str]:
             ),
         ]
     return found
+
+
+FORMS = ("/submit/experiment/", "/submit/samples/", "/submit/dataset/", "/submit/protocol/")
+
+
+def everything() -> list[str]:
+    """Return the addresses of a finished and of a running experiment, and of what lies beside."""
+    done, live = finished_comparison(), running_comparison()
+    ids = ",".join(str(entry.pk) for entry in factories.contenders_of(done.experiment))
+    viewing, question = factories.make_viewing(status=Status.COMPLETED), factories.make_question()
+    return [
+        *addresses(done, live),
+        viewing.get_absolute_url(),
+        question.get_absolute_url(),
+        f"/leaderboards/{done.protocol.fingerprint}/budgets/",
+        f"/compare/?entries={ids}",
+        f"/advice/?dataset={done.experiment.dataset.slug}",
+        *("/experiments/?q=vae", "/judging/", "/help/", "/help/glossary/", "/login/"),
+    ]

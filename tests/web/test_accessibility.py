@@ -5,14 +5,15 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from jobs.models import Status
+from accounts.models import Role
 from tests import factories
-from tests.browsers import CHROMIUM, chromium
+from tests.browsers import CHROMIUM, chromium, sign_in
 from tests.web import scenes
 
 pytestmark = [
@@ -47,29 +48,40 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return Path(folder, "package/axe.min.js").read_text("utf-8")
 
 
+@pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_page_has_a_serious_fault(
-    browser: Browser, live_server: LiveServer, axe: str, theme: str
+    browser: Browser, live_server: LiveServer, axe: str, theme: Literal["light", "dark"], width: int
 ) -> None:
-    pages = [*scenes.addresses(scenes.finished_comparison()), "/help/", "/help/settings/"]
-    pages.append(factories.make_viewing(status=Status.COMPLETED).get_absolute_url())
+    pages = [*scenes.everything(), *scenes.FORMS, "/help/settings/", "/account/"]
     context = browser.new_context(
         base_url=live_server.url,
-        color_scheme=theme,  # type: ignore[arg-type]  # one of the two
+        viewport={"width": width, "height": 900},
+        color_scheme=theme,
         bypass_csp=True,  # the pages' policy forbids such scripts
     )
+    sign_in(context, live_server, factories.make_user(role=Role.ADMIN))
     tab, found = context.new_page(), []
 
     for address in pages:
         tab.goto(address)
-        tab.evaluate(f"{axe}; 0")
-        said = tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-        faults = [each for each in said["violations"] if each["impact"] in GRAVE]
-        found += [(address, each["id"], each["nodes"][0]["html"]) for each in faults]
+        found += faults(tab, axe)
+    tab.goto("/submit/experiment/")
+    tab.get_by_role("button", name="Submit experiment").first.click()
+    expect(tab.get_by_role("alert").first).to_be_visible()
+    found += faults(tab, axe)
     tab.goto("about:blank")
     context.close()
 
     assert found == []
+
+
+def faults(tab: Page, axe: str) -> list[tuple[str, str, str]]:
+    """Return the serious faults of the page that is open: where, which, and the first place."""
+    tab.evaluate(f"{axe}; 0")
+    said = tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    grave = [each for each in said["violations"] if each["impact"] in GRAVE]
+    return [(tab.url, each["id"], each["nodes"][0]["html"]) for each in grave]
 
 
 def test_rows_and_fields_are_reached_by_keys(browser: Browser, live_server: LiveServer) -> None:

@@ -75,6 +75,20 @@ def test_of_many_classes_those_that_differ_most_are_shown() -> None:
     assert found.names[-1] == "kind 29"
 
 
+def test_rest_has_the_share_of_every_class(client: Client) -> None:
+    names = tuple(f"kind {k}" for k in range(30))
+    one, other = scored([[10] * 30, [20] + [0] * 29], [], names=names)
+
+    told = client.get(f"/api/v1/compare/?entries={one.pk},{other.pk}").json()
+
+    [found] = told["classes"]
+    assert found["protocol"] == told["boards"][0]["protocol"]
+    assert found["names"] == list(names) and found["real"] == [1 / 30] * 30
+    [shares] = found["entries"]
+    assert (shares["entry"], shares["seeds"]) == (str(one.pk), 2)
+    assert shares["shares"][:2] == [(1 / 30 + 1) / 2, 1 / 60] and len(shares["shares"]) == 30
+
+
 def test_a_page_says_what_was_not_kept(client: Client, static_root: None) -> None:
     made = scored([[30, 10]], [[40, 0]])
 
@@ -110,3 +124,22 @@ def test_the_nearest_images_are_a_picture(client: Client) -> None:
     assert client.get(f"/samples/nearest/{reading.pk}.png").getvalue()[:4] == b"\x89PNG"
     reading.path.unlink()
     assert client.get(f"/samples/nearest/{reading.pk}.png").status_code == 404
+
+
+def test_losses_are_called_as_the_page_of_a_run_calls_them(
+    client: Client, static_root: None
+) -> None:
+    entries = [{"algorithm": "diffusion.ddpm", "label": label} for label in ("one", "other")]
+    made = factories.contenders_of(factories.make_experiment(entries=entries))
+    for entry in made:
+        factories.make_run(entry=entry, status="completed", losses={"mse": 0.1, "mse_q0": 0.5})
+
+    page = get(client, address(made, "&loss=mse_q0"))
+    told = client.get(f"/api/v1/compare/curves/?entries={made[0].pk},{made[1].pk}&loss=mse_q0")
+
+    words = "error, lowest quarter of noise"
+    assert f"Last {words}" in page.text and "squared error of reconstructions" in page.text
+    assert "mse_q0" not in page.text
+    assert (told.json()["loss"], told.json()["words"]) == ("mse_q0", words)
+    (run,) = made[0].runs.all()
+    assert words in get(client, run.get_absolute_url()).text.lower()

@@ -1,7 +1,10 @@
 """Families that other packages bring, and entries whose package is gone, on every page."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import combinations
+from operator import mul
 
 import pytest
 from django.test import Client
@@ -16,10 +19,10 @@ from generators.specs.options import to_dict
 from generators.specs.registry import ALGORITHMS, FAMILIES
 from leaderboards import ranking
 from tests import factories
-from tests.admin.pages import ADD
 from tests.browsers import CHROMIUM, chromium, look_at_charts
 from tests.toy_vae.spec import SPEC
 from tests.web import scenes
+from tests.web.forms import open_form
 from web.families import DARK, LIGHT, contrast, on_dark, on_light
 
 FLOWS = Family("flows", "Normalising flow", "invertible maps with exact likelihoods", "#ffd900")
@@ -72,10 +75,15 @@ def test_the_form_offers_the_family_and_says_that_there_are_no_presets(
 ) -> None:
     client.force_login(factories.make_user(role=Role.ADMIN))
 
-    form = client.get(f"{ADD}?algorithm={flow}&preset=tiny").content.decode()
+    factories.make_protocol()
+    page = client.get(f"/submit/experiment/?entry={flow}:tiny").content.decode()
 
-    assert 'title="invertible maps with exact likelihoods">Normalising flow</span>' in form
-    assert "Toy VAE has none." in form
+    assert (
+        '<optgroup label="Normalising flow" title="invertible maps with exact likelihoods">' in page
+    )
+    form = open_form(client, f"?entry={flow}:tiny")
+    assert form.values["entries.0.algorithm"] == [flow]
+    assert "entries.0.preset" not in form.values
 
 
 @pytest.mark.django_db
@@ -186,3 +194,31 @@ def test_chips_and_markers_have_the_familys_colour(
     assert complaints == []
     page.goto("about:blank")
     context.close()
+
+
+SIGHT = {  # what is left of linear red, green and blue: Machado, Oliveira and Fernandes, 2009
+    "protanopia": ((0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)),
+    "deuteranopia": ((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)),
+    "tritanopia": ((1.256, -0.077, -0.179), (-0.078, 0.931, 0.148), (0.005, 0.691, 0.304)),
+    "three kinds of cones": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+}
+TO_XYZ = ((0.4339, 0.3762, 0.1899), (0.2126, 0.7152, 0.0722), (0.0177, 0.1095, 0.8729))
+APART = 20.0  # of CIELAB; 2.3 is just noticeable
+
+
+def seen(colour: str, sight: tuple[tuple[float, ...], ...]) -> tuple[float, float, float]:
+    """Return a colour in CIELAB, white of D65, as an eye of that kind sees it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    left = [min(1.0, max(0.0, sum(map(mul, row, linear)))) for row in sight]
+    xyz = [sum(map(mul, row, left)) for row in TO_XYZ]
+    x, y, z = (t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in xyz)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("shown", [on_light, on_dark])
+def test_eyes_of_every_kind_tell_families_apart(shown: Callable[[Family], str], sight: str) -> None:
+    colours = [seen(shown(family), SIGHT[sight]) for family in FAMILIES.values()]
+
+    assert min(math.dist(*pair) for pair in combinations(colours, 2)) > APART

@@ -58,7 +58,7 @@ def test_every_page_and_picture_of_the_help_answers(client: Client) -> None:
         seen.add(address)
         answer = client.get(address, follow=True)
         assert answer.status_code == 200, address
-        if "html" in answer["Content-Type"] and answer.resolver_match.url_name != "judging":
+        if "html" in answer["Content-Type"]:
             article = html.read(html.body(answer)).one("article")
             found = [
                 each.attributes.get("href") or each.attributes.get("src") for each in article.walk()
@@ -66,14 +66,21 @@ def test_every_page_and_picture_of_the_help_answers(client: Client) -> None:
             paths = {urlsplit(target).path for target in found if target}
             waiting += [path for path in paths if path.startswith("/") and path not in seen]
 
-    assert {"/help/files/leaderboard.png", "/help/files/mnist-tiny.yaml", "/judging/"} <= seen
-    assert {f"/help/{name}/" for name, _ in PAGES if name not in {"", "judging"}} <= seen
+    assert {"/help/files/leaderboard.png", "/help/files/mnist-tiny.yaml"} <= seen
+    assert {f"/help/{name}/" for name, _ in PAGES if name} <= seen
 
 
 def test_pages_that_are_not_there_and_files_of_elsewhere_are_not_found(client: Client) -> None:
     for address in ("/help/nothing/", "/help/files/data.md", "/help/files/..", "/help/README/"):
         assert client.get(address).status_code == 404, address
-    assert client.get("/help/judging/")["Location"] == "/judging/"
+
+
+def test_links_from_pages_lead_to_sections_that_are_there(client: Client) -> None:
+    found = re.findall(r'href="(/judging/)#([\w-]+)"', client.get("/claims/").text)
+
+    assert found
+    for address, fragment in found:
+        assert f'<h2 id="{fragment}">' in client.get(address).text
 
 
 def test_html_in_markdown_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

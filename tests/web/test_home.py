@@ -31,7 +31,28 @@ def test_an_empty_site_tells_the_trilemma_in_one_picture(client: Client) -> None
     idea = page.one("svg", class_name="picture")
     assert "GANs lie between quality and speed" in idea.attributes["aria-label"]
     assert {"GANs", "VAEs", "Diffusion models"} <= {text.text for text in idea.all("text")}
-    assert next_steps(page) == ["Which model for my data?", "What are GANs, VAEs, diffusion?", "Sign in"]  # fmt: skip
+    assert next_steps(page) == [
+        "Come to a first board",
+        "What are GANs, VAEs, diffusion?",
+        "Sign in",
+    ]
+
+
+@pytest.mark.django_db
+def test_steps_to_a_first_board_lead_to_forms_for_who_may_fill_them_in(
+    client: Client, ada: User
+) -> None:
+    dataset = factories.make_dataset()
+    steps = html.get(client, "/").one("ol", class_name="steps")
+
+    links = [a.attributes["href"] for a in steps.all("a")]
+
+    assert links == [f"/submit/protocol/?dataset={dataset.slug}", "/submit/experiment/"]
+    assert "createsuperuser" not in steps.text
+    client.logout()
+    assert [a.text for a in html.get(client, "/").one("ol", class_name="steps").all("a")] == [
+        "Sign in and fill in the form"
+    ]
 
 
 @pytest.mark.django_db
@@ -196,7 +217,7 @@ def test_a_logarithmic_axis_has_no_place_for_zero() -> None:
     drawn = drawing.picture(chart(point(0.0, 0.5), point(1.0, 0.5), point(100.0, 0.5), log=True))
 
     assert drawn is not None and len(drawn.marks) == 2
-    assert [text for _, text in drawn.upright][:3] == ["1.00", "10.0", "100"]
+    assert [text for _, text in drawn.upright][:3] == ["1", "10", "100"]
     assert drawing.picture(chart(point(0.0, 0.5), log=True)) is None
 
 
@@ -218,7 +239,7 @@ def test_labels_cover_no_mark_no_interval_and_no_other_label() -> None:
     named = [mark for mark in drawn.marks if mark.label]
     assert len(named) >= 4
     boxes = [
-        drawing.Box(x, y - drawing.LINE + 3, x + drawing.LETTER * len(mark.shown), y + 3)
+        drawing.Box(x, y - drawing.LINE + 3, x + drawing.width_of(mark.shown), y + 3)
         for mark in named
         for x, y in [mark.label or (0, 0)]
     ]

@@ -9,6 +9,7 @@ from experiments.models import SampleSet
 from experiments.submission.plain import read_yaml
 from experiments.submission.specification import read_experiment
 from jobs.models import Status
+from leaderboards.advice import fitting
 from leaderboards.board import COSTS
 from leaderboards.scores import keeping
 from tests import factories
@@ -27,7 +28,7 @@ def test_every_word_has_a_page_that_leads_to_others(client: Client) -> None:
         assert page.one("h1").text == term.title
         assert len(page.all("math")) == term.has_formula, key
         assert set(term.also) <= terms.TERMS.keys(), key
-        assert term.short in listed.one("main").text
+        assert term.said.short in listed.one("main").text
     assert client.get("/glossary/nonsense/").status_code == 404
 
 
@@ -84,8 +85,24 @@ def test_advice_keeps_what_fits_and_says_what_nobody_knows(client: Client) -> No
     ]  # 9 images a second are few
     assert (found["fitting"], found["unfit"], found["unmeasured"]) == (1, 1, 1)
     assert "1 of 3 fit" in page.text
+    assert found["of_best"] is None
     both = client.get("/api/v1/advice/", asked).json()["entries"]
     assert [each["label"] for each in both] == ["diffusion.ddpm", "gan.sngan", "vae.conv"]
+
+
+def test_advice_counts_the_best_rows_of_a_large_board_and_says_so(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = claims.board()
+    monkeypatch.setattr(fitting, "COUNTED", 2)
+    asked = {"dataset": experiment.dataset.slug, "seconds_per_image": "0.01"}
+
+    found = client.get("/api/v1/advice/", asked).json()
+
+    assert found["of_best"] == 2
+    assert found["fitting"] + found["unfit"] + found["unmeasured"] == 2
+    assert len(found["entries"]) == 2  # the third fits, too, and is among none of the counted
+    assert "of the best 2 fit" in client.get("/advice/", asked).text
 
 
 def test_advice_comes_with_a_submission_that_can_be_submitted(client: Client) -> None:

@@ -202,7 +202,7 @@ def test_a_failed_run_shows_reason_traceback_and_timeline(client: Client) -> Non
     page = html.get(client, failed.get_absolute_url())
 
     assert "out of memory" in page.one("p", class_name="run-reason").text
-    assert "MemoryError" in page.one("details").text
+    assert "MemoryError" in page.one("pre", class_name="traceback").text
     assert "queued training" in page.one("ol", class_name="timeline").text
     assert "None: the training did not complete." in page.text
 

@@ -79,6 +79,9 @@ def test_images_say_what_they_show_and_controls_have_names(reader: Client) -> No
             assert head.attributes.get("scope"), (address, head.text)
 
 
+WORKER = "celery -A config worker -n all@%h -Q gpu,default -c 1 --max-tasks-per-child 1"
+
+
 def test_plotly_is_named_only_where_there_are_charts(client: Client) -> None:
     for address in scenes.addresses(scenes.finished_comparison()):
         page = html.get(client, address)
@@ -93,11 +96,13 @@ def test_plotly_is_named_only_where_there_are_charts(client: Client) -> None:
     [
         ("/", "python manage.py register_dataset digits --digits"),
         ("/", "python manage.py register_protocol digits"),
-        ("/", "celery -A config worker -Q gpu,default"),
+        ("/", "python manage.py createsuperuser"),
+        ("/", "python manage.py register_dataset photos --folder photos/ --resolution 32"),
+        ("/", WORKER),
         ("/", "python manage.py demo"),
         ("/experiments/", "python manage.py demo"),
         ("/datasets/", "python manage.py register_dataset NAME --archive FILE.zip"),
-        ("/workers/", "celery -A config worker -Q gpu,default"),
+        ("/workers/", WORKER),
         ("/leaderboards/", "No board yet."),
     ],
 )
@@ -110,7 +115,12 @@ def test_steps_that_are_done_are_ticked_and_vanish_with_the_first_experiment(
 ) -> None:
     factories.make_protocol()
     steps = html.get(client, "/").all("li", class_name="step")
-    assert ["step-done" in s.attributes["class"] for s in steps] == [True, True, False, False]
+    assert ["step-done" in s.attributes["class"] for s in steps] == [
+        *[False] * 2,
+        True,
+        True,
+        False,
+    ]
 
     factories.make_experiment()
     assert not html.get(client, "/").all("li", class_name="step")
@@ -161,8 +171,8 @@ def test_jobs_that_nobody_can_take_are_pointed_out(client: Client) -> None:
     text = html.get(client, "/").one("main").text
 
     assert "Jobs wait in the queue gpu , and no worker is online for it." in text
-    assert "celery -A config worker -Q gpu -c 1" in text
-    assert "celery -A config worker -Q default -c 1" not in text
+    assert "-n gpu@%h -Q gpu -c 1 --max-tasks-per-child 1" in text
+    assert "-Q default" not in text
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,13 @@ from accounts.models import Role
 from config.static_files import hashed_name
 from config.wsgi import under
 from tests import factories
-from tests.admin.pages import ADD
 from tests.web import scenes
+from tests.web.forms import ADD
 from tests.web.links import Answer, crawl, links, look
 
 pytestmark = pytest.mark.django_db
 HOST = "http://127.0.0.1"
-ADMIN = ["/admin/", "/admin/experiments/experiment/", f"{ADD}?algorithm=vae.conv", "/admin/login/"]
+ADMIN = ["/admin/", "/admin/experiments/experiment/", ADD, "/admin/login/"]
 REST = [
     "/api/",
     "/api/v1/",

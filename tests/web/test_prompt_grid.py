@@ -272,8 +272,8 @@ def test_more_systems_are_no_more_queries(
         client.get(f"/experiments/{many.pk}/prompts/")
 
 
-def test_more_than_a_hundred_prompts_are_read_page_by_page(client: Client) -> None:
-    experiment = factories.make_asked_experiment(*(f"circle {place}" for place in range(103)))
+def test_prompts_are_read_page_by_page(client: Client) -> None:
+    experiment = factories.make_asked_experiment(*(f"circle {place}" for place in range(53)))
     address = f"/experiments/{experiment.pk}/prompts/"
 
     first = html.get(client, address)
@@ -281,8 +281,36 @@ def test_more_than_a_hundred_prompts_are_read_page_by_page(client: Client) -> No
     second = html.get(client, address + after.partition("#")[0])
 
     rows = [page.one("table", class_name="prompts").all("tr")[1:] for page in (first, second)]
-    assert [len(each) for each in rows] == [100, 3]
-    assert rows[1][0].one("th").text.startswith("circle 100")
-    assert second.one("p", class_name="pages-shown").text.startswith("Prompts 101–103 of 103")
+    assert [len(each) for each in rows] == [50, 3]
+    assert rows[1][0].one("th").text.startswith("circle 50")
+    assert second.one("p", class_name="pages-shown").text.startswith("Prompts 51–53 of 53")
     for page in ("0", "3", "x"):
         assert client.get(address, {"page": page}).status_code == 404
+
+
+def test_many_entries_are_read_page_by_page_beside_real_images(client: Client) -> None:
+    experiment = asked_experiment(entries=12)
+    for entry in experiment.entries.all():
+        factories.make_sample_set(entry=entry)
+    address = page_of(experiment)
+
+    first = html.get(client, f"{address}?group=one")
+    after = first.one("p", class_name="pages-shown").one("a").attributes["href"]
+    second = html.get(client, address + after.partition("#")[0])
+
+    heads = [
+        [each.text for each in page.one("table", class_name="prompts").all("th", scope="col")][1:]
+        for page in (first, second)
+    ]
+    names = [[name.split(" direct")[0] for name in page] for page in heads]
+    entries = list(experiment.entries.all())
+    real = next(entry.label for entry in entries if entry == factories.control_of(experiment))
+    others = [entry.label for entry in entries if entry.label != real]
+    assert [page[0].startswith(real) for page in names] == [True, True]
+    assert len(others) > 12
+    for name, label in zip([*names[0][1:], *names[1][1:]], others, strict=True):
+        assert name.startswith(label)
+    assert len(names[0]) == 9
+    assert second.one("p", class_name="pages-shown").text.startswith(f"Systems 9–{len(others)} of")
+    assert "group=one" in str(after)
+    assert client.get(address, {"columns": "3"}).status_code == 404

@@ -167,7 +167,7 @@ def test_earlier_scores_under_the_protocol_tell_what_another_takes() -> None:
     before = factories.make_sample_set(run=like(run))
     at(factories.make_evaluation(sample_set=before), started=0, finished=3)
     experiment = run.entry.experiment
-    scores = expected.sets_in_all(experiment, ExperimentJobs.of(experiment))
+    scores = expected.sets_in_all(ExperimentJobs.of(experiment))
 
     found = left(experiment)
 

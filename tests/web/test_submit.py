@@ -17,7 +17,8 @@ from experiments.submission.plain import read_yaml
 from experiments.submission.record import record_of
 from jobs.models import Status
 from tests import factories
-from tests.admin.pages import read_form
+from tests.web import html
+from tests.web.forms import read_form
 
 pytestmark = pytest.mark.django_db
 FORM = "/submit/experiment/"
@@ -141,6 +142,25 @@ def test_a_protocol_whose_test_failed_is_not_ticked_and_says_why(
 
     assert read_form(page).values["protocols"] == [protocol.fingerprint]
     assert worse.fingerprint in page and "noise looks better than images" in page
+
+
+@pytest.mark.usefixtures("ada")
+def test_a_protocol_with_too_few_images_leads_to_one_that_ranks(client: Client) -> None:
+    few = {"fd": "FD: 120 scored images are fewer than 320"}
+    record = {"passed": False, "reasons": [], "unranked": few, "count": 1}
+    factories.make_protocol(
+        dataset=factories.make_dataset(slug="photos", train_size=480),
+        num_images=120,
+        facts={"admission": record},
+    )
+
+    page = html.get(client, FORM)
+    (link,) = [a for a in page.all("a") if a.text.startswith("Ask for one that scores")]
+    form = html.get(client, link.attributes["href"])
+
+    assert "no ranks: FD: 120 scored images" in page.text
+    assert form.one("input", name="num_images").attributes["value"] == link.text.split()[5]
+    assert form.one("option", value="photos").attributes.get("selected") == ""
 
 
 @pytest.mark.usefixtures("ada")

@@ -8,6 +8,8 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Role
 from experiments.models import Experiment
+from generators.specs import registry
+from generators.specs.options import to_dict
 from jobs.models import Status
 from tests import factories
 from tests.browsers import CHROMIUM, PATIENCE_MS, chromium
@@ -75,3 +77,40 @@ def test_an_experiment_is_submitted_from_a_phone(live_server: LiveServer, javasc
         "Conv VAE beta=4",
         "SNGAN",
     ]
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "none"])
+def test_a_preset_changes_what_holds_where_nothing_is_typed(
+    live_server: LiveServer, javascript: bool
+) -> None:
+    factories.make_protocol(dataset=factories.make_dataset(slug="digits"))
+    user = factories.make_user(role=Role.SUBMITTER)
+    with chromium() as browser:
+        page = browser.new_context(
+            base_url=live_server.url, java_script_enabled=javascript
+        ).new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto("/login/?next=/submit/experiment/%3Fentry=gan.sngan%26entry=vae.conv")
+        page.get_by_label("Username").fill(user.username)
+        page.get_by_label("Password").fill(factories.PASSWORD)
+        page.keyboard.press("Enter")
+        page.locator("#name").fill("kept")
+        page.locator("#entry-1 summary", has_text="other options").click()
+        page.locator("#entries-1-config-latent_dim").fill("6")
+        channels = page.locator("#entries-1-config-base_channels")
+        expect(channels).to_have_attribute("placeholder", widths("tiny"))
+
+        page.locator("#entries-1-preset").select_option("small")
+        if not javascript:
+            page.locator("#entry-1").get_by_role("button", name="Show what belongs").first.click()
+
+        expect(channels).to_have_attribute("placeholder", widths("small"))
+        expect(channels).to_have_value("")
+        expect(page.locator("#entries-1-config-latent_dim")).to_have_value("6")
+        expect(page.locator("#entries-1-preset")).to_have_value("small")
+        expect(page.locator("#name")).to_have_value("kept")
+
+
+def widths(preset: str) -> str:
+    """Return the channels of a preset of the VAE, as the form hints at them."""
+    return str(to_dict(registry.parse_config("vae.conv", {}, preset=preset))["base_channels"])

@@ -44,6 +44,7 @@ class PipelineCard:
     num_classes: int = 0
     classes: tuple[str, ...] = ()  # their names, where the folder has them
     timesteps: int | None = None  # of its scheduler: most steps
+    skips_warm_up: bool = False  # as its scheduler is set: PNDM needs no steps of Runge-Kutta
     call: dict[str, Any] = field(default_factory=dict)  # what an export of ours is to be told
     walk: str = ""  # our sampler that draws from parts; empty = the folder's scheduler does
     digest: str = ""  # of all that is read; empty = not computed
@@ -66,8 +67,8 @@ class PipelineCard:
             raise PipelineError("; ".join(self.problems))
 
     def as_record(self) -> dict[str, Any]:
-        """Return all that is known, JSON-serialisable, for manifests."""
-        return asdict(self)
+        """Return what is known, JSON-serialisable, for manifests; of a scheduler's settings nothing."""
+        return {name: value for name, value in asdict(self).items() if name != "skips_warm_up"}
 
     def missing_extra(self) -> str | None:
         """Return what to say where a component needs a package that is not installed here."""

@@ -38,6 +38,14 @@ FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 EDM = ("EDMDPMSolverMultistepScheduler", "EDMEulerScheduler")  # of preconditioned networks
 SCHEDULERS = (*DISCRETE, *FLOW, *EDM, "CMStochasticIterativeScheduler")
 
+UNTOLD = (  # what they return of a step is its sample alone, not what they take for the clean image
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+
 TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast")
 TEXT_ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel")
 AUTOENCODERS = ("AsymmetricAutoencoderKL", "AutoencoderKL", "AutoencoderTiny")

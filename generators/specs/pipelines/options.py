@@ -5,10 +5,12 @@ from typing import ClassVar
 
 from generators.specs.options import ConfigError, SamplerConfig, named, option
 from generators.specs.pipelines.card import PipelineCard
-from generators.specs.pipelines.classes import DISCRETE, EDM, FLOW, SCHEDULERS
+from generators.specs.pipelines.classes import DISCRETE, EDM, FLOW, SCHEDULERS, UNTOLD
 from generators.specs.pipelines.parts import walk_of
 
 OWN = "own"  # what the folder has
+CLEAN_AT_ONCE = "PixArtAlphaPipeline"  # in one step, as it was distilled for
+PNDM, WARM_UP = "PNDMScheduler", 4  # which begins with so many steps, unless it is set otherwise
 DIT_CLASSES = 1000  # the row after them stands for none, in diffusers' DiTPipeline
 
 
@@ -136,9 +138,28 @@ def _walk_problems(whole: PipelineSampler, card: PipelineCard) -> dict[str, str]
         found["steps"] = f"expected {fixed}, which the folder is made for; got {whole.steps}"
     elif card.timesteps is not None and whole.steps > card.timesteps:
         found["steps"] = f"expected at most the schedule's {card.timesteps:,}, got {whole.steps:,}"
+    elif whole.steps < (fewest := _fewest(whole, card))[0]:
+        found["steps"] = "expected at least {}: {}; got {}".format(*fewest, whole.steps)
     elif card.walk and not found:
         found |= _step_problems(whole, card)
     return found
+
+
+def _fewest(whole: PipelineSampler, card: PipelineCard) -> tuple[int, str]:
+    """Return how many steps are the fewest that can be walked, and why."""
+    chosen = _own_scheduler(card) if whole.scheduler == OWN else whole.scheduler
+    if chosen == PNDM and not card.skips_warm_up:
+        return WARM_UP, f"{PNDM} begins with so many steps of Runge-Kutta, as the folder sets it"
+    if chosen in UNTOLD and card.pipeline == CLEAN_AT_ONCE:
+        return (
+            2,
+            f"{card.pipeline} ends a single step at the clean image, which {chosen} does not tell",
+        )
+    return 1, ""
+
+
+def _own_scheduler(card: PipelineCard) -> str:
+    return next((part.class_name for part in card.components if part.name == "scheduler"), "")
 
 
 def _step_problems(whole: PipelineSampler, card: PipelineCard) -> dict[str, str]:
@@ -165,7 +186,7 @@ def _schedulers(card: PipelineCard) -> tuple[str, ...]:
 
     One of another kind would ask the network with inputs that it was not trained on.
     """
-    own = next((part.class_name for part in card.components if part.name == "scheduler"), "")
+    own = _own_scheduler(card)
     if card.call or own in EDM:
         return () if card.call else EDM
     others = FLOW if own in FLOW else DISCRETE if own in DISCRETE else (own,)

@@ -43,6 +43,7 @@ def _with_pictures(card: PipelineCard, folder: Path, index: dict[str, Any]) -> P
         if isinstance(names, dict)
         else (),
         timesteps=_whole(schedule.get("num_train_timesteps", 1000)),
+        skips_warm_up=schedule.get("skip_prk_steps") is True,
     )
 
 

@@ -98,6 +98,23 @@ class StrangerSerializer(serializers.Serializer[Any]):
     reasons = serializers.ListField(child=serializers.CharField())
 
 
+class SharesSerializer(serializers.Serializer[Any]):
+    """How one entry's samples spread over classes: means over its seeds."""
+
+    entry = serializers.CharField(help_text="its key")
+    seeds = serializers.IntegerField(help_text="whose samples were counted")
+    shares = serializers.ListField(child=serializers.FloatField(), help_text="in order of `names`")
+
+
+class ClassesSerializer(serializers.Serializer[Any]):
+    """Shares of classes, 0 to 1, as a protocol's features predict them, for real images too."""
+
+    protocol = serializers.CharField(help_text="its fingerprint")
+    names = serializers.ListField(child=serializers.CharField())
+    real = serializers.ListField(child=serializers.FloatField(), help_text="of its reference")
+    entries = SharesSerializer(many=True, help_text="those whose classes were counted")
+
+
 class CompareSerializer(serializers.Serializer[Any]):
     """Entries side by side."""
 
@@ -105,6 +122,7 @@ class CompareSerializer(serializers.Serializer[Any]):
     entries = SideSerializer(many=True)
     configuration = ConfigurationSerializer(many=True)
     boards = ComparedBoardSerializer(many=True)
+    classes = ClassesSerializer(many=True, help_text="of each protocol that counts classes")
     not_comparable = StrangerSerializer(many=True)
 
 
@@ -132,6 +150,7 @@ class LossCurvesSerializer(serializers.Serializer[Any]):
     """Losses of one name; those of different algorithms measure different things."""
 
     loss = serializers.CharField(allow_blank=True)
+    words = serializers.CharField(allow_blank=True, help_text="what that is, as pages say it")
     x = serializers.CharField(help_text="what `x` counts, in words")
     scale = serializers.CharField()
     curves = LossCurveSerializer(many=True)

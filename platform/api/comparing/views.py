@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from api.comparing import bodies
 from api.resources import Resource
+from experiments.pages import losses
 from leaderboards.comparing import curves, record
 from leaderboards.comparing.sides import LEAST, MOST, CompareError, Comparison, read
 
@@ -79,6 +80,7 @@ def _curves(request: Request) -> dict[str, Any]:
     wanted = curves.read(comparison, {name: given.get(name, "") for name in curves.ASKED})
     return {
         "loss": wanted.loss,
+        "words": losses.words_of(wanted.loss),
         "x": curves.AXES[wanted.x],
         "scale": wanted.scale,
         "curves": curves.curves(comparison, wanted),

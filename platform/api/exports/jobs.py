@@ -1,11 +1,12 @@
 """The exports: runs, sample sets, metric values, loss curves, and the lines of timelines."""
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
-from api.exports.tables import JOB, Column, Record, Records, Table, of_entry
+from api.exports.tables import JOB, Column, Found, Table, added, of_entry
 from catalog.models import Protocol
 from experiments.models import Evaluation, Experiment, Run, SampleSet
 
@@ -13,19 +14,19 @@ SUBMITTED = (
     Column("budget_images", "whole", "entry__experiment__budget_images"),
     Column("budget_seconds", "number", "entry__experiment__budget_seconds"),
     Column("submitter", path="entry__experiment__created_by__username"),
-    Column("protocols", of=itemgetter("protocols")),
+    added("protocols"),
 )
 
 
-def with_protocols(records: Records) -> Records:
+def with_protocols(found: Found) -> Found:
     """Add the fingerprints by which an experiment is measured, with spaces between."""
     through = Experiment.protocols.through.objects
-    asked = {record["entry__experiment_id"] for record in records}
-    pairs = through.filter(experiment__in=asked).order_by("protocol_id")
-    found: dict[int, list[str]] = defaultdict(list)
+    experiments = found["entry__experiment_id"]
+    pairs = through.filter(experiment__in=set(experiments)).order_by("protocol_id")
+    measured: dict[int, list[str]] = defaultdict(list)
     for experiment, fingerprint in pairs.values_list("experiment_id", "protocol__fingerprint"):
-        found[experiment].append(fingerprint)
-    return [r | {"protocols": " ".join(found[r["entry__experiment_id"]])} for r in records]
+        measured[experiment].append(fingerprint)
+    return {**found, "protocols": [" ".join(measured[each]) for each in experiments]}
 
 
 RUNS = Table(
@@ -83,20 +84,22 @@ SAMPLE_SETS = Table(
 )
 
 
-def _seed(record: Record, run: str, own: str) -> int | None:
-    """Return the training seed; where nothing was trained here, which of the entry's sets it is."""
-    found: int | None = record[own] if record[run] is None else record[run]
-    return found
+def _seeds(found: Found, run: str, own: str) -> list[int | None]:
+    """Return the training seeds; where nothing was trained here, which of the entry's sets it is."""
+    pairs = zip(found[run], found[own], strict=True)
+    return [mine if seed is None else seed for seed, mine in pairs]
 
 
-def with_labels(records: Records) -> Records:
+def with_labels(found: Found) -> Found:
     """Add how boards name the metric, which its protocol decides."""
-    protocols = Protocol.objects.in_bulk({record["protocol_id"] for record in records})
-    asked = {(r["protocol_id"], r["values__metric"]) for r in records if r["values__metric"]}
-    labels = {(key, metric): protocols[key].metric_label(metric) for key, metric in asked}
-    return [
-        r | {"metric_label": labels.get((r["protocol_id"], r["values__metric"]))} for r in records
-    ]
+    protocols = Protocol.objects.in_bulk(set(found["protocol_id"]))
+    pairs = list(zip(found["protocol_id"], found["values__metric"], strict=True))
+    labels = {(key, name): protocols[key].metric_label(name) for key, name in set(pairs) if name}
+    return {**found, "metric_label": [labels.get(pair) for pair in pairs]}
+
+
+def _interval_of(found: Found) -> list[str | None]:
+    return [None if low is None else "images" for low in found["values__low"]]
 
 
 SET = "sample_set__run__seed", "sample_set__seed"
@@ -106,7 +109,7 @@ VALUES = Table(
         Column("id", "whole"),
         *of_entry("sample_set__entry"),
         Column("run", "whole", "sample_set__run_id"),
-        Column("seed", "whole", of=lambda r: _seed(r, *SET)),
+        Column("seed", "whole", of=lambda found: _seeds(found, *SET)),
         Column("sample_set", "whole", "sample_set_id"),
         Column("sampler_label", path="sample_set__sampler_label"),
         *JOB,
@@ -114,13 +117,13 @@ VALUES = Table(
         Column("protocol_name", path="protocol__name"),
         Column("num_images", "whole", "protocol__num_images"),
         Column("metric", path="values__metric"),
-        Column("metric_label", of=itemgetter("metric_label")),
+        added("metric_label"),
         Column("value", "number", "values__value"),
         Column("bias_corrected", "number", "values__bias_corrected"),
         Column("standard_error", "number", "values__standard_error"),
         Column("low", "number", "values__low"),
         Column("high", "number", "values__high"),
-        Column("interval_of", of=lambda r: None if r["values__low"] is None else "images"),
+        Column("interval_of", of=_interval_of),
         Column("value_reason", path="values__reason"),
         Column("details", "json", "values__details"),
     ),
@@ -130,13 +133,19 @@ VALUES = Table(
 )
 
 
-def each_loss(records: Records) -> Records:
-    """Return a record for each of the losses that a point of a curve has, by their names."""
-    return [
-        record | {"loss": name, "value": value}
-        for record in records
-        for name, value in sorted(record["losses"].items())
-    ]
+def each_loss(found: Found) -> Found:
+    """Return a row for each of the losses that a point of a curve has, by their names."""
+    points = json.loads(f"[{','.join(found['losses'])}]")
+    names = [sorted(losses) for losses in points]
+    times = list(map(len, points))
+    rows = found if set(times) == {1} else {p: _repeated(v, times) for p, v in found.items()}
+    values = [losses[name] for losses, of_it in zip(points, names, strict=True) for name in of_it]
+    return {**rows, "loss": list(chain.from_iterable(names)), "value": values}
+
+
+def _repeated(values: Sequence[Any], times: Sequence[int]) -> list[Any]:
+    """Return every value as often as it says."""
+    return [value for value, often in zip(values, times, strict=True) for _ in range(often)]
 
 
 LOSSES = Table(
@@ -149,10 +158,10 @@ LOSSES = Table(
         Column("started_at", "time", "run__started_at"),
         Column("images_seen", "whole"),
         Column("wall_seconds", "number"),
-        Column("loss", of=itemgetter("loss")),
-        Column("value", "number", of=itemgetter("value")),
+        added("loss"),
+        added("value", "number"),
     ),
-    also=("losses",),
+    also_data=("losses",),
     complete=each_loss,
 )
 
@@ -179,21 +188,25 @@ OF_JOB: dict[type[Any], dict[str, str]] = {
     },
 }
 SAID = ("experiment", "experiment_name", "entry", "label", "sampler_label", "protocol")
+OF_EVENT = (*SAID, "seed", "own_seed")
+ABSENT = (None,) * len(OF_EVENT)
 
 
-def with_jobs(records: Records) -> Records:
+def with_jobs(found: Found) -> Found:
     """Add what the job of each line is of; nothing where it was deleted since."""
-    found = {(kind.type_name(), pk): said for kind in OF_JOB for pk, said in _said(kind, records)}
-    absent = dict.fromkeys((*SAID, "seed", "own_seed"))
-    return [r | absent | found.get((r["job_type"], r["job_id"]), {}) for r in records]
+    keys = list(zip(found["job_type"], found["job_id"], strict=True))
+    said = {pair: told for kind in OF_JOB for pair, told in _said(kind, set(keys))}
+    columns = zip(*(said.get(key, ABSENT) for key in keys), strict=True)
+    return {**found, **dict(zip(OF_EVENT, columns, strict=True))}
 
 
-def _said(kind: type[Any], records: Records) -> Iterable[tuple[int, Record]]:
-    asked = {r["job_id"] for r in records if r["job_type"] == kind.type_name()}
+def _said(kind: type[Any], keys: set[tuple[str, int]]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    name, paths = kind.type_name(), OF_JOB[kind]
+    asked = {pk for job_type, pk in keys if job_type == name}
     jobs = kind.objects.filter(pk__in=asked).order_by() if asked else kind.objects.none()
-    paths = OF_JOB[kind]
     for pk, *values in jobs.values_list("pk", *paths.values()):
-        yield pk, dict(zip(paths, values, strict=True))
+        told = dict(zip(paths, values, strict=True))
+        yield (name, pk), tuple(map(told.get, OF_EVENT))
 
 
 EVENTS = Table(
@@ -202,10 +215,10 @@ EVENTS = Table(
         Column("id", "whole"),
         Column("job_type"),
         Column("job_id", "whole"),
-        *(Column(name, "whole", of=itemgetter(name)) for name in ("experiment", "entry")),
-        *(Column(name, of=itemgetter(name)) for name in ("experiment_name", "label")),
-        Column("seed", "whole", of=lambda r: _seed(r, "seed", "own_seed")),
-        *(Column(name, of=itemgetter(name)) for name in ("sampler_label", "protocol")),
+        *(added(name, "whole") for name in ("experiment", "entry")),
+        *(added(name) for name in ("experiment_name", "label")),
+        Column("seed", "whole", of=lambda found: _seeds(found, "seed", "own_seed")),
+        *(added(name) for name in ("sampler_label", "protocol")),
         Column("at", "time"),
         Column("kind"),
         Column("attempt", "whole"),

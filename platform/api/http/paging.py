@@ -66,7 +66,7 @@ class CursorPages(BasePagination):
         self.count = getattr(view, "count_rows", QuerySet.count)(
             queryset
         )  # a view may know a faster way
-        size, ordering = _page_size(request), _ordering(request, view)
+        size, ordering = _page_size(request, view), _ordering(request, view)
         text = request.query_params.get(CURSOR)
         place = None if text is None else Place.read(text, ordering)
         rows = _from(queryset, ordering, place, most=size + 1)
@@ -97,7 +97,8 @@ class CursorPages(BasePagination):
         }
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        size = {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": PAGE_SIZE}
+        usual = _usual_size(view)
+        size = {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": usual}
         orderings = {"type": "string", "enum": _orderings(view), "default": view.default_ordering}
         return [
             _parameter(CURSOR, "Where to go on: that of a page's `next` or `previous`."),
@@ -121,8 +122,13 @@ def _parameter(name: str, description: str, schema: dict[str, Any] | None = None
     return {"name": name, "in": "query", "description": description, "schema": kind}
 
 
-def _page_size(request: Request) -> int:
-    text = request.query_params.get("page_size", str(PAGE_SIZE))
+def _usual_size(view: Any) -> int:
+    """Return how many rows a page has unless another number is asked for."""
+    return int(getattr(view, "page_size", PAGE_SIZE))
+
+
+def _page_size(request: Request, view: Any) -> int:
+    text = request.query_params.get("page_size", str(_usual_size(view)))
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= LARGEST_PAGE:
         message = f"expected 1 to {LARGEST_PAGE}, got {text[:100]!r}"
         raise ValidationError({"page_size": message})

@@ -100,4 +100,7 @@ class AdviceSerializer(serializers.Serializer[Any]):
     fitting = serializers.IntegerField()
     unfit = serializers.IntegerField(help_text="measured: too slow, or too long to train")
     unmeasured = serializers.IntegerField(help_text="not on this device: nobody knows")
+    of_best = serializers.IntegerField(
+        allow_null=True, help_text="the three are of so many of the best; null: of all"
+    )
     entries = AdvisedSerializer(many=True, help_text="the first 10")

@@ -5,17 +5,16 @@ from typing import Any
 import django_filters
 from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from api.filters import LARGEST, whole_number
 from api.http import idempotency
-from api.learning.asked import Asked
+from api.learning.asked import STATE, Asked, SheetSerializer
 from api.views import TIMES, download, may_change
 from experiments import overview
 from experiments.models import Run, Viewing
@@ -68,7 +67,8 @@ class FactsSerializer(serializers.Serializer[Any]):
     images_seen = serializers.IntegerField(required=False, help_text="by the weights that drew")
 
 
-class ViewingSerializer(serializers.ModelSerializer[Viewing]):
+class ViewingSerializer(SheetSerializer):
+    sheet_at = "api:viewing-sheet"
     url = serializers.HyperlinkedIdentityField(view_name="api:viewing-detail")
     facts = FactsSerializer()
     sheet = serializers.SerializerMethodField(
@@ -85,12 +85,7 @@ class ViewingSerializer(serializers.ModelSerializer[Viewing]):
             "first",
             "told",
             "sampler_label",
-            "status",
-            "reason",
-            "cause",
-            "queued_at",
-            "started_at",
-            "finished_at",
+            *STATE,
             "facts",
             "sheet",
         ]
@@ -98,12 +93,6 @@ class ViewingSerializer(serializers.ModelSerializer[Viewing]):
     def to_representation(self, instance: Viewing) -> dict[str, Any]:
         shown: dict[str, Any] = super().to_representation(instance)
         return {**shown, "facts": instance.facts}
-
-    @extend_schema_field(serializers.URLField(allow_null=True))
-    def get_sheet(self, viewing: Viewing) -> str | None:
-        if viewing.status != Status.COMPLETED:
-            return None
-        return reverse("api:viewing-sheet", args=[viewing.pk], request=self.context["request"])
 
 
 class ViewingFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
@@ -143,9 +132,7 @@ class ViewingViewSet(Asked, ReadOnlyModelViewSet[Viewing]):
         user = self.user()
         assert user is not None, "permissions let nobody else write"
         viewing, is_new = asking.ask(_run(given), given, user=user)
-        data = self.get_serializer(viewing).data
-        code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
-        return Response(data, code, headers={"Location": str(data["url"])})
+        return self.made(viewing, is_new=is_new)
 
     @extend_schema(request=None, responses=may_change(ViewingSerializer, "The viewing now."))
     @action(detail=True, methods=["post"])

@@ -7,6 +7,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from api.http.unready import UNREADY, refuse_unready
 from api.learning import bodies
 from api.resources import Resource
 from leaderboards.advice import asking
@@ -57,7 +58,10 @@ class AdviceViewSet(Resource):
     serializer_class = bodies.AdviceSerializer
 
     @extend_schema(
-        parameters=WISHES, responses=bodies.AdviceSerializer, filters=False, tags=["advice"]
+        parameters=WISHES,
+        responses={200: bodies.AdviceSerializer, **UNREADY},
+        filters=False,
+        tags=["advice"],
     )
     def list(self, request: Request) -> Response:
         """Return the entries that fit, the best by quality first, each with its submission."""
@@ -65,7 +69,9 @@ class AdviceViewSet(Resource):
             question = asking.read(request.query_params.dict())
         except asking.AdviceError as error:
             raise ValidationError({"errors": error.errors}) from error
-        return Response(_advice(advise(question.protocol, question.wish)))
+        found = advise(question.protocol, question.wish)
+        refuse_unready(found.board.writing)
+        return Response(_advice(found))
 
 
 def _advice(found: Advice) -> dict[str, Any]:
@@ -77,6 +83,7 @@ def _advice(found: Advice) -> dict[str, Any]:
         "fitting": found.fitting,
         "unfit": found.unfit,
         "unmeasured": found.unmeasured,
+        "of_best": found.of_best,
         "entries": [_advised(found, each) for each in found.found],
     }
 

@@ -74,6 +74,8 @@ def _saying() -> Iterator[None]:
     except SpecificationError as error:
         told = (f"{path}: {text}" if path else text for path, text in error.errors.items())
         raise JobError("; ".join(told)) from error
+    except preparation.MixedImages as error:
+        raise JobError(f"{error}: fill in {error.option.capitalize()}") from error
     except (preparation.ImageError, preparation.PreparationError, RegistrationError) as error:
         raise JobError(str(error)) from error
 

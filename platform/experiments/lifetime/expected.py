@@ -121,8 +121,15 @@ def of_experiment(
     queues = {job.queue for job in jobs.all if not job.is_finished}
     able = [each for each in workers if each.takes_jobs and queues & set(each.queues)]
     parts = [*_of_trainings(experiment, jobs, workers), *_of_others(experiment, jobs)]
+    parts += [("trials to come", None)] * _is_searching(jobs.entries)
     unknown = dict.fromkeys(name for name, seconds in parts if seconds is None)
     return Left(sum(seconds or 0.0 for _, seconds in parts), tuple(unknown), len(able))
+
+
+def _is_searching(entries: Iterable[Entry]) -> bool:
+    """Whether a search will have further trainings: trials, or its best run again."""
+    trials = {(entry.search_id, entry.trial) for entry in entries if entry.search_id}
+    return any((search, 0) not in trials for search, _ in trials)
 
 
 def _of_trainings(
@@ -155,9 +162,9 @@ def _of_others(
     experiment: Experiment, jobs: "ExperimentJobs"
 ) -> Iterable[tuple[str, float | None]]:
     """Yield the seconds of draws and evaluations that are to come, by those that are done."""
-    for needed, there in _sets(experiment, jobs):
+    for needed, there in _sets(jobs):
         yield "drawing", _to_come(needed, there)
-    sets = sets_in_all(experiment, jobs)
+    sets = sets_in_all(jobs)
     for protocol in experiment.protocols.all():
         scores = [each for each in jobs.evaluations if each.protocol_id == protocol.pk]
         seconds = _to_come(sets, scores)
@@ -166,19 +173,19 @@ def _of_others(
         yield "scoring", seconds
 
 
-def sets_in_all(experiment: Experiment, jobs: "ExperimentJobs") -> int:
+def sets_in_all(jobs: "ExperimentJobs") -> int:
     """Return how many sample sets an experiment has in the end."""
-    return sum(needed for needed, _ in _sets(experiment, jobs))
+    return sum(needed for needed, _ in _sets(jobs))
 
 
-def _sets(experiment: Experiment, jobs: "ExperimentJobs") -> Iterable[tuple[int, list[SampleSet]]]:
+def _sets(jobs: "ExperimentJobs") -> Iterable[tuple[int, list[SampleSet]]]:
     """Yield of each entry how many sets it has in the end, and those that are there."""
     by_entry: dict[int, list[SampleSet]] = {entry.pk: [] for entry in jobs.entries}
     for each in jobs.sample_sets:
         by_entry[each.entry_id].append(each)
     for entry in jobs.entries:
         there = by_entry[entry.pk]
-        yield _sets_needed(entry, experiment, jobs.runs, there), there
+        yield _sets_needed(entry, jobs.runs, there), there
 
 
 def _earlier_scores(protocol: Protocol) -> list[Evaluation]:
@@ -187,14 +194,12 @@ def _earlier_scores(protocol: Protocol) -> list[Evaluation]:
     return list(done.only("status", "started_at", "finished_at").order_by("-pk")[:LATEST])
 
 
-def _sets_needed(
-    entry: Entry, experiment: Experiment, runs: Iterable[Run], sets: list[SampleSet]
-) -> int:
+def _sets_needed(entry: Entry, runs: Iterable[Run], sets: list[SampleSet]) -> int:
     """Return how many sets an entry has in the end; a training that failed has none."""
     if entry.kind != Entry.Kind.GENERATOR:
         return len(sets)
-    lost = sum(run.entry_id == entry.pk and run.can_retry for run in runs)
-    return (len(experiment.seeds) - lost) * len(entry.samplers)
+    going = sum(run.entry_id == entry.pk and not run.can_retry for run in runs)
+    return going * len(entry.samplers)
 
 
 def _to_come(

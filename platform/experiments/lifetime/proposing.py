@@ -25,29 +25,45 @@ ATTEMPTS = 20  # at a configuration that is one
 def proposed(search: Search, trials: Sequence[Trial], number: int) -> dict[str, Any] | None:
     """Return the whole configuration of the next trial; None where none is found that is valid.
 
-    Where Optuna is not installed, as the submission made sure it is, one is drawn at random.
+    It is like no other trial where there are others to try. From the same trials the same follows;
+    where several workers go on at once, which of them have ended is a matter of time. Where Optuna
+    is not installed, as the submission made sure it is, one is drawn at random.
     """
     first = trials[0].entry
+    alike: dict[str, Any] | None = None
+    tried = [each.chosen for each in trials]
     for chosen in _candidates(search, trials, number):
-        try:
-            config = registry.parse_config(first.algorithm, {**first.config, **chosen})
-        except ConfigError as error:
-            logger.warning("search %s: trial %s is not valid: %s", search.pk, number, error)
+        config = _valid(search, {**first.config, **chosen}, first.algorithm, number)
+        if config is None:
             continue
-        dataset = search.experiment.dataset
-        if not config.shape_problems((dataset.channels, dataset.resolution, dataset.resolution)):
-            return dict(to_dict(config))
-    return None
+        if {name: config.get(name) for name in search.options} not in tried:
+            return config
+        alike = alike or config
+    return alike
+
+
+def _valid(
+    search: Search, given: dict[str, Any], algorithm: str, number: int
+) -> dict[str, Any] | None:
+    try:
+        config = registry.parse_config(algorithm, given)
+    except ConfigError as error:
+        logger.warning("search %s: trial %s is not valid: %s", search.pk, number, error)
+        return None
+    dataset = search.experiment.dataset
+    shape = (dataset.channels, dataset.resolution, dataset.resolution)
+    return None if config.shape_problems(shape) else dict(to_dict(config))
 
 
 def _candidates(search: Search, trials: Sequence[Trial], number: int) -> Iterator[dict[str, Any]]:
-    """Yield what Optuna proposes, then what chance does."""
+    """Yield what Optuna proposes, then what chance does: the first of which are trials, perhaps."""
     try:
         yield _by_optuna(search, trials, number)
     except ImportError:
         logger.warning("search %s: no Optuna here, trial %s is drawn at random", search.pk, number)
     more = list(spaces.trials(search.options, number + ATTEMPTS, search.seed))
     yield from more[number - 1 :]
+    yield from more[: number - 1]
 
 
 def _by_optuna(search: Search, trials: Sequence[Trial], number: int) -> dict[str, Any]:

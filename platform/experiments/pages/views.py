@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from django.contrib.auth.models import AnonymousUser
 from django.core.paginator import Paginator
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -10,13 +11,15 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from accounts.models import User
 from catalog.models import Dataset
 from evaluation.protocols.metrics import METRICS
 from experiments import overview
 from experiments.comparison import in_words
 from experiments.lifetime import expected
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
-from experiments.pages import curves, reconstructions, stages
+from experiments.ownership import may_change
+from experiments.pages import curves, logs, reconstructions, stages
 from experiments.pages.live import Region
 from experiments.progress import with_status
 from experiments.submission import bundle
@@ -90,7 +93,7 @@ def _datasets(chosen: str) -> list[Dataset]:
 def run(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one training and everything that came of it."""
     found = get_object_or_404(overview.loaded_runs(), pk=pk)
-    regions = _run_regions(found)
+    regions = _run_regions(found, request.user)
     context = {
         "run": found,
         "experiment": found.entry.experiment,
@@ -105,13 +108,14 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
 
 def run_region(request: HttpRequest, pk: int, name: str) -> HttpResponse:
     """Return one live part of the run's page."""
-    regions = _run_regions(get_object_or_404(overview.loaded_runs(), pk=pk))
+    found = get_object_or_404(overview.loaded_runs(), pk=pk)
+    regions = _run_regions(found, request.user)
     if name not in regions:
         raise Http404(f"expected a part of the page ({', '.join(regions)}), got {name!r}")
     return regions[name].respond(request)
 
 
-def _run_regions(run: Run) -> dict[str, Region]:
+def _run_regions(run: Run, user: User | AnonymousUser) -> dict[str, Region]:
     sets = list(overview.loaded_sample_sets().filter(run=run))
     evaluations = list(overview.loaded_evaluations().filter(sample_set__in=sets))
     contexts: dict[str, Callable[[], dict[str, Any]]] = {
@@ -123,6 +127,8 @@ def _run_regions(run: Run) -> dict[str, Region]:
         "results": lambda: _results(run, sets, evaluations),
         "timeline": lambda: {"events": _timeline(run, sets, evaluations)},
     }
+    if may_change(user, run.entry.experiment):
+        contexts["log"] = lambda: {"run": run, **logs.tail(run, sets, evaluations)}
     live = any(not job.is_finished for job in [run, *sets, *evaluations])
     return {
         name: Region(

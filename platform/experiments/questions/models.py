@@ -78,8 +78,8 @@ class Viewing(Job):
     run = models.ForeignKey("experiments.Run", on_delete=models.CASCADE, related_name="viewings")
     kind = models.CharField(max_length=20)  # a key of `viewings.kinds.VIEWERS`
     created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
-    )
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+    )  # null: drawn before anybody asked
     created_at = models.DateTimeField(default=timezone.now)
     first = models.PositiveBigIntegerField(default=0)  # seed, or place in the test split
     told = models.CharField(max_length=200, blank=True)  # a class's number or a prompt, "" = any

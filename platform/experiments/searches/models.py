@@ -72,7 +72,8 @@ class Search(models.Model):
         if self.method == self.Method.RANDOM:
             return f"at random from seed {self.seed}"
         return (
-            f"the first {self.laid_out} at random from seed {self.seed}, then by what these came to"
+            f"the first {self.laid_out} at random from seed {self.seed}, then by what those came to "
+            "that had ended by then"
         )
 
     @property

@@ -6,12 +6,15 @@ shares do not change what an image costs, but for models with an autoencoder, wh
 the budget.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from django.db.models import Count, Sum
+from django.db.models import Count, Sum, TextField
+from django.db.models.functions import Cast
 
 from catalog.models import Dataset
 from experiments.models import Entry, Run, SampleSet
@@ -105,9 +108,14 @@ def earlier(algorithm: str, dataset: Dataset) -> dict[int, Any]:
         experiment__dataset__resolution=dataset.resolution,
         experiment__dataset__channels=dataset.channels,
     ).order_by("-pk")
-    rows = entries.values_list("pk", "config")[:LATEST]
-    found = {pk: deciding(algorithm, config) for pk, config in rows}
+    rows = entries.values_list("pk", Cast("config", TextField()))[:LATEST]
+    found = {pk: _deciding_as_written(algorithm, text) for pk, text in rows}
     return {pk: deciding for pk, deciding in found.items() if deciding is not None}
+
+
+@lru_cache(maxsize=4096)  # a page looks at hundreds, which never change
+def _deciding_as_written(algorithm: str, text: str) -> dict[str, Any] | None:
+    return deciding(algorithm, json.loads(text))
 
 
 def deciding(algorithm: str, config: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -16,8 +16,3 @@ def _spread(sampler: Any) -> list[Any]:
     if not isinstance(scales, list) or not scales:
         return [sampler]
     return [{**sampler, GUIDANCE: scale} for scale in scales]
-
-
-def typed_scales(text: str) -> str | list[str]:
-    """Return `0,1,2.5` as a list; a text without commas, or with spaces, stays what it is."""
-    return text.split(",") if "," in text and " " not in text else text

@@ -3,11 +3,14 @@
 from dataclasses import fields
 from typing import Any
 
+from django.db.models import prefetch_related_objects
+
 from experiments.models import Entry, Experiment, Search
 from experiments.tags.asking import words_of
 from generators.specs.pipelines.options import PipelineConfig
 
 OF_SEARCH = ("objective", "trials", "method", "runs", "seed")
+PARTS = ("entries__search", "protocols", "tags")  # of an experiment that are read
 RECORDED = (Entry.Kind.GENERATOR, Entry.Kind.PIPELINE)
 
 
@@ -20,7 +23,8 @@ def record_of(experiment: Experiment) -> dict[str, Any]:
     Raises:
         ValueError: if nothing is trained or drawn in it.
     """
-    mine = experiment.entries.filter(kind__in=RECORDED).select_related("search")
+    prefetch_related_objects([experiment], *PARTS)
+    mine = [entry for entry in experiment.entries.all() if entry.kind in RECORDED]
     entries = [_entry(entry) for entry in mine if entry.trial in (None, 1)]
     if not entries:
         raise ValueError(f"nothing is trained in {experiment}: its entries were made elsewhere")

@@ -135,13 +135,26 @@ def ask(run: Run, data: Mapping[str, Any], *, user: User) -> tuple[Viewing, bool
     now = timezone.now()
     if refusal := limits.refusal(user, now):
         raise TooManyQuestions(refusal, "kind")
-    memory_gb = run.entry.experiment.memory_gb
-    viewing = Viewing.objects.create(
-        run=run, created_by=user, created_at=now, memory_gb=memory_gb, **wanted
-    )
-    lifecycle.enqueue(viewing)
+    viewing = _queued(run, wanted, user=user)
     limits.forget_old(Viewing, user, now)
     return viewing, True
+
+
+def queue(run: Run, data: Mapping[str, Any]) -> Viewing:
+    """Return a viewing of plain data that nobody asked for, queued.
+
+    Raises:
+        SpecificationError: with every wrong field.
+    """
+    return _queued(run, asdict(read_viewing(run, data)), user=None)
+
+
+def _queued(run: Run, wanted: Mapping[str, Any], *, user: User | None) -> Viewing:
+    viewing = Viewing.objects.create(
+        run=run, created_by=user, memory_gb=run.entry.experiment.memory_gb, **wanted
+    )
+    lifecycle.enqueue(viewing)
+    return viewing
 
 
 def _found(run: Run, wanted: Mapping[str, Any]) -> Viewing | None:

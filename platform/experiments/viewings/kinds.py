@@ -100,7 +100,8 @@ VIEWERS = {
             LEARNING,
             "How it learned",
             "The same seeds after ever more images of training. Of a GAN with what its "
-            "discriminator, as it is at the end, says of each.",
+            "discriminator said of each at that time, and how often drawn images passed for more "
+            "real than real ones.",
             lambda _: True,
             first="seed",
             most=34,  # of the 40 that previews have, 6 are shown

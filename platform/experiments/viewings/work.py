@@ -1,6 +1,6 @@
 """What a worker does for a viewing: pictures of how a model makes images. Beside `pipeline`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,17 @@ from django.conf import settings
 from catalog import stored
 from catalog.models import StoredFile
 from evaluation.imagesets.in_memory import Images
-from evaluation.imagesets.opening import open_images
 from evaluation.imagesets.writing import grid_png, read_grid
 from experiments import pipeline, work_files
-from experiments.models import LossPoint, Run, Viewing
+from experiments.models import Checkpoint, LossPoint, Run, Viewing
 from experiments.viewings import kinds
+from experiments.work import judged
 from experiments.work.real_images import train_captions
 from generators.algorithm.contract import Step
 from generators.specs import registry
 from generators.specs.options import SamplerConfig
 from generators.trained import films, sampling, verdicts
-from generators.trained.films import Film
+from generators.trained.films import Film, Numbers
 from generators.trained.inspection import chosen_steps
 from generators.trained.sampling import LoadedGenerator
 from generators.trained.wanted import Wanted
@@ -139,7 +139,7 @@ def _samplers(look: _Look) -> tuple[Film, Facts]:
 
 def _reconstruction(look: _Look) -> tuple[Film, Facts]:
     images = _test_images(look, ENCODED)
-    wanted = _told_of(look.generator, images)
+    wanted = judged.told_of(look.generator, images)
     first = look.viewing.first
     return films.reconstructions(look.generator, images.pixels, wanted, first=first), {}
 
@@ -148,7 +148,7 @@ def _verdict(look: _Look) -> tuple[Film, Facts]:
     """Judge samples that are asked for by what real images are, and those images."""
     images = _test_images(look, JUDGED, first=0)
     count, generator = len(images.pixels), look.generator
-    wanted = _told_of(generator, images)
+    wanted = judged.told_of(generator, images)
     drawn = sampling.draw(
         generator,
         registry.parse_sampler(
@@ -189,11 +189,35 @@ def _learning(look: _Look) -> tuple[Film, Facts]:
         [f"seed {seed}" for seed in look.seeds(FOLLOWED)],
         [{"images_seen": moment.images_seen} for moment in moments],
     )
-    return _judged(look, film) if run.entry.family == "gan" else film, {}
+    if run.entry.family != "gan":
+        return film, {}
+    if all(moment.verdict for moment in moments):
+        return _as_it_was_judged(look, film, moments)
+    return _judged_at_the_end(look, film), {"judged": "end"}  # of a run of before it was kept
 
 
-def _judged(look: _Look, film: Film) -> Film:
-    """Return the film with the verdict on each picture, and the mean verdict on each frame."""
+def _as_it_was_judged(look: _Look, film: Film, moments: Sequence[Checkpoint]) -> tuple[Film, Facts]:
+    """Return the film with what the discriminator of each moment said of its pictures."""
+    first = look.viewing.first
+    drawn = np.array([moment.verdict["drawn"] for moment in moments])  # (moments, seeds)
+    real = np.array([moment.verdict["real"] for moment in moments])  # (moments, images)
+    numbers: list[Numbers] = [
+        {
+            **frame,
+            "mean_logit": float(of_drawn.mean()),
+            "mean_real": float(of_real.mean()),
+            "passes": verdicts.share_that_passes(of_drawn, of_real),
+        }
+        for frame, of_drawn, of_real in zip(film.frames, drawn, real, strict=True)
+    ]
+    said = drawn[:, first : first + FOLLOWED].T
+    cells: list[list[Numbers]] = [[{"logit": float(each)} for each in row] for row in said]
+    history = [[each["images_seen"], each["mean_real"], each["mean_logit"]] for each in numbers]
+    return replace(film, frames=numbers, cells=cells), {"judged": "each", "history": history}
+
+
+def _judged_at_the_end(look: _Look, film: Film) -> Film:
+    """Return the film with the last verdict on each picture, and the mean of it on each frame."""
     generator, shape = look.generator, film.pixels.shape[:2]
     asked = pipeline.asked_by(generator, look.viewing.run.entry.experiment, pipeline.PREVIEW_IMAGES)
     wanted: Wanted = asked.get("labels", asked.get("captions"))
@@ -231,26 +255,12 @@ FILMS: dict[str, Callable[[_Look], tuple[Film, Facts]]] = {
 
 def _test_images(look: _Look, count: int, *, first: int | None = None) -> Images:
     """Return images of the test split that follow each other, with what is said of them."""
-    dataset = look.viewing.run.entry.experiment.dataset
-    stream = open_images(work_files.split_file(dataset, "test"))
     begin = look.viewing.first if first is None else first
-    places = range(begin, min(begin + count, dataset.test_size))
-    pixels = np.concatenate(list(stream.read(np.array(places))))
-    labels = None if stream.labels is None else stream.labels[places.start : places.stop]
-    said = stream.captions
-    captions = None if said is None else said[places.start : places.stop]
-    return Images(pixels, labels, stream.classes, captions=captions)
+    return judged.test_images(look.viewing.run.entry, range(begin, begin + count))
 
 
 def _places(look: _Look, count: int) -> list[str]:
     return [f"test image {place}" for place in look.seeds(count)]
-
-
-def _told_of(generator: LoadedGenerator, images: Images) -> Wanted:
-    """Return what real images are, as the model is told it."""
-    if not generator.conditions.given:
-        return None
-    return images.captions if generator.conditions.by_text else images.labels
 
 
 def _wanted(look: _Look, count: int) -> tuple[Wanted, list[str]]:

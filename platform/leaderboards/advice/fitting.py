@@ -7,21 +7,23 @@ to another.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import yaml
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_objects
 
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment, SampleSet
-from experiments.submission.record import record_of
+from experiments.submission.record import PARTS, record_of
 from jobs.models import Status, Worker
 from leaderboards.board import Board, Column, Row
 from leaderboards.models import Score, Standing
 from leaderboards.ranking import board_of
-from leaderboards.scores import reading
+from leaderboards.scores import anew, reading
 
 MOST = 10  # entries that are shown
+COUNTED = 2000  # of a larger board the best are counted
 SPEED, TRAINING = "images_per_second", "device_seconds"
 
 
@@ -58,6 +60,7 @@ class Advice:
     fitting: int  # of them `found` are the first
     unfit: int  # measured, and too slow or too long to train
     unmeasured: int  # on this device: nobody knows
+    of_best: int | None  # the counts are of so many of the best; None: of all
 
     @property
     def total(self) -> int:
@@ -71,20 +74,22 @@ def devices() -> list[str]:
 
 def advise(protocol: Protocol, wish: Wish) -> Advice:
     """Return which entries of a board fit; those with a number that was trained here alone."""
-    board = board_of(protocol, "", None)
+    board = replace(board_of(protocol, "", None), writing=anew.settled(protocol))
     quality, coverage = (_column(board, corner) for corner in ("quality", "coverage"))
     sort = quality.key if quality else board.sort
     scored = Score.objects.filter(standing=OuterRef("pk"), metric=sort, value__isnull=False)
     mine = Standing.objects.filter(protocol=protocol, control="", is_trial=False)
     mine = mine.filter(Exists(scored), entry__kind=Entry.Kind.GENERATOR)
-    measured = _measured(mine, wish)
-    fitting = _fitting(measured, wish)
-    total, known, fits = mine.count(), measured.count(), fitting.count()
-    ordered = reading.in_order(fitting, replace(board, sort=sort, budgets=()))
-    keys = list(ordered[:MOST])
-    found = Standing.objects.select_related("entry__experiment").in_bulk(keys)
+    in_order = partial(reading.in_order, board=replace(board, sort=sort, budgets=()))
+    best = list(in_order(mine)[: COUNTED + 1])
+    keys = list(in_order(_fitting(_measured(mine, wish), wish))[:MOST])
+    few = mine.filter(pk__in=best[:COUNTED])
+    measured = _measured(few, wish)
+    known, fits = measured.count(), _fitting(measured, wish).count()
+    found = Standing.objects.select_related("entry__experiment__dataset").in_bulk(keys)
     scores = Score.objects.filter(standing__in=keys)
     rows = reading.rows_from([found[key] for key in keys], board.columns, scores)
+    prefetch_related_objects([row.experiment for row in rows], *PARTS)
     return Advice(
         board=board,
         quality=quality,
@@ -92,7 +97,8 @@ def advise(protocol: Protocol, wish: Wish) -> Advice:
         found=[Advised(row, submission(protocol, row)) for row in rows],
         fitting=fits,
         unfit=known - fits,
-        unmeasured=total - known,
+        unmeasured=len(best[:COUNTED]) - known,
+        of_best=COUNTED if len(best) > COUNTED else None,
     )
 
 

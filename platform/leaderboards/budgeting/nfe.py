@@ -1,12 +1,18 @@
 """The NFE curve: quality against network evaluations per image, a line a trained model."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.models import Score
+from leaderboards.scores import reading
+from leaderboards.scores.query import Query
+from leaderboards.scores.standings import IN_ORDER, contenders_of
 
+MOST = 300  # samplers beyond a page's rows that are drawn
 NFE = "nfe"  # the column of network evaluations per image
 WIDE = 10  # times the least value, from which on the axis of quality is logarithmic
 
@@ -54,16 +60,17 @@ class Chart:
         return min(values) > 0 and max(values) > WIDE * min(values)
 
 
-def chart(board: Board) -> Chart | None:
+def chart(board: Board, beyond: Iterable[Row] = ()) -> Chart | None:
     """Return the curves of a board's contenders; None unless one of them is a line.
 
-    Rows without a value, or whose evaluations nobody counted, are left out.
+    `beyond` are rows of other pages. Rows without a value, or whose evaluations nobody counted, are
+    left out.
     """
-    quality = next((column for column in board.columns if column.corner == "quality"), None)
+    quality = _quality(board)
     if quality is None:
         return None
     of_entries: dict[int, list[Point]] = defaultdict(list)
-    for row in board.rows:
+    for row in (*board.rows, *beyond):
         point = None if row.is_control or row.is_trial else _point(row, quality)
         if point is not None:
             of_entries[row.entry.pk].append(point)
@@ -131,7 +138,42 @@ def _curve(curve: Curve) -> dict[str, Any]:
     }
 
 
-def drawn(board: Board) -> dict[str, Any] | None:
-    """Return what a page draws of a board, None where there is no line."""
-    found = chart(board)
-    return None if found is None else to_dict(found)
+def drawn(board: Board, query: Query | None = None, *, most: int = MOST) -> dict[str, Any] | None:
+    """Return what a page draws of a board, None where there is no line.
+
+    All samplers of the entries on the page, those on other pages too; `beyond` says how many rows
+    these are and `left_out` how many rows of other pages are not drawn. Of a day before, whose rows
+    are not kept, only what stands on the page is drawn.
+    """
+    query = query or Query()
+    rows, counted = ([], 0) if board.as_of is not None else _beyond(board, query, most)
+    found = chart(board, rows)
+    if found is None:
+        return None
+    others = (len(board.rows) if board.rows_in_all is None else board.rows_in_all) - len(board.rows)
+    return {**to_dict(found), "beyond": len(rows), "left_out": others - counted}
+
+
+def _beyond(board: Board, query: Query, most: int) -> tuple[list[Row], int]:
+    """Return rows of the page's entries that stand elsewhere, and how many of them are asked for.
+
+    Those that a filter leaves out are drawn, too, and are on no page.
+    """
+    here = {(row.entry.pk, row.sampler_label) for row in board.rows}
+    shown = {row.entry.pk for row in board.rows if not (row.is_control or row.is_trial)}
+    columns = [column for column in board.columns if column.key == NFE]
+    quality = _quality(board)
+    is_whole = len(board.rows) == board.rows_in_all and not query.filters
+    if is_whole or board.rows_in_all is None or quality is None or not shown:
+        return [], 0
+    mine = contenders_of(board.protocol, board.experiment).filter(entry__in=shown)
+    whole = mine.select_related("entry__experiment").order_by(*IN_ORDER)
+    standings = [each for each in whole if (each.entry_id, each.sampler_label) not in here][:most]
+    keys = [each.pk for each in standings]
+    scores = Score.objects.filter(standing__in=keys, metric__in=(NFE, quality.key))
+    counted = query.of(mine).filter(pk__in=keys).count() if query.filters and keys else len(keys)
+    return reading.rows_from(standings, [*columns, quality], scores), counted
+
+
+def _quality(board: Board) -> Column | None:
+    return next((column for column in board.columns if column.corner == "quality"), None)

@@ -6,19 +6,33 @@ was measured: device-seconds, parameters. What was measured is put in ranges of 
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
+
+from django.db.models import QuerySet
 
 from catalog.models import Protocol
 from leaderboards.board import Cell, Column, Row, columns_of
 from leaderboards.models import Score, Standing
 from leaderboards.origins.budgets import Budget
 from leaderboards.scores import reading
+from leaderboards.scores.standings import of_board
 
 STEPS = (1.0, 3.0)  # where ranges of what was measured begin, times a power of ten
 SPEED = "images_per_second"
 MOST = 2000  # standings that are looked at, the first submitted
+
+
+class Contender(NamedTuple):
+    """What decides who leads, of one row: far less than the whole of it."""
+
+    key: int  # of its standing
+    budget: Budget
+    seeds_failed: int
+    seeds_pending: int
+    cells: Mapping[str, Cell]  # without what pages say of them
 
 
 @dataclass(frozen=True)
@@ -52,16 +66,14 @@ class View:
     left_out: int  # rows that were not looked at
 
 
-def images(row: Row) -> Budget | None:
+def images(contender: Contender) -> Budget | None:
     """Return the images that its trainings might see."""
-    budget = Budget.of(row.entry)
-    return budget if budget.images else None
+    return contender.budget if contender.budget.images else None
 
 
-def seconds(row: Row) -> Budget | None:
+def seconds(contender: Contender) -> Budget | None:
     """Return the device-seconds that its trainings might take."""
-    budget = Budget.of(row.entry)
-    return budget if budget.seconds else None
+    return contender.budget if contender.budget.seconds else None
 
 
 @dataclass(frozen=True, order=True)
@@ -83,16 +95,16 @@ class Range:
         return f"{self.low:,.10g} to {self.high:,.10g} {unit}"
 
 
-def _measured(key: str) -> Callable[[Row], Range | None]:
-    def found(row: Row) -> Range | None:
-        value = row.cells[key].value
+def _measured(key: str) -> Callable[[Contender], Range | None]:
+    def found(contender: Contender) -> Range | None:
+        value = contender.cells[key].value if key in contender.cells else None
         return Range.of(value) if value and value > 0 else None
 
     return found
 
 
 # in an address: what it is called, and which budget a row has
-WAYS: Mapping[str, tuple[str, Callable[[Row], Budget | Range | None]]] = MappingProxyType(
+WAYS: Mapping[str, tuple[str, Callable[[Contender], Budget | Range | None]]] = MappingProxyType(
     {
         "images": ("Images seen", images),
         "seconds": ("Device-seconds", seconds),
@@ -100,6 +112,7 @@ WAYS: Mapping[str, tuple[str, Callable[[Row], Budget | Range | None]]] = Mapping
         "parameters": ("Parameters", _measured("parameters")),
     }
 )
+MEASURED = ("device_seconds", "parameters")
 UNITS = {"measured": "device-seconds", "parameters": "parameters"}
 
 
@@ -111,21 +124,18 @@ def view(protocol: Protocol, by: str) -> View:
     """
     _, budget_of = WAYS[by]
     columns = _columns(protocol)
-    standings = reading.of_board(protocol).filter(control="", seeds_scored__gt=0)
-    found = list(standings[:MOST])
-    rows = _rows(found, columns)
-    of_budgets: dict[Budget | Range, list[Row]] = defaultdict(list)
-    for row in rows:
-        budget = budget_of(row)
+    standings = of_board(protocol).filter(control="", seeds_scored__gt=0)
+    found = _contenders(standings, {column.key for column in columns} | {*MEASURED})
+    of_budgets: dict[Budget | Range, list[Contender]] = defaultdict(list)
+    for each in found:
+        budget = budget_of(each)
         if budget is not None:
-            of_budgets[budget].append(row)
+            of_budgets[budget].append(each)
     return View(
         by=by,
         columns=columns,
-        buckets=tuple(
-            _bucket(each, of_budgets[each], columns, by) for each in sorted(of_budgets, key=_place)
-        ),
-        unknown=len(rows) - sum(map(len, of_budgets.values())),
+        buckets=_buckets(of_budgets, columns, by),
+        unknown=len(found) - sum(map(len, of_budgets.values())),
         left_out=standings.count() - len(found) if len(found) == MOST else 0,
     )
 
@@ -144,46 +154,73 @@ def _columns(protocol: Protocol) -> tuple[Column, ...]:
     return tuple(column for column in (*first, speed) if column is not None)
 
 
-def _rows(standings: list[Standing], columns: Iterable[Column]) -> list[Row]:
-    names = {column.key for column in columns} | {*UNITS, "device_seconds"}
-    scores = Score.objects.filter(standing__in=[each.pk for each in standings], metric__in=names)
-    protocol_columns = {c.key: c for s in standings[:1] for c in columns_of(s.protocol)}
-    return reading.rows_from(standings, protocol_columns.values(), scores)
+def _contenders(standings: QuerySet[Standing], metrics: Collection[str]) -> list[Contender]:
+    """Return the first of some standings, with their values of these metrics: two queries."""
+    told = ("pk", "budget", "seeds_failed", "seeds_total", "seeds_scored")
+    first = list(standings.values_list(*told)[:MOST])
+    cells: dict[int, dict[str, Cell]] = {pk: {} for pk, *_ in first}
+    scores = Score.objects.filter(standing__in=cells, metric__in=metrics).order_by()
+    numbers = ("standing_id", "metric", "value", "low", "high", "seeds_lost")
+    for pk, metric, value, low, high, lost in scores.values_list(*numbers):
+        cells[pk][metric] = Cell(value, low=low, high=high, seeds_lost=lost)
+    return [
+        Contender(pk, Budget.of_key(budget), failed, max(0, total - scored - failed), cells[pk])
+        for pk, budget, failed, total, scored in first
+    ]
 
 
-def _bucket(
-    budget: Budget | Range, rows: list[Row], columns: tuple[Column, ...], by: str
-) -> Bucket:
-    return Bucket(
-        words=budget.words(UNITS[by]) if isinstance(budget, Range) else budget.words,
-        entries=len(rows),
-        filter=budget.value if isinstance(budget, Budget) else "",
-        leaders=tuple(leader(rows, column) for column in columns),
+def _buckets(
+    of_budgets: Mapping[Budget | Range, list[Contender]], columns: tuple[Column, ...], by: str
+) -> tuple[Bucket, ...]:
+    """Return the budgets in their order, with the whole rows of those who lead."""
+    bests = {
+        budget: [best(found, column) for column in columns]
+        for budget, found in sorted(of_budgets.items(), key=lambda item: _place(item[0]))
+    }
+    keys = {each.key for found in bests.values() for each, _ in filter(None, found)}
+    standings = list(Standing.objects.select_related("entry__experiment").filter(pk__in=keys))
+    scores = Score.objects.filter(standing__in=keys, metric__in=[each.key for each in columns])
+    rows = reading.rows_from(standings, columns, scores, details_of=())
+    row_of = {each.pk: row for each, row in zip(standings, rows, strict=True)}
+    return tuple(
+        Bucket(
+            words=budget.words(UNITS[by]) if isinstance(budget, Range) else budget.words,
+            entries=len(of_budgets[budget]),
+            filter=budget.value if isinstance(budget, Budget) else "",
+            leaders=tuple(
+                found and _leader(row_of[found[0].key], column, found[1])
+                for found, column in zip(leading, columns, strict=True)
+            ),
+        )
+        for budget, leading in bests.items()
     )
 
 
-def leader(rows: Iterable[Row], column: Column) -> Leader | None:
-    """Return who has the best mean, of those all of whose seeds have one; None where nobody has.
+def _leader(row: Row, column: Column, alike: int) -> Leader:
+    cell = row.cells[column.key]
+    return Leader(row, cell, alike, unsure=cell.low is None and column.corner != "cost")
 
-    Survivors are not the sample: who lost a seed, or waits for one, leads nothing, as on boards.
+
+def best(contenders: Iterable[Contender], column: Column) -> tuple[Contender, int] | None:
+    """Return who has the best mean, of those all of whose seeds have one, and how many are alike.
+
+    None where nobody has. Survivors are not the sample: who lost a seed, or waits for one, leads
+    nothing, as on boards.
     """
-    known = [row for row in rows if row.cells[column.key].value is not None]
-    whole = [row for row in known if not _lacks_seeds(row, row.cells[column.key])]
+    values = [(each, each.cells[column.key]) for each in contenders if column.key in each.cells]
+    whole = [
+        (each, cell)
+        for each, cell in values
+        if cell.value is not None and not _lacks_seeds(each, cell)
+    ]
     if not whole:
         return None
-    best = min(whole, key=lambda row: badness(column, row.cells[column.key]))
-    cell = best.cells[column.key]
-    others = [row.cells[column.key] for row in whole if row is not best]
-    return Leader(
-        row=best,
-        cell=cell,
-        alike=sum(_overlap(cell, other) for other in others),
-        unsure=cell.low is None and column.corner != "cost",
-    )
+    first, cell = min(whole, key=lambda pair: badness(column, pair[1]))
+    return first, sum(_overlap(cell, other) for each, other in whole if each is not first)
 
 
-def _lacks_seeds(row: Row, cell: Cell) -> bool:
-    return bool(row.seeds_failed or row.seeds_pending or cell.seeds_lost)
+def _lacks_seeds(contender: Contender, cell: Cell) -> bool:
+    return bool(contender.seeds_failed or contender.seeds_pending or cell.seeds_lost)
 
 
 def badness(column: Column, cell: Cell) -> float:

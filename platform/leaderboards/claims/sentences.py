@@ -34,7 +34,7 @@ class Sentence:
     parts: tuple[Part, ...]
     about: str  # what is taken for what, in words
     algorithms: tuple[str, ...]  # of an experiment that would tell
-    samplers: str = ""  # of these, as the form has them
+    samplers: tuple[str, ...] = ()  # of these, as the form's address has them
 
 
 QUALITY = ("fd", "kd")
@@ -133,6 +133,6 @@ SENTENCES = (
         ),
         about="One trained model with one sampler at its most and at its fewest steps.",
         algorithms=("diffusion.ddpm",),
-        samplers="ddim steps=5\nddim steps=50",
+        samplers=("ddim steps=5", "ddim steps=50"),
     ),
 )

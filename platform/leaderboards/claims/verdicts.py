@@ -120,10 +120,15 @@ def _board(one: Compared, part: Part) -> Record:
 
 
 def current() -> FoundClaims:
-    """Return what was found: now where the site is small, else what was kept last."""
-    if Standing.objects.count() <= MOST_AT_ONCE:
+    """Return what was found: now where the site is small and whole, else what was kept last."""
+    if Standing.objects.count() <= MOST_AT_ONCE and not _lacks_rows():
         return FoundClaims(found=found(read()), found_at=timezone.now())
     return FoundClaims.objects.first() or FoundClaims()
+
+
+def _lacks_rows() -> bool:
+    """Return whether a board's rows are still being written, of which nothing follows."""
+    return Judging.objects.filter(to_write__gt=0).exists()
 
 
 def find_anew() -> bool:
@@ -133,7 +138,7 @@ def find_anew() -> bool:
     killed there leaves what was kept before, and the row to the next after a while.
     """
     latest = Judging.objects.aggregate(at=Max("judged_at"))["at"]
-    if latest is None:
+    if latest is None or _lacks_rows():
         return False
     mine, _ = FoundClaims.objects.get_or_create(pk=1)
     now = timezone.now()

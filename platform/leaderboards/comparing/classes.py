@@ -57,11 +57,13 @@ class Classes:
         ]
 
 
-def classes(comparison: Comparison, found: Sequence[Table]) -> list[Classes]:
-    """Return the histograms under each protocol that counts classes; one query."""
+def classes(
+    comparison: Comparison, found: Sequence[Table], *, most: int | None = MOST
+) -> list[Classes]:
+    """Return the histograms under each protocol that counts classes, None = of all; one query."""
     counting = [table for table in found if COUNTED_BY in table.protocol.metrics]
     counts = _counts(comparison, counting)
-    made = [_classes(table, counts[table.protocol.pk]) for table in counting]
+    made = [_classes(table, counts[table.protocol.pk], most) for table in counting]
     return [each for each in made if each is not None]
 
 
@@ -82,7 +84,7 @@ def _counts(comparison: Comparison, counting: Sequence[Table]) -> dict[int, Coun
     return found
 
 
-def _classes(table: Table, counts: Counts) -> Classes | None:
+def _classes(table: Table, counts: Counts, most: int | None) -> Classes | None:
     """Return a protocol's histograms; None where no evaluation has kept what they need."""
     of_sides = {
         side.key: [counts[each.pk] for each in side.sets if each.pk in counts]
@@ -97,7 +99,7 @@ def _classes(table: Table, counts: Counts) -> Classes | None:
         for side in table.sides
         if of_sides[side.key]
     }
-    shown = _shown(real, list(means.values()))
+    shown = _shown(real, list(means.values()), most)
     return Classes(
         protocol=table.protocol,
         names=tuple(_name(table.protocol, each) for each in shown),
@@ -120,13 +122,13 @@ def _shares(counts: Sequence[int]) -> list[float]:
     return [count / sum(counts) for count in counts]
 
 
-def _shown(real: list[float], others: list[list[float]]) -> list[int]:
+def _shown(real: list[float], others: list[list[float]], most: int | None) -> list[int]:
     """Return which classes are shown, in their order: of many, those that differ most."""
 
     def apart(place: int) -> float:
         return max(abs(shares[place] - real[place]) for shares in others)
 
-    return sorted(sorted(range(len(real)), key=apart, reverse=True)[:MOST])
+    return sorted(sorted(range(len(real)), key=apart, reverse=True)[:most])
 
 
 def _name(protocol: Protocol, number: int) -> str:

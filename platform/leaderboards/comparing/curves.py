@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from experiments.models import Entry, LossPoint, Run
+from experiments.pages.losses import QUARTER
 from leaderboards.comparing.sides import CompareError, Comparison
 from leaderboards.statistics.spread import mean_interval
 
@@ -79,11 +80,17 @@ def _one_of(name: str, asked: Mapping[str, str], known: Sequence[str] | Mapping[
 
 
 def losses_of(comparison: Comparison) -> list[str]:
-    """Return the names of the losses, those that most entries have first."""
+    """Return the names of the losses, those that most entries have first, parts of one last."""
     having = Counter(
         name for entry in comparison.entries for name in sorted(_names(comparison, entry))
     )
-    return [name for name, _ in sorted(having.items(), key=lambda item: (-item[1], item[0]))]
+    return [
+        name
+        for name, _ in sorted(
+            having.items(),
+            key=lambda item: (-item[1], QUARTER.fullmatch(item[0]) is not None, item[0]),
+        )
+    ]
 
 
 def _names(comparison: Comparison, entry: Entry) -> set[str]:

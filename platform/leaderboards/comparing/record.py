@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from leaderboards.comparing.classes import Classes, classes
 from leaderboards.comparing.configurations import configuration
 from leaderboards.comparing.sides import Comparison, Side
 from leaderboards.comparing.values import Compared, Line, Stranger, Table, strangers, tables
@@ -21,6 +22,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
             for row in told.rows
         ],
         "boards": [_table(table) for table in found],
+        "classes": [_classes(each) for each in classes(comparison, found, most=None)],
         "not_comparable": [_stranger(each) for each in strangers(comparison, found)],
     }
 
@@ -89,6 +91,18 @@ def _compared(each: Compared) -> dict[str, Any]:
         "ratio": each.ratio,
         "verdict": each.verdict,
         "why": each.why,
+    }
+
+
+def _classes(each: Classes) -> dict[str, Any]:
+    return {
+        "protocol": each.protocol.fingerprint,
+        "names": list(each.names),
+        "real": list(each.real),
+        "entries": [
+            {"entry": of.side.key, "seeds": of.seeds, "shares": list(of.shares)}
+            for of in each.histograms
+        ],
     }
 
 

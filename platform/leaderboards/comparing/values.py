@@ -9,7 +9,7 @@ from leaderboards.board import Cell, Column, Row, columns_of
 from leaderboards.comparing.sides import Comparison, Side
 from leaderboards.models import Score, Standing
 from leaderboards.protocol_box import Apart
-from leaderboards.scores import baseline, reading
+from leaderboards.scores import baseline, keeping, reading
 from leaderboards.scores.baseline import Verdict
 from leaderboards.statistics.differences import Difference
 
@@ -122,14 +122,15 @@ def tables(comparison: Comparison) -> list[Table]:
 
 def _scored(comparison: Comparison) -> dict[Protocol, list[tuple[Side, Row]]]:
     """Return the sides' rows by protocol, in the order of the sides; four queries at most."""
-    standings = [
-        each
-        for each in Standing.objects.filter(
-            entry__in=[entry.pk for entry in comparison.entries]
-        ).select_related("protocol__dataset", "entry__experiment", "judgement")
-        if any(_is_of(each, side) for side in comparison.sides)
-    ]
-    columns = {c.key: c for each in standings for c in columns_of(each.protocol)}
+    asked = {entry.pk for entry in comparison.entries}
+    loaded = ("protocol__dataset", "entry__experiment", "judgement")
+    mine = Standing.objects.filter(entry__in=asked).select_related(*loaded)
+    if lacking := asked - {each.entry_id for each in mine}:
+        keeping.follow_entries(lacking)  # of a site of before, whose rows are still being written
+        mine = mine.all()
+    standings = [each for each in mine if any(_is_of(each, side) for side in comparison.sides)]
+    protocols = {each.protocol_id: each.protocol for each in standings}.values()
+    columns = {c.key: c for each in protocols for c in columns_of(each)}
     scores = Score.objects.filter(standing__in=[each.pk for each in standings])
     rows = reading.rows_from(standings, columns.values(), scores)
     found: dict[Protocol, list[tuple[Side, Row]]] = {each.protocol: [] for each in standings}

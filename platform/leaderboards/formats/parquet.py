@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
-from leaderboards.formats.rows import Chunks, Field, Kind, Row, encoded
+from leaderboards.formats.rows import Chunks, Column, Field, Kind, columns_of
 
 WRITER = Path(__file__).with_name("parquet_writer.py")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,8 +51,9 @@ def _written(
     assert writer.stdin is not None, "it was asked for"
     with path.open("rb") as found, writer.stdin as given:
         _tell(given, [[field.name, field.kind] for field in fields])
-        for rows in chunks:
-            _tell(given, [_column(field, rows) for field in fields])
+        for chunk in chunks:
+            columns = zip(fields, columns_of(fields, chunk), strict=True)
+            _tell(given, [_told(field, values) for field, values in columns])
             yield found.read()
         given.close()
         if status := writer.wait():
@@ -61,22 +62,20 @@ def _written(
             yield piece
 
 
-def _tell(given: IO[bytes], data: list[Any]) -> None:
+def _tell(given: IO[bytes], data: Sequence[Any]) -> None:
     given.write(json.dumps(data).encode() + b"\n")
 
 
-def _column(field: Field, rows: Sequence[Row]) -> list[Any]:
+def _told(field: Field, values: Column) -> Column:
     told = TOLD.get(field.kind)
-    found = [row[field.name] for row in rows]
-    return found if told is None else [None if value is None else told(value) for value in found]
+    return values if told is None else [None if each is None else told(each) for each in values]
 
 
-def _microseconds(value: datetime) -> int:
-    return (value - EPOCH) // timedelta(microseconds=1)
+def _microseconds(text: str) -> int:
+    return (datetime.fromisoformat(text) - EPOCH) // timedelta(microseconds=1)
 
 
 TOLD: Mapping[Kind, Callable[[Any], Any]] = {
     "time": _microseconds,
-    "json": encoded,
     "number": float,
 }

@@ -11,9 +11,10 @@ from leaderboards.board import Board, Row
 from leaderboards.highlights import Highlight, Leader
 from leaderboards.models import Judging, Score, Standing
 from leaderboards.ranking import board_of
-from leaderboards.scores import reading
+from leaderboards.scores import reading, standstill
 from leaderboards.scores.query import Query
-from leaderboards.scores.reading import Standstill
+from leaderboards.scores.standings import budgets_by_board
+from leaderboards.scores.standstill import Standstill
 
 
 def overview(protocols: Sequence[Protocol]) -> list[Highlight]:
@@ -21,12 +22,12 @@ def overview(protocols: Sequence[Protocol]) -> list[Highlight]:
 
     A small board that nobody has judged is judged now.
     """
-    budgets = reading.budgets_by_board(protocols)
+    budgets = budgets_by_board(protocols)
     boards = [
         replace(board_of(protocol, "", None), budgets=budgets[protocol.pk])
         for protocol in protocols
     ]
-    states = reading.states_of(boards)
+    states = standstill.states_of(boards)
     rows = _leading_rows([state.judging for state in states if state.judging])
     numbers = _numbers(protocols)
     return [
@@ -51,7 +52,7 @@ def _card(
     board: Board, state: Standstill, rows: dict[int, Row], numbers: tuple[int, int]
 ) -> Highlight:
     leaders = tuple(_leaders(board, state.judging, rows)) if state.judging else ()
-    return Highlight(board, leaders, *numbers)
+    return Highlight(replace(board, writing=state.writing), leaders, *numbers)
 
 
 def _leading_rows(judgings: Sequence[Judging]) -> dict[int, Row]:

@@ -1,7 +1,6 @@
 """Sees to it that rows of boards follow jobs, deletions, protocols and migrations."""
 
-from collections import deque
-from typing import Any
+from typing import Any, TextIO
 
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -11,7 +10,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_migrate
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from jobs.models import Job
 from jobs.settled import moved
-from leaderboards.scores import keeping
+from leaderboards.scores import anew, keeping
 
 
 def follow_jobs(sender: type[Job], jobs: list[Job], **kwargs: Any) -> None:
@@ -42,13 +41,19 @@ def follow_protocols(sender: Any, instance: Model, action: str, **kwargs: Any) -
         keeping.follow_entries(list(instance.entries.values_list("pk", flat=True)))
 
 
-def fill(plan: Any = None, **kwargs: Any) -> None:
-    """Write the rows that a site of before has not, once its tables are those of now."""
+def ask(plan: Any = None, verbosity: int = 1, stdout: TextIO | None = None, **kwargs: Any) -> None:
+    """Ask for the rows that a site of before has not, once its tables are those of now."""
     if not plan:
         return
     executor = MigrationExecutor(connection)
-    if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        deque(keeping.rescore(only_missing=True), maxlen=0)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return
+    number = anew.ask()
+    if number and verbosity and stdout:
+        stdout.write(
+            f"Boards lack the rows of {number:,} entries: a worker writes them beside its jobs, "
+            "`manage.py rescore` at once.\n"
+        )
 
 
 def connect(config: Any) -> None:
@@ -56,4 +61,4 @@ def connect(config: Any) -> None:
     for model in (Run, SampleSet, Evaluation, Entry):
         post_delete.connect(follow_deletion, sender=model)
     m2m_changed.connect(follow_protocols, sender=Experiment.protocols.through)
-    post_migrate.connect(fill, sender=config)
+    post_migrate.connect(ask, sender=config)

@@ -12,25 +12,26 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from catalog.models import Protocol
-from experiments.models import Entry
+from experiments.models import Entry, Experiment
 from leaderboards import highlights
 from leaderboards.board import Board
 from leaderboards.marks import DETAILED
 from leaderboards.models import Judgement, Judging, Score, Standing
 from leaderboards.ranking import board_of, judged, of_rows
 from leaderboards.scores import reading
+from leaderboards.scores.standings import of_board
 
 BATCH = 1000
 UNREAD = ("label", "scored_at", "scored_by", "entry__config", "entry__samplers")  # by judging
 
 
 def judge_asked() -> int:
-    """Judge the boards that are asked for, and return how many this call did.
+    """Judge the boards that are asked for and have all their rows; return how many this call did.
 
     Whoever takes a board from the others judges it; one that is killed there leaves it as it was,
     until somebody looks at the board and asks again.
     """
-    asked = Judging.objects.filter(rung_at__isnull=False).select_related("protocol")
+    asked = Judging.objects.filter(rung_at__isnull=False, to_write=0).select_related("protocol")
     taken = 0
     for each in list(asked.order_by("rung_at", "pk")):
         if asked.filter(pk=each.pk).update(rung_at=None):
@@ -43,10 +44,16 @@ def judge(protocol: Protocol) -> Board:
     """Judge a protocol's board of all experiments, and keep what is said of each row.
 
     1. From here on a change rings again. 2. Read the rows and judge them. 3. Replace what was said
-    before; rows that changed in the meantime stay unjudged.
+    before; rows that changed in the meantime stay unjudged. 4. Judge the own boards of experiments
+    whose rows had changed.
     """
+    changed = Entry.objects.filter(standings__protocol=protocol, standings__is_judged=False)
+    experiments = set(changed.values_list("experiment", flat=True))
     with _uncollected():
-        return _judge(protocol)
+        board = _judge(protocol)
+        for experiment in Experiment.objects.filter(pk__in=experiments):
+            reading.judge_within(protocol, experiment)
+    return board
 
 
 @contextmanager
@@ -79,7 +86,7 @@ def _judge(protocol: Protocol) -> Board:
 
 def _standings(protocol: Protocol) -> list[Standing]:
     """Return a board's standings with what judging asks of entries: less than pages do."""
-    plain = reading.of_board(protocol).select_related(None)  # without experiments
+    plain = of_board(protocol).select_related(None)  # without experiments
     found = list(plain.select_related("entry").defer(*UNREAD))
     controls = Entry.objects.filter(kind=Entry.Kind.CONTROL, standings__protocol=protocol)
     configs = dict(controls.values_list("pk", "config"))

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from catalog.models import Protocol
@@ -24,7 +23,8 @@ BATCH = 500  # entries that are written in one transaction, where all are
 LASTING = ("value", "low", "high", "interval_of", "plug_in", "declared", "unknown", "reason")
 OF_SCORE = ("budget", "group", "badness", *LASTING, "seeds", "seeds_lost", "details")
 OF_STANDING = (
-    *("label", "control", "of_entry", "is_trial", "place", "scored_at", "scored_by"),
+    *("label", "kind", "algorithm"),
+    *("control", "of_entry", "is_trial", "place", "scored_at", "scored_by"),
     *("budget", "device", "configuration"),
     *("seeds_scored", "seeds_total", "seeds_failed"),
 )
@@ -151,6 +151,8 @@ def _of_row(row: Row) -> Fields:
     """Return the fields of a row's standing."""
     return {
         "label": row.entry.label,
+        "kind": row.entry.kind,
+        "algorithm": row.entry.algorithm,
         "control": row.control,
         "of_entry": row.entry.source is not None,
         "is_trial": row.is_trial,
@@ -208,27 +210,21 @@ def leave_others(experiment: Experiment) -> None:
     rows.exclude(protocol__in=experiment.protocols.all()).delete()
 
 
-def rescore(*, only_missing: bool = False) -> Iterator[Changes]:
-    """Write the rows of all boards from values and jobs, and yield what that changed, by batches.
-
-    With `only_missing` those of entries that have none: of sites of before.
-    """
+def rescore() -> Iterator[Changes]:
+    """Write the rows of all boards from values and jobs, and yield what that changed, by batches."""
     for protocol in Protocol.objects.order_by("pk"):
-        mine = Standing.objects.filter(protocol=protocol, entry=OuterRef("pk"))
         entries = Entry.objects.filter(experiment__protocols=protocol)
-        if only_missing:
-            entries = entries.filter(~Exists(mine))
-        else:
-            strangers = Standing.objects.filter(protocol=protocol).exclude(entry__in=entries)
-            yield Changes(removed=strangers.count())
-            strangers.delete()
+        strangers = Standing.objects.filter(protocol=protocol).exclude(entry__in=entries)
+        yield Changes(removed=strangers.count())
+        strangers.delete()
         keys = list(entries.order_by("pk").values_list("pk", flat=True))
-        found = [_rescored(protocol, keys[at : at + BATCH]) for at in range(0, len(keys), BATCH)]
+        found = [write(protocol, keys[at : at + BATCH]) for at in range(0, len(keys), BATCH)]
         yield from found
         if any(map(any, found)):
             bell.ring_for([protocol.pk])
 
 
 @transaction.atomic
-def _rescored(protocol: Protocol, keys: Sequence[int]) -> Changes:
+def write(protocol: Protocol, keys: Sequence[int]) -> Changes:
+    """Write the rows of entries under one protocol from values and jobs."""
     return _write(protocol, _locked(keys))

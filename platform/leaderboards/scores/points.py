@@ -10,6 +10,7 @@ from leaderboards.charts import SPEED, axes_of
 from leaderboards.models import Score, Standing
 from leaderboards.scores import reading
 from leaderboards.scores.query import Query
+from leaderboards.scores.standings import contenders_of
 
 MOST = 200  # points, with which a page stays under 300 KB
 
@@ -31,7 +32,7 @@ def others(board: Board, query: Query, *, most: int = MOST) -> list[Point]:
     axes = axes_of(board)
     if axes is None or board.as_of is not None or len(board.rows) == board.rows_in_all:
         return []
-    wanted = query.of(reading.contenders_of(board.protocol, board.experiment))
+    wanted = query.among(contenders_of(board.protocol, board.experiment))
     here = {(row.entry.pk, row.sampler_label) for row in board.rows}
     keys = list(reading.in_order(wanted, board)[: most + len(here)])
     names = {column.key for column in axes} | {SPEED}
@@ -56,7 +57,7 @@ def others(board: Board, query: Query, *, most: int = MOST) -> list[Point]:
 
 def _beyond(keys: list[int], here: Container[tuple[int, str]]) -> Iterator[tuple[int, str, Entry]]:
     """Yield standings that are not here: key, label, and an entry that knows its family alone."""
-    told = ("entry_id", "sampler_label", "label", "entry__kind", "entry__algorithm")
+    told = ("entry_id", "sampler_label", "label", "kind", "algorithm")
     found = {
         key: row for key, *row in Standing.objects.filter(pk__in=keys).values_list("pk", *told)
     }

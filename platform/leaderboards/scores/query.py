@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import reduce
+from operator import and_
 from types import MappingProxyType
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -65,21 +67,27 @@ class Query:
         return None if self.size is None else self.begin + self.size
 
     def of(self, standings: QuerySet[Standing]) -> QuerySet[Standing]:
-        """Return those of a board's standings that are asked for."""
+        """Return those of a board's standings that are asked for, and controls of all."""
         if not self.filters:
             return standings
-        wanted = Q()
-        for name, value in self.filters.items():
-            wanted &= _condition(name, value)
-        return standings.filter(wanted | Q(control__gt="", of_entry=False))
+        return standings.filter(self._wanted() | Q(control__gt="", of_entry=False))
+
+    def among(self, standings: QuerySet[Standing]) -> QuerySet[Standing]:
+        """Return those that are asked for, of standings among which no control of all is."""
+        return standings.filter(self._wanted()) if self.filters else standings
+
+    def _wanted(self) -> Q:
+        conditions = (_condition(name, value) for name, value in self.filters.items())
+        return reduce(and_, conditions, Q())
 
 
 def read(
     parameters: Mapping[str, str], columns: Iterable[Column], *, size: int | None = None
 ) -> Query:
-    """Return what an address asks for; `size` is that of a page where it does not say.
+    """Return what an address asks for; `size` is that of a page of HTML, which it may make smaller.
 
-    A page of more columns, or with differences to a baseline, has fewer rows.
+    A page of more columns, or with differences to a baseline, has fewer rows. Without a `size` it
+    may have `MOST`.
 
     Raises:
         QueryError: if a part of it cannot be understood.
@@ -91,10 +99,10 @@ def read(
         _condition(name, value)
     asked, page = parameters.get("page_size", ""), parameters.get("page", "")
     choice = _columns(parameters.get("columns", ""), columns)
-    if asked:
-        size = _whole("page_size", asked, most=MOST)
-    elif size is not None:
+    if size is not None:
         size = _fitting(size, choice, columns, has_baseline=bool(parameters.get("baseline")))
+    if asked:
+        size = min(_whole("page_size", asked, most=MOST), size or MOST)
     if page and size is None:
         size = PAGE
     baseline.check(parameters.get("baseline", ""))
@@ -182,11 +190,11 @@ def _number(name: str, value: str) -> float:
 def _family(value: str) -> Q:
     names = [name for name, spec in registry.ALGORITHMS.items() if spec.family_name == value]
     if names:
-        return Q(entry__algorithm__in=names)
+        return Q(algorithm__in=names)
     families = [*registry.FAMILIES, *Entry.Kind.values]
     if value not in families:
         raise QueryError("family", f"expected one of {', '.join(families)}, got {value!r}")
-    return Q(entry__kind=value)
+    return Q(kind=value)
 
 
 def _tag(value: str) -> Q:
@@ -223,7 +231,7 @@ ENDS = {"min": "gte", "max": "lte"}
 FILTERS: Mapping[str, Callable[[str], Q]] = MappingProxyType(
     {
         "family": _family,
-        "algorithm": lambda value: Q(entry__algorithm=value),
+        "algorithm": lambda value: Q(algorithm=value),
         "tag": _tag,
         "submitter": lambda value: Q(entry__experiment__created_by__username=value),
         "budget": _budget,

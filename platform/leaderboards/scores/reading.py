@@ -3,62 +3,38 @@
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from django.db import connection
-from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, When, Window
-from django.db.models.functions import Collate, RowNumber
+from django.db.models import Case, Exists, F, OuterRef, QuerySet, When
+from django.db.models.functions import Collate
 
 from catalog.models import Protocol
 from experiments import controls
-from experiments.models import Entry, Experiment, SampleSet
-from leaderboards.board import MOST_SAME, Board, Cell, Column, Row
+from experiments.models import Experiment, SampleSet
+from leaderboards.board import Board, Cell, Column, Row
 from leaderboards.facts.columns import DATE, FACTS
-from leaderboards.facts.repeats import Submitted, with_repeats
-from leaderboards.models import Judgement, Judging, Score, Standing
-from leaderboards.origins import budgets
+from leaderboards.facts.repeats import with_repeats
+from leaderboards.models import Judgement, Score, Standing
 from leaderboards.ranking import board_of, judged, of_rows
-from leaderboards.scores import bell, history
+from leaderboards.scores import anew, bell, history, standstill, within
 from leaderboards.scores.baseline import chosen
 from leaderboards.scores.cells import cells_of
 from leaderboards.scores.query import Query
-
-PART = 500  # rows of a part
-MOST_AT_ONCE = 300  # rows that a request judges itself, where nobody has
-NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
-IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
-TOLD = (  # of a standing, to know it again
-    *("entry_id", "sampler_label", "entry__label", "entry__kind"),
-    *("entry__experiment__name", "entry__experiment__seeds", "entry__trial"),
+from leaderboards.scores.standings import (
+    alike,
+    alike_within,
+    as_python,
+    budgets_of,
+    counted,
+    first_controls,
+    of_board,
 )
+
+NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
 SAID = ("rank", "rank_low", "rank_high", "leads", "beats_control", "near_training", "no_merit")
 _said = attrgetter(*SAID)
-
-
-def of_board(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
-    """Return a board's standings: shared controls once, trials in their experiment alone."""
-    mine = _all_of(protocol, experiment)
-    order: list[Any] = [F("scored_at").asc(nulls_last=True), "scored_by", "entry_id"]
-    place = Window(RowNumber(), partition_by="control", order_by=order)
-    repeated = mine.filter(of_entry=False, control__gt="").order_by()
-    first = list(repeated.annotate(turn=place).filter(turn=1).values_list("entry_id", flat=True))
-    shown = mine.filter(Q(control="") | Q(of_entry=True) | Q(entry__in=first))
-    loaded = ["entry__experiment", *(["entry__search__protocol"] if experiment else [])]
-    return shown.select_related(*loaded).order_by(*IN_ORDER)
-
-
-def contenders_of(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
-    """Return those of a board's standings that are of no control."""
-    return _all_of(protocol, experiment).filter(control="")
-
-
-def _all_of(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
-    mine = Standing.objects.filter(protocol=protocol)
-    if experiment is None:
-        return mine.filter(is_trial=False)
-    return mine.filter(entry__in=Entry.objects.filter(experiment=experiment))
 
 
 def rows_from(
@@ -88,9 +64,30 @@ def rows_from(
             scored_by=each.scored_by,
             device=each.device,
             configuration=each.configuration,
+            of_trial=each.is_trial and each.of_entry,
         )
         for each in standings
     ]
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What is read of rows: exports need less than pages."""
+
+    columns: Collection[str] | None = None  # None: all
+    details_of: Collection[str] | None = None
+
+    def rows(self, board: Board, standings: Sequence[Standing]) -> list[Row]:
+        """Return the rows of a board's standings, not yet ranked."""
+        scores = Score.objects.filter(standing__in=standings)
+        if self.columns is None:
+            return rows_from(standings, board.columns, scores, details_of=self.details_of)
+        scores = scores.filter(metric__in=self.columns)
+        columns = [column for column in board.columns if column.key in self.columns]
+        return rows_from(standings, columns, scores, details_of=self.details_of)
+
+
+WHOLE = Reads()
 
 
 def _is_pending(standing: Standing) -> bool:
@@ -119,50 +116,6 @@ def judged_as(row: Row, said: dict[str, list[Any]]) -> Row:
     return replace(row, cells={**row.cells, **cells})
 
 
-@dataclass(frozen=True)
-class Standstill:
-    """How far the kept judgement of all experiments' board is what it would be now."""
-
-    judging: Judging | None
-    standings: int
-    waiting: int  # that changed since, or were never judged
-    is_of_now: bool
-
-    @property
-    def is_small(self) -> bool:
-        return self.standings <= MOST_AT_ONCE
-
-    @property
-    def unjudged(self) -> int:
-        """Return how many rows changed since; at least one where it is not of now."""
-        return 0 if self.is_of_now else max(1, self.waiting)
-
-    @property
-    def judged_at(self) -> datetime | None:
-        return self.judging.judged_at if self.judging else None
-
-
-def states_of(boards: Sequence[Board]) -> list[Standstill]:
-    """Return what is known of the judgement of boards, which need not have their rows."""
-    keys = [board.protocol.pk for board in boards]
-    judged = Judging.objects.filter(protocol__in=keys, judged_at__isnull=False)
-    judgings = {each.protocol_id: each for each in judged}
-    counts: dict[int, Counter[bool]] = defaultdict(Counter)
-    rows = Standing.objects.filter(protocol__in=keys).order_by()
-    of_now = rows.values_list("protocol_id", "is_judged").annotate(Count("pk"))
-    for protocol, is_judged, number in of_now:
-        counts[protocol][is_judged] = number
-    return [
-        _state(board, judgings.get(pk), counts[pk]) for board, pk in zip(boards, keys, strict=True)
-    ]
-
-
-def _state(board: Board, judging: Judging | None, counts: Counter[bool]) -> Standstill:
-    total, waiting, unranked = counts.total(), counts[False], dict(board.unranked)
-    known = judging is not None and (judging.standings, judging.unranked) == (total, unranked)
-    return Standstill(judging, total, waiting, is_of_now=known and waiting == 0)
-
-
 def board(
     protocol: Protocol,
     *,
@@ -174,55 +127,42 @@ def board(
 
     Ranks and marks are those of the whole board, whatever part is asked for. That of all
     experiments has the judgement that is kept; where that is of before, a small board is judged
-    now, a large one says since when how many rows wait. An experiment's is judged now.
+    now, a large one says since when how many rows wait. An experiment's is judged now, unless it
+    has many rows and was since the last of them changed.
 
     Raises:
         ValueError: if there is no column to sort by of this name.
         QueryError: if the board has no baseline of this name, or is too large for one of before.
     """
     query = query or Query()
-    empty = _empty(protocol, sort, experiment, query)
+    empty = empty_of(protocol, sort, experiment, query)
     if query.as_of is not None:
         return _part(empty, judged(history.rows(empty), empty.columns, empty.ranked), query)
-    kept = _kept(empty)
+    if experiment is not None and query.size is not None:
+        said = within.said(empty, partial(_judged_within, empty))
+        return judged_now(empty, query) if said is None else _page(empty, query, said)
+    kept = kept_before(empty)
     if kept is None:
         return judged_now(empty, query)
     return _part(kept, _judged_before(kept), query) if query.size is None else _page(kept, query)
 
 
-def parts(
-    protocol: Protocol, *, sort: str, experiment: Experiment | None, query: Query
-) -> Iterator[Board]:
-    """Return a board in parts, whose rows together are those of `board`: a large one in several.
-
-    Raises:
-        ValueError: if there is no column to sort by of this name.
-    """
-    kept = _kept(_empty(protocol, sort, experiment, query))
-    if kept is None or query.size is not None or query.as_of is not None:
-        return iter([board(protocol, sort=sort, experiment=experiment, query=query)])
-    kept = replace(kept, budgets=budgets_of(protocol))
-    keys = list(in_order(query.of(of_board(protocol)), kept))
-    begins = range(0, max(1, len(keys)), PART)  # one at least
-    return (_of_keys(kept, keys[begin : begin + PART], query.baseline) for begin in begins)
-
-
-def _empty(protocol: Protocol, sort: str, experiment: Experiment | None, query: Query) -> Board:
+def empty_of(protocol: Protocol, sort: str, experiment: Experiment | None, query: Query) -> Board:
     """Return the board that is asked for, without its rows."""
     empty = board_of(protocol, sort, experiment)
     return replace(empty, is_mixed=query.is_mixed, as_of=query.as_of)
 
 
-def _kept(empty: Board) -> Board | None:
+def kept_before(empty: Board) -> Board | None:
     """Return a board of all experiments with when it was judged, None where that is done now."""
     if empty.experiment is not None:
         return None
-    state = states_of([empty])[0]
+    state = standstill.states_of([empty])[0]
     if state.is_small and not state.is_of_now:
         return None
     if not state.is_of_now:
         bell.ring(empty.protocol.pk)
-    return replace(empty, judged_at=state.judged_at, waiting=state.unjudged)
+    return replace(empty, judged_at=state.judged_at, waiting=state.unjudged, writing=state.writing)
 
 
 def first_rows(board: Board, number: int) -> Board:
@@ -240,8 +180,18 @@ def judged_now(board: Board, query: Query) -> Board:
 
 
 def _rows(board: Board) -> list[Row]:
-    """Return all rows of a board, not yet ranked."""
-    standings = list(of_board(board.protocol, board.experiment))
+    """Return all rows of a board, not yet ranked; an experiment's that are missing are written."""
+    mine = of_board(board.protocol, board.experiment)
+    if board.experiment is None:
+        return _rows_of(board, list(mine))
+    annotated = list(mine.annotate(unwritten=F("protocol__judging__to_write")))
+    may_lack = any(each.unwritten for each in annotated) or not annotated
+    if may_lack and anew.write_experiment(board.protocol, board.experiment):
+        return _rows_of(board, list(of_board(board.protocol, board.experiment)))
+    return _rows_of(board, [*annotated])
+
+
+def _rows_of(board: Board, standings: Sequence[Standing]) -> list[Row]:
     scores = Score.objects.filter(protocol=board.protocol)
     if board.experiment is not None:  # by its own rows: its protocol may have a thousand times more
         scores = Score.objects.filter(standing__in=standings)
@@ -281,68 +231,70 @@ def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
     )
 
 
-def _page(board: Board, query: Query) -> Board:
-    """Return a page of a board, put in order by the database."""
-    board = replace(board, budgets=budgets_of(board.protocol))
-    wanted = query.of(of_board(board.protocol))
+def _judged_within(board: Board) -> within.Said:
+    """Return what is said of an experiment's rows, judged by this process."""
+    standings = list(of_board(board.protocol, board.experiment))
+    rows = judged(_rows_of(board, standings), board.columns, board.ranked)
+    return {each.pk: said_of(row) for each, row in zip(standings, rows, strict=True)}
+
+
+def judge_within(protocol: Protocol, experiment: Experiment) -> None:
+    """Judge an experiment's board and keep what came of it, if it has many rows that changed."""
+    empty = board_of(protocol, "", experiment)
+    within.said(empty, partial(_judged_within, empty))
+
+
+def _page(board: Board, query: Query, said: within.Said | None = None) -> Board:
+    """Return a page of a board, put in order by the database; `said` are judgements within it."""
+    owner = board.protocol, board.experiment
+    board = replace(board, budgets=budgets_of(*owner))
+    first = first_controls(*owner)
+    wanted = query.of(of_board(*owner, first=first))
     keys = list(in_order(wanted, board)[query.begin : query.end])
-    kinds = _kinds(query.of(contenders_of(board.protocol)))
+    kinds, of_controls = counted(*owner, query, first)
     return replace(
-        _of_keys(board, keys, query.baseline),
+        of_keys(board, keys, baseline_of(board, query.baseline, said), found_within=said),
         begin=query.begin,
-        rows_in_all=kinds.total() + wanted.filter(control__gt="").count(),
+        rows_in_all=kinds.total() + of_controls,
         contenders=kinds,
     )
 
 
-def _kinds(contenders: QuerySet[Standing]) -> Counter[str]:
-    """Return how many there are of each kind, which those of a known budget tell by that alone."""
-    of_known = Q(budget__gte=budgets.IMAGES, budget__lt=budgets.UNKNOWN)
-    found = Counter({str(Entry.Kind.GENERATOR): contenders.filter(of_known).count()})
-    others = contenders.exclude(of_known).order_by().values_list("entry__kind")
-    found.update(dict(others.annotate(Count("pk"))))
-    return +found
+def of_keys(
+    board: Board,
+    keys: Sequence[int],
+    baseline: Row | None,
+    reads: Reads = WHOLE,
+    found_within: within.Said | None = None,
+) -> Board:
+    """Return a board with the rows of these standings, in their order.
 
-
-def _of_keys(board: Board, keys: Sequence[int], baseline: str) -> Board:
-    """Return a board with the rows of these standings, in their order."""
+    What is said of them is that of the board of all, or `found_within` an experiment.
+    """
     loaded = ("entry__experiment", "entry__search__protocol", "judgement")
     found = Standing.objects.select_related(*loaded).in_bulk(keys)
     standings = [found[key] for key in keys if key in found]
-    rows = rows_from(standings, board.columns, Score.objects.filter(standing__in=keys))
-    said = [judged_as(*pair) for pair in zip(rows, map(kept_of, standings), strict=True)]
-    return replace(
-        board,
-        baseline=_baseline(board, baseline),
-        rows=tuple(with_repeats(said, _alike(standings))),
-    )
+    said = list(_as_said(reads.rows(board, standings), standings, found_within))
+    same = alike(standings) if found_within is None else alike_within(board, standings)
+    return replace(board, baseline=baseline, rows=tuple(with_repeats(said, same)))
 
 
-def _alike(standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
-    """Yield the first of a board with each configuration that one of its standings has."""
-    each_once = {each.configuration: each.pk for each in standings if each.configuration}
-    order: list[str | Collate] = ["entry_id", _as_python("sampler_label")]
-    alike = Standing.objects.filter(
-        protocol=OuterRef("protocol"), configuration=OuterRef("configuration"), is_trial=False
-    ).order_by(*order)
-    last = Subquery(alike.values("entry_id")[MOST_SAME - 1 : MOST_SAME])  # by the index, for each
-    of_each = Standing.objects.filter(pk__in=each_once.values()).order_by().annotate(last=last)
-    first = Q(pk__in=[])
-    for board, configuration, entry in of_each.values_list("protocol", "configuration", "last"):
-        until = Q() if entry is None else Q(entry__lte=entry)
-        first |= Q(protocol=board, configuration=configuration) & until
-    found = Standing.objects.filter(first, is_trial=False).order_by()
-    for configuration, *told in found.values_list("configuration", *TOLD):
-        yield configuration, Submitted.told(*told)
+def _as_said(
+    rows: Iterable[Row], standings: Iterable[Standing], found_within: within.Said | None
+) -> Iterator[Row]:
+    for row, each in zip(rows, standings, strict=True):
+        kept = kept_of(each) if found_within is None else found_within.get(each.pk, {})
+        yield judged_as(row, kept)
 
 
-def _baseline(board: Board, text: str) -> Row | None:
+def baseline_of(board: Board, text: str, found_within: within.Said | None = None) -> Row | None:
     """Return the row that all of a large board are compared with."""
     if not text:
         return None
-    mine = list(of_board(board.protocol).filter(entry=int(text.partition(":")[0])))
+    all_of_it = of_board(board.protocol, board.experiment)
+    mine = list(all_of_it.filter(entry=int(text.partition(":")[0])))
     rows = rows_from(mine, board.columns, Score.objects.filter(standing__in=mine))
-    return chosen(map(judged_as, rows, map(kept_of, mine)), text)
+    return chosen(_as_said(rows, mine, found_within), text)
 
 
 def kept_of(standing: Standing) -> dict[str, list[Any]]:
@@ -350,26 +302,12 @@ def kept_of(standing: Standing) -> dict[str, list[Any]]:
     return standing.judgement.found if hasattr(standing, "judgement") else {}
 
 
-def budgets_of(protocol: Protocol) -> tuple[budgets.Budget, ...]:
-    """Return the budgets of a board's contenders."""
-    return budgets_by_board([protocol])[protocol.pk]
-
-
-def budgets_by_board(protocols: Sequence[Protocol]) -> dict[int, tuple[budgets.Budget, ...]]:
-    """Return the budgets of each board's contenders, by the key of its protocol."""
-    keys: dict[int, list[str]] = {protocol.pk: [] for protocol in protocols}
-    rows = Standing.objects.filter(protocol__in=keys, control="", is_trial=False).order_by()
-    for board, key in rows.values_list("protocol_id", "budget").distinct():
-        keys[board].append(key)
-    return {pk: budgets.in_order(map(budgets.Budget.of_key, of_it)) for pk, of_it in keys.items()}
-
-
 def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
     """Return the keys of standings in the order of `ranking.in_order`."""
     worst, fact = board.sort.startswith("-"), FACTS.get(board.sort_key)
     by_budget = ["budget"] if board.is_grouped else []
     if fact is not None:
-        field = F(fact.field) if fact.key == DATE else _as_python(fact.field)
+        field = F(fact.field) if fact.key == DATE else as_python(fact.field)
         by = field.desc(nulls_last=True) if worst else field.asc(nulls_last=True)
         kind = Case(When(control="", then=1), When(control=controls.TEST, then=0), default=2)
         ordered = standings.order_by(*by_budget, kind, "place", by, *_named(""), "entry_id")
@@ -390,9 +328,4 @@ def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
 
 def _named(prefix: str) -> list[Collate]:
     """Return the names of standings, by which ties stand."""
-    return [_as_python(f"{prefix}{name}") for name in ("label", "sampler_label")]
-
-
-def _as_python(field: str) -> Collate:
-    """Return a text which the database is to put in order as Python does."""
-    return Collate(field, "BINARY" if connection.vendor == "sqlite" else "C")
+    return [as_python(f"{prefix}{name}") for name in ("label", "sampler_label")]

@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from accounts import tokens
 from accounts.models import User
 from experiments.models import Experiment
 from notifications import outbox, receivers
@@ -38,6 +39,9 @@ def _page(request: HttpRequest, status: int = 200, **shown: Any) -> HttpResponse
         "preference": preference,
         "gets_mail": bool(settings.EMAIL_HOST and user.email),
         "site_mails": bool(settings.EMAIL_HOST),
+        "tokens": tokens.of(user),
+        "token_days": settings.API_TOKEN_DAYS,
+        "site": request.build_absolute_uri("/").rstrip("/"),
         "webhooks": user.webhooks.all(),
         "most_webhooks": receivers.MOST_WEBHOOKS,
         "most_characters": MOST_CHARACTERS,
@@ -55,6 +59,31 @@ def prefer(request: HttpRequest) -> HttpResponse:
     ticked = {name: name in request.POST for name in (*ENDS, "email")}
     receivers.prefer(cast(User, request.user), ticked)
     messages.success(request, "Your wishes are kept.")
+    return redirect("account")
+
+
+@require_POST
+@never_cache
+@for_submitters
+def make_token(request: HttpRequest) -> HttpResponse:
+    """Make an API token of the account, and show it this once."""
+    user = cast(User, request.user)
+    if tokens.of(user).count() >= tokens.MOST_TOKENS:
+        messages.error(request, f"Expected at most {tokens.MOST_TOKENS} tokens: end one first.")
+        return redirect("account")
+    _, text = tokens.make(user, days=settings.API_TOKEN_DAYS, actor=user)
+    return _page(request, token=text)
+
+
+@require_POST
+@for_submitters
+def end_token(request: HttpRequest) -> HttpResponse:
+    """End the token that the form names."""
+    user, key = cast(User, request.user), request.POST.get("key", "")
+    if tokens.end(user, key, actor=user):
+        messages.success(request, "The token has ended: nothing more is opened with it.")
+    else:
+        messages.error(request, "You have no such token.")
     return redirect("account")
 
 

@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from experiments.pages import losses
 from leaderboards.comparing import curves
 from leaderboards.comparing.classes import classes
 from leaderboards.comparing.configurations import configuration
@@ -73,7 +74,7 @@ def _curves(address: Address, wanted: curves.Wanted) -> dict[str, Any]:
     asked = {"loss": wanted.loss, "x": wanted.x, "scale": wanted.scale, "smooth": wanted.smoothing}
     query = urlencode([*address.comparison.query, *asked.items()])
     options = {
-        "loss": ("Loss", {name: name for name in names}, wanted.loss),
+        "loss": ("Loss", losses.words(names), wanted.loss),
         "x": ("Over", dict(curves.AXES), wanted.x),
         "scale": ("Scale", {name: name for name in curves.SCALES}, wanted.scale),
         "smooth": ("Smoothing", {name: name for name in curves.SMOOTHINGS}, wanted.smoothing),

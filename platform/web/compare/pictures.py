@@ -132,12 +132,15 @@ def _sheet(drawn: SampleSet | None, entry: Entry) -> Sheet | None:
 def _real(comparison: Comparison) -> list[Column]:
     """Return a column of real test images for each dataset; sides that are these need none."""
     known = {side.entry.pk for side in comparison.sides}
-    sets = SampleSet.objects.filter(
-        entry__experiment__in={entry.experiment_id for entry in comparison.entries},
-        entry__kind=Entry.Kind.CONTROL,
-        entry__config__control=controls.TEST,
-        status=Status.COMPLETED,
-    ).select_related("entry__experiment__dataset")
+    tested = Entry.objects.filter(
+        experiment__in={entry.experiment_id for entry in comparison.entries},
+        kind=Entry.Kind.CONTROL,
+        config__control=controls.TEST,
+    )
+    # By their keys: the database would look through all completed sets of the site.
+    keys = list(tested.order_by().values_list("pk", flat=True))
+    sets = SampleSet.objects.filter(entry__in=keys, status=Status.COMPLETED)
+    sets = sets.select_related("entry__experiment__dataset")
     of_dataset = {each.entry.experiment.dataset_id: each for each in sets.order_by("-pk")}
     several = len(of_dataset) > 1
     return [

@@ -13,7 +13,7 @@ from web import formats
 WIDTH, HEIGHT = 480, 330
 LEFT, RIGHT, TOP, BOTTOM = 46, 468, 12, 286  # of what lies between the axes
 SMALLEST, LARGEST = 5.0, 13.0  # radius of a mark
-LETTER, LINE = 6.6, 15  # width of a letter and height of a line, roughly
+LETTER, CAPITAL, LINE = 6.4, 8.4, 15  # width of letters and height of a line, roughly
 GAP = 5  # between a mark and its label
 LONGEST = 26  # letters of a label
 TICKS = 4  # about as many on an axis
@@ -56,7 +56,7 @@ class Scale:
         """Return places of round values with their text."""
         least, most = sorted((self.low, self.high))
         found = _round_log(least, most) if self.is_log else _round(least, most)
-        return [(self.place(value), formats.significant(value)) for value in found]
+        return [(self.place(value), f"{value:.9g}".replace("-", "−")) for value in found]
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def _with_labels(marks: Sequence[Mark]) -> Iterable[Mark]:
     """Yield marks with labels where these cover no mark, no interval and no other label."""
     taken = [box for mark in marks for box in mark.boxes]
     for mark in marks:
-        width = LETTER * len(mark.shown)
+        width = width_of(mark.shown)
         for left, base in _places(mark, width):
             box = Box(left, base - LINE + 3, left + width, base + 3)
             inside = box.left >= LEFT and box.right <= WIDTH and box.top >= 0 and base < BOTTOM
@@ -227,6 +227,10 @@ def _with_labels(marks: Sequence[Mark]) -> Iterable[Mark]:
                 break
         else:
             yield mark
+
+
+def width_of(text: str) -> float:
+    return sum(CAPITAL if letter.isupper() else LETTER for letter in text)
 
 
 def _places(mark: Mark, width: float) -> list[tuple[float, float]]:

@@ -65,10 +65,10 @@ def _leaders(leaders: Iterable[Leader]) -> list[Shown]:
 
 
 def _beside(experiments: Iterable[int]) -> dict[int, list[Entry]]:
-    """Return real test images and the first contenders of experiments, by their keys."""
+    """Return real test images and the first contenders of experiments, trials apart, by their keys."""
     of = set(experiments)
     real = Q(kind=Entry.Kind.CONTROL, config__control=controls.TEST)
-    early = Q(position__lt=FIRST) & ~Q(kind=Entry.Kind.CONTROL)
+    early = Q(position__lt=FIRST) & ~Q(kind=Entry.Kind.CONTROL) & ~Q(trial__gte=1)
     found: dict[int, list[Entry]] = {pk: [] for pk in of}
     for entry in Entry.objects.filter(real | early, experiment__in=of) if of else ():
         found[entry.experiment_id].append(entry)

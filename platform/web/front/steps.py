@@ -45,9 +45,10 @@ class Own:
 def to_a_board() -> list[tuple[str, bool]]:
     """Return the steps of an empty site to its first board, with whether they are done."""
     return [
+        ("account", User.objects.filter(is_active=True).exists()),
+        ("worker", any(worker.is_alive for worker in Worker.objects.all())),
         ("dataset", Dataset.objects.exists()),
         ("protocol", Protocol.objects.exists()),
-        ("worker", any(worker.is_alive for worker in Worker.objects.all())),
         ("experiment", False),
     ]
 
@@ -79,14 +80,16 @@ def _own(experiment: Experiment, standing: Standing | None) -> Own:
 def next_steps(
     user: User | AnonymousUser, mine: Iterable[Own], newest: Protocol | None
 ) -> list[Step]:
-    """Return what to do next on a site with boards, of which `newest` is the latest used."""
+    """Return what to do next; `newest` is the latest protocol of a board, None without boards."""
     if last := next(iter(mine), None):
         return list(_on(last.experiment))
-    reading = _board(newest)
-    if may_submit(user):
-        return [*reading, *_first(newest), _advice()]
     signing = [] if user.is_authenticated else [_sign_in()]
-    return [*reading, _advice(), _learn(), *signing]
+    if newest is None:
+        begin = Step("Come to a first board", "#steps-heading", "in the steps below")
+        return [begin, _learn(), *signing]
+    if may_submit(user):
+        return [_board(newest), *_first(newest), _advice()]
+    return [_board(newest), _advice(), _learn(), *signing]
 
 
 def _on(last: Experiment) -> Iterable[Step]:
@@ -102,20 +105,17 @@ def _on(last: Experiment) -> Iterable[Step]:
         yield Step("See its samples side by side", url, f"{len(kinds)} entries, the same seeds")
 
 
-def _board(newest: Protocol | None) -> list[Step]:
-    if newest is None:
-        return []
+def _board(newest: Protocol) -> Step:
     url = reverse("leaderboard", args=[newest.fingerprint])
-    return [Step("Read the newest board", url, f"{newest.board_name}: who gives up what")]
+    return Step("Read the newest board", url, f"{newest.board_name}: who gives up what")
 
 
-def _first(newest: Protocol | None) -> Iterable[Step]:
+def _first(newest: Protocol) -> Iterable[Step]:
     """Yield how somebody who may submit does so for the first time."""
-    if newest is not None:
-        query = urlencode({"dataset": newest.dataset.slug, "protocol": newest.fingerprint})
-        url = f"{reverse('submit-experiment')}?{query}"
-        why = f"a GAN, a VAE and a diffusion model on {newest.dataset.name}; the form is filled in"
-        yield Step("Compare three families yourself", url, why)
+    query = urlencode({"dataset": newest.dataset.slug, "protocol": newest.fingerprint})
+    url = f"{reverse('submit-experiment')}?{query}"
+    why = f"a GAN, a VAE and a diffusion model on {newest.dataset.name}; the form is filled in"
+    yield Step("Compare three families yourself", url, why)
     yield Step("Bring your own images", reverse("submit-dataset"), "a folder or an archive")
     yield Step(
         "Score your own model", reverse("submit-samples"), "its samples are all that is needed"

@@ -19,7 +19,6 @@ README = "README.md"
 FOLDER = ".readme"
 CONTRIBUTING = ".github/CONTRIBUTING.md"
 ATTACHED = {".png": "image/png", ".yaml": "text/plain; charset=utf-8"}
-SITES_OWN = {f"{FOLDER}/judging.md": "judging"}  # pages that the site has in a shape of its own
 TABLE = '<div class="scroller" tabindex="0" role="region" aria-label="Table, scrolls sideways">'
 
 
@@ -72,8 +71,6 @@ def address(target: str, place: str) -> str:
 def _address(path: str) -> str:
     folder, name = posixpath.split(path)
     stem, suffix = posixpath.splitext(name)
-    if path in SITES_OWN:
-        return reverse(SITES_OWN[path])
     if path == README:
         return reverse("help")
     if path == CONTRIBUTING:
@@ -102,6 +99,7 @@ def render(path: Path) -> Document:
     html = html.replace("<table>", f'{TABLE}<table class="table">').replace(
         "</table>", "</table></div>"
     )
+    html = html.replace("<pre>", '<pre tabindex="0">')  # long lines are reached by keys, too
     title, *sections = [heading for rank, heading in headings if rank in ("h1", "h2")]
     return Document(title.words, mark_safe(html), tuple(sections))  # noqa: S308  # our own, raw HTML off
 

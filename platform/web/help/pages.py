@@ -1,7 +1,7 @@
 """Pages of the help, and the pictures and experiments that they show."""
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 
 from web.help import documents
 
@@ -32,8 +32,6 @@ def page(request: HttpRequest, name: str = "") -> HttpResponse:
     path = documents.find(name)
     if path is None:
         raise Http404(f"there is no page {name!r} in the help")
-    if own := documents.SITES_OWN.get(f"{documents.FOLDER}/{name}.md"):
-        return redirect(own)
     context = {"document": documents.render(path), "pages": PAGES, "name": name}
     return render(request, "web/help/page.html", context)
 

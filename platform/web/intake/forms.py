@@ -30,6 +30,20 @@ class IntakeForm(forms.Form):
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
             field.widget.attrs |= {"class": "select", "aria-describedby": f"{name}-about"}
+            field.error_messages["required"] = "Expected something here."
+
+    def mark(self) -> None:
+        """Tell browsers which fields are wrong, and to begin at the first of them."""
+        wrong = [name for name in self.fields if name in self.errors]
+        for name in wrong:
+            self.fields[name].widget.attrs["aria-invalid"] = "true"
+        for name in wrong[:1]:
+            self.fields[name].widget.attrs["autofocus"] = True
+
+    @property
+    def wrong(self) -> list[forms.BoundField]:
+        """Return the fields that something is wrong with, in the order of the form."""
+        return [field for field in self if field.errors]
 
     def blame(self, errors: Mapping[str, str]) -> None:
         """Show each error at the field that it is about: `manifest.costs.nfe` at `nfe`."""

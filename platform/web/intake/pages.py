@@ -57,7 +57,7 @@ def dataset(request: HttpRequest) -> HttpResponse:
     """Bring a dataset, to be looked at before it is registered."""
     user = cast(User, request.user)
     chosen = _chosen(request)
-    form = DatasetForm(request.POST or None)
+    form = DatasetForm(request.POST or None, initial=_initial(request))
 
     def bring() -> Intake:
         data = {**form.cleaned_data, "file": ", ".join(each.name for each in chosen.uploads)}
@@ -146,14 +146,17 @@ def _answer(
         "latest": Intake.objects.filter(created_by=user, of=None)[:LATEST],
     }
     is_wrong = request.method == "POST"
+    form.mark()
     return render(request, template, context, status=400 if is_wrong else 200)
 
 
 def _initial(request: HttpRequest) -> dict[str, Any]:
-    """Return what the address says already: `?protocol=…`, `?experiment=…`, `?dataset=…`."""
+    """Return what the address says already: `?protocol=…`, `?dataset=…`, `?num_images=320`."""
     given = request.GET
     return {
         "protocols": given.getlist("protocol"),
         "experiment": given.get("experiment", ""),
         "dataset": given.get("dataset", ""),
+        "name": given.get("name", ""),
+        "num_images": given.get("num_images", ""),
     }

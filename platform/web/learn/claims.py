@@ -59,13 +59,12 @@ def form_link(sentence: Sentence, dataset: str) -> str:
     """Return the address of the form, filled with an experiment that would tell."""
     query = {
         "dataset": dataset,
-        "algorithm": sentence.algorithms,
-        "preset": "tiny",
+        "entry": [f"{name}:tiny" for name in sentence.algorithms],
         "seeds": SEEDS,
-        "samplers": sentence.samplers,
+        "sampler": sentence.samplers,
     }
     given = {name: value for name, value in query.items() if value}
-    return f"{reverse('admin:experiments_experiment_add')}?{urlencode(given, doseq=True)}"
+    return f"{reverse('submit-experiment')}?{urlencode(given, doseq=True)}"
 
 
 def in_words(effect: dict[str, float | None] | None, *, is_ratio: bool) -> str:

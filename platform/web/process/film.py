@@ -106,6 +106,8 @@ def _word(name: str, value: Any, numbers: Mapping[str, Any]) -> str:
         "place": lambda: f"no. {value:.0f}",
         "images_seen": lambda: f"{formats.short_count(value)} images",
         "mean_logit": lambda: f"mean logit {_number(value, 2)}",
+        "mean_real": lambda: f"of real images {_number(value, 2)}",
+        "passes": lambda: f"{100 * value:.0f} % pass",
         "logit": lambda: f"logit {_number(value, 2)}",
         "nfe": lambda: f"NFE {value:.0f}",
         "reason": lambda: f"cannot: {value}",

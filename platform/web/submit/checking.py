@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from experiments.models import Experiment
 from experiments.submission.costs import Cost, costs_of, total_of
+from experiments.submission.joining import JoiningSpec, is_joining, read_joining
 from experiments.submission.specification import (
     MAX_IMAGES,
     MAX_SECONDS,
@@ -50,16 +51,40 @@ def checked(draft: Data, *, lenient: bool = False) -> Checked:
     data = to_data(draft)
     spec, errors = None, {}
     try:
-        spec = read_experiment(data)
+        spec = _whole(read_joining(data)) if is_joining(data) else read_experiment(data)
     except SpecificationError as error:
         errors = dict(error.errors)
-    if Experiment.objects.filter(name=str(data["name"]).strip()).exists():
+    name = str(data.get("name", "")).strip()
+    if name and Experiment.objects.filter(name=name).exists():
         errors.setdefault("name", TAKEN)
     told = in_own_words(errors, draft)
     if lenient:
         empty = {"name", "amount", "seeds", "dataset", "protocols", "entries"}
-        told = {path: text for path, text in told.items() if path not in empty or draft[path]}
+        empty = {path for path in empty if not draft[path]}
+        empty |= {
+            f"entries.{place}.{name}"
+            for place, entry in enumerate(draft["entries"])
+            for name in ("pipeline", "revision")
+            if not entry.get("pipeline")
+        }
+        told = {path: text for path, text in told.items() if path not in empty}
     return Checked(data, told, spec, costs_of(spec) if spec else [])
+
+
+def _whole(joining: JoiningSpec) -> ExperimentSpec:
+    """Return what joins as an experiment of its own, for what is counted and said of it."""
+    joined = joining.experiment
+    return ExperimentSpec(
+        name=joined.name,
+        dataset=joined.dataset,
+        protocols=list(joined.protocols.all()),
+        budget_images=None,
+        budget_seconds=None,
+        seeds=joined.seeds,
+        memory_gb=joined.memory_gb,
+        entries=joining.entries,
+        tags=[],
+    )
 
 
 def in_own_words(errors: Mapping[str, str], draft: Data) -> dict[str, str]:

@@ -25,7 +25,7 @@ ENTRY = re.compile(r"entries\.(\d{1,3})\.(label|algorithm|preset|pipeline|revisi
 OPTION = re.compile(r"entries\.(\d{1,3})\.config\.(\w{1,60})")
 SEARCH = re.compile(r"entries\.(\d{1,3})\.search\.(trials|objective|method|runs|seed)")
 SAMPLER = re.compile(r"entries\.(\d{1,3})\.samplers\.(\d{1,3})\.(\w{1,60})")
-SHARED = ("name", "dataset", "seeds", "memory_gb", "tags", "notify", "unit", "amount")
+SHARED = ("experiment", "name", "dataset", "seeds", "memory_gb", "tags", "notify", "unit", "amount")
 UNITS = {"images": "images seen", "device_seconds": "device-seconds"}
 
 
@@ -58,8 +58,13 @@ def _entry(entries: dict[int, Data], place: str) -> Data:
 
 
 def to_data(draft: Mapping[str, Any]) -> Data:
-    """Return the submission that a draft stands for: what was left empty is left out."""
+    """Return the submission that a draft stands for: what was left empty is left out.
+
+    What joins an experiment has the experiment's dataset, protocols, budget and seeds.
+    """
     entries = [_entry_data(entry) for entry in draft["entries"]]
+    if draft["experiment"]:
+        return {"experiment": draft["experiment"], "entries": entries}
     data: Data = {
         "name": draft["name"],
         "dataset": draft["dataset"],

@@ -1,14 +1,18 @@
 """The fields of the submission form, with their words, what was typed and what is wrong."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils.functional import cached_property
 
+from accounts.models import User
+from catalog.admission import images_to_rank
 from catalog.models import Dataset, Protocol
 from evaluation.protocols.metrics import METRICS
-from experiments.models import Search
+from experiments.models import Experiment, Search
+from experiments.ownership import changeable
 from experiments.submission import offered
+from experiments.submission.guided import GUIDANCE
 from experiments.submission.offered import Offer
 from experiments.submission.specification import MAX_MEMORY_GB
 from experiments.tags.words import MOST
@@ -16,6 +20,10 @@ from generators.specs.options import FieldSpec, Value, describe
 from web.submit.draft import UNITS, Data
 from web.submit.filling import problem_of
 
+MOST_JOINED = 200  # experiments to choose from, the newest
+MOST_DIGITS = 18  # of a number of an experiment
+SCALES = "; 0, 1, 2, 4 draws at each of these scales"
+NOT_YOURS = "Expected an experiment of yours."
 Errors = Mapping[str, str]
 Choices = Sequence[tuple[str, str]]
 
@@ -80,6 +88,18 @@ def shared_fields(draft: Data, errors: Errors) -> dict[str, Field]:
     return found
 
 
+def joined_field(draft: Data, errors: Errors, user: User) -> Field:
+    """Return the choice of the experiment that pipelines join, of those the account may change."""
+    own = changeable(Experiment.objects.order_by("-pk"), user).values_list("pk", "name")
+    found, value = dict(own[:MOST_JOINED]), draft["experiment"]
+    if value.isdecimal() and len(value) <= MOST_DIGITS and int(value) not in found:
+        found |= dict(own.filter(pk=int(value)))
+    choices = [("", "none: a new experiment"), *((str(pk), name) for pk, name in found.items())]
+    error = errors.get("experiment", "") or NOT_YOURS * (value not in dict(choices))
+    about = "with its dataset, protocols and seeds; what is trained here does not join"
+    return Field("experiment", "Pipelines join", value, error, about, "", choices, refills=True)
+
+
 @dataclass(frozen=True)
 class ProtocolChoice:
     """A protocol that may be ticked, with why it is not from the beginning."""
@@ -91,6 +111,11 @@ class ProtocolChoice:
     @property
     def is_closed(self) -> bool:
         return bool(self.protocol.refusal)
+
+    @property
+    def to_rank(self) -> int:
+        """Return with how many images such a protocol would rank, 0 where these are not the reason."""
+        return images_to_rank(self.protocol) if self.problem and not self.is_closed else 0
 
 
 def protocol_choices(draft: Data) -> list[ProtocolChoice]:
@@ -141,7 +166,14 @@ class SamplerRow:
         )
         self.fields = [] if is_pipeline and not error else [first]
         self.fields += [
-            _option(f"{path}.{spec.name}", spec, sampler.get(spec.name, ""), spec.default, errors)
+            _option(
+                f"{path}.{spec.name}",
+                replace(spec, help=spec.help + SCALES) if spec.name == GUIDANCE else spec,
+                sampler.get(spec.name, ""),
+                spec.default,
+                errors,
+                several=spec.name == GUIDANCE,
+            )
             for spec in describe(config)
         ]
 

@@ -5,15 +5,17 @@
 - `from=12`: all that experiment 12 was submitted with, under another name;
 - `spec=…`: a whole submission as YAML or JSON, as REST takes it;
 - `dataset=`, `protocol=` (several; a fingerprint, its beginning or a name), `entry=algorithm:preset`
-  (several; the preset may be left out), `images=` or `device_seconds=`, `seeds=`, `name=`.
+  (several; the preset may be left out), `sampler=ddim steps=5` (several; of every entry that has a
+  sampler of that name), `images=` or `device_seconds=`, `seeds=`, `name=`;
+- `experiment=12`: the experiment that pipelines join.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.http import QueryDict
 
-from catalog.admission import verdict_of
+from catalog.admission import images_to_rank, verdict_of
 from catalog.models import Dataset, Protocol
 from experiments.models import Experiment
 from experiments.submission import offered
@@ -68,11 +70,14 @@ def cloned(experiment: Experiment) -> Data:
 
 def _chosen(query: QueryDict) -> Data:
     dataset = _dataset(query.get("dataset"))
+    joined = query.get("experiment", "")
+    firsts = [specs[0].name for _, specs in offered.by_family()]
     algorithms = query.getlist("entry")[:MAX_ENTRIES] or [
-        specs[0].name for _, specs in offered.by_family() if specs[0].name != offered.NAME
+        name for name in firsts if (name == offered.NAME) == bool(joined)
     ]
     draft = draft_of(
         {
+            "experiment": joined,
             "name": query.get("name", ""),
             "dataset": dataset.slug if dataset else "",
             "protocols": query.getlist("protocol") or ticked(dataset),
@@ -84,8 +89,21 @@ def _chosen(query: QueryDict) -> Data:
     for text in algorithms:
         name, _, preset = text.partition(":")
         if offered.is_offered(name):
-            draft["entries"].append(new_entry(name, draft["entries"], preset=preset))
+            entry = new_entry(name, draft["entries"], preset=preset)
+            rows = list(_samplers(offered.find(name), query.getlist("sampler")[:MAX_SAMPLERS]))
+            draft["entries"].append({**entry, "samplers": rows or entry["samplers"]})
     return draft
+
+
+def _samplers(offer: offered.Offer, lines: Sequence[str]) -> Iterator[Data]:
+    """Yield `ddim steps=5` as the row of a sampler, where the offer has one of that name."""
+    for line in lines:
+        name, *options = line.split() or [""]
+        if name in offer.samplers:
+            yield {
+                "name": name,
+                **dict(option.split("=", 1) for option in options if "=" in option),
+            }
 
 
 def _dataset(slug: str | None) -> Dataset | None:
@@ -124,7 +142,10 @@ def problem_of(protocol: Protocol) -> str:
     if protocol.refusal:
         return protocol.refusal
     found = verdict_of(protocol)
-    return "its test failed: " + "; ".join(found.reasons) if found.word == "failed" else ""
+    if found.word != "failed":
+        return ""
+    passed = len(found.unranked) < len(protocol.metrics) or images_to_rank(protocol)
+    return ("no ranks: " if passed else "its test failed: ") + "; ".join(found.reasons)
 
 
 def new_entry(
@@ -162,6 +183,7 @@ def draft_of(data: Mapping[str, Any]) -> Data:
     dataset = Dataset.objects.filter(slug=_text(data.get("dataset"))).first()
     entries, protocols = data.get("entries", []), data.get("protocols")
     return {
+        "experiment": _joined(_text(data.get("experiment"))),
         "name": _text(data.get("name")),
         "dataset": _text(data.get("dataset")),
         "protocols": _fingerprints(protocols if isinstance(protocols, list) else [], dataset),
@@ -173,6 +195,12 @@ def draft_of(data: Mapping[str, Any]) -> Data:
         "notify": _text(data.get("notify", "")),
         "entries": _entries(entries if isinstance(entries, list) else [entries]),
     }
+
+
+def _joined(text: str) -> str:
+    """Return the number of an experiment that is named; what names none stays, to be refused."""
+    found = Experiment.objects.filter(name=text).first() if text else None
+    return str(found.pk) if found else text
 
 
 def _tags(given: Any) -> str:

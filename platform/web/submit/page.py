@@ -13,7 +13,9 @@ from django.views.decorators.http import require_POST
 from accounts.models import User
 from experiments import services
 from experiments.submission import offered
+from experiments.submission.offered import Offer
 from experiments.submission.specification import MAX_ENTRIES, MAX_SAMPLERS, SpecificationError
+from generators.specs.algorithms import Family
 from web.intake.pages import for_submitters
 from web.submit.checking import Checked, checked, in_own_words
 from web.submit.draft import Data, typed
@@ -21,6 +23,7 @@ from web.submit.fields import (
     EntryPart,
     Field,
     ProtocolChoice,
+    joined_field,
     objectives,
     protocol_choices,
     shared_fields,
@@ -55,6 +58,7 @@ def _wrong_of(entry: EntryPart) -> list[Wrong]:
 class Page:
     """The form with a draft in it; `focus` is the field that is looked at first."""
 
+    user: User
     draft: Data
     checked: Checked
     errors: Mapping[str, str]
@@ -65,6 +69,15 @@ class Page:
     @cached_property
     def shared(self) -> dict[str, Field]:
         return shared_fields(self.draft, self.errors)
+
+    @cached_property
+    def joined(self) -> Field:
+        return joined_field(self.draft, self.errors, self.user)
+
+    @property
+    def may_join(self) -> bool:
+        """Whether there is an experiment to join; its field says what is wrong with another."""
+        return len(self.joined.choices) > 1 or bool(self.joined.error)
 
     @cached_property
     def protocols(self) -> list[ProtocolChoice]:
@@ -88,7 +101,8 @@ class Page:
     @cached_property
     def wrong(self) -> list[Wrong]:
         """Return what is wrong in the order of the form, then what has no field in it."""
-        found = [Wrong(f.path, f.id, f.label, f.error) for f in self.shared.values()]
+        shared = [self.joined, *self.shared.values()]
+        found = [Wrong(f.path, f.id, f.label, f.error) for f in shared]
         for path, label in {"protocols": "Protocols", "entries": "Entries"}.items():
             found.append(Wrong(path, path, label, self.errors.get(path, "")))
         for entry in self.entries:
@@ -113,11 +127,8 @@ class Page:
         return [each.id for each in self.wrong]
 
     @property
-    def offers(self) -> list[tuple[str, list[tuple[str, str]]]]:
-        return [
-            (family.label, [(offer.name, offer.label) for offer in offers])
-            for family, offers in offered.by_family()
-        ]
+    def offers(self) -> list[tuple[Family, list[Offer]]]:
+        return list(offered.by_family())
 
     @property
     def has_room(self) -> bool:
@@ -129,22 +140,23 @@ def experiment(request: HttpRequest) -> HttpResponse:
     """Show the form; change it where a button says so; or submit what it holds."""
     if request.method != "POST":
         return _begin(request)
-    draft = typed(request.POST)
+    draft, user = typed(request.POST), cast(User, request.user)
     if EDITS & request.POST.keys():
         at = edit(draft, request.POST)
         found = checked(draft, lenient=True)
-        return _show(request, Page(draft, found, found.errors, at))
+        return _show(request, Page(user, draft, found, found.errors, at))
     found = checked(draft)
     errors = found.errors
     if not errors:
         try:
-            made = services.submit_data(found.data, user=cast(User, request.user))
+            made = services.submit_data(found.data, user=user)
         except SpecificationError as error:  # taken since it was looked at
             errors = in_own_words(error.errors, draft)
         else:
-            messages.success(request, f"{made.name} was submitted.")
+            joined = "The pipelines joined it." if draft["experiment"] else ""
+            messages.success(request, joined or f"{made.name} was submitted.")
             return redirect(made)
-    return _show(request, Page(draft, found, errors, is_told=True), status=400)
+    return _show(request, Page(user, draft, found, errors, is_told=True), status=400)
 
 
 @require_POST
@@ -153,7 +165,7 @@ def check(request: HttpRequest) -> HttpResponse:
     """Return what is wrong so far, and what it will cost, while somebody types."""
     draft = typed(request.POST)
     found = checked(draft, lenient=True)
-    page = Page(draft, found, found.errors)
+    page = Page(cast(User, request.user), draft, found, found.errors)
     wrong: dict[str, str] = {}
     for each in page.wrong:
         wrong.setdefault(each.id, each.text)
@@ -170,7 +182,12 @@ def _begin(request: HttpRequest) -> HttpResponse:
     found = checked(draft, lenient=True)
     is_filled = not problem and not request.GET.keys().isdisjoint(FILLED)
     page = Page(
-        draft, found, found.errors, problem=problem, is_told=is_filled and bool(found.errors)
+        cast(User, request.user),
+        draft,
+        found,
+        found.errors,
+        problem=problem,
+        is_told=is_filled and bool(found.errors),
     )
     return _show(request, page)
 

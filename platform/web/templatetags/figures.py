@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from evaluation.protocols.metric_specs import MetricSpec
@@ -25,6 +25,13 @@ def _or_dash(write: Callable[[Any], str]) -> Callable[[Any], str]:
         return formats.ABSENT if value is None or value == "" else write(value)
 
     return written
+
+
+@register.filter
+def breakable(name: str) -> SafeString:
+    """Return a name that may be broken behind its underscores."""
+    parts = ((part,) for part in str(name).split("_"))
+    return format_html_join(SafeString("_<wbr>"), "{}", parts)
 
 
 for name, function in {

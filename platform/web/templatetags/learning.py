@@ -17,7 +17,7 @@ def explain(column: Column) -> str | SafeString:
     term = terms.of_column(column.key)
     if term is None:
         return ""
-    told = f"{column.help} {term.title}: {term.short}"
+    told = f"{column.help} {term.title}: {term.said.short}"
     return format_html(
         '<a class="explain" href="{}" aria-label="What is {}? {}" data-told="{}"></a>',
         *(reverse("term", args=[term.key]), column.label, told, told),

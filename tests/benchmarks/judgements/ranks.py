@@ -1,4 +1,4 @@
-"""Measures how often boards are wrong about ranks, and writes what the page "How we judge" shows.
+"""Measures how often boards are wrong about ranks, and writes down what the page "How we judge" shows.
 
 `python -m tests.benchmarks.judgements.ranks` takes about two minutes of one core.
 """
@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import leaderboards
 from tests.leaderboards.simulation import (
     BEHIND,
     BESIDE,
@@ -20,7 +19,7 @@ from tests.leaderboards.simulation import (
     outcome,
 )
 
-RATES = Path(leaderboards.__file__).parent / "error_rates.json"
+RATES = Path(__file__).with_name("error_rates.json")
 SEEDS = (1, 2, 3, 5, 10)
 SPREADS = {
     "normal, equal": Spread("normal", 0.3, EQUAL),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import Model
@@ -10,8 +11,20 @@ from django.urls import reverse
 from api.http.paging import Place
 from api.urls import router
 from catalog.models import Protocol
-from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
+from experiments.models import (
+    Entry,
+    Evaluation,
+    Experiment,
+    Intake,
+    Question,
+    Run,
+    SampleSet,
+    Viewing,
+)
+from experiments.tags.models import Tag
 from jobs.models import Status
+from leaderboards.budgeting.same_budget import WAYS
+from leaderboards.models import Standing
 
 PAGED: dict[str, type[Model]] = {
     "runs": Run,
@@ -30,6 +43,7 @@ def _pages() -> list[str]:
     run = Run.objects.filter(status=Status.COMPLETED).order_by("-pk")[0]
     experiment = f"/experiments/{run.entry.experiment_id}/"
     dataset = run.entry.experiment.dataset.slug
+    has_prompts = run.entry.experiment.protocols.filter(prompt_set__isnull=False).exists()
     return [
         "/",
         "/live/activity/",
@@ -39,10 +53,19 @@ def _pages() -> list[str]:
         *(f"/experiments/?status={status}" for status in (Status.RUNNING, Status.FAILED)),
         experiment,
         *(f"{experiment}live/{name}/" for name in ("standing", "boards", "samples", "runs")),
+        *([f"{experiment}prompts/"] if has_prompts else []),
         f"/runs/{run.pk}/",
+        f"/runs/{run.pk}/process/",
         f"/runs/{run.pk}/losses.json",
         f"/entries/{run.entry_id}/losses.json",
         *("/datasets/", f"/datasets/{dataset}/", "/workers/", "/judging/", "/health/"),
+        *("/claims/", "/glossary/", "/glossary/diffusion/", "/help/", "/account/"),
+        *("/advice/", f"/advice/?dataset={dataset}&seconds_per_image=1&training_seconds=3600"),
+        *("/submit/experiment/", "/submit/samples/", "/submit/dataset/", "/submit/protocol/"),
+        *(f"/experiments/?tag={tag}" for tag in Tag.objects.values_list("word", flat=True)[:1]),
+        *(f"/intakes/{each.pk}/" for each in Intake.objects.order_by("-pk")[:1]),
+        *(f"/questions/{each.pk}/" for each in Question.objects.order_by("-pk")[:1]),
+        *(f"/viewings/{each.pk}/" for each in Viewing.objects.order_by("-pk")[:1]),
     ]
 
 
@@ -55,9 +78,26 @@ def _boards() -> list[str]:
         f"{board}?page=20",
         *(f"{board}?sort={key}" for key in ("-fd", "recall", "images_per_second")),
         *(f"{board}?family=gan", f"{board}?text=edm&fd_max=10"),
+        f"{board}?page_size=500",
+        f"{board}?columns=all",
+        *(f"{board}budgets/?by={way}" for way in WAYS),
+        f"{board}?baseline={_ten()[0]}",
         f"/protocols/{fingerprint}/",
+        _compared(),
+        f"{_compared()}&under=nearest&columns=all",
         *(f"/api/v1{board}?page=1", f"/api/v1{board}?page=1&format=csv"),
     ]
+
+
+def _ten() -> list[str]:
+    """Return the keys of ten entries from all over a board, each with its sampler."""
+    mine = Standing.objects.filter(protocol__name="small", control="", seeds_scored__gt=0)
+    keys = list(mine.order_by("pk").values_list("entry_id", "sampler_label"))
+    return [f"{entry}:{label}" for entry, label in keys[:: len(keys) // 10][:10]]
+
+
+def _compared() -> str:
+    return f"/compare/?{urlencode({'entries': _ten()}, doseq=True)}"
 
 
 def _rest() -> Iterator[str]:

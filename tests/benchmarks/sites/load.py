@@ -1,9 +1,11 @@
 """Many at once on a lab's web server: `python -m tests.benchmarks.sites.load [SITE]`.
 
-Fifty readers and five submitters ask gunicorn, with the workers and threads of the lab's image, for a minute on a copy of
-SITE (the DATA_DIR of a filled one, which is only read) or on a site filled for this, on SQLite or on a
-PostgreSQL of its own. Told are the answers' times, the errors, and how often a log says "database is
-locked"; any error ends the command with 1.
+Fifty readers and five submitters ask gunicorn, with the workers and threads of the lab's image, for a
+minute on a copy of SITE, or on a site filled for this, on SQLite or on a PostgreSQL of its own. SITE is
+the DATA_DIR of a filled one, as large as may be, which is only read: of its SQLite file, or with
+`SITE=postgres://…` of that database, which is copied beside itself and dropped again; nobody else may
+be connected to it while that begins. Told are the answers' times, the errors, and how often a log says
+"database is locked"; any error ends the command with 1.
 """
 
 import argparse
@@ -24,6 +26,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
+
+import psycopg
+from psycopg import sql
 
 from tests.servers import listens, postgres_server, wait_until
 from tests.site import Site
@@ -132,14 +137,37 @@ def served(given: argparse.Namespace) -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="trilemma-load-") as folder:
         data = Path(folder) / "site"
         data.mkdir()
-        if given.database == "sqlite":
-            with closing(_site(data)) as site:
-                _fill(site, given)
-                yield site
-        else:
-            with postgres_server() as address, closing(_site(data, DATABASE_URL=address)) as site:
-                _fill(site, given)
-                yield site
+        with _database(given) as variables, closing(_site(data, **variables)) as site:
+            _fill(site, given)
+            yield site
+
+
+@contextmanager
+def _database(given: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """Yield the variables that lead to a database which may be written to."""
+    _, _, address = given.site.partition("=")
+    if address:
+        with copied(address) as copy:
+            yield {"DATABASE_URL": copy}
+    elif given.database == "postgresql":
+        with postgres_server() as empty:
+            yield {"DATABASE_URL": empty}
+    else:
+        yield {}
+
+
+@contextmanager
+def copied(address: str) -> Iterator[str]:
+    """Yield the address of a copy of a PostgreSQL database, on the same server, until it is left."""
+    server, _, origin = address.rpartition("/")
+    name = sql.Identifier(copy := f"load_{time.time_ns()}")
+    with closing(psycopg.connect(f"{server}/postgres", autocommit=True)) as database:
+        made = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        database.execute(made.format(name, sql.Identifier(origin)))
+        try:
+            yield f"{server}/{copy}"
+        finally:
+            database.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 def _site(data: Path, **variables: str) -> Site:
@@ -149,10 +177,11 @@ def _site(data: Path, **variables: str) -> Site:
 
 
 def _fill(site: Site, given: argparse.Namespace) -> None:
-    if given.site and given.database == "sqlite":
-        copy_database(Path(given.site), site.data)
+    folder, _, address = given.site.partition("=")
+    if folder and not address:
+        copy_database(Path(folder), site.data)
     site.manage("migrate", "-v0")
-    if not given.site or given.database != "sqlite":
+    if not folder:
         site.run("-m", "tests.benchmarks.sites.filling", str(given.runs))
         site.manage("rescore")
 
@@ -199,7 +228,7 @@ def load(site: Site, given: argparse.Namespace) -> Told:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument(
-        "site", nargs="?", default="", help="of SQLite; by default one is filled"
+        "site", nargs="?", default="", help="DATA_DIR or DATA_DIR=postgres://…; else one is filled"
     )
     arguments.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     arguments.add_argument("--runs", type=int, default=1000, help="of a site that is filled")
@@ -209,7 +238,7 @@ def main() -> None:
     arguments.add_argument("--pause", type=float, default=2, help="of each, in seconds at the mean")
     given = arguments.parse_args()
     if given.site and given.database != "sqlite":
-        arguments.error("SITE: expected none with --database postgresql, which fills its own")
+        arguments.error("--database postgresql: expected no SITE, or SITE=postgres://… without it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and so ends gunicorn
     with served(given) as site:
         told = load(site, given)

@@ -1,14 +1,12 @@
 """Make an API token for a user and print it once."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from knox.models import AuthToken
 
-from accounts import audit
-from accounts.models import AuditEvent, User
+from accounts import tokens
+from accounts.models import User
 
 
 class Command(BaseCommand):
@@ -29,8 +27,6 @@ class Command(BaseCommand):
             raise CommandError(f"expected the name of a user, got {username!r}")
         if days < 0:
             raise CommandError(f"expected --days of at least 0, got {days}")
-        kept, token = AuthToken.objects.create(user, expiry=timedelta(days=days) if days else None)
-        ends = f"ends {kept.expiry:%Y-%m-%d}" if kept.expiry else "does not end"
-        audit.record(None, AuditEvent.Action.ADDED, user, f"API token {kept.token_key}, {ends}")
+        kept, token = tokens.make(user, days=days, actor=None)
         self.stdout.write(token)
-        self.stderr.write(f"The token {ends}.")
+        self.stderr.write(f"The token {tokens.ends_in_words(kept)}.")

@@ -75,6 +75,8 @@ class Command(BaseCommand):
             with self._prepare(options) as prepared:
                 source, licence = self._origin(options)
                 dataset, is_new = register_dataset(name, prepared, source=source, licence=licence)
+        except preparation.MixedImages as error:
+            raise CommandError(f"{error} (--{error.option})") from error
         except (preparation.ImageError, preparation.PreparationError, RegistrationError) as error:
             raise CommandError(str(error)) from error
         except BucketError as error:

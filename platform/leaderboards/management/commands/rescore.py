@@ -4,7 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from leaderboards.scores import keeping
+from catalog.models import Protocol
+from leaderboards.scores import anew, keeping
 
 
 class Command(BaseCommand):
@@ -16,6 +17,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = sum(keeping.rescore(), keeping.Changes())
+        anew.forget(list(Protocol.objects.values_list("pk", flat=True)))
         self.stdout.write(
             f"{found.added:,} rows added, {found.mended:,} mended, {found.removed:,} removed"
         )

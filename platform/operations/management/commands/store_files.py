@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from catalog import stored
 from catalog.models import StoredFile
+from jobs import kept_log
 from operations import holdings
 
 KINDS = {
@@ -17,6 +18,7 @@ KINDS = {
     "runs": StoredFile.Kind.CHECKPOINT,
     "samples": StoredFile.Kind.SAMPLES,
     "submissions": StoredFile.Kind.SUBMISSION,
+    "viewings": StoredFile.Kind.PICTURE,
 }  # not uploads, which go on growing; nor pipelines: each host has those that it draws from
 
 
@@ -39,7 +41,10 @@ class Command(BaseCommand):
         for path in sorted({path for holding in holdings.find() for path in holding.files}):
             folder = path.relative_to(settings.DATA_DIR).parts[0]
             is_new = stored.bucket() or stored.name_of(path) not in kept
-            if folder in KINDS and path.is_file() and is_new:
+            if folder == kept_log.FOLDER and stored.bucket():
+                stored.put(path)  # has no row
+                count += 1
+            elif folder in KINDS and path.is_file() and is_new:
                 is_picture = path.suffix == ".png"
                 stored.keep(path, StoredFile.Kind.PICTURE if is_picture else KINDS[folder])
                 count += 1

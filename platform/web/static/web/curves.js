@@ -28,7 +28,7 @@ function draw(element, found) {
   ready(element);
   window.Plotly.react(element, found.curves.flatMap(traces), layout({
     xaxis: axis(found.x, { tickformat: "~s" }),
-    yaxis: axis(found.loss, { type: found.scale, tickformat: "~g", nticks: 6 }),
+    yaxis: axis(found.words, { type: found.scale, tickformat: "~g", nticks: 6 }),
     showlegend: true,
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } },
     hovermode: "x",

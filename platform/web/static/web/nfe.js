@@ -1,5 +1,5 @@
 // The NFE curve: quality against network evaluations per image, a line for each model and sampler.
-import { CONFIG, axis, colour, layout, ready } from "./palette.js";
+import { CONFIG, axis, colour, cut, layout, ready } from "./palette.js";
 import { bars, shape } from "./trilemma.js";
 
 const DASHES = ["solid", "dash", "dot", "dashdot"]; // of one family's lines
@@ -16,7 +16,7 @@ export function drawNfe(element) {
     const drawn = trace(curve, place, families, data);
     const showlegend = !named.has(drawn.name);
     named.add(drawn.name);
-    return { ...drawn, showlegend, legendgroup: drawn.name };
+    return { ...drawn, name: cut(drawn.name, 40), showlegend, legendgroup: drawn.name };
   }), layout({
     xaxis: axis("network evaluations per image", { type: "log", dtick: "D2", tickformat: "~s" }),
     yaxis: axis(`${data.quality.label}, better upwards`, {

@@ -5,6 +5,9 @@ export const colour = (name) => style().getPropertyValue(`--${name}`).trim();
 export const LINES = ["line-1", "line-2", "line-3", "line-4", "line-5"];
 export const CONFIG = { displayModeBar: false, responsive: true, displaylogo: false };
 
+// As much of a name as a chart has room for; all of it stands in the tooltip.
+export const cut = (name, most = 28) => (name.length > most ? `${name.slice(0, most - 1)}…` : name);
+
 export function axis(title, more = {}) {
   return {
     title: { text: title, font: { size: 12, color: colour("text-muted") }, standoff: 10 },

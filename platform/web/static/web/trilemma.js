@@ -1,6 +1,6 @@
 // The trilemma: quality against coverage, speed as the marker's size, family as colour and shape,
 // with the Pareto front; joined with the board's table by pointing.
-import { CONFIG, axis, colour, layout, ready } from "./palette.js";
+import { CONFIG, axis, colour, cut, layout, ready } from "./palette.js";
 
 const SHAPES = { gan: "circle", vae: "square", diffusion: "diamond", control: "x" };
 const MORE_SHAPES = ["triangle-up", "pentagon", "star", "hexagon", "triangle-down"]; // of other packages' families
@@ -31,7 +31,7 @@ export function drawTrilemma(element) {
   ];
   const draw = (places) => window.Plotly.react(element, traces(places), layout({
     xaxis: axis(`${data.coverage.label}, better to the right`, better(data.coverage)),
-    yaxis: axis(`${data.quality.label}, better upwards`, { ...better(data.quality), ...(data.log ? { type: "log" } : {}) }),
+    yaxis: axis(`${data.quality.label}, better upwards`, { ...better(data.quality), ...(data.log ? { type: "log", tickformat: "~g", nticks: 6 } : {}) }),
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 }, itemsizing: "constant" },
     showlegend: true,
     hovermode: "closest",
@@ -88,6 +88,22 @@ function link(element) {
   element.on("plotly_unhover", (event) => marked(event, false));
   table.addEventListener("mouseover", (event) => point(element, event.target.closest("tr")));
   table.addEventListener("mouseleave", () => window.Plotly.Fx.unhover(element));
+  element.on("plotly_relayout", () => brush(element, table));
+}
+
+// Rows whose points a drag left outside are paler until all is shown again.
+function brush(element, table) {
+  const view = viewOf(element);
+  const { xaxis, yaxis } = element._fullLayout;
+  const isAll = xaxis.autorange && yaxis.autorange;
+  const within = (at, most) => at >= 0 && at <= most;
+  for (const { x, y, customdata } of element.data) {
+    customdata?.forEach((known, at) => {
+      const row = table.querySelector(`.tick[value="${CSS.escape(known[3] ?? "")}"]`)?.closest("tr");
+      const isInside = isAll || (within(view.x(x[at]), view.width) && within(view.y(y[at]), view.height));
+      row?.classList.toggle("is-outside", !isInside);
+    });
+  }
 }
 
 function point(element, row) {
@@ -166,23 +182,33 @@ export function viewOf(element) {
 export function placeLabels(points, view, radius) {
   const taken = points.flatMap((point) => covered(point, view, radius(point)));
   const places = new Map();
+  const labels = [];
   for (const point of points) {
     const [x, y, r] = [view.x(point.coverage.value), view.y(point.quality.value), 1.25 * radius(point) + 2];
-    const [w, h] = [6.2 * point.label.length, 13];
+    const [w, h] = [6.2 * cut(point.label).length, 13];
     const near = PLACES.map(([name, dx, dy]) => [name, x + dx * (w / 2 + r), y + dy * (h / 2 + r)]);
-    const far = FAR.flatMap((away) => [away, -away]).map((away) => {
-      const middle = Math.min(Math.max(x, w / 2), view.width - w / 2);
+    const far = [0, -1, 1].flatMap((aside) => FAR.flatMap((away) => [away, -away]).map((away) => {
+      const middle = Math.min(Math.max(x + aside * (w / 2 + r), w / 2), view.width - w / 2);
       return [{ ax: middle - x, ay: away }, middle, y + away];
-    });
-    const found = [...near, ...far].find(([, middle, height]) => {
+    }));
+    const found = [...near, ...far].find(([place, middle, height]) => {
       const label = box(middle, height, w, h);
-      return isInside(label, view) && !taken.some((other) => overlap(label, other));
+      const crossed = along(place, x, y, labels);
+      return isInside(label, view) && !crossed.length && !taken.some((other) => overlap(label, other));
     });
     if (!found) continue;
-    taken.push(box(found[1], found[2], w, h));
+    labels.push(box(found[1], found[2], w, h));
+    taken.push(labels.at(-1), ...along(found[0], x, y));
     places.set(point, found[0]);
   }
   return places;
+}
+
+// Spots of the line from a marker to a label that stands away, those in some boxes alone if these are given.
+function along(place, x, y, boxes) {
+  if (typeof place === "string") return [];
+  const spots = [0.1, 0.25, 0.4, 0.55, 0.7].map((part) => box(x + part * place.ax, y + part * place.ay, 3, 3));
+  return boxes ? spots.filter((spot) => boxes.some((other) => overlap(spot, other))) : spots;
 }
 
 // Labels that stand away from their markers, with a line to these.
@@ -192,7 +218,7 @@ export function awayLabels(places, log) {
     y: log ? Math.log10(point.quality.value) : point.quality.value,
     ax,
     ay,
-    text: point.label.replace(/[<>&]/g, ""),
+    text: cut(point.label).replace(/[<>&]/g, ""),
     font: { size: 11, color: colour("text-muted") },
     arrowhead: 0,
     arrowwidth: 0.7,
@@ -204,7 +230,7 @@ export function awayLabels(places, log) {
 
 // A label at a marker, "" where it has no place there.
 export function nearLabel(point, places) {
-  return typeof places.get(point) === "string" ? point.label : "";
+  return typeof places.get(point) === "string" ? cut(point.label) : "";
 }
 
 export function nearPlace(point, places) {

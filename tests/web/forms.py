@@ -5,8 +5,9 @@ from html.parser import HTMLParser
 
 from django.test import Client
 
-ADD = "/admin/experiments/experiment/add/"
-THREE = "?algorithm=gan.sngan&algorithm=vae.conv&algorithm=diffusion.ddpm"
+FORM = "/submit/experiment/"
+ADD = "/admin/experiments/experiment/add/"  # leads to it
+THREE = "?entry=gan.sngan&entry=vae.conv&entry=diffusion.ddpm"
 Typed = dict[str, list[str]]
 
 
@@ -21,7 +22,7 @@ class Form:
 
 
 class Reader(HTMLParser):
-    """Collects the controls of the form that submits an experiment."""
+    """Collects the controls of the form that submits an experiment, or of the admin's page of one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,13 +82,13 @@ def read_form(html: str) -> Form:
 
 def open_form(client: Client, query: str = THREE) -> Form:
     """Return the form, by default with a GAN, a VAE and a diffusion model."""
-    return read_form(client.get(ADD + query).content.decode())
+    return read_form(client.get(FORM + query).content.decode())
 
 
 def filled(form: Form, **typed: str | list[str]) -> Typed:
-    """Return what the form sends after some fields were changed; `__` in a name stands for `-`."""
+    """Return what the form sends after some fields were changed; `__` in a name stands for `.`."""
     changes = {
-        name.replace("__", "-"): [value] if isinstance(value, str) else value
+        name.replace("__", "."): [value] if isinstance(value, str) else value
         for name, value in typed.items()
     }
     return {**form.values, **changes}

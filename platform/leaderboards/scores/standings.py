@@ -1,0 +1,128 @@
+"""Which standings a board has, and how many: asked by index, as a board may have tens of thousands."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from django.db import connection
+from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Collate
+
+from catalog.models import Protocol
+from experiments.models import Entry, Experiment
+from leaderboards.board import MOST_SAME, Board
+from leaderboards.facts.repeats import Submitted
+from leaderboards.models import Standing
+from leaderboards.origins import budgets
+from leaderboards.scores.query import Query
+
+IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
+TOLD = (  # of a standing, to know it again
+    *("entry_id", "sampler_label", "entry__label", "entry__kind"),
+    *("entry__experiment__name", "entry__experiment__seeds", "entry__trial"),
+)
+
+
+def of_board(
+    protocol: Protocol,
+    experiment: Experiment | None = None,
+    *,
+    first: Collection[int] | None = None,  # `first_controls`, where they are known
+) -> QuerySet[Standing]:
+    """Return a board's standings: shared controls once, trials in their experiment alone."""
+    first = first_controls(protocol, experiment) if first is None else first
+    is_shown = Q(control="") | Q(of_entry=True) | Q(entry__in=first)
+    loaded = ["entry__experiment", *(["entry__search__protocol"] if experiment else [])]
+    shown = _all_of(protocol, experiment).filter(is_shown)
+    return shown.select_related(*loaded).order_by(*IN_ORDER)
+
+
+def contenders_of(protocol: Protocol, experiment: Experiment | None = None) -> QuerySet[Standing]:
+    """Return those of a board's standings that are of no control."""
+    return _all_of(protocol, experiment).filter(control="")
+
+
+def first_controls(protocol: Protocol, experiment: Experiment | None = None) -> list[int]:
+    """Return the entry that was scored first of each control that all experiments have."""
+    mine = within(protocol, experiment).filter(of_entry=False).order_by()
+    repeated = mine.filter(control__gt="").values_list("control")
+    begins = dict(repeated.annotate(Min("scored_at")))
+    at_once = mine.filter(control__in=begins, scored_at__in=[*filter(None, begins.values())])
+    if None in begins.values():
+        at_once |= mine.filter(control__in=begins, scored_at=None)
+    found = at_once.order_by("-scored_by", "-entry_id")  # the first is last
+    told = found.values_list("control", "scored_at", "entry_id")
+    return list({control: entry for control, at, entry in told if at == begins[control]}.values())
+
+
+def counted(
+    protocol: Protocol, experiment: Experiment | None, query: Query, first: Collection[int]
+) -> tuple[Counter[str], int]:
+    """Return how many of a board's contenders of each kind are asked for, and how many controls.
+
+    `first` are its `first_controls`, which are there whatever is asked for.
+    """
+    contenders = query.among(contenders_of(protocol, experiment)).order_by()
+    kinds = Counter(dict(contenders.values_list("kind").annotate(Count("pk"))))
+    own = query.among(_all_of(protocol, experiment).filter(of_entry=True)).count()
+    return kinds, len(first) + own
+
+
+def budgets_of(
+    protocol: Protocol, experiment: Experiment | None = None
+) -> tuple[budgets.Budget, ...]:
+    """Return the budgets of a board's contenders."""
+    keys = contenders_of(protocol, experiment).order_by().values_list("budget", flat=True)
+    return budgets.in_order(map(budgets.Budget.of_key, keys.distinct()))
+
+
+def budgets_by_board(protocols: Sequence[Protocol]) -> dict[int, tuple[budgets.Budget, ...]]:
+    """Return the budgets of each board's contenders, by the key of its protocol."""
+    keys: dict[int, list[str]] = {protocol.pk: [] for protocol in protocols}
+    rows = Standing.objects.filter(protocol__in=keys, control="", is_trial=False).order_by()
+    for board, key in rows.values_list("protocol_id", "budget").distinct():
+        keys[board].append(key)
+    return {pk: budgets.in_order(map(budgets.Budget.of_key, of_it)) for pk, of_it in keys.items()}
+
+
+def _all_of(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
+    found = within(protocol, experiment)
+    return found.filter(is_trial=False) if experiment is None else found
+
+
+def within(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
+    """Return all standings under a protocol, of an experiment or of all."""
+    found = Standing.objects.filter(protocol=protocol)
+    if experiment is None:
+        return found
+    return found.filter(entry__in=Entry.objects.filter(experiment=experiment))
+
+
+def as_python(field: str) -> Collate:
+    """Return a text which the database is to put in order as Python does."""
+    return Collate(field, "BINARY" if connection.vendor == "sqlite" else "C")
+
+
+def alike_within(board: Board, standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
+    """Yield an experiment's rows of each configuration that one of its standings has."""
+    wanted = {each.configuration for each in standings if each.configuration}
+    mine = contenders_of(board.protocol, board.experiment).filter(configuration__in=wanted)
+    for configuration, *told in mine.order_by().values_list("configuration", *TOLD):
+        yield configuration, Submitted.told(*told)
+
+
+def alike(standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
+    """Yield the first of a board with each configuration that one of its standings has."""
+    each_once = {each.configuration: each.pk for each in standings if each.configuration}
+    order: list[str | Collate] = ["entry_id", as_python("sampler_label")]
+    same = Standing.objects.filter(
+        protocol=OuterRef("protocol"), configuration=OuterRef("configuration"), is_trial=False
+    ).order_by(*order)
+    last = Subquery(same.values("entry_id")[MOST_SAME - 1 : MOST_SAME])  # by the index, for each
+    of_each = Standing.objects.filter(pk__in=each_once.values()).order_by().annotate(last=last)
+    first = Q(pk__in=[])
+    for board, configuration, entry in of_each.values_list("protocol", "configuration", "last"):
+        until = Q() if entry is None else Q(entry__lte=entry)
+        first |= Q(protocol=board, configuration=configuration) & until
+    found = Standing.objects.filter(first, is_trial=False).order_by()
+    for configuration, *told in found.values_list("configuration", *TOLD):
+        yield configuration, Submitted.told(*told)

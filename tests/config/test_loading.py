@@ -1,0 +1,24 @@
+"""A process that serves pages has loaded the site and set it apart from collections of garbage."""
+
+import os
+import subprocess
+import sys
+
+ASK = """
+import gc, sys
+import config.wsgi
+from django.template import engines
+known = engines["django"].engine.template_loaders[0].get_template_cache
+print(gc.get_freeze_count(), "leaderboards.views" in sys.modules, len(known))
+"""
+
+
+def test_a_process_that_serves_pages_never_collects_what_it_loaded() -> None:
+    asked = [sys.executable, "-c", ASK]
+
+    answer = subprocess.run(asked, capture_output=True, text=True, check=True, env=os.environ)
+
+    frozen, has_views, templates = answer.stdout.split()[-3:]
+    assert int(frozen) > 100_000
+    assert has_views == "True"
+    assert int(templates) >= 100

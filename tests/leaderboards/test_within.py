@@ -1,0 +1,111 @@
+"""A large experiment's own board is judged once, and says what judging it now would say."""
+
+import pytest
+
+from catalog.models import Protocol
+from experiments.models import Experiment
+from leaderboards.board import Board, columns_of
+from leaderboards.models import ExperimentJudging
+from leaderboards.ranking import rank
+from leaderboards.scores import judging, query, reading, within
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+LABELS = "abcdef"
+
+
+@pytest.fixture(autouse=True)
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let six rows and controls be many."""
+    monkeypatch.setattr(within, "FEW", 3)
+
+
+@pytest.fixture
+def protocol() -> Protocol:
+    return factories.make_protocol(metrics=["fd", "recall"], num_images=20)
+
+
+@pytest.fixture
+def experiment(protocol: Protocol) -> Experiment:
+    """Return an experiment whose first two entries are the same, and the others by their FD."""
+    entries = [{"algorithm": "vae.conv", "label": label} for label in LABELS]
+    made = factories.make_experiment(protocols=[protocol], entries=entries, seeds=[0, 1])
+    for place, entry in enumerate(factories.contenders_of(made)[:-1]):
+        values = [{"fd": 1.0 + place // 2, "recall": 0.5}, {"fd": 1.5 + place, "recall": 0.4}]
+        factories.make_scores(entry=entry, protocol=protocol, values=values)
+    return made
+
+
+def page(experiment: Experiment, protocol: Protocol, **asked: str) -> Board:
+    """Return a page of two rows of the experiment's board."""
+    sort = asked.pop("sort", "")
+    wanted = query.read(asked, columns_of(protocol), size=2)
+    return reading.board(protocol, sort=sort, experiment=experiment, query=wanted)
+
+
+def told(board: Board) -> list[object]:
+    """Return all that a board says of its rows."""
+    return [(row.entry.pk, row.sampler_label, row.cells, row.same_as) for row in board.rows]
+
+
+@pytest.mark.parametrize("sort", ["", "-fd", "recall", "name", "-name", "images_per_second"])
+def test_a_kept_judgement_is_that_of_now(
+    experiment: Experiment, protocol: Protocol, sort: str
+) -> None:
+    whole = rank(protocol, sort=sort, experiment=experiment)
+
+    pages = [page(experiment, protocol, sort=sort, page=str(n)) for n in (1, 2, 3, 4, 5, 6)]
+
+    assert ExperimentJudging.objects.filter(experiment=experiment).count() == 1
+    assert [row for each in pages for row in told(each)] == told(whole)
+    assert {each.rows_in_all for each in pages} == {len(whole.rows)}
+    assert {each.budgets for each in pages} == {whole.budgets}
+    assert all(each.contenders == {"generator": len(LABELS)} for each in pages)
+
+
+def test_a_baseline_on_another_page_is_judged_too(
+    experiment: Experiment, protocol: Protocol
+) -> None:
+    key = factories.contenders_of(experiment)[0].pk
+
+    board = page(experiment, protocol, page="3", baseline=str(key))
+
+    mine = next(row for row in rank(protocol, experiment=experiment).rows if row.entry.pk == key)
+    assert board.baseline is not None
+    assert board.baseline.cells == mine.cells
+
+
+def test_a_new_score_is_judged_beside_the_others(
+    experiment: Experiment, protocol: Protocol
+) -> None:
+    page(experiment, protocol)
+    last = factories.contenders_of(experiment)[-1]
+
+    factories.make_scores(entry=last, protocol=protocol, values=[{"fd": 0.1, "recall": 0.9}] * 2)
+
+    assert told(page(experiment, protocol)) == told(rank(protocol, experiment=experiment))[:2]
+
+
+def test_workers_judge_the_own_boards_of_what_changed(
+    experiment: Experiment, protocol: Protocol
+) -> None:
+    judging.judge(protocol)
+    first = ExperimentJudging.objects.get(experiment=experiment)
+    judging.judge(protocol)  # nothing changed since
+
+    board = page(experiment, protocol)
+
+    assert told(board) == told(rank(protocol, experiment=experiment))[:2]
+    (kept,) = ExperimentJudging.objects.filter(experiment=experiment)
+    assert (kept.pk, kept.of) == (first.pk, first.of), "the page found what workers kept"
+
+
+def test_few_rows_are_judged_as_they_are_asked_for(
+    experiment: Experiment, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(within, "FEW", 40)
+
+    board = page(experiment, protocol)
+
+    assert told(board) == told(rank(protocol, experiment=experiment))[:2]
+    assert not ExperimentJudging.objects.exists()
