@@ -1,6 +1,8 @@
 """A large experiment's own board is judged once, and says what judging it now would say."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Protocol
 from experiments.models import Experiment
@@ -109,3 +111,18 @@ def test_few_rows_are_judged_as_they_are_asked_for(
 
     assert told(board) == told(rank(protocol, experiment=experiment))[:2]
     assert not ExperimentJudging.objects.exists()
+
+
+def test_judging_asks_as_often_for_many_rows_as_for_few() -> None:
+    asked = []
+    for number in (3, 6):
+        protocol = factories.make_protocol(metrics=["fd"], num_images=20)
+        entries = [{"algorithm": "gan.sngan", "label": f"{k}"} for k in range(number)]
+        experiment = factories.make_experiment(protocols=[protocol], entries=entries)
+        for place, entry in enumerate(factories.contenders_of(experiment)):
+            factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": 1.0 + place}])
+        with CaptureQueriesContext(connection) as queries:
+            judging.judge(protocol)
+        asked.append(len(queries))
+
+    assert asked[0] == asked[1]

@@ -22,7 +22,8 @@ from leaderboards.scores import reading
 from leaderboards.scores.standings import of_board
 
 BATCH = 1000
-UNREAD = ("label", "scored_at", "scored_by", "entry__config", "entry__samplers")  # by judging
+OF_BUDGETS = ("budget_images", "budget_seconds")
+UNREAD = ("label", "entry__config", "entry__samplers")  # by judging
 
 
 def judge_asked() -> int:
@@ -86,8 +87,11 @@ def _judge(protocol: Protocol) -> Board:
 
 def _standings(protocol: Protocol) -> list[Standing]:
     """Return a board's standings with what judging asks of entries: less than pages do."""
-    plain = of_board(protocol).select_related(None)  # without experiments
+    plain = of_board(protocol).select_related(None)
     found = list(plain.select_related("entry").defer(*UNREAD))
+    experiments = protocol.experiments.only(*OF_BUDGETS).in_bulk()  # each once: rows share them
+    for each in found:
+        each.entry.experiment = experiments[each.entry.experiment_id]
     controls = Entry.objects.filter(kind=Entry.Kind.CONTROL, standings__protocol=protocol)
     configs = dict(controls.values_list("pk", "config"))
     for each in found:
