@@ -53,7 +53,7 @@ def test_they_are_listed_offered_trained_sampled_and_scored(toy_site: Site) -> N
     site.env["DJANGO_SETTINGS_MODULE"] = "config.settings"
     form, schema, loaded_torch = json.loads(site.run("-c", WHAT_THE_SITE_SAYS).stdout)
     assert 'name="entries.0.config.directions" value="" placeholder="5"' in form
-    assert '<input type="checkbox" name="add_algorithm" value="vae.toy"> Toy VAE' in form
+    assert '<option value="vae.toy">Toy VAE</option>' in form
     assert "vae.toy" in schema["AlgorithmEnum"]["enum"]
     configs = schema["EntrySubmission"]["properties"]["config"]["anyOf"]
     (config,) = [found for found in configs if found["title"] == "vae.toy"]
