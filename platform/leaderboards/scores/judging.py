@@ -89,7 +89,8 @@ def _standings(protocol: Protocol) -> list[Standing]:
     """Return a board's standings with what judging asks of entries: less than pages do."""
     plain = of_board(protocol).select_related(None)
     found = list(plain.select_related("entry").defer(*UNREAD))
-    experiments = protocol.experiments.only(*OF_BUDGETS).in_bulk()  # each once: rows share them
+    mine = {each.entry.experiment_id for each in found}
+    experiments = Experiment.objects.only(*OF_BUDGETS).in_bulk(mine)  # each once: rows share them
     for each in found:
         each.entry.experiment = experiments[each.entry.experiment_id]
     controls = Entry.objects.filter(kind=Entry.Kind.CONTROL, standings__protocol=protocol)
