@@ -11,6 +11,8 @@ from generators.specs.options import FieldSpec, describe as describe_config
 from jobs.models import Job, Status
 
 ABSENT = object()
+TAKES = ("status", "queue", "queued_at", "started_at", "finished_at")  # tell a job's time
+TRAINS = ("budget_fraction", "device_seconds")  # and of a training
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,23 @@ class ExperimentJobs:
         for evaluation in evaluations:
             evaluation.sample_set = sets_by_pk[evaluation.sample_set_id]
         return cls(entries, runs, sets, evaluations, _latest_previews(runs))
+
+    @classmethod
+    def outline(cls, experiment: Experiment) -> "ExperimentJobs":
+        """Return all rows of an experiment, each with what tells how long it takes alone."""
+        entries = {entry.pk: entry for entry in experiment.entries.all()}
+        sets = SampleSet.objects.filter(entry__experiment=experiment)
+        scores = Evaluation.objects.filter(sample_set__entry__experiment=experiment)
+        runs = list(Run.objects.filter(entry__experiment=experiment).only("entry", *TAKES, *TRAINS))
+        for run in runs:
+            run.entry = entries[run.entry_id]
+        return cls(
+            entries=list(entries.values()),
+            runs=runs,
+            sample_sets=list(sets.only("entry", "drawn", "count", *TAKES)),
+            evaluations=list(scores.only("protocol", "fraction", *TAKES)),
+            previews={},
+        )
 
     def of_entries(self, entries: list[Entry]) -> "ExperimentJobs":
         """Return the rows of some entries, and of what their controls are made of."""

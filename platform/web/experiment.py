@@ -42,7 +42,8 @@ FRAME = 2  # rows that a further board weighs as much as: its controls, forms an
 MOST_ENTRIES = 12  # that are shown side by side
 MOST_RUNS = 64  # of these
 MOST_FAILED = 40  # jobs that are named
-MOST_FORESEEN = 1_000  # jobs that are loaded to tell how long they will take
+MOST_WHOLE = 200  # jobs that are loaded with all they have
+MOST_FORESEEN = 1_000  # and in outline, to tell how long they will take
 
 ASKED = (
     "page",
@@ -133,28 +134,31 @@ class Page:
             **(self._waiting(Surroundings.now()) if self.is_live else {}),
         }
 
-    @cached_property
-    def jobs(self) -> comparison.ExperimentJobs | None:
-        """Return all rows of an experiment that is not done; None of one that is, or is huge."""
-        if not self.is_live or self._jobs_in_all() > MOST_FORESEEN:
-            return None
-        return comparison.ExperimentJobs.of(self.experiment)
-
     def _waiting(self, around: Surroundings) -> dict[str, Any]:
         """Return what is left of an experiment that is not done, and which of its jobs is next."""
-        waits = self.jobs.next_waiting() if self.jobs else self.counts.next_waiting()
-        queues = {job.queue for job in self.jobs.waiting} if self.jobs else self.counts.queues()
-        left = (
-            expected.of_experiment(self.experiment, self.jobs, around.workers)
-            if self.jobs
-            else None
-        )
+        jobs = self.whole or self._outline()
+        waits = jobs.next_waiting() if jobs else self.counts.next_waiting()
+        if waits and jobs and not self.whole:
+            waits = overview.whole(waits)
+        queues = {job.queue for job in jobs.waiting} if jobs else self.counts.queues()
+        left = expected.of_experiment(self.experiment, jobs, around.workers) if jobs else None
         return {
             "unserved": overview.unserved_queues(queues, around.workers),
             "left": left,
             "waits": overview.describe(waits) if waits else None,
             "why": waits.waits_for(around, waits.ahead()) if waits else "",
         }
+
+    @cached_property
+    def whole(self) -> comparison.ExperimentJobs | None:
+        """Return all rows of a small experiment that is not done, for all parts of its page."""
+        is_small = self.is_live and self._jobs_in_all() <= MOST_WHOLE
+        return comparison.ExperimentJobs.of(self.experiment) if is_small else None
+
+    def _outline(self) -> comparison.ExperimentJobs | None:
+        """Return all rows of the experiment in outline, None of a huge one."""
+        is_huge = self._jobs_in_all() > MOST_FORESEEN
+        return None if is_huge else comparison.ExperimentJobs.outline(self.experiment)
 
     def _jobs_in_all(self) -> int:
         """Return how many jobs the whole experiment is, those that do not exist yet among them."""
@@ -214,8 +218,8 @@ class Page:
     @cached_property
     def shown(self) -> comparison.ExperimentJobs:
         """Return the rows of those entries, and of what their controls are made of."""
-        if self.jobs:
-            return self.jobs.of_entries(list(self.part))
+        if self.whole:
+            return self.whole.of_entries(list(self.part))
         return comparison.ExperimentJobs.of(self.experiment, self.part)
 
 
