@@ -1,7 +1,7 @@
 """Judges whole boards in the background, when their rows have changed, and keeps what came of it."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -14,15 +14,18 @@ from django.utils import timezone
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import highlights
-from leaderboards.board import Board
+from leaderboards.board import Board, Row, Verdict
 from leaderboards.marks import DETAILED
 from leaderboards.models import Judgement, Judging, Score, Standing
-from leaderboards.ranking import board_of, judged, of_rows
+from leaderboards.ranking import board_of, judged_as, ordered, verdicts
 from leaderboards.scores import reading
+from leaderboards.scores.cells import JUDGED
 from leaderboards.scores.standings import of_board
 
 BATCH = 1000
 OF_BUDGETS = ("budget_images", "budget_seconds")
+Found = Mapping[str, Verdict]  # by the keys of columns
+
 UNREAD = ("label", "entry__config", "entry__samplers")  # by judging
 
 
@@ -42,7 +45,7 @@ def judge_asked() -> int:
 
 
 def judge(protocol: Protocol) -> Board:
-    """Judge a protocol's board of all experiments, and keep what is said of each row.
+    """Judge a protocol's board of all experiments, keep what is said of each row; return no rows.
 
     1. From here on a change rings again. 2. Read the rows and judge them. 3. Replace what was said
     before; rows that changed in the meantime stay unjudged. 4. Judge the own boards of experiments
@@ -75,13 +78,15 @@ def _judge(protocol: Protocol) -> Board:
     empty = board_of(protocol, "", None)
     known = dict(Standing.objects.filter(protocol=protocol).values_list("pk", "changed_at"))
     standings = [each for each in _standings(protocol) if each.pk in known]
-    mine = Score.objects.filter(protocol=protocol)
-    rows = reading.rows_from(standings, empty.columns, mine, details_of=DETAILED)
-    rows = judged(rows, empty.columns, empty.ranked)
-    board = replace(of_rows(empty, rows), judged_at=begin)
-    said = {each.pk: reading.said_of(row) for each, row in zip(standings, rows, strict=True)}
-    keys = {(each.entry_id, each.sampler_label): each.pk for each in standings}
-    _keep(board, known, said, _leaders(board, keys))
+    # By standings, as the table of scores has them: those of a protocol are all over it.
+    scores = Score.objects.filter(standing__in=of_board(protocol).order_by().values("pk"))
+    rows = reading.rows_from(standings, empty.columns, scores, DETAILED, JUDGED)
+    said = verdicts(rows, empty.columns, empty.ranked)
+    board = replace(empty, judged_at=begin)
+    leaders = _leaders(board, standings, rows, said)
+    _keep(
+        board, known, {each.pk: found for each, found in zip(standings, said, strict=True)}, leaders
+    )
     return board
 
 
@@ -105,7 +110,7 @@ def _standings(protocol: Protocol) -> list[Standing]:
 def _keep(
     board: Board,
     known: dict[int, datetime],
-    said: dict[int, dict[str, Any]],
+    said: Mapping[int, Found],
     leaders: list[dict[str, Any]],
 ) -> None:
     left = set(Standing.objects.filter(protocol=board.protocol).values_list("pk", flat=True))
@@ -136,7 +141,16 @@ def _mark(protocol: Protocol) -> None:
         Standing.objects.filter(pk__in=keys[begin : begin + BATCH]).update(is_judged=True)
 
 
-def _leaders(board: Board, keys: dict[tuple[int, str], int]) -> list[dict[str, Any]]:
+def _leaders(
+    empty: Board, standings: Sequence[Standing], rows: Sequence[Row], said: Sequence[Found]
+) -> list[dict[str, Any]]:
+    """Return who leads each corner, given the rows of standings with what is said of them."""
+    keys = {(each.entry_id, each.sampler_label): each.pk for each in standings}
+    columns = [column.key for _, column in highlights.corners(empty)]
+    judged = [
+        judged_as(row, {key: found[key] for key in columns if key in found})
+        for row, found in zip(rows, said, strict=True)
+    ]
     return [
         {
             "corner": leader.corner,
@@ -145,5 +159,5 @@ def _leaders(board: Board, keys: dict[tuple[int, str], int]) -> list[dict[str, A
             "tied": leader.tied,
             "leads": leader.leads,
         }
-        for leader in highlights.leaders(board)
+        for leader in highlights.leaders(ordered(empty, judged))
     ]

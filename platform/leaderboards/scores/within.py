@@ -5,7 +5,7 @@ Few rows are judged as quickly as it is read; many are judged by workers, once o
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from leaderboards.board import Board
@@ -15,7 +15,7 @@ from leaderboards.scores.standings import within
 FEW = 40  # rows of which nothing is kept
 EDITION = 1  # of how boards are judged: what another one said is not read
 
-Said = dict[int, dict[str, list[Any]]]  # by the key of a standing
+Said = Mapping[int, Mapping[str, Sequence[Any]]]  # by the key of a standing
 
 
 def said(board: Board, judge: Callable[[], Said]) -> Said | None:
