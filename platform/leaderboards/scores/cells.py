@@ -1,9 +1,10 @@
 """Reads the cells of rows: a board has hundreds of thousands, so that their JSON is read in bulk."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from django.db.models import Case, Expression, QuerySet, TextField, Value, When
@@ -35,18 +36,23 @@ def cells_of(
     """
     texts = (Cast("seeds", TextField()), _details(details_of))
     rows = scores.order_by().values_list("standing_id", "metric", *texts, *fields)
-    found = rows.iterator(chunk_size=BATCH)
+    found, made = rows.iterator(chunk_size=BATCH), _maker(fields)
     while batch := list(islice(found, BATCH)):
         wanted = [row for row in batch if row[0] in provisional]
         seeds = _parsed([row[2] for row in wanted], parse_int=float)
         details = _parsed([row[3] for row in wanted])
         for (pk, key, text, _, *plain), measured, told in zip(wanted, seeds, details, strict=True):
-            yield pk, key, Cell(
-                **dict(zip(fields, plain, strict=True)),
-                seeds=_with_names(measured) if '"' in text else tuple(map(_seed, measured)),
-                details=tuple(told),
-                provisional=provisional[pk],
-            )  # fmt: skip
+            several = _with_names(measured) if '"' in text else tuple(map(_seed, measured))
+            yield pk, key, made((*plain, several, tuple(told), provisional[pk]))
+
+
+def _maker(fields: Sequence[str]) -> Callable[[tuple[Any, ...]], Cell]:
+    """Return what makes a cell of its fields, seeds, details, and whether it is provisional."""
+    known = (*fields, "seeds", "details", "provisional")
+    others = {name: value for name, value in Cell._field_defaults.items() if name not in known}
+    names = (*known, *others)
+    in_order, left = itemgetter(*map(names.index, Cell._fields)), tuple(others.values())
+    return lambda values: Cell._make(in_order(values + left))
 
 
 def _details(columns: Collection[str] | None) -> Expression:

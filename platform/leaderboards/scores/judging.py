@@ -113,15 +113,21 @@ def _keep(
     said: Mapping[int, Found],
     leaders: list[dict[str, Any]],
 ) -> None:
+    mine = Judgement.objects.filter(standing__protocol=board.protocol)
+    locked = mine.select_for_update(of=("self",))  # against who judges the same board just now
+    kept = {pk: (of, found) for pk, of, found in locked.values_list("pk", "of", "found")}
     left = set(Standing.objects.filter(protocol=board.protocol).values_list("pk", flat=True))
-    Judgement.objects.filter(standing__protocol=board.protocol).delete()
+    mine.filter(pk__in=kept.keys() - known.keys()).delete()
     Judgement.objects.bulk_create(
         (
-            Judgement(standing_id=pk, of=changed_at, found=said.get(pk, {}))
+            Judgement(standing_id=pk, of=changed_at, found=found)
             for pk, changed_at in known.items()
-            if pk in left
+            if pk in left and not _is_kept(kept.get(pk), changed_at, found := said.get(pk, {}))
         ),
         batch_size=BATCH,
+        update_conflicts=True,
+        unique_fields=["standing"],
+        update_fields=["of", "found"],
     )
     _mark(board.protocol)
     Judging.objects.filter(protocol=board.protocol).update(
@@ -130,6 +136,13 @@ def _keep(
         unranked=dict(board.unranked),
         leaders=leaders,
     )
+
+
+def _is_kept(kept: tuple[datetime, dict[str, Any]] | None, of: datetime, said: Found) -> bool:
+    """Return whether a judgement says already what it would be replaced by."""
+    if kept is None or kept[0] != of:
+        return False
+    return {key: tuple(values) for key, values in kept[1].items()} == said
 
 
 def _mark(protocol: Protocol) -> None:
