@@ -14,12 +14,11 @@ from django.utils import timezone
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import highlights
-from leaderboards.board import Board, Row, Verdict
-from leaderboards.marks import DETAILED
+from leaderboards.board import Board, Cell, Row, Verdict
 from leaderboards.models import Judgement, Judging, Score, Standing
-from leaderboards.ranking import board_of, judged_as, ordered, verdicts
+from leaderboards.ranking import board_of, ordered, verdicts
 from leaderboards.scores import reading
-from leaderboards.scores.cells import JUDGED
+from leaderboards.scores.cells import Columns
 from leaderboards.scores.standings import of_board
 
 BATCH = 1000
@@ -80,13 +79,12 @@ def _judge(protocol: Protocol) -> Board:
     standings = [each for each in _standings(protocol) if each.pk in known]
     # By standings, as the table of scores has them: those of a protocol are all over it.
     scores = Score.objects.filter(standing__in=of_board(protocol).order_by().values("pk"))
-    rows = reading.rows_from(standings, empty.columns, scores, DETAILED, JUDGED)
-    said = verdicts(rows, empty.columns, empty.ranked)
+    rows, read = reading.rows_to_judge(standings, scores)
+    said = verdicts(rows, empty.columns, empty.ranked, read)
     board = replace(empty, judged_at=begin)
-    leaders = _leaders(board, standings, rows, said)
-    _keep(
-        board, known, {each.pk: found for each, found in zip(standings, said, strict=True)}, leaders
-    )
+    keys = {(each.entry_id, each.sampler_label): each.pk for each in standings}
+    leaders = _leaders(_in_corners(board, rows, said, read), keys)
+    _keep(board, known, {each.pk: one for each, one in zip(standings, said, strict=True)}, leaders)
     return board
 
 
@@ -154,16 +152,17 @@ def _mark(protocol: Protocol) -> None:
         Standing.objects.filter(pk__in=keys[begin : begin + BATCH]).update(is_judged=True)
 
 
-def _leaders(
-    empty: Board, standings: Sequence[Standing], rows: Sequence[Row], said: Sequence[Found]
-) -> list[dict[str, Any]]:
-    """Return who leads each corner, given the rows of standings with what is said of them."""
-    keys = {(each.entry_id, each.sampler_label): each.pk for each in standings}
-    columns = [column.key for _, column in highlights.corners(empty)]
-    judged = [
-        judged_as(row, {key: found[key] for key in columns if key in found})
-        for row, found in zip(rows, said, strict=True)
-    ]
+def _in_corners(empty: Board, rows: Sequence[Row], said: Sequence[Found], read: Columns) -> Board:
+    """Return a board with those judged cells alone that say who leads, and in which order."""
+    cells: list[dict[str, Cell]] = [{} for _ in rows]
+    for column in {empty.ranked_by, *(column for _, column in highlights.corners(empty))}:
+        for mine, found, cell in zip(cells, said, read(column), strict=True):
+            verdict = found.get(column.key)
+            mine[column.key] = cell._replace(**verdict._asdict()) if verdict else cell
+    return ordered(empty, [replace(row, cells=mine) for row, mine in zip(rows, cells, strict=True)])
+
+
+def _leaders(board: Board, keys: dict[tuple[int, str], int]) -> list[dict[str, Any]]:
     return [
         {
             "corner": leader.corner,
@@ -172,5 +171,5 @@ def _leaders(
             "tied": leader.tied,
             "leads": leader.leads,
         }
-        for leader in highlights.leaders(ordered(empty, judged))
+        for leader in highlights.leaders(board)
     ]

@@ -1,7 +1,7 @@
 """Reads the rows of a board back: what was written as values came, with what it was judged to be."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from leaderboards.models import Judgement, Score, Standing
 from leaderboards.ranking import board_of, judged, judged_as, of_rows, verdicts
 from leaderboards.scores import anew, bell, history, standstill, within
 from leaderboards.scores.baseline import chosen
-from leaderboards.scores.cells import JUDGED, PLAIN, cells_of
+from leaderboards.scores.cells import Columns, cells_of
 from leaderboards.scores.query import Query
 from leaderboards.scores.standings import (
     alike,
@@ -39,15 +39,27 @@ def rows_from(
     standings: Sequence[Standing],
     columns: Iterable[Column],
     scores: QuerySet[Score],
+    *,
     details_of: Collection[str] | None = None,  # columns; None: of all
-    fields: Sequence[str] = PLAIN,  # of cells, beside seeds and details
 ) -> list[Row]:
     """Return the rows of standings, not yet ranked; `scores` are theirs, others among them perhaps."""
     absent = {column.key: Cell(None, reason=NOT_KEPT) for column in columns}
     found = {each.pk: dict(absent) for each in standings}
-    pending = {each.pk: _is_pending(each) for each in standings}
-    for pk, key, cell in cells_of(scores, pending, details_of, fields):
+    for pk, key, cell in cells_of(scores, _pending(standings), details_of):
         found[pk][key] = cell
+    return _rows_with(found, standings)
+
+
+def rows_to_judge(
+    standings: Sequence[Standing], scores: QuerySet[Score]
+) -> tuple[list[Row], Columns]:
+    """Return rows without cells, and what reads their cells column by column, for `verdicts`."""
+    absent = Cell(None, reason=NOT_KEPT)
+    columns = Columns(scores, _pending(standings), DETAILED, absent)
+    return _rows_with({each.pk: {} for each in standings}, standings), columns
+
+
+def _rows_with(found: Mapping[int, dict[str, Cell]], standings: Sequence[Standing]) -> list[Row]:
     sets = _sample_sets(standings)
     return [
         Row(
@@ -74,7 +86,6 @@ class Reads:
 
     columns: Collection[str] | None = None  # None: all
     details_of: Collection[str] | None = None
-    fields: Sequence[str] = PLAIN  # of cells
 
     def rows(self, board: Board, standings: Sequence[Standing]) -> list[Row]:
         """Return the rows of a board's standings, not yet ranked."""
@@ -83,15 +94,15 @@ class Reads:
         if wanted is not None:
             scores = scores.filter(metric__in=wanted)
             columns = tuple(column for column in columns if column.key in wanted)
-        return rows_from(standings, columns, scores, self.details_of, self.fields)
+        return rows_from(standings, columns, scores, details_of=self.details_of)
 
 
 WHOLE = Reads()
-JUDGING = Reads(details_of=DETAILED, fields=JUDGED)
 
 
-def _is_pending(standing: Standing) -> bool:
-    return standing.seeds_total > standing.seeds_scored + standing.seeds_failed
+def _pending(standings: Iterable[Standing]) -> dict[int, bool]:
+    """Return of which standings seeds are still to come."""
+    return {s.pk: s.seeds_total > s.seeds_scored + s.seeds_failed for s in standings}
 
 
 def _sample_sets(standings: Iterable[Standing]) -> dict[tuple[int, str], list[SampleSet]]:
@@ -221,8 +232,8 @@ def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
 def _judged_within(board: Board) -> within.Said:
     """Return what is said of an experiment's rows, judged by this process."""
     standings = list(of_board(board.protocol, board.experiment))
-    rows = JUDGING.rows(board, standings)
-    said = verdicts(rows, board.columns, board.ranked)
+    rows, read = rows_to_judge(standings, Score.objects.filter(standing__in=standings))
+    said = verdicts(rows, board.columns, board.ranked, read)
     return {each.pk: found for each, found in zip(standings, said, strict=True)}
 
 
