@@ -9,6 +9,7 @@ from leaderboards.board import Cell, Column, Row, columns_of
 from leaderboards.comparing.sides import Comparison, Side
 from leaderboards.models import Score, Standing
 from leaderboards.protocol_box import Apart
+from leaderboards.ranking import judged_as
 from leaderboards.scores import baseline, keeping, reading
 from leaderboards.scores.baseline import Verdict
 from leaderboards.statistics.differences import Difference
@@ -137,7 +138,7 @@ def _scored(comparison: Comparison) -> dict[Protocol, list[tuple[Side, Row]]]:
     for side in comparison.sides:
         for standing, row in zip(standings, rows, strict=True):
             if _is_of(standing, side):
-                judged = reading.judged_as(row, reading.kept_of(standing))
+                judged = judged_as(row, reading.kept_of(standing))
                 found[standing.protocol].append((side, judged))
     return found
 

@@ -119,7 +119,7 @@ def _seeds(texts: Sequence[str]) -> Iterator[tuple[Seed, ...]]:
     """
     plain = ",".join([text for text in texts if text != "[]"])
     numbers = iter(json.loads(f"[{plain.translate(WITHOUT_LISTS)}]", parse_int=float))
-    pairs = zip(numbers, numbers, strict=True)
+    pairs: Iterator[tuple[float, float | None]] = zip(numbers, numbers, strict=True)
     if '"' in plain:  # of errors that are not finite, JSON has the names
         pairs = ((value, error and float(error)) for value, error in pairs)
     found = map(_seed, pairs)

@@ -112,8 +112,9 @@ def estimates(rows: Rows, scale: Scale | None = None) -> list[Estimate]:
     """
     values = _values(rows)
     moments = _moments_of(values, scale or float)
-    if scale is None and (scale := _scale(values, moments)) is not float:
-        moments = _moments_of(values, scale)
+    if scale is None:
+        scale = _scale(values, moments)
+        moments = moments if scale is float else _moments_of(values, scale)
     counts = [len(row) for row in rows]
     images = [_of_images(row, scale) for row in rows]
     prior = _prior([s2 for _, s2 in moments], [count - 1 for count in counts])
