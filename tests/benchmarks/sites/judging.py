@@ -45,10 +45,14 @@ def judge_board(protocol: Protocol, times: int) -> None:
 def judge_experiment(experiment: Experiment, times: int) -> None:
     """Print what an experiment's own boards take together."""
     rows = Standing.objects.filter(entry__experiment=experiment).count()
-    protocols = list(experiment.protocols.order_by("pk"))
+
+    def judge_all() -> None:
+        for protocol in experiment.protocols.all():
+            judge_within(protocol, experiment)
+
     for _ in range(times):
         ExperimentJudging.objects.filter(experiment=experiment).delete()
-        measure("own boards", rows, lambda: [judge_within(each, experiment) for each in protocols])
+        measure("own boards", rows, judge_all)
 
 
 def main() -> None:
