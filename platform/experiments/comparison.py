@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Q
@@ -122,16 +122,6 @@ class ExperimentJobs:
         evaluations = list(Evaluation.objects.filter(sample_set__in=list(sets)).defer("error"))
         _share(experiment, runs, list(sets), evaluations)
         return cls(entries, runs, list(sets), evaluations, _latest_previews(drawn_from))
-
-    def of_entries(self, entries: list[Entry]) -> "ExperimentJobs":
-        """Return the rows of some entries, and of what their controls are made of."""
-        keys = {pk for entry in entries for pk in (entry.pk, entry.source)}
-        return replace(
-            self,
-            entries=entries,
-            runs=[run for run in self.runs if run.entry_id in keys],
-            sample_sets=[each for each in self.sample_sets if each.entry_id in keys],
-        )
 
     @property
     def all(self) -> list[Job]:
