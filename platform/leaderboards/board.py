@@ -219,6 +219,7 @@ class Board:
     begin: int = 0  # rows of the board that stand before these
     rows_in_all: int | None = None  # that were asked for, on every page; None: these
     contenders: Mapping[str, int] | None = None  # of those, by their kind; None: of these
+    elsewhere: tuple[Row, ...] | None = None  # contenders of other pages; None: they are not read
     budgets: tuple[Budget, ...] = ()  # of all its contenders
     baseline: Row | None = None  # what all rows are compared with, beside their ranks
     as_of: date | None = None  # holds what was measured until the end of this day; None: all

@@ -213,10 +213,8 @@ class Page:
 
     @cached_property
     def shown(self) -> comparison.ExperimentJobs:
-        """Return the rows of those entries, and of what their controls are made of."""
-        if self.jobs:
-            return self.jobs.of_entries(list(self.part))
-        return comparison.ExperimentJobs.of(self.experiment, self.part)
+        """Return the runs of those entries, and what was drawn at the seed that is shown."""
+        return comparison.ExperimentJobs.of(self.experiment, self.part, seed=self.seed)
 
 
 def chosen_seed(text: str, seeds: list[int]) -> int:

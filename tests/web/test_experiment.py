@@ -3,10 +3,12 @@
 from collections import Counter
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from experiments.comparison import ExperimentJobs
+from experiments.comparison import ExperimentJobs, contenders
 from experiments.models import Run
 from experiments.overview import JobCounts
 from jobs.models import Status
@@ -49,3 +51,35 @@ def test_jobs_are_loaded_of_the_entries_that_are_shown() -> None:
 
     assert {run.entry for run in jobs.runs} == {trained[0]}
     assert len(jobs.runs) == 2 < Run.objects.count() == 6
+
+
+def test_a_page_that_shows_one_seed_loads_what_came_of_it_and_shows_the_same() -> None:
+    for scene in (scenes.finished_comparison(failing=True), scenes.running_comparison()):
+        experiment = scene.experiment
+        whole = ExperimentJobs.of(experiment)
+
+        for seed in experiment.seeds:
+            jobs = ExperimentJobs.of(experiment, experiment.entries.all(), seed=seed)
+
+            assert contenders(experiment, seed, jobs) == contenders(experiment, seed, whole)
+            assert jobs.runs == whole.runs
+            assert {each.run.seed for each in jobs.sample_sets if each.run} <= {seed}
+
+
+def test_samples_and_runs_are_told_in_as_many_questions_whatever_the_entries() -> None:
+    asked = []
+    for labels in ("ab", "abcdef"):
+        entries = [{"algorithm": "gan.sngan", "label": label} for label in labels]
+        experiment = factories.make_experiment(entries=entries, seeds=(0, 1))
+        for entry in factories.contenders_of(experiment):
+            factories.make_scores(
+                entry=entry, protocol=experiment.protocols.get(), values=[{"fd": 1.0}] * 2
+            )
+        with CaptureQueriesContext(connection) as queries:
+            jobs = ExperimentJobs.of(experiment, list(experiment.entries.all()), seed=0)
+            told = contenders(experiment, 0, jobs)
+            assert [str(each.work.job) for each in told if each.work]
+        assert set(labels) <= {each.entry.label for each in told if each.work}
+        asked.append(len(queries))
+
+    assert asked[0] == asked[1]

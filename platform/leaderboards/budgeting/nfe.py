@@ -166,6 +166,9 @@ def _beyond(board: Board, query: Query, most: int) -> tuple[list[Row], int]:
     is_whole = len(board.rows) == board.rows_in_all and not query.filters
     if is_whole or board.rows_in_all is None or quality is None or not shown:
         return [], 0
+    if board.elsewhere is not None and not query.filters:
+        found = [row for row in board.elsewhere if row.entry.pk in shown][:most]
+        return found, len(found)
     mine = contenders_of(board.protocol, board.experiment).filter(entry__in=shown)
     whole = mine.select_related("entry__experiment").order_by(*IN_ORDER)
     standings = [each for each in whole if (each.entry_id, each.sampler_label) not in here][:most]

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from experiments.models import Entry
-from leaderboards.board import Board
+from leaderboards.board import Board, Column, Row
 from leaderboards.charts import SPEED, axes_of
 from leaderboards.models import Score, Standing
 from leaderboards.scores import reading
@@ -32,6 +32,9 @@ def others(board: Board, query: Query, *, most: int = MOST) -> list[Point]:
     axes = axes_of(board)
     if axes is None or board.as_of is not None or len(board.rows) == board.rows_in_all:
         return []
+    if board.elsewhere is not None:
+        found = (_point(row, *axes) for row in board.elsewhere[:most])
+        return [point for point in found if point is not None]
     wanted = query.among(contenders_of(board.protocol, board.experiment))
     here = {(row.entry.pk, row.sampler_label) for row in board.rows}
     keys = list(reading.in_order(wanted, board)[: most + len(here)])
@@ -53,6 +56,15 @@ def others(board: Board, query: Query, *, most: int = MOST) -> list[Point]:
         for key, label, entry in list(_beyond(keys, here))[:most]
         if {quality, coverage} <= values[key].keys()
     ]
+
+
+def _point(row: Row, quality: Column, coverage: Column) -> Point | None:
+    good, covers = row.cells[quality.key].value, row.cells[coverage.key].value
+    if good is None or covers is None:
+        return None
+    speed = row.cells[SPEED].value
+    entry = row.entry
+    return Point(entry.label, entry.family, entry.family_label, covers, good, speed)
 
 
 def _beyond(keys: list[int], here: Container[tuple[int, str]]) -> Iterator[tuple[int, str, Entry]]:

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -221,14 +222,21 @@ def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
         wanted = query.of(of_board(board.protocol, board.experiment))
         keys = set(wanted.values_list("entry_id", "sampler_label"))
         shown = tuple(row for row in shown if _key(row) in keys)
+    here = slice(query.begin, query.end)
     return replace(
         whole,
         baseline=chosen(whole.rows, query.baseline) if query.baseline else None,
-        rows=shown[query.begin : query.end],
+        rows=shown[here],
+        elsewhere=tuple(row for row in _without(shown, here) if not row.is_control),
         begin=query.begin,
         rows_in_all=len(shown),
         contenders=Counter(row.entry.kind for row in shown if not row.is_control),
     )
+
+
+def _without(rows: tuple[Row, ...], here: slice) -> Iterator[Row]:
+    begin, end, _ = here.indices(len(rows))
+    return chain(rows[:begin], rows[end:])
 
 
 def _judged_within(board: Board) -> within.Said:

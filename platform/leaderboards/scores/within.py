@@ -41,8 +41,10 @@ def said(board: Board, judge: Callable[[], Said]) -> Said | None:
 
 def _digest(board: Board) -> str:
     """Return what stands for all that a judgement follows from; "" where nothing is kept."""
-    rows = within(board.protocol, board.experiment).order_by("pk")
-    found = list(rows.values_list("pk", "changed_at", "protocol__judging__to_write"))
+    rows = within(
+        board.protocol, board.experiment
+    ).order_by()  # in Python: by key, SQLite reads the whole protocol
+    found = sorted(rows.values_list("pk", "changed_at", "protocol__judging__to_write"))
     if len(found) <= FEW or any(to_write for *_, to_write in found):
         return ""
     changed = [(pk, at.isoformat()) for pk, at, _ in found]
