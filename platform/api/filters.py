@@ -57,7 +57,7 @@ class ExperimentFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyp
     def with_status(
         self, rows: QuerySet[Experiment], name: str, value: str
     ) -> QuerySet[Experiment]:
-        return rows.filter(pk__in=progress.with_status(value))
+        return progress.with_status(rows, value)
 
 
 class RunFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped

@@ -32,7 +32,7 @@ class StatusFilter(admin.SimpleListFilter):
         return [(s.value, s.label) for s in Status if s != Status.CANCELLING]
 
     def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(pk__in=with_status(self.value() or "")) if self.value() else rows
+        return with_status(rows, self.value() or "") if self.value() else rows
 
 
 class TagFilter(admin.SimpleListFilter):
