@@ -1,9 +1,9 @@
-"""The numbers of a board's row as HTML: a page has hundreds, each of a dozen parts.
+"""The rows of a board as HTML: a page has hundreds of numbers, each of a dozen parts.
 
-Written here as a template would, in a third of its time; whatever is not ours is escaped.
+Written here as a template would, in a tenth of its time; whatever is not ours is escaped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 
 from django import template
@@ -12,6 +12,8 @@ from django.utils.safestring import SafeString
 from leaderboards.board import Row
 from leaderboards.scores.deltas import Delta
 from leaderboards.shown import ShownCell, ShownRow
+from leaderboards.tables import Table
+from web import board_names
 from web.templatetags.figures import cost
 
 register = template.Library()
@@ -30,21 +32,34 @@ NEAR_TRAINING = (
 
 
 @register.simple_tag
-def numbers(shown: ShownRow, *, baseline: str) -> SafeString:
-    """Return the cells of a row's numbers, each with its difference from the baseline if there is one."""
-    return SafeString("".join(_cells(shown, with_deltas=bool(baseline))))
+def rows(shown: Iterable[ShownRow], table: Table) -> SafeString:
+    """Return rows of a board's table, each with the heading that stands before it."""
+    named = {"of_all": table.board.experiment is None, "tells_kind": bool(table.mixed)}
+    with_deltas = table.board.baseline is not None
+    found = []
+    for each in shown:
+        if each.heading:
+            found.append(board_names.heading(each.heading, table.width))
+        found.append(board_names.begin(each, **named))
+        found.extend(_row(each, with_deltas=with_deltas))
+    return SafeString("".join(found))
 
 
-def _cells(shown: ShownRow, *, with_deltas: bool) -> Iterator[str]:
+def _row(shown: ShownRow, *, with_deltas: bool) -> Iterator[str]:
+    """Yield what stands behind a row's name: its numbers, and what else is said of it."""
     for cell in shown.cells:
         yield (
-            f'      <td class="{cell.classes}" data-column="{escape(cell.key)}"'
-            f' data-value="{cell.raw}" title="{escape(cell.note)}">\n'
-            f'        <span class="ranking-value">{_value(cell, shown.row)}</span>\n'
-            f"        {_spread(cell)}\n      </td>\n"
+            f'<td class="{cell.classes}" data-column="{cell.key}" data-value="{cell.raw}"'
+            f' title="{escape(cell.note)}"><span class="ranking-value">{_value(cell, shown.row)}'
+            f"</span>{_spread(cell)}</td>\n"
         )
         if with_deltas:
             yield _delta(cell.key, cell.delta)
+    opens = " opens-group"
+    for fact, text in shown.facts:
+        yield f'<td class="ranking-fact{opens}" data-fact="{fact.key}">{escape(text) or "–"}</td>\n'
+        opens = ""
+    yield "</tr>\n"
 
 
 def _value(cell: ShownCell, row: Row) -> str:
