@@ -3,8 +3,9 @@
 Written here as a template would, in a tenth of its time; whatever is not ours is escaped.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from typing import Any
 
 from django import template
 from django.utils.safestring import SafeString
@@ -14,6 +15,7 @@ from leaderboards.scores.deltas import Delta
 from leaderboards.shown import ShownCell, ShownRow
 from leaderboards.tables import Table
 from web import board_names
+from web.formats import significant
 from web.templatetags.figures import cost
 
 register = template.Library()
@@ -60,6 +62,29 @@ def _row(shown: ShownRow, *, with_deltas: bool) -> Iterator[str]:
         yield f'<td class="ranking-fact{opens}" data-fact="{fact.key}">{escape(text) or "–"}</td>\n'
         opens = ""
     yield "</tr>\n"
+
+
+@register.simple_tag
+def curve_rows(curves: Iterable[Mapping[str, Any]]) -> SafeString:
+    """Return the rows of a chart's numbers: of each curve's points the name, sampler and values."""
+    return SafeString(
+        "".join(
+            _point(escape(curve["label"]), each) for curve in curves for each in curve["points"]
+        )
+    )
+
+
+def _point(label: str, point: Mapping[str, Any]) -> str:
+    quality = point["quality"]
+    low, high = quality["low"], quality["high"]
+    interval = ""
+    if low is not None:
+        interval = f' <span class="muted">[{significant(low)}, {significant(high)}]</span>'
+    return (
+        f'<tr><th scope="row" class="name">{label}</th><td>{escape(point["sampler"])}</td>'
+        f'<td class="number">{significant(point["nfe"])}</td>'
+        f'<td class="number">{significant(quality["value"])}{interval}</td></tr>\n'
+    )
 
 
 def _value(cell: ShownCell, row: Row) -> str:
