@@ -7,9 +7,8 @@ from typing import Any
 
 from experiments.models import Entry
 from leaderboards.board import Board, Cell, Column, Row
-from leaderboards.models import Score
+from leaderboards.models import Score, Standing
 from leaderboards.scores.query import Query
-from leaderboards.scores.standings import contenders_of
 
 MOST = 300  # samplers beyond a page's rows that are drawn
 NFE = "nfe"  # the column of network evaluations per image
@@ -170,7 +169,7 @@ def _beyond(board: Board, query: Query, most: int) -> tuple[list[Row], int]:
     is_whole = len(board.rows) == board.rows_in_all and not query.filters
     if is_whole or board.rows_in_all is None or quality is None or not shown:
         return [], 0
-    mine = contenders_of(board.protocol, board.experiment).filter(entry__in=shown).order_by()
+    mine = Standing.objects.filter(protocol=board.protocol, entry__in=shown).order_by()
     told = mine.values_list("pk", "entry_id", "sampler_label")
     elsewhere = [each for each in told if each[1:] not in here]
     elsewhere.sort(key=lambda each: (*_place(shown[each[1]]), each[0]))
