@@ -18,6 +18,7 @@ from leaderboards.board import Board, Cell, Column, Row
 from leaderboards.facts.columns import DATE, FACTS
 from leaderboards.facts.repeats import with_repeats
 from leaderboards.models import Judgement, Score, Standing
+from leaderboards.origins.budgets import REAL
 from leaderboards.ranking import board_of, judged, of_rows
 from leaderboards.scores import anew, bell, history, standstill, within
 from leaderboards.scores.baseline import chosen
@@ -258,7 +259,8 @@ def _page(board: Board, query: Query, said: within.Said | None = None) -> Board:
     board = replace(board, budgets=budgets_of(*owner))
     first = first_controls(*owner)
     wanted = query.of(of_board(*owner, first=first))
-    keys = list(in_order(wanted, board)[query.begin : query.end])
+    real = [each.standing for each in first if each.kind == controls.TEST]
+    keys = _keys(wanted, board, real, range(query.begin, query.begin + (query.size or 0)))
     kinds, of_controls = counted(*owner, query, first)
     return replace(
         of_keys(board, keys, baseline_of(board, query.baseline, said), found_within=said),
@@ -266,6 +268,15 @@ def _page(board: Board, query: Query, said: within.Said | None = None) -> Board:
         rows_in_all=kinds.total() + of_controls,
         contenders=kinds,
     )
+
+
+def _keys(
+    wanted: QuerySet[Standing], board: Board, real: Sequence[int], places: range
+) -> list[int]:
+    """Return the keys of these places of a board, whose `real` control is before all others."""
+    begin, end = (max(0, place - len(real)) for place in (places.start, places.stop))
+    behind = in_order(wanted, board, past_real=True)[begin:end] if end else ()
+    return [*real[places.start : places.stop], *behind]
 
 
 def of_keys(
@@ -310,8 +321,15 @@ def kept_of(standing: Standing) -> dict[str, list[Any]]:
     return standing.judgement.found if hasattr(standing, "judgement") else {}
 
 
-def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
-    """Return the keys of standings in the order of `ranking.in_order`."""
+def in_order(
+    standings: QuerySet[Standing], board: Board, *, past_real: bool = False
+) -> QuerySet[Any, int]:
+    """Return the keys of standings in the order of `ranking.in_order`.
+
+    `past_real` without those of real test images, of which there is one in each experiment.
+    """
+    if past_real:
+        standings = standings.exclude(control=controls.TEST)
     worst, fact = board.sort.startswith("-"), FACTS.get(board.sort_key)
     by_budget = ["budget"] if board.is_grouped else []
     if fact is not None:
@@ -327,6 +345,8 @@ def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
     if board.experiment is not None:
         mine = standings.select_related(None).order_by()
         scores = Score.objects.filter(standing__in=mine, metric=board.sort_key)
+    if past_real:  # no range, which SQLite would find by an index of the other order
+        scores = scores.exclude(**({"budget": REAL} if by_budget else {"group": Score.Group.REAL}))
     named = _named("standing__")
     scores = scores.order_by(
         *by_budget, "group", by, "standing__place", *named, "standing__entry_id"
