@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 from experiments.pages import reconstructions
 from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.bulk import files
 from leaderboards.bulk.fields import ALL, AUTOENCODER_COST, RECONSTRUCTION, field_of, fields
 from leaderboards.bulk.numbers import UNKNOWN, Numbers, remarks_of
 from leaderboards.facts.choice import Choice
-from leaderboards.formats.rows import Field, csv_pieces
+from leaderboards.formats.rows import Chunks, Field, csv_pieces
 from leaderboards.scores.baseline import compared
-from leaderboards.scores.parts import Parts
+from leaderboards.scores.parts import Large, Parts
 
 T = TypeVar("T")
 
@@ -216,14 +217,16 @@ class File:
     """A board as it is exported: never more than a part of it is in memory."""
 
     fields: Sequence[Field]
-    chunks: Iterable[list[dict[str, Any]]]
+    chunks: Chunks
 
 
-def file_of(found: Parts, kind: str, choice: Choice = ALL) -> File:
-    """Return an export of a board that is read in parts.
+def file_of(found: Parts | Large, kind: str, choice: Choice = ALL) -> File:
+    """Return an export of a board that is read in parts, or by columns.
 
     What a large one costs is read twice: whether any row knows its autoencoder's decides the columns.
     """
+    if isinstance(found, Large):
+        return File(*files.file_of(found, kind, choice))
     first = next(found.boards)
     named = chain([first], found.costs)
     names = list(dict.fromkeys(name for part in named for name in autoencoder_columns(part)))
