@@ -52,7 +52,8 @@ def rows_from(
     pending = {each.pk: _is_pending(each) for each in standings}
     for pk, key, cell in cells_of(scores, pending, details_of):
         found[pk][key] = cell
-    sets = _sample_sets(standings)
+    told = {s.entry_id for s in standings if s.of_entry or s.entry.kind in controls.ELSEWHERE}
+    sets = sample_sets(told)
     return [
         Row(
             entry=each.entry,
@@ -96,11 +97,13 @@ def _is_pending(standing: Standing) -> bool:
     return standing.seeds_total > standing.seeds_scored + standing.seeds_failed
 
 
-def _sample_sets(standings: Iterable[Standing]) -> dict[tuple[int, str], list[SampleSet]]:
-    """Return the sets of which a row says more than its cells: handed in, or of autoencoders."""
-    told = {s.entry_id for s in standings if s.of_entry or s.entry.kind in controls.ELSEWHERE}
+def sample_sets(entries: Collection[int]) -> dict[tuple[int, str], list[SampleSet]]:
+    """Return the sets of entries whose rows say more than their cells, by entry and sampler.
+
+    They are those that were handed in, or are of autoencoders.
+    """
     found: dict[tuple[int, str], list[SampleSet]] = defaultdict(list)
-    for each in SampleSet.objects.filter(entry__in=told) if told else ():
+    for each in SampleSet.objects.filter(entry__in=entries) if entries else ():
         found[each.entry_id, each.sampler_label].append(each)
     return found
 
@@ -294,7 +297,8 @@ def of_keys(
     found = Standing.objects.select_related(*loaded).in_bulk(keys)
     standings = [found[key] for key in keys if key in found]
     said = list(_as_said(reads.rows(board, standings), standings, found_within))
-    same = alike(standings) if found_within is None else alike_within(board, standings)
+    known = {each.configuration: each.pk for each in standings if each.configuration}
+    same = alike(known) if found_within is None else alike_within(board, standings)
     return replace(board, baseline=baseline, rows=tuple(with_repeats(said, same)))
 
 

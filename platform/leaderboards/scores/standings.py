@@ -1,7 +1,7 @@
 """Which standings a board has, and how many: asked by index, as a board may have tens of thousands."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from django.db import connection
@@ -123,15 +123,14 @@ def alike_within(board: Board, standings: Iterable[Standing]) -> Iterator[tuple[
         yield configuration, Submitted.told(*told)
 
 
-def alike(standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
-    """Yield the first of a board with each configuration that one of its standings has."""
-    each_once = {each.configuration: each.pk for each in standings if each.configuration}
+def alike(configurations: Mapping[str, int]) -> Iterator[tuple[str, Submitted]]:
+    """Yield the first of a board with each configuration; these are given with one that has it."""
     order: list[str | Collate] = ["entry_id", as_python("sampler_label")]
     same = Standing.objects.filter(
         protocol=OuterRef("protocol"), configuration=OuterRef("configuration"), is_trial=False
     ).order_by(*order)
     last = Subquery(same.values("entry_id")[MOST_SAME - 1 : MOST_SAME])  # by the index, for each
-    of_each = Standing.objects.filter(pk__in=each_once.values()).order_by().annotate(last=last)
+    of_each = Standing.objects.filter(pk__in=configurations.values()).order_by().annotate(last=last)
     first = Q(pk__in=[])
     for board, configuration, entry in of_each.values_list("protocol", "configuration", "last"):
         until = Q() if entry is None else Q(entry__lte=entry)
