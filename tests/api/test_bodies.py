@@ -27,8 +27,7 @@ def test_a_charset_that_is_none_of_text_is_read_as_utf_8() -> None:
         environ["CONTENT_TYPE"] = f"application/json; charset={charset}"
         said: list[str] = []
 
-        answer = application(environ, lambda status, *_: said.append(status))
-        list(answer)
+        list(application(environ, lambda status, *_, said=said: said.append(status)))
 
         assert said == ["200 OK"], charset
 
