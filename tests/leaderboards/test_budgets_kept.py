@@ -218,5 +218,5 @@ def test_kept_leaders_cost_few_questions(
     judging.judge(protocol)
 
     for by in WAYS:
-        with django_assert_max_num_queries(5):
+        with django_assert_max_num_queries(6):
             same_budget.view(protocol, by)
