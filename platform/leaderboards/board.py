@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from statistics import fmean
@@ -13,6 +13,7 @@ from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import METRICS
 from experiments import controls
 from experiments.models import Entry, Experiment, SampleSet
+from experiments.searches.models import Search
 from leaderboards.origins.budgets import Budget, are_several
 from leaderboards.statistics.spread import Seed
 
@@ -153,14 +154,12 @@ class Row:
     def chosen_by(self) -> str:
         """Return in words by which search it was chosen or is tried, "" for other rows."""
         search = self.entry.search if self.entry.search_id else None
-        if search is None:
-            return ""
-        return f"one of {search.trials} trials, not ranked" if self.is_trial else search.about
+        return "" if search is None else chosen_by(search, is_trial=self.is_trial)
 
     @property
     def findings(self) -> list[str]:
         """Return what was found in handed-in sets, each sentence once."""
-        return list(dict.fromkeys(text for each in self.sample_sets for text in each.findings))
+        return findings_of(self.sample_sets)
 
     @property
     def kind(self) -> str:
@@ -299,6 +298,16 @@ def columns_of(protocol: Protocol) -> tuple[Column, ...]:
         for spec in found
     )
     return (*metrics, *COSTS)
+
+
+def chosen_by(search: Search, *, is_trial: bool) -> str:
+    """Return in words how a search's entry was chosen, or that it is one of those tried."""
+    return f"one of {search.trials} trials, not ranked" if is_trial else search.about
+
+
+def findings_of(sets: Iterable[SampleSet]) -> list[str]:
+    """Return what was found in handed-in sets, each sentence once."""
+    return list(dict.fromkeys(text for each in sets for text in each.findings))
 
 
 def kind_of(entry: Entry) -> str:

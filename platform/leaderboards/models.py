@@ -151,6 +151,7 @@ class Judging(models.Model):
     standings = models.PositiveIntegerField(default=0)  # that were judged
     unranked = models.JSONField(default=dict)  # columns without ranks then, with the reasons
     leaders = models.JSONField(default=list)  # of each corner: key, standing, tied, leads
+    budgets = models.JSONField(default=dict)  # who leads at each of a kind, see `leading.by_budget`
     rung_at = models.DateTimeField(
         null=True, blank=True
     )  # a worker was asked to, and has not begun

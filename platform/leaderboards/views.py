@@ -11,6 +11,7 @@ from catalog.models import Protocol
 from leaderboards import charts, highlights, protocol_box, tables
 from leaderboards.board import columns_of
 from leaderboards.budgeting import nfe, same_budget
+from leaderboards.leading.by_budget import WAYS
 from leaderboards.scores import anew, cards, pages, points, query, reading
 
 PAGE_SIZE = 12
@@ -56,14 +57,11 @@ def at_the_same_budget(request: HttpRequest, fingerprint: str) -> HttpResponse:
     """Show who leads at each budget, `by` images, device-seconds or parameters."""
     protocols = Protocol.objects.select_related("dataset")
     protocol = get_object_or_404(protocols, fingerprint=fingerprint)
-    by = request.GET.get("by", "") or next(iter(same_budget.WAYS))
-    if by not in same_budget.WAYS:
-        known = ", ".join(same_budget.WAYS)
+    by = request.GET.get("by", "") or next(iter(WAYS))
+    if by not in WAYS:
+        known = ", ".join(WAYS)
         raise Http404(f"expected a kind of budget ({known}), got {by[:50]!r}")
-    ways = [
-        tables.Choice(label, f"?by={name}", name == by)
-        for name, (label, _) in same_budget.WAYS.items()
-    ]
+    ways = [tables.Choice(label, f"?by={name}", name == by) for name, (label, _) in WAYS.items()]
     context = {"protocol": protocol, "ways": ways, "writing": anew.settled(protocol)}
     context["view"] = same_budget.view(protocol, by)
     return render(request, "leaderboards/budgets.html", context)

@@ -22,3 +22,28 @@ def test_a_process_that_serves_pages_never_collects_what_it_loaded() -> None:
     assert int(frozen) > 100_000
     assert has_views == "True"
     assert int(templates) >= 100
+
+
+COLLECT = """
+import weakref
+from django.test import Client
+import config.wsgi
+
+class Circle: ...
+
+circle = Circle()
+circle.own = circle
+left = weakref.ref(circle)
+del circle
+print(left() is None)
+Client(SERVER_NAME="localhost").get("/health/")
+print(left() is None)
+"""
+
+
+def test_what_an_answer_leaves_is_collected_once_it_is_sent() -> None:
+    asked = [sys.executable, "-c", COLLECT]
+
+    answer = subprocess.run(asked, capture_output=True, text=True, check=True, env=os.environ)
+
+    assert answer.stdout.split()[-2:] == ["False", "True"]

@@ -10,7 +10,7 @@ from django.test import Client
 from catalog.models import Protocol
 from leaderboards.board import columns_of
 from leaderboards.budgeting import nfe, same_budget
-from leaderboards.budgeting.same_budget import Range
+from leaderboards.leading.by_budget import Range
 from leaderboards.models import Score
 from leaderboards.ranking import rank
 from leaderboards.scores import points, reading

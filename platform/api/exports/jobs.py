@@ -9,6 +9,7 @@ from typing import Any
 from api.exports.tables import JOB, Column, Found, Table, added, of_entry
 from catalog.models import Protocol
 from experiments.models import Evaluation, Experiment, Run, SampleSet
+from experiments.questions.models import Question, Viewing
 
 SUBMITTED = (
     Column("budget_images", "whole", "entry__experiment__budget_images"),
@@ -185,6 +186,12 @@ OF_JOB: dict[type[Any], dict[str, str]] = {
         "own_seed": "sample_set__seed",
         "sampler_label": "sample_set__sampler_label",
         "protocol": "protocol__fingerprint",
+    },
+    Question: {"experiment": "experiment_id", "experiment_name": "experiment__name"},
+    Viewing: {
+        **{name: f"run__{path}" for name, path in OF_SET.items()},
+        "seed": "run__seed",
+        "sampler_label": "sampler_label",
     },
 }
 SAID = ("experiment", "experiment_name", "entry", "label", "sampler_label", "protocol")

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from api.exports.jobs import LOSSES
 from api.exports.tables import Table
-from api.filters import TagFilter, algorithms, whole_number
+from api.filters import ChoiceFilter, TagFilter, algorithms, whole_number
 from api.http.files import RENDERERS, file_answer, wants_file
 from api.http.paging import CURSOR, in_order
 from api.resources import Resource
@@ -58,7 +58,7 @@ class LossFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
     seed = whole_number("run__seed")
     tag = TagFilter("run__entry__experiment")
     dataset = django_filters.CharFilter(field_name="run__entry__experiment__dataset__slug")
-    algorithm = django_filters.ChoiceFilter(field_name="run__entry__algorithm", choices=algorithms)
+    algorithm = ChoiceFilter(field_name="run__entry__algorithm", choices=algorithms)
 
     class Meta:
         model = LossPoint

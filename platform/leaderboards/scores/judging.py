@@ -1,7 +1,7 @@
 """Judges whole boards in the background, when their rows have changed, and keeps what came of it."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -14,9 +14,11 @@ from django.utils import timezone
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import highlights
-from leaderboards.board import Board
+from leaderboards.board import Board, Row
+from leaderboards.leading.by_budget import WAYS, Contender, compared, leading
 from leaderboards.marks import DETAILED
 from leaderboards.models import Judgement, Judging, Score, Standing
+from leaderboards.origins.budgets import Budget
 from leaderboards.ranking import board_of, judged, of_rows
 from leaderboards.scores import reading
 from leaderboards.scores.standings import of_board
@@ -81,7 +83,8 @@ def _judge(protocol: Protocol) -> Board:
     board = replace(of_rows(empty, rows), judged_at=begin)
     said = {each.pk: reading.said_of(row) for each, row in zip(standings, rows, strict=True)}
     keys = {(each.entry_id, each.sampler_label): each.pk for each in standings}
-    _keep(board, known, said, _leaders(board, keys))
+    led = {"leaders": _leaders(board, keys), "budgets": _by_budget(protocol, standings, rows)}
+    _keep(board, known, said, led)
     return board
 
 
@@ -106,7 +109,7 @@ def _keep(
     board: Board,
     known: dict[int, datetime],
     said: dict[int, dict[str, Any]],
-    leaders: list[dict[str, Any]],
+    led: dict[str, Any],
 ) -> None:
     left = set(Standing.objects.filter(protocol=board.protocol).values_list("pk", flat=True))
     Judgement.objects.filter(standing__protocol=board.protocol).delete()
@@ -123,7 +126,7 @@ def _keep(
         judged_at=board.judged_at,
         standings=len(known),
         unranked=dict(board.unranked),
-        leaders=leaders,
+        **led,
     )
 
 
@@ -147,3 +150,18 @@ def _leaders(board: Board, keys: dict[tuple[int, str], int]) -> list[dict[str, A
         }
         for leader in highlights.leaders(board)
     ]
+
+
+def _by_budget(
+    protocol: Protocol, standings: Iterable[Standing], rows: Iterable[Row]
+) -> dict[str, Any]:
+    """Return who leads at each budget of each kind, as JSON values."""
+    contenders = [
+        Contender(
+            each.pk, Budget.of_key(each.budget), row.seeds_failed, row.seeds_pending, row.cells
+        )
+        for each, row in zip(standings, rows, strict=True)
+        if not each.control and each.seeds_scored
+    ]
+    columns = compared(protocol)
+    return {by: leading(contenders, columns, by).to_json() for by in WAYS}

@@ -37,7 +37,7 @@ def others(board: Board, query: Query, *, most: int = MOST) -> list[Point]:
         return [point for point in found if point is not None]
     wanted = query.among(contenders_of(board.protocol, board.experiment))
     here = {(row.entry.pk, row.sampler_label) for row in board.rows}
-    keys = list(reading.in_order(wanted, board)[: most + len(here)])
+    keys = list(reading.in_order(wanted, board, past_real=True)[: most + len(here)])
     names = {column.key for column in axes} | {SPEED}
     values: dict[int, dict[str, float]] = defaultdict(dict)
     scores = Score.objects.filter(standing__in=keys, metric__in=names, value__isnull=False)

@@ -18,6 +18,7 @@ from leaderboards.board import Board, Cell, Column, Row
 from leaderboards.facts.columns import DATE, FACTS
 from leaderboards.facts.repeats import with_repeats
 from leaderboards.models import Judgement, Score, Standing
+from leaderboards.origins.budgets import REAL
 from leaderboards.ranking import board_of, judged, of_rows
 from leaderboards.scores import anew, bell, history, standstill, within
 from leaderboards.scores.baseline import chosen
@@ -51,7 +52,8 @@ def rows_from(
     pending = {each.pk: _is_pending(each) for each in standings}
     for pk, key, cell in cells_of(scores, pending, details_of):
         found[pk][key] = cell
-    sets = _sample_sets(standings)
+    told = {s.entry_id for s in standings if s.of_entry or s.entry.kind in controls.ELSEWHERE}
+    sets = sample_sets(told)
     return [
         Row(
             entry=each.entry,
@@ -95,11 +97,13 @@ def _is_pending(standing: Standing) -> bool:
     return standing.seeds_total > standing.seeds_scored + standing.seeds_failed
 
 
-def _sample_sets(standings: Iterable[Standing]) -> dict[tuple[int, str], list[SampleSet]]:
-    """Return the sets of which a row says more than its cells: handed in, or of autoencoders."""
-    told = {s.entry_id for s in standings if s.of_entry or s.entry.kind in controls.ELSEWHERE}
+def sample_sets(entries: Collection[int]) -> dict[tuple[int, str], list[SampleSet]]:
+    """Return the sets of entries whose rows say more than their cells, by entry and sampler.
+
+    They are those that were handed in, or are of autoencoders.
+    """
     found: dict[tuple[int, str], list[SampleSet]] = defaultdict(list)
-    for each in SampleSet.objects.filter(entry__in=told) if told else ():
+    for each in SampleSet.objects.filter(entry__in=entries) if entries else ():
         found[each.entry_id, each.sampler_label].append(each)
     return found
 
@@ -258,7 +262,8 @@ def _page(board: Board, query: Query, said: within.Said | None = None) -> Board:
     board = replace(board, budgets=budgets_of(*owner))
     first = first_controls(*owner)
     wanted = query.of(of_board(*owner, first=first))
-    keys = list(in_order(wanted, board)[query.begin : query.end])
+    real = [each.standing for each in first if each.kind == controls.TEST]
+    keys = _keys(wanted, board, real, range(query.begin, query.begin + (query.size or 0)))
     kinds, of_controls = counted(*owner, query, first)
     return replace(
         of_keys(board, keys, baseline_of(board, query.baseline, said), found_within=said),
@@ -266,6 +271,15 @@ def _page(board: Board, query: Query, said: within.Said | None = None) -> Board:
         rows_in_all=kinds.total() + of_controls,
         contenders=kinds,
     )
+
+
+def _keys(
+    wanted: QuerySet[Standing], board: Board, real: Sequence[int], places: range
+) -> list[int]:
+    """Return the keys of these places of a board, whose `real` control is before all others."""
+    begin, end = (max(0, place - len(real)) for place in (places.start, places.stop))
+    behind = in_order(wanted, board, past_real=True)[begin:end] if end else ()
+    return [*real[places.start : places.stop], *behind]
 
 
 def of_keys(
@@ -283,7 +297,8 @@ def of_keys(
     found = Standing.objects.select_related(*loaded).in_bulk(keys)
     standings = [found[key] for key in keys if key in found]
     said = list(_as_said(reads.rows(board, standings), standings, found_within))
-    same = alike(standings) if found_within is None else alike_within(board, standings)
+    known = {each.configuration: each.pk for each in standings if each.configuration}
+    same = alike(known) if found_within is None else alike_within(board, standings)
     return replace(board, baseline=baseline, rows=tuple(with_repeats(said, same)))
 
 
@@ -310,8 +325,15 @@ def kept_of(standing: Standing) -> dict[str, list[Any]]:
     return standing.judgement.found if hasattr(standing, "judgement") else {}
 
 
-def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
-    """Return the keys of standings in the order of `ranking.in_order`."""
+def in_order(
+    standings: QuerySet[Standing], board: Board, *, past_real: bool = False
+) -> QuerySet[Any, int]:
+    """Return the keys of standings in the order of `ranking.in_order`.
+
+    `past_real` without those of real test images, of which there is one in each experiment.
+    """
+    if past_real:
+        standings = standings.exclude(control=controls.TEST)
     worst, fact = board.sort.startswith("-"), FACTS.get(board.sort_key)
     by_budget = ["budget"] if board.is_grouped else []
     if fact is not None:
@@ -327,6 +349,8 @@ def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
     if board.experiment is not None:
         mine = standings.select_related(None).order_by()
         scores = Score.objects.filter(standing__in=mine, metric=board.sort_key)
+    if past_real:  # no range, which SQLite would find by an index of the other order
+        scores = scores.exclude(**({"budget": REAL} if by_budget else {"group": Score.Group.REAL}))
     named = _named("standing__")
     scores = scores.order_by(
         *by_budget, "group", by, "standing__place", *named, "standing__entry_id"

@@ -1,13 +1,15 @@
 """Which standings a board has, and how many: asked by index, as a board may have tens of thousands."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from django.db import connection
 from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Collate
 
 from catalog.models import Protocol
+from experiments import controls
 from experiments.models import Entry, Experiment
 from leaderboards.board import MOST_SAME, Board
 from leaderboards.facts.repeats import Submitted
@@ -16,21 +18,33 @@ from leaderboards.origins import budgets
 from leaderboards.scores.query import Query
 
 IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
+SHARED = [kind for kind, control in controls.CONTROLS.items() if not control.of_entry]
+NO_TRIAL = {
+    "is_trial__in": [False]
+}  # which SQLite finds by an index, as it does not `NOT is_trial`
 TOLD = (  # of a standing, to know it again
     *("entry_id", "sampler_label", "entry__label", "entry__kind"),
     *("entry__experiment__name", "entry__experiment__seeds", "entry__trial"),
 )
 
 
+class First(NamedTuple):
+    """The control of its kind that a board shows, of those that all experiments have."""
+
+    kind: str
+    entry: int
+    standing: int
+
+
 def of_board(
     protocol: Protocol,
     experiment: Experiment | None = None,
     *,
-    first: Collection[int] | None = None,  # `first_controls`, where they are known
+    first: Collection[First] | None = None,  # `first_controls`, where they are known
 ) -> QuerySet[Standing]:
     """Return a board's standings: shared controls once, trials in their experiment alone."""
     first = first_controls(protocol, experiment) if first is None else first
-    is_shown = Q(control="") | Q(of_entry=True) | Q(entry__in=first)
+    is_shown = Q(control="") | Q(of_entry=True) | Q(entry__in=[each.entry for each in first])
     loaded = ["entry__experiment", *(["entry__search__protocol"] if experiment else [])]
     shown = _all_of(protocol, experiment).filter(is_shown)
     return shown.select_related(*loaded).order_by(*IN_ORDER)
@@ -41,28 +55,27 @@ def contenders_of(protocol: Protocol, experiment: Experiment | None = None) -> Q
     return _all_of(protocol, experiment).filter(control="")
 
 
-def first_controls(protocol: Protocol, experiment: Experiment | None = None) -> list[int]:
-    """Return the entry that was scored first of each control that all experiments have."""
-    mine = within(protocol, experiment).filter(of_entry=False).order_by()
-    repeated = mine.filter(control__gt="").values_list("control")
-    begins = dict(repeated.annotate(Min("scored_at")))
+def first_controls(protocol: Protocol, experiment: Experiment | None = None) -> list[First]:
+    """Return the one that was scored first of each control that all experiments have."""
+    mine = within(protocol, experiment).order_by()
+    begins = dict(mine.filter(control__in=SHARED).values_list("control").annotate(Min("scored_at")))
     at_once = mine.filter(control__in=begins, scored_at__in=[*filter(None, begins.values())])
     if None in begins.values():
         at_once |= mine.filter(control__in=begins, scored_at=None)
     found = at_once.order_by("-scored_by", "-entry_id")  # the first is last
-    told = found.values_list("control", "scored_at", "entry_id")
-    return list({control: entry for control, at, entry in told if at == begins[control]}.values())
+    told = found.values_list("scored_at", "control", "entry_id", "pk")
+    return list({each[0]: First(*each) for at, *each in told if at == begins[each[0]]}.values())
 
 
 def counted(
-    protocol: Protocol, experiment: Experiment | None, query: Query, first: Collection[int]
+    protocol: Protocol, experiment: Experiment | None, query: Query, first: Collection[First]
 ) -> tuple[Counter[str], int]:
     """Return how many of a board's contenders of each kind are asked for, and how many controls.
 
     `first` are its `first_controls`, which are there whatever is asked for.
     """
     contenders = query.among(contenders_of(protocol, experiment)).order_by()
-    kinds = Counter(dict(contenders.values_list("kind").annotate(Count("pk"))))
+    kinds = Counter(dict(contenders.values_list("kind").annotate(number=Count("*"))))
     own = query.among(_all_of(protocol, experiment).filter(of_entry=True)).count()
     return kinds, len(first) + own
 
@@ -86,7 +99,7 @@ def budgets_by_board(protocols: Sequence[Protocol]) -> dict[int, tuple[budgets.B
 
 def _all_of(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
     found = within(protocol, experiment)
-    return found.filter(is_trial=False) if experiment is None else found
+    return found.filter(**NO_TRIAL) if experiment is None else found
 
 
 def within(protocol: Protocol, experiment: Experiment | None) -> QuerySet[Standing]:
@@ -110,15 +123,14 @@ def alike_within(board: Board, standings: Iterable[Standing]) -> Iterator[tuple[
         yield configuration, Submitted.told(*told)
 
 
-def alike(standings: Iterable[Standing]) -> Iterator[tuple[str, Submitted]]:
-    """Yield the first of a board with each configuration that one of its standings has."""
-    each_once = {each.configuration: each.pk for each in standings if each.configuration}
+def alike(configurations: Mapping[str, int]) -> Iterator[tuple[str, Submitted]]:
+    """Yield the first of a board with each configuration; these are given with one that has it."""
     order: list[str | Collate] = ["entry_id", as_python("sampler_label")]
     same = Standing.objects.filter(
         protocol=OuterRef("protocol"), configuration=OuterRef("configuration"), is_trial=False
     ).order_by(*order)
     last = Subquery(same.values("entry_id")[MOST_SAME - 1 : MOST_SAME])  # by the index, for each
-    of_each = Standing.objects.filter(pk__in=each_once.values()).order_by().annotate(last=last)
+    of_each = Standing.objects.filter(pk__in=configurations.values()).order_by().annotate(last=last)
     first = Q(pk__in=[])
     for board, configuration, entry in of_each.values_list("protocol", "configuration", "last"):
         until = Q() if entry is None else Q(entry__lte=entry)

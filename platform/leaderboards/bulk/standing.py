@@ -1,0 +1,157 @@
+"""Reads what a board says of many rows besides their numbers, by columns."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from django.db.models import Count, TextField
+from django.db.models.functions import Cast
+
+from catalog.models import Protocol
+from experiments import controls
+from experiments.models import Entry, SampleSet
+from experiments.searches.models import Search
+from leaderboards.board import chosen_by, findings_of
+from leaderboards.facts.repeats import repeats_of, seeds_of
+from leaderboards.formats.rows import each_once
+from leaderboards.models import Standing
+from leaderboards.origins.budgets import Budget
+from leaderboards.scores.reading import sample_sets
+from leaderboards.scores.standings import alike
+
+PATHS = (  # in the order of `Read`
+    *("pk", "entry_id", "sampler_label", "control", "of_entry", "is_trial", "configuration"),
+    *("device", "scored_at", "seeds_scored", "seeds_total", "seeds_failed"),
+    *("entry__label", "entry__kind", "entry__algorithm", "entry__trial", "entry__search_id"),
+    *("entry__experiment__name", "entry__experiment__budget_images"),
+    *("entry__experiment__budget_seconds", Cast("entry__experiment__seeds", TextField())),
+)
+
+Sets = Mapping[tuple[int, str], Sequence[SampleSet]]
+
+
+class Read(NamedTuple):
+    """Standings by columns, with what they are of."""
+
+    pk: Sequence[int]
+    entry: Sequence[int]
+    sampler: Sequence[str]
+    control: Sequence[str]
+    of_entry: Sequence[bool]
+    is_trial: Sequence[bool]
+    configuration: Sequence[str]
+    device: Sequence[str]
+    scored_at: Sequence[Any]
+    seeds_scored: Sequence[int]
+    seeds_total: Sequence[int]
+    seeds_failed: Sequence[int]
+    label: Sequence[str]
+    kind: Sequence[str]
+    algorithm: Sequence[str]
+    trial: Sequence[int | None]
+    search: Sequence[int | None]
+    experiment: Sequence[str]
+    budget_images: Sequence[int | None]
+    budget_seconds: Sequence[float | None]
+    seeds: Sequence[str]  # JSON
+
+    @property
+    def are_controls(self) -> list[bool]:
+        return [kind == Entry.Kind.CONTROL for kind in self.kind]
+
+    @property
+    def pending(self) -> list[bool]:
+        """Return of each whether seeds are still to come."""
+        counts = zip(self.seeds_total, self.seeds_scored, self.seeds_failed, strict=True)
+        return [total > scored + failed for total, scored, failed in counts]
+
+
+def read(keys: Sequence[int]) -> Read:
+    """Return the standings of these keys in their order; those that are gone are left out."""
+    rows = Standing.objects.filter(pk__in=keys).order_by().values_list(*PATHS)
+    found = {row[0]: row for row in rows}
+    mine = [found[key] for key in keys if key in found]
+    return Read(*zip(*mine, strict=True)) if mine else Read(*([()] * len(PATHS)))
+
+
+def about(read: Read, protocol: Protocol, sets: Sets) -> list[Sequence[Any]]:
+    """Return what is said of standings behind their ranks, in the order of `ABOUT`."""
+    entries = list(zip(read.kind, read.algorithm, strict=True))
+    budgets = list(zip(read.kind, read.budget_images, read.budget_seconds, strict=True))
+    held = each_once(lambda told: Budget.told(*told), budgets)
+    same = same_as(protocol, read)
+    return [
+        read.experiment,
+        read.label,
+        each_once(_family, entries),
+        read.algorithm,
+        read.sampler,
+        read.kind,
+        read.are_controls,
+        read.control,
+        read.seeds_scored,
+        read.seeds_total,
+        read.seeds_failed,
+        [protocol.fingerprint] * len(read.pk),
+        [budget.images for budget in held],
+        [budget.seconds for budget in held],
+        read.device,
+        [None if at is None else at.isoformat() for at in read.scored_at],
+        ["; ".join(same.get(key, ())) for key in read.pk],
+        _chosen_by(read),
+        ["; ".join(findings_of(sets.get(key, ()))) for key in _places(read)],
+    ]
+
+
+def _family(entry: tuple[str, str]) -> str:
+    kind, algorithm = entry
+    return Entry(kind=kind, algorithm=algorithm).family
+
+
+def _places(read: Read) -> Iterable[tuple[int, str]]:
+    return zip(read.entry, read.sampler, strict=True)
+
+
+def _chosen_by(read: Read) -> list[str]:
+    """Return in words by which searches entries were chosen or are tried."""
+    wanted = {key for key in read.search if key is not None}
+    if not wanted:
+        return [""] * len(read.search)
+    found = Search.objects.select_related("protocol").in_bulk(wanted)
+    trials = [
+        bool(trial) or (of_trial and of_entry)
+        for trial, of_trial, of_entry in zip(read.trial, read.is_trial, read.of_entry, strict=True)
+    ]
+    return [
+        "" if key is None else chosen_by(found[key], is_trial=is_trial)
+        for key, is_trial in zip(read.search, trials, strict=True)
+    ]
+
+
+def same_as(protocol: Protocol, read: Read) -> dict[int, tuple[str, ...]]:
+    """Return the names of what standings are the same as, by their keys; few are like others."""
+    mine = dict(zip(read.configuration, read.pk, strict=True))
+    mine.pop("", None)
+    several = Standing.objects.filter(
+        protocol=protocol, configuration__in=mine, is_trial=False
+    ).order_by()
+    counted = several.values_list("configuration").annotate(rows=Count("pk")).filter(rows__gt=1)
+    repeated = {configuration: mine[configuration] for configuration, _ in counted}
+    if not repeated:
+        return {}
+    seeds = each_once(_seeds, list(zip(read.kind, read.seeds, read.trial, strict=True)))
+    rows = zip(read.pk, read.configuration, read.entry, read.sampler, seeds, strict=True)
+    told = [row for row in rows if row[1] in repeated]
+    found = repeats_of([row[1:] for row in told], alike(repeated))
+    return {row[0]: names for row, names in zip(told, found, strict=True)}
+
+
+def _seeds(entry: tuple[str, str, int | None]) -> frozenset[int]:
+    kind, seeds, trial = entry
+    return seeds_of(kind, json.loads(seeds), trial)
+
+
+def sets_of(read: Read) -> Sets:
+    """Return the sets of which a row says more than its numbers."""
+    entries = zip(read.entry, read.of_entry, read.kind, strict=True)
+    return sample_sets({key for key, own, kind in entries if own or kind in controls.ELSEWHERE})
