@@ -171,6 +171,7 @@ class ExperimentJudging(models.Model):
     protocol = models.ForeignKey(Protocol, on_delete=models.CASCADE, related_name="+")
     of = models.CharField(max_length=64)  # digest of what was judged: its rows, when they changed
     found = models.JSONField(default=dict)  # by the key of a standing
+    judged_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints: ClassVar = [

@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from catalog.models import Protocol
 from experiments.models import Experiment
 from leaderboards.board import Board, columns_of
-from leaderboards.models import ExperimentJudging
+from leaderboards.models import ExperimentJudging, Judging
 from leaderboards.ranking import rank
 from leaderboards.scores import judging, query, reading, within
 from tests import factories
@@ -55,6 +55,7 @@ def test_a_kept_judgement_is_that_of_now(
     experiment: Experiment, protocol: Protocol, sort: str
 ) -> None:
     whole = rank(protocol, sort=sort, experiment=experiment)
+    judging.judge(protocol)
 
     pages = [page(experiment, protocol, sort=sort, page=str(n)) for n in (1, 2, 3, 4, 5, 6)]
 
@@ -69,6 +70,7 @@ def test_a_baseline_on_another_page_is_judged_too(
     experiment: Experiment, protocol: Protocol
 ) -> None:
     key = factories.contenders_of(experiment)[0].pk
+    judging.judge(protocol)
 
     board = page(experiment, protocol, page="3", baseline=str(key))
 
@@ -80,7 +82,7 @@ def test_a_baseline_on_another_page_is_judged_too(
 def test_a_new_score_is_judged_beside_the_others(
     experiment: Experiment, protocol: Protocol
 ) -> None:
-    page(experiment, protocol)
+    judging.judge(protocol)
     last = factories.contenders_of(experiment)[-1]
 
     factories.make_scores(entry=last, protocol=protocol, values=[{"fd": 0.1, "recall": 0.9}] * 2)
@@ -111,6 +113,86 @@ def test_few_rows_are_judged_as_they_are_asked_for(
 
     assert told(board) == told(rank(protocol, experiment=experiment))[:2]
     assert not ExperimentJudging.objects.exists()
+
+
+def writes(queries: CaptureQueriesContext) -> list[str]:
+    """Return the tables that were written."""
+    texts = [each["sql"] for each in queries.captured_queries]
+    return [text.split('"')[1] for text in texts if text.startswith(("INSERT", "UPDATE", "DELETE"))]
+
+
+def test_who_reads_a_board_of_before_judges_it_and_writes_nothing_but_that_he_asks_a_worker(
+    experiment: Experiment, protocol: Protocol
+) -> None:
+    judged_now = told(rank(protocol, experiment=experiment))[:2]
+    judging.judge_asked()
+    ExperimentJudging.objects.all().delete()
+
+    with CaptureQueriesContext(connection) as first:
+        found = page(experiment, protocol)
+    with CaptureQueriesContext(connection) as second:
+        again = page(experiment, protocol)
+    judging.judge_asked()
+    with CaptureQueriesContext(connection) as third:
+        kept = page(experiment, protocol)
+
+    assert told(found) == told(again) == told(kept) == judged_now
+    assert (found.judged_at, found.waiting) == (kept.judged_at, kept.waiting) == (None, 0)
+    assert set(writes(first)) == {"leaderboards_judging"}
+    assert writes(second) == writes(third) == [], "it was asked for already; it is kept"
+    assert ExperimentJudging.objects.filter(experiment=experiment).count() == 1
+
+
+def test_of_too_many_rows_it_is_said_how_old_their_judgement_is(
+    experiment: Experiment, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(within, "MOST_AT_ONCE", 3)
+    never = page(experiment, protocol)
+    judging.judge_asked()
+    of_now = page(experiment, protocol)
+    last = factories.contenders_of(experiment)[-1]
+    factories.make_scores(entry=last, protocol=protocol, values=[{"fd": 0.1, "recall": 0.9}] * 2)
+
+    before = page(experiment, protocol)
+    judging.judge_asked()
+    after = page(experiment, protocol)
+
+    assert (never.judged_at, never.waiting) == (None, never.rows_in_all)
+    assert {cell.rank for row in never.rows for cell in row.cells.values()} == {None}
+    assert (of_now.judged_at, of_now.waiting) == (None, 0)
+    assert before.judged_at is not None and before.waiting == 1
+    fds = [row.cells["fd"] for row in before.rows if not row.is_control]
+    assert fds[0].value == 0.1 and fds[0].rank is None, "nobody has judged it yet"
+    assert after.waiting == 0 and told(after) == told(rank(protocol, experiment=experiment))[:2]
+
+
+def test_a_worker_that_is_killed_between_the_boards_leaves_the_second_to_the_next(
+    experiment: Experiment, protocol: Protocol
+) -> None:
+    Judging.objects.update(rung_at=None)  # as who takes a board does, before
+    judging._judge(protocol)  # ... he is killed here
+    assert not ExperimentJudging.objects.exists()
+
+    page(experiment, protocol)
+    judging.judge_asked()
+
+    kept = ExperimentJudging.objects.get(experiment=experiment)
+    assert kept.judged_at is not None
+    assert told(page(experiment, protocol)) == told(rank(protocol, experiment=experiment))[:2]
+
+
+def test_what_another_edition_said_is_not_read(
+    experiment: Experiment, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(within, "MOST_AT_ONCE", 3)
+    judging.judge(protocol)
+    ExperimentJudging.objects.update(of="0" * 64)
+
+    board = page(experiment, protocol)
+
+    assert (board.judged_at, board.waiting) == (None, board.rows_in_all)
+    judging.judge(protocol)
+    assert page(experiment, protocol).waiting == 0
 
 
 def test_judging_asks_as_often_for_many_rows_as_for_few() -> None:

@@ -20,7 +20,7 @@ from leaderboards.marks import DETAILED
 from leaderboards.models import Judgement, Judging, Score, Standing
 from leaderboards.origins.budgets import Budget
 from leaderboards.ranking import board_of, judged, of_rows
-from leaderboards.scores import reading
+from leaderboards.scores import reading, within
 from leaderboards.scores.standings import of_board
 
 BATCH = 1000
@@ -47,14 +47,12 @@ def judge(protocol: Protocol) -> Board:
     """Judge a protocol's board of all experiments, and keep what is said of each row.
 
     1. From here on a change rings again. 2. Read the rows and judge them. 3. Replace what was said
-    before; rows that changed in the meantime stay unjudged. 4. Judge the own boards of experiments
-    whose rows had changed.
+    before; rows that changed in the meantime stay unjudged. 4. Judge the own boards of large
+    experiments that are not as they were judged, whoever was killed before he did.
     """
-    changed = Entry.objects.filter(standings__protocol=protocol, standings__is_judged=False)
-    experiments = set(changed.values_list("experiment", flat=True))
     with _uncollected():
         board = _judge(protocol)
-        for experiment in Experiment.objects.filter(pk__in=experiments):
+        for experiment in within.large(protocol):
             reading.judge_within(protocol, experiment)
     return board
 

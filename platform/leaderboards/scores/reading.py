@@ -132,8 +132,8 @@ def board(
 
     Ranks and marks are those of the whole board, whatever part is asked for. That of all
     experiments has the judgement that is kept; where that is of before, a small board is judged
-    now, a large one says since when how many rows wait. An experiment's is judged now, unless it
-    has many rows and was since the last of them changed.
+    now, a large one says since when how many rows wait. So it is with an experiment's, but that
+    of few rows nothing is kept.
 
     Raises:
         ValueError: if there is no column to sort by of this name.
@@ -144,8 +144,7 @@ def board(
     if query.as_of is not None:
         return _part(empty, judged(history.rows(empty), empty.columns, empty.ranked), query)
     if experiment is not None and query.size is not None:
-        said = within.said(empty, partial(_judged_within, empty))
-        return judged_now(empty, query) if said is None else _page(empty, query, said)
+        return _page_within(empty, query, within.kept(empty))
     kept = kept_before(empty)
     if kept is None:
         return judged_now(empty, query)
@@ -253,7 +252,16 @@ def _judged_within(board: Board) -> within.Said:
 def judge_within(protocol: Protocol, experiment: Experiment) -> None:
     """Judge an experiment's board and keep what came of it, if it has many rows that changed."""
     empty = board_of(protocol, "", experiment)
-    within.said(empty, partial(_judged_within, empty))
+    within.keep(empty, partial(_judged_within, empty))
+
+
+def _page_within(board: Board, query: Query, kept: within.Kept | None) -> Board:
+    """Return a page of an experiment's board with what is kept of it, else judged now."""
+    if kept is None:
+        return judged_now(board, query)
+    if kept.waiting:
+        board = replace(board, judged_at=kept.judged_at, waiting=kept.waiting)
+    return _page(board, query, kept.said)
 
 
 def _page(board: Board, query: Query, said: within.Said | None = None) -> Board:
