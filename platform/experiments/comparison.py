@@ -2,15 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from experiments.models import Checkpoint, Entry, Evaluation, Experiment, Run, SampleSet
-from experiments.overview import Work, describe, turn
+from experiments.overview import Work, describe
 from generators.specs.options import FieldSpec, describe as describe_config
 from jobs.models import Job, Status
 
 ABSENT = object()
+TAKES = ("status", "queue", "started_at", "finished_at")  # fields of a job that tell its time
+TRAINS = ("budget_fraction", "device_seconds")  # and of a training
 
 
 @dataclass(frozen=True)
@@ -109,27 +111,26 @@ class ExperimentJobs:
             evaluation.sample_set = sets_by_pk[evaluation.sample_set_id]
         return cls(entries, runs, sets, evaluations, _latest_previews(runs))
 
-    def of_entries(self, entries: list[Entry]) -> "ExperimentJobs":
-        """Return the rows of some entries, and of what their controls are made of."""
-        keys = {pk for entry in entries for pk in (entry.pk, entry.source)}
-        return replace(
-            self,
-            entries=entries,
-            runs=[run for run in self.runs if run.entry_id in keys],
-            sample_sets=[each for each in self.sample_sets if each.entry_id in keys],
+    @classmethod
+    def outline(cls, experiment: Experiment) -> "ExperimentJobs":
+        """Return all rows of an experiment, each with what tells how long it takes alone."""
+        entries = {entry.pk: entry for entry in experiment.entries.all()}
+        sets = SampleSet.objects.filter(entry__experiment=experiment)
+        scores = Evaluation.objects.filter(sample_set__entry__experiment=experiment)
+        runs = list(Run.objects.filter(entry__experiment=experiment).only("entry", *TAKES, *TRAINS))
+        for run in runs:
+            run.entry = entries[run.entry_id]
+        return cls(
+            entries=list(entries.values()),
+            runs=runs,
+            sample_sets=list(sets.only("entry", "drawn", "count", *TAKES)),
+            evaluations=list(scores.only("protocol", "fraction", *TAKES)),
+            previews={},
         )
 
     @property
     def all(self) -> list[Job]:
         return [*self.runs, *self.sample_sets, *self.evaluations]
-
-    @property
-    def waiting(self) -> list[Job]:
-        return [job for job in self.all if job.status == Status.QUEUED]
-
-    def next_waiting(self) -> Job | None:
-        """Return the queued job whose turn is next: of the most urgent kind the oldest."""
-        return min(self.waiting, key=turn, default=None)
 
     @property
     def is_live(self) -> bool:
