@@ -33,7 +33,13 @@ def _chunk(
     standings = read(keys)
     sets, chosen = sets_of(standings), choice.exported(board)
     wanted = list(dict.fromkeys([*chosen, board.ranked_by]))
-    numbers, details = scored(standings.pk, wanted, standings.pending, has_details=kind == "jsonl")
+    numbers, details = scored(
+        standings.pk,
+        wanted,
+        standings.pending,
+        are_all=not choice.is_own,
+        has_details=kind == "jsonl",
+    )
     by = numbers[board.ranked_by.key]
     values: list[Sequence[Any]] = [by.rank, by.rank_low, by.rank_high, by.leads, by.provisional]
     values += about(standings, board.protocol, sets)

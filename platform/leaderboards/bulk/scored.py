@@ -6,6 +6,7 @@ as long as to read it.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -45,16 +46,19 @@ def scored(
     columns: Sequence[Column],
     pending: Sequence[bool],
     *,
+    are_all: bool,
     has_details: bool,
 ) -> Scored:
     """Return the numbers of standings, with details if these are asked for.
 
-    `pending` says of each standing whether seeds of it are still to come.
+    `pending` says of each standing whether seeds of it are still to come, `are_all` whether the
+    board has no other columns: they need not be looked for then.
     """
-    scores, said = _scores(keys, columns, has_details=has_details), _said(keys)
+    wanted = None if are_all else [column.key for column in columns]
+    scores, said = _scores(keys, wanted, has_details=has_details), _said(keys)
     numbers = {
         column.key: _numbers(
-            [scores.get((key, column.key)) for key in keys],
+            list(map(scores.get, zip(keys, repeat(column.key), strict=False))),
             [each.get(column.key, UNSAID) for each in said],
             pending,
         )
@@ -65,10 +69,12 @@ def scored(
 
 
 def _scores(
-    keys: Sequence[int], columns: Sequence[Column], *, has_details: bool
+    keys: Sequence[int], columns: Sequence[str] | None, *, has_details: bool
 ) -> dict[Place, Row]:
     """Return rows of the database by standing and metric, which they begin with."""
-    found = Score.objects.filter(standing__in=keys, metric__in=[each.key for each in columns])
+    found = Score.objects.filter(standing__in=keys)
+    if columns is not None:
+        found = found.filter(metric__in=columns)
     details = Cast("details", TextField()) if has_details else Value("")
     rows = found.order_by().values_list("standing_id", "metric", *READ, details)
     return {row[:2]: row for row in rows.iterator(chunk_size=BATCH)}
@@ -90,8 +96,8 @@ def _numbers(
     if None in scores:
         pairs = zip(pending, scores, strict=True)
         pending = [each and score is not None for each, score in pairs]
-    whole = [NOT_WRITTEN if score is None else score for score in scores]
-    _, _, *read, seeds, lost, _ = zip(*whole, strict=True)
+        scores = [NOT_WRITTEN if score is None else score for score in scores]
+    _, _, *read, seeds, lost, _ = zip(*filter(None, scores), strict=True)
     counts = [text.count("[") - 1 for text in seeds]  # a list of lists
     return Numbers(*read, counts, lost, pending, *zip(*said, strict=True))
 
