@@ -19,7 +19,7 @@ from experiments.comparison import in_words
 from experiments.lifetime import expected
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.ownership import may_change
-from experiments.pages import curves, logs, reconstructions, stages
+from experiments.pages import addresses, curves, logs, reconstructions, stages
 from experiments.pages.live import Region
 from experiments.progress import with_status
 from experiments.submission import bundle
@@ -38,6 +38,7 @@ FIRST = Prefetch(
     CONTENDERS.only("experiment_id", "kind", "label", "algorithm")[: MOST_ENTRIES + 1],
     to_attr="first_entries",
 )
+FILTERS = ("status", "dataset", "tag")
 T = TypeVar("T")
 STATUSES = (
     Status.QUEUED,
@@ -50,7 +51,12 @@ STATUSES = (
 
 def experiments(request: HttpRequest) -> HttpResponse:
     """List experiments, newest first, filtered by status, dataset and tag."""
-    asked = {name: request.GET.get(name, "") for name in ("status", "dataset", "tag")}
+    addresses.refuse_others(request.GET, ("page", *FILTERS))
+    asked = {name: request.GET.get(name, "") for name in FILTERS}
+    if asked["status"] not in ("", *STATUSES):
+        raise Http404(
+            f"status: expected one of {', '.join(STATUSES)}, got {asked['status'][:50]!r}"
+        )
     found = Experiment.objects.select_related("dataset", "created_by")
     found = _filtered(found.prefetch_related(FIRST, "tags"), **asked)
     page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
@@ -76,8 +82,7 @@ def _filtered(
     if dataset:
         experiments = experiments.filter(dataset__slug=dataset)
     if status:
-        wanted = with_status(status) if status in STATUSES else Experiment.objects.none()
-        experiments = experiments.filter(pk__in=wanted.values("pk"))
+        experiments = experiments.filter(pk__in=with_status(status).values("pk"))
     return experiments
 
 
