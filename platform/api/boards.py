@@ -77,7 +77,11 @@ class LeaderboardViewSet(ByFingerprint):
     serializer_class = bodies.BoardSerializer
     pagination_class = None
     filter_backends = ()
-    also_reads = ("_min", "_max")  # behind the key of a column
+
+    @property
+    def also_reads(self) -> tuple[str, ...]:
+        """Return how the filters by value end, behind the key of a column."""
+        return ("_min", "_max") if self.action == "retrieve" else ()
 
     def list(self, request: Request) -> Response:
         """Return every board with its address."""

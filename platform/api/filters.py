@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import django_filters
 from django.db.models import Model, QuerySet
 from django.utils.functional import lazy
+from rest_framework.exceptions import ValidationError
 
 from catalog.models import Protocol
 from experiments import progress
@@ -17,6 +18,7 @@ from jobs.models import Status
 
 M = TypeVar("M", bound=Model)
 Choices = Sequence[tuple[str, str]] | Callable[[], Sequence[tuple[str, str]]]
+SHORTEST, WHOLE = 8, 64  # characters of a fingerprint: of a beginning, of all of it
 LARGEST = 2**63 - 1  # what a key can be
 
 
@@ -54,13 +56,28 @@ class TagFilter(django_filters.CharFilter):  # type: ignore[misc]  # untyped
         return rows if found is None else rows.filter(**{f"{self.field_name}__in": found})
 
 
+class ProtocolIs(django_filters.CharFilter):  # type: ignore[misc]  # untyped
+    """A protocol by its fingerprint, or a beginning of 8 characters or more that is of one alone."""
+
+    def filter(self, rows: QuerySet[M], value: str) -> QuerySet[M]:
+        if not SHORTEST <= len(value) < WHOLE:
+            return super().filter(rows, value)
+        begun = Protocol.objects.filter(fingerprint__startswith=value)
+        whole = list(begun.values_list("fingerprint", flat=True)[:2])
+        if len(whole) > 1:
+            raise ValidationError(
+                {"errors": {"protocol": f"several fingerprints begin with {value}"}}
+            )
+        return super().filter(rows, whole[0] if whole else value)
+
+
 class ExperimentFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
     status = ChoiceFilter(
         choices=[(s.value, s.value) for s in Status if s != Status.CANCELLING],
         method="with_status",
     )
     dataset = django_filters.CharFilter(field_name="dataset__slug")
-    protocol = django_filters.CharFilter(field_name="protocols__fingerprint")
+    protocol = ProtocolIs(field_name="protocols__fingerprint")
     tag = TagFilter("pk")
     algorithm = ChoiceFilter(field_name="entries__algorithm", choices=algorithms, distinct=True)
 
@@ -100,7 +117,7 @@ class EvaluationFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyp
     status = ChoiceFilter(choices=Status.choices)
     experiment = whole_number("sample_set__entry__experiment")
     dataset = django_filters.CharFilter(field_name="protocol__dataset__slug")
-    protocol = django_filters.CharFilter(field_name="protocol__fingerprint")
+    protocol = ProtocolIs(field_name="protocol__fingerprint")
     algorithm = ChoiceFilter(field_name="sample_set__entry__algorithm", choices=algorithms)
     tag = TagFilter("sample_set__entry__experiment")
     seed = whole_number("sample_set__run__seed")

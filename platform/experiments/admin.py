@@ -11,7 +11,6 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import TabularInline
 
 from accounts.admin import FewOf
 from experiments import admin_jobs, services  # noqa: F401  # the first registers its rows
@@ -20,6 +19,7 @@ from experiments.ownership import changeable
 from experiments.progress import Progress, loaded, progress, with_status
 from experiments.tags.asking import known_words, tagged, words_of
 from jobs.admin import OperatedAdmin, admin_link, as_table, coloured, once
+from jobs.admin_rows import ReadInline
 from jobs.models import Status
 
 
@@ -50,13 +50,10 @@ MOST_TAGS = 50  # to choose from
 MOST_ENTRIES = 20  # with their configurations, on the page of an experiment
 
 
-class EntryInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
+class EntryInline(ReadInline):
     """The first entries of an experiment, frozen."""
 
     model = Entry
-    extra = 0
-    can_delete = False
-    hide_title = True
     fields: ClassVar = ["label", "kind", "algorithm", "sampler_names", "full_config"]
     readonly_fields: ClassVar = fields
 
@@ -68,12 +65,6 @@ class EntryInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
             return entries
         first = Entry.objects.filter(experiment=int(key)).order_by("position", "pk")
         return entries.filter(pk__in=list(first.values_list("pk", flat=True)[:MOST_ENTRIES]))
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description="samplers")
     @once

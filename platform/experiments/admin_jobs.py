@@ -6,13 +6,13 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.admin import TabularInline
 
 from experiments import services
 from experiments.models import Evaluation, MetricValue, Question, Run, SampleSet, Viewing
 from experiments.ownership import changeable
 from experiments.pages.losses import words_of
 from jobs.admin import JobAdmin, admin_link, as_table, once
+from jobs.admin_rows import ReadInline
 
 
 class ChangeableJobAdmin(JobAdmin):
@@ -205,13 +205,10 @@ class QuestionAdmin(AskedAdmin):
     readonly_fields: ClassVar = [*JobAdmin.job_readonly_fields]
 
 
-class ValueInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
+class ValueInline(ReadInline):
     """The numbers of an evaluation."""
 
     model = MetricValue
-    extra = 0
-    can_delete = False
-    hide_title = True
     fields: ClassVar = [
         "name",
         "value",
@@ -226,12 +223,6 @@ class ValueInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
     def get_queryset(self, request: HttpRequest) -> QuerySet[MetricValue]:
         values: QuerySet[MetricValue] = super().get_queryset(request)
         return values.select_related("evaluation__protocol")
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description="metric")
     @once

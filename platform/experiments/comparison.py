@@ -8,13 +8,15 @@ from typing import Any
 from django.db.models import Q
 
 from experiments.models import Checkpoint, Entry, Evaluation, Experiment, Run, SampleSet
-from experiments.overview import Work, describe, turn
+from experiments.overview import Work, describe
 from generators.specs.options import FieldSpec, describe as describe_config
 from jobs.models import Job, Status, Worker
 
 ABSENT = object()
 UNREAD_OF_RUNS = ("environment", "error")  # of what is loaded by the hundred
 UNREAD_OF_SETS = ("sampler", "reconstruction", "error")
+TAKES = ("status", "queue", "started_at", "finished_at")  # fields of a job that tell its time
+TRAINS = ("budget_fraction", "device_seconds")  # and of a training
 
 
 @dataclass(frozen=True)
@@ -123,17 +125,26 @@ class ExperimentJobs:
         _share(experiment, runs, list(sets), evaluations)
         return cls(entries, runs, list(sets), evaluations, _latest_previews(drawn_from))
 
+    @classmethod
+    def outline(cls, experiment: Experiment) -> "ExperimentJobs":
+        """Return all rows of an experiment, each with what tells how long it takes alone."""
+        entries = {entry.pk: entry for entry in experiment.entries.all()}
+        sets = SampleSet.objects.filter(entry__experiment=experiment)
+        scores = Evaluation.objects.filter(sample_set__entry__experiment=experiment)
+        runs = list(Run.objects.filter(entry__experiment=experiment).only("entry", *TAKES, *TRAINS))
+        for run in runs:
+            run.entry = entries[run.entry_id]
+        return cls(
+            entries=list(entries.values()),
+            runs=runs,
+            sample_sets=list(sets.only("entry", "drawn", "count", *TAKES)),
+            evaluations=list(scores.only("protocol", "fraction", *TAKES)),
+            previews={},
+        )
+
     @property
     def all(self) -> list[Job]:
         return [*self.runs, *self.sample_sets, *self.evaluations]
-
-    @property
-    def waiting(self) -> list[Job]:
-        return [job for job in self.all if job.status == Status.QUEUED]
-
-    def next_waiting(self) -> Job | None:
-        """Return the queued job whose turn is next: of the most urgent kind the oldest."""
-        return min(self.waiting, key=turn, default=None)
 
     @property
     def is_live(self) -> bool:

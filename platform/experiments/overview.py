@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django.db.models import Count, QuerySet
@@ -262,7 +263,15 @@ class JobCounts:
         }
 
     def _having(self, jobs: QuerySet[Any], kind: type[Any], status: Status) -> QuerySet[Any]:
-        return jobs.filter(**{EXPERIMENT_OF[kind]: self.experiment}, status=status)
+        # By the keys of owners: SQLite would read all jobs of the status, of whatever experiment.
+        if kind is Evaluation:
+            sets = SampleSet.objects.filter(entry__in=self.entries).order_by()
+            return jobs.filter(sample_set__in=sets.values("pk"), status=status)
+        return jobs.filter(entry__in=self.entries, status=status)
+
+    @cached_property
+    def entries(self) -> list[int]:
+        return [entry.pk for entry in self.experiment.entries.all()]
 
 
 LOADED: Mapping[type[Any], Callable[[], QuerySet[Any]]] = {

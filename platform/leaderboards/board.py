@@ -284,7 +284,7 @@ def columns_of(protocol: Protocol) -> tuple[Column, ...]:
     metrics = tuple(
         Column(
             key=spec.name,
-            label=protocol.metric_label(spec.name),
+            label=protocol.label_of(spec),
             unit="",
             higher_is_better=spec.higher_is_better,
             corner=spec.corner,

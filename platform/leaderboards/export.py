@@ -226,7 +226,8 @@ def file_of(found: Parts | Large, kind: str, choice: Choice = ALL) -> File:
     What a large one costs is read twice: whether any row knows its autoencoder's decides the columns.
     """
     if isinstance(found, Large):
-        return File(*files.file_of(found, kind, choice))
+        whole = files.file_of(found, kind, choice)
+        return File(whole.fields, whole.chunks())
     first = next(found.boards)
     named = chain([first], found.costs)
     names = list(dict.fromkeys(name for part in named for name in autoencoder_columns(part)))

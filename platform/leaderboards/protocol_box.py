@@ -80,7 +80,7 @@ def _metric(protocol: Protocol, name: str) -> MetricInWords:
     record, spec = protocol.record, protocol.metric(name)
     parameters = {key: value for key, value in record["metrics"][name].items() if key != "board"}
     return MetricInWords(
-        label=protocol.metric_label(name),
+        label=protocol.label_of(spec),
         arrow=arrow(spec),
         help=spec.help,
         parameters=pairs(parameters),  # without what its arrow and its place on a board say

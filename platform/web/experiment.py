@@ -1,6 +1,6 @@
 """The page of an experiment: boards, entries side by side, runs, configurations."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -24,7 +24,7 @@ from experiments.progress import jobs_needed
 from experiments.submission.pipelines import weight_bytes
 from experiments.tags.asking import words_of
 from experiments.tags.words import MOST
-from jobs.models import FINISHED, Status, Surroundings, overall
+from jobs.models import FINISHED, Status, Surroundings, Worker, overall
 from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
 from leaderboards.budgeting import nfe
@@ -149,28 +149,22 @@ class Page:
             **(self._waiting(Surroundings.now()) if self.is_live else {}),
         }
 
-    @cached_property
-    def jobs(self) -> comparison.ExperimentJobs | None:
-        """Return all rows of an experiment that is not done; None of one that is, or is huge."""
-        if not self.is_live or self._jobs_in_all() > MOST_FORESEEN:
-            return None
-        return comparison.ExperimentJobs.of(self.experiment)
-
     def _waiting(self, around: Surroundings) -> dict[str, Any]:
         """Return what is left of an experiment that is not done, and which of its jobs is next."""
-        waits = self.jobs.next_waiting() if self.jobs else self.counts.next_waiting()
-        queues = {job.queue for job in self.jobs.waiting} if self.jobs else self.counts.queues()
-        left = (
-            expected.of_experiment(self.experiment, self.jobs, around.workers)
-            if self.jobs
-            else None
-        )
+        waits = self.counts.next_waiting()
         return {
-            "unserved": overview.unserved_queues(queues, around.workers),
-            "left": left,
+            "unserved": overview.unserved_queues(self.counts.queues(), around.workers),
+            "left": self._left(around.workers),
             "waits": overview.describe(waits) if waits else None,
             "why": waits.waits_for(around, waits.ahead()) if waits else "",
         }
+
+    def _left(self, workers: Sequence[Worker]) -> expected.Left | None:
+        """Return what is left of the experiment, None of a huge one."""
+        if self._jobs_in_all() > MOST_FORESEEN:
+            return None
+        jobs = comparison.ExperimentJobs.outline(self.experiment)
+        return expected.of_experiment(self.experiment, jobs, workers)
 
     def _jobs_in_all(self) -> int:
         """Return how many jobs the whole experiment is, those that do not exist yet among them."""

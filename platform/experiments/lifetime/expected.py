@@ -5,7 +5,7 @@ the devices of workers that are online come first.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -99,13 +99,13 @@ def _known(
         yield from ((each, known) for each in some)
 
 
-def _like(entry: Entry, known: Mapping[int, object]) -> list[int]:
+def _like(entry: Entry, known: Mapping[int, object]) -> set[int]:
     wanted = costs.deciding(entry.algorithm, entry.config)
-    return [pk for pk, deciding in known.items() if deciding == wanted]
+    return {pk for pk, deciding in known.items() if deciding == wanted}
 
 
 def _speed(
-    rows: Iterable[tuple[int, str, str, float, int, int]], keys: list[int]
+    rows: Iterable[tuple[int, str, str, float, int, int]], keys: Collection[int]
 ) -> tuple[float, int] | None:
     mine = [row for row in rows if row[0] in keys and row[3] and row[4]]
     if not mine:

@@ -19,7 +19,7 @@ from experiments.comparison import in_words
 from experiments.lifetime import expected
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.ownership import may_change
-from experiments.pages import curves, logs, reconstructions, stages
+from experiments.pages import addresses, curves, logs, reconstructions, stages
 from experiments.pages.contenders import first_contenders
 from experiments.pages.live import Region
 from experiments.progress import with_status
@@ -36,6 +36,7 @@ LISTED = (  # of an experiment
     *("name", "seeds", "budget_images", "budget_seconds", "created_at"),
     *("dataset__slug", "dataset__name"),
 )
+FILTERS = ("status", "dataset", "tag")
 T = TypeVar("T")
 STATUSES = (
     Status.QUEUED,
@@ -48,7 +49,12 @@ STATUSES = (
 
 def experiments(request: HttpRequest) -> HttpResponse:
     """List experiments, newest first, filtered by status, dataset and tag."""
-    asked = {name: request.GET.get(name, "") for name in ("status", "dataset", "tag")}
+    addresses.refuse_others(request.GET, ("page", *FILTERS))
+    asked = {name: request.GET.get(name, "") for name in FILTERS}
+    if asked["status"] not in ("", *STATUSES):
+        raise Http404(
+            f"status: expected one of {', '.join(STATUSES)}, got {asked['status'][:50]!r}"
+        )
     found = Experiment.objects.select_related("dataset").only(*LISTED)
     found = _filtered(found.prefetch_related("tags"), **asked)
     page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))

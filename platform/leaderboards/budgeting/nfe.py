@@ -1,7 +1,7 @@
 """The NFE curve: quality against network evaluations per image, a line a trained model."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,12 @@ from leaderboards.scores.query import Query
 
 MOST = 300  # samplers beyond a page's rows that are drawn
 NFE = "nfe"  # the column of network evaluations per image
-NUMBERS = ("value", "low", "high")  # of a cell, its first
+TOLD = (  # of a score: whose it is, and the first fields of its cell
+    *("standing_id", "standing__entry_id", "standing__sampler_label"),
+    *("metric", "value", "low", "high"),
+)
 UNKNOWN = Cell(None)
+Key = tuple[int, int, str]  # of a standing, its entry, and its sampler's label
 WIDE = 10  # times the least value, from which on the axis of quality is logarithmic
 
 
@@ -172,15 +176,13 @@ def _beyond(board: Board, query: Query, most: int) -> tuple[list[Row], int]:
     if board.elsewhere is not None and not query.filters:
         drawn = [row for row in board.elsewhere if row.entry.pk in shown][:most]
         return drawn, len(drawn)
-    mine = Standing.objects.filter(protocol=board.protocol, entry__in=shown).order_by()
-    told = mine.values_list("pk", "entry_id", "sampler_label")
-    elsewhere = [each for each in told if each[1:] not in here]
-    elsewhere.sort(key=lambda each: (*_place(shown[each[1]]), each[0]))
-    found = elsewhere[:most]
-    keys = [pk for pk, *_ in found]
-    counted = query.of(mine).filter(pk__in=keys).count() if query.filters and keys else len(keys)
-    cells = _cells(keys, [NFE, quality.key])
-    return [_row(shown[entry], label, cells[pk]) for pk, entry, label in found], counted
+    cells = _cells(board, shown, here, [NFE, quality.key])
+    found = sorted(cells, key=lambda each: (*_place(shown[each[1]]), each[0]))[:most]
+    counted = len(found)
+    if query.filters and found:
+        mine = Standing.objects.filter(pk__in=[pk for pk, *_ in found])
+        counted = query.among(mine).count()
+    return [_row(shown[each[1]], each[2], cells[each]) for each in found], counted
 
 
 def _place(entry: Entry) -> tuple[int, int, int]:
@@ -188,12 +190,17 @@ def _place(entry: Entry) -> tuple[int, int, int]:
     return entry.experiment_id, entry.position, entry.pk
 
 
-def _cells(keys: Sequence[int], columns: Sequence[str]) -> dict[int, dict[str, Cell]]:
-    """Return the numbers of standings in some columns, without what follows from their seeds."""
-    found = {key: dict.fromkeys(columns, UNKNOWN) for key in keys}
-    scores = Score.objects.filter(standing__in=keys, metric__in=columns).order_by()
-    for key, metric, *numbers in scores.values_list("standing_id", "metric", *NUMBERS):
-        found[key][metric] = Cell(*numbers)
+def _cells(
+    board: Board, entries: Iterable[int], here: Container[tuple[int, str]], columns: Sequence[str]
+) -> dict[Key, dict[str, Cell]]:
+    """Return the numbers in some columns of entries' samplers that are not here."""
+    scores = Score.objects.filter(standing__entry__in=entries, metric__in=columns)
+    rows = scores.filter(standing__protocol=board.protocol).order_by()
+    found: dict[Key, dict[str, Cell]] = {}
+    for pk, entry, sampler, metric, *numbers in rows.values_list(*TOLD):
+        if (entry, sampler) not in here:
+            cells = found.setdefault((pk, entry, sampler), dict.fromkeys(columns, UNKNOWN))
+            cells[metric] = Cell(*numbers)
     return found
 
 

@@ -1,13 +1,14 @@
 """A large board as chunks of columns, in its order: the same rows as those of `export.rows`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from experiments.pages import reconstructions
 from leaderboards.board import Board, Cell, Column
 from leaderboards.bulk.fields import AUTOENCODER_COST, RECONSTRUCTION, fields
 from leaderboards.bulk.judgements import judgements
-from leaderboards.bulk.numbers import UNKNOWN
+from leaderboards.bulk.numbers import UNKNOWN, Numbers
 from leaderboards.bulk.scored import scored
 from leaderboards.bulk.standing import Read, Sets, about, read, sets_of
 from leaderboards.facts.choice import Choice
@@ -18,39 +19,58 @@ from leaderboards.scores.parts import COST, PART, Large
 WHOLE = [Field("details", "json"), Field("judgements", "json")]  # what JSON has besides
 
 
-def file_of(found: Large, kind: str, choice: Choice) -> tuple[list[Field], Iterator[Columns]]:
-    """Return the fields of a board's export in a format, and its rows."""
-    names = of_autoencoders(found)
-    named = fields(found.board, names, choice)
-    chunks = (_chunk(found.board, piece, kind, choice, names) for piece in found.pieces)
-    return named + WHOLE * (kind == "jsonl"), chunks
+@dataclass(frozen=True)
+class BoardFile:
+    """A large board as it is exported in one format: its columns, and its rows by columns."""
+
+    found: Large
+    kind: str
+    choice: Choice
+    of_autoencoders: Sequence[str]
+
+    @property
+    def fields(self) -> list[Field]:
+        named = fields(self.found.board, self.of_autoencoders, self.choice)
+        return named + WHOLE * (self.kind == "jsonl")
+
+    def chunks(self) -> Iterator[Columns]:
+        for keys in self.found.pieces:
+            standings = read(keys)
+            yield self._chunk(standings) if standings.pk else Columns([()] * len(self.fields))
+
+    def _chunk(self, standings: Read) -> Columns:
+        board, is_whole = self.found.board, self.kind == "jsonl"
+        sets, chosen = sets_of(standings), self.choice.exported(board)
+        wanted = list(dict.fromkeys([*chosen, board.ranked_by]))
+        are_all = not self.choice.is_own
+        numbers, details = scored(
+            standings.pk, wanted, standings.pending, are_all=are_all, has_details=is_whole
+        )
+        by = numbers[board.ranked_by.key]
+        values: list[Sequence[Any]] = [by.rank, by.rank_low, by.rank_high, by.leads, by.provisional]
+        values += about(standings, board.protocol, sets)
+        for column in chosen:
+            values += self._told(column, numbers[column.key], standings)
+        values += _of_autoencoders(board, standings, sets, self.of_autoencoders)
+        if not is_whole:
+            return Columns(values)
+        values += [_details(standings, chosen, details), judgements(numbers, chosen)]
+        return Columns(values, _reconstructions(standings, sets))
+
+    def _told(self, column: Column, numbers: Numbers, standings: Read) -> list[Sequence[Any]]:
+        """Return a column's numbers; CSV says of unknown costs that they are, as `told_rows` do."""
+        told = numbers.columns(column, standings.are_controls, standings.seeds_total)
+        if self.kind == "csv" and column.corner == "cost":
+            told[0] = _unless_unknown(told[0], told[1])
+        return told
 
 
-def _chunk(
-    board: Board, keys: Sequence[int], kind: str, choice: Choice, names: Sequence[str]
-) -> Columns:
-    """Return some rows of a board; CSV says of costs that they are unknown, as `told_rows` do."""
-    standings = read(keys)
-    sets, chosen = sets_of(standings), choice.exported(board)
-    wanted = list(dict.fromkeys([*chosen, board.ranked_by]))
-    numbers, details = scored(standings.pk, wanted, standings.pending, has_details=kind == "jsonl")
-    by = numbers[board.ranked_by.key]
-    values: list[Sequence[Any]] = [by.rank, by.rank_low, by.rank_high, by.leads, by.provisional]
-    values += about(standings, board.protocol, sets)
-    for column in chosen:
-        found = numbers[column.key].columns(column, standings.are_controls, standings.seeds_total)
-        if kind == "csv" and column.corner == "cost":
-            found[0] = _told(found[0], found[1])
-        values += found
-    values += _of_autoencoders(board, standings, sets, names)
-    if kind != "jsonl":
-        return Columns(values)
-    values += [_details(standings, chosen, details), judgements(numbers, chosen)]
-    return Columns(values, _reconstructions(standings, sets))
+def file_of(found: Large, kind: str, choice: Choice) -> BoardFile:
+    """Return a board as it is exported in a format."""
+    return BoardFile(found, kind, choice, of_autoencoders(found))
 
 
-def _told(values: Sequence[Any], known: Sequence[Any]) -> Sequence[Any]:
-    """Return costs that say so where they are unknown, since a blank is too easily a 0."""
+def _unless_unknown(values: Sequence[Any], known: Sequence[Any]) -> Sequence[Any]:
     if not any(word in known for word in UNKNOWN):
         return values
     return ["unknown" if k in UNKNOWN else v for v, k in zip(values, known, strict=True)]

@@ -57,6 +57,7 @@ class Read(NamedTuple):
 
     @property
     def are_controls(self) -> list[bool]:
+        """Return of each whether it is a control."""
         return [kind == Entry.Kind.CONTROL for kind in self.kind]
 
     @property

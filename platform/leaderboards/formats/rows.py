@@ -18,7 +18,7 @@ Column = Sequence[Any]
 Kind = Literal["text", "whole", "number", "flag", "time", "json"]
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")  # with what a cell begins that is run
 QUOTED = re.compile('[",\r\n]')  # what is in a cell that has to be in quotes
-NO_NUMBER = re.compile('["NItf]')  # in JSON: a text, what is not finite, a flag
+NO_NUMBER = '"NItf'  # in JSON: of a text, what is not finite, a flag
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _safe(value: str | None) -> str:
 def _plain_cells(values: Column) -> Sequence[str]:
     """Return numbers and flags as cells: numbers as JSON has them, where nothing else is there."""
     text = encoded(values)[1:-1]
-    if not values or NO_NUMBER.search(text):
+    if not values or any(sign in text for sign in NO_NUMBER):  # many times as fast as a pattern
         return list(map(_cell, values))
     return text.replace("null", "").split(", ")
 

@@ -1,22 +1,22 @@
 """Points of a board's chart beyond the rows of a page: a few hundred, each in a few bytes."""
 
 from collections import defaultdict
-from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from experiments.models import Entry
 from leaderboards.board import Board, Column, Row
 from leaderboards.charts import SPEED, axes_of
-from leaderboards.models import Score, Standing
+from leaderboards.models import Score
 from leaderboards.scores import reading
 from leaderboards.scores.query import Query
 from leaderboards.scores.standings import contenders_of
 
 MOST = 200  # points, with which a page stays under 300 KB
+TOLD = ("entry_id", "sampler_label", "label", "kind", "algorithm")  # of a standing
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """An entry that stands on another page: no interval is drawn, and its name is told on request."""
 
     label: str
@@ -37,24 +37,21 @@ def others(board: Board, query: Query, *, most: int = MOST) -> list[Point]:
         return [point for point in found if point is not None]
     wanted = query.among(contenders_of(board.protocol, board.experiment))
     here = {(row.entry.pk, row.sampler_label) for row in board.rows}
-    keys = list(reading.in_order(wanted, board, past_real=True)[: most + len(here)])
-    names = {column.key for column in axes} | {SPEED}
-    values: dict[int, dict[str, float]] = defaultdict(dict)
-    scores = Score.objects.filter(standing__in=keys, metric__in=names, value__isnull=False)
-    for standing, metric, value in scores.values_list("standing_id", "metric", "value"):
-        values[standing][metric] = float(value or 0.0)
+    rows = reading.told_in_order(wanted, board, *TOLD, past_real=True)[: most + len(here)]
+    beyond = list(_beyond(rows, here))[:most]
+    values = _values([key for key, *_ in beyond], [*(column.key for column in axes), SPEED])
     quality, coverage = (column.key for column in axes)
     return [
         Point(
             label=label,
             family=entry.family,
             family_label=entry.family_label,
-            coverage=values[key][coverage],
-            quality=values[key][quality],
-            images_per_second=values[key].get(SPEED),
+            coverage=found[coverage],
+            quality=found[quality],
+            images_per_second=found.get(SPEED),
         )
-        for key, label, entry in list(_beyond(keys, here))[:most]
-        if {quality, coverage} <= values[key].keys()
+        for key, label, entry in beyond
+        if quality in (found := values[key]) and coverage in found
     ]
 
 
@@ -67,18 +64,23 @@ def _point(row: Row, quality: Column, coverage: Column) -> Point | None:
     return Point(entry.label, entry.family, entry.family_label, covers, good, speed)
 
 
-def _beyond(keys: list[int], here: Container[tuple[int, str]]) -> Iterator[tuple[int, str, Entry]]:
+def _values(keys: Iterable[int], metrics: Iterable[str]) -> dict[int, dict[str, float]]:
+    """Return the values of standings, by their keys and those of columns."""
+    scores = Score.objects.filter(standing__in=keys, metric__in=metrics, value__isnull=False)
+    found: dict[int, dict[str, float]] = defaultdict(dict)
+    for key, metric, value in scores.order_by().values_list("standing_id", "metric", "value"):
+        found[key][metric] = value or 0.0  # never -0.0
+    return found
+
+
+def _beyond(
+    rows: Iterable[tuple[Any, ...]], here: Container[tuple[int, str]]
+) -> Iterator[tuple[int, str, Entry]]:
     """Yield standings that are not here: key, label, and an entry that knows its family alone."""
-    told = ("entry_id", "sampler_label", "label", "kind", "algorithm")
-    found = {
-        key: row for key, *row in Standing.objects.filter(pk__in=keys).values_list("pk", *told)
-    }
     entries: dict[tuple[str, str], Entry] = {}
-    for key in keys:
-        if key not in found:
+    for key, entry, sampler, label, kind, algorithm in rows:
+        if (entry, sampler) in here:
             continue
-        entry, sampler, label, *of_family = found[key]
-        if (entry, sampler) not in here:
-            kind, algorithm = of_family
-            same = entries.setdefault((kind, algorithm), Entry(kind=kind, algorithm=algorithm))
-            yield key, label, same
+        if (kind, algorithm) not in entries:
+            entries[kind, algorithm] = Entry(kind=kind, algorithm=algorithm)
+        yield key, label, entries[kind, algorithm]

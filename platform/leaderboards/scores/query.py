@@ -29,7 +29,7 @@ MOST = 500  # rows of a page that may be asked for
 LONGEST = 200  # characters of a text
 MIXED = "none"  # in an address: rows are not grouped by their budgets
 GROUPS = ("budget", MIXED)
-KEPT = ("columns", "group", "baseline", "as_of")
+KEPT = ("columns", "group", "baseline", "as_of", "page_size")
 BOARDS_OWN = Choice()  # of columns
 OF_ENTRIES = (
     "family",
@@ -93,7 +93,11 @@ def read(
         QueryError: if a part of it cannot be understood.
     """
     columns = tuple(columns)
-    names = [*FILTERS, *(f"{column.key}_{end}" for column in columns for end in ENDS)]
+    names = filters_of(columns)
+    for name in parameters:
+        if name.endswith(tuple(f"_{end}" for end in ENDS)) and name not in names:
+            keys = ", ".join(column.key for column in columns)
+            raise QueryError(name[:100], f"expected the key of a column before it ({keys})")
     filters = {name: parameters[name] for name in names if parameters.get(name)}
     for name, value in filters.items():
         _condition(name, value)
@@ -116,6 +120,11 @@ def read(
         as_of=_as_of(parameters.get("as_of", ""), filters),
         kept={name: parameters[name] for name in KEPT if parameters.get(name)},
     )
+
+
+def filters_of(columns: Iterable[Column]) -> list[str]:
+    """Return the names of all filters of a board."""
+    return [*FILTERS, *(f"{column.key}_{end}" for column in columns for end in ENDS)]
 
 
 def asked(parameters: QueryDict) -> dict[str, str]:

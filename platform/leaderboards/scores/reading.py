@@ -336,10 +336,18 @@ def kept_of(standing: Standing) -> dict[str, list[Any]]:
 def in_order(
     standings: QuerySet[Standing], board: Board, *, past_real: bool = False
 ) -> QuerySet[Any, int]:
-    """Return the keys of standings in the order of `ranking.in_order`.
+    """Return the keys of standings in the order of `ranking.in_order`, see `told_in_order`."""
+    keys = told_in_order(standings, board, past_real=past_real)
+    return keys.values_list(*keys.query.values_select, flat=True)
 
-    `past_real` without those of real test images, of which there is one in each experiment.
-    """
+
+def told_in_order(
+    standings: QuerySet[Standing],
+    board: Board,
+    *told: str,  # fields of standings
+    past_real: bool = False,  # without those of real test images, of which experiments have one each
+) -> QuerySet[Any, Any]:
+    """Return keys of standings, with what is told of each, in the order of `ranking.in_order`."""
     if past_real:
         standings = standings.exclude(control=controls.TEST)
     worst, fact = board.sort.startswith("-"), FACTS.get(board.sort_key)
@@ -349,7 +357,7 @@ def in_order(
         by = field.desc(nulls_last=True) if worst else field.asc(nulls_last=True)
         kind = Case(When(control="", then=1), When(control=controls.TEST, then=0), default=2)
         ordered = standings.order_by(*by_budget, kind, "place", by, *_named(""), "entry_id")
-        return ordered.values_list("pk", flat=True)
+        return ordered.values_list("pk", *told)
     by = F("badness").desc() if worst else F("badness").asc()
     # Looked at one score after the other, until a page is full: not found whole and put in order.
     is_wanted = Exists(standings.order_by().filter(pk=OuterRef("standing_id")))
@@ -363,7 +371,7 @@ def in_order(
     scores = scores.order_by(
         *by_budget, "group", by, "standing__place", *named, "standing__entry_id"
     )
-    return scores.values_list("standing_id", flat=True)
+    return scores.values_list("standing_id", *(f"standing__{name}" for name in told))
 
 
 def _named(prefix: str) -> list[Collate]:

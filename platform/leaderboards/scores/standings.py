@@ -19,6 +19,7 @@ from leaderboards.scores.query import Query
 
 IN_ORDER = ("entry__experiment_id", "entry__position", "entry_id", "pk")  # as `rows` has them
 SHARED = [kind for kind, control in controls.CONTROLS.items() if not control.of_entry]
+OWN = [kind for kind in controls.KINDS if kind not in SHARED]  # controls, one for each entry
 NO_TRIAL = {
     "is_trial__in": [False]
 }  # which SQLite finds by an index, as it does not `NOT is_trial`
@@ -74,9 +75,14 @@ def counted(
 
     `first` are its `first_controls`, which are there whatever is asked for.
     """
-    contenders = query.among(contenders_of(protocol, experiment)).order_by()
-    kinds = Counter(dict(contenders.values_list("kind").annotate(number=Count("*"))))
-    own = query.among(_all_of(protocol, experiment).filter(of_entry=True)).count()
+    counted = _all_of(protocol, experiment).filter(control__in=["", *OWN]).order_by()
+    rows = query.among(counted).values_list("control", "kind").annotate(number=Count("*"))
+    kinds, own = Counter[str](), 0
+    for control, kind, number in rows:
+        if control:
+            own += number
+        else:
+            kinds[kind] = number
     return kinds, len(first) + own
 
 
