@@ -3,7 +3,7 @@
 from typing import Any
 
 import django_filters
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.mixins import ListModelMixin
@@ -24,6 +24,7 @@ from api.serializers import JobEventSerializer
 from experiments import overview
 from experiments.lifetime.waiting import Waiting, first_waiting
 from experiments.overview import EXPERIMENT_OF
+from jobs import tally
 from jobs.models import Job, JobEvent, Pause, Queue, Worker
 
 MOST_SHOWN = 50  # jobs of a queue
@@ -97,15 +98,11 @@ class EventViewSet(Exported):
     table = EVENTS
 
     def count_rows(self, lines: QuerySet[JobEvent]) -> int:
-        """Return how many lines there are: all of a kind, by an index, without the few forgotten."""
+        """Return how many lines there are: of a kind, or of all, they are counted already."""
         asked = self.request.query_params
         if asked.get("job_type") or asked.get("job_id"):
             return lines.count()
-        forgotten = JobEvent.objects.filter(job_type__in=FORGOTTEN).order_by()
-        without: dict[str, int] = dict(forgotten.values_list("kind").annotate(Count("pk")))
-        if kind := asked.get("kind"):
-            return JobEvent.objects.filter(kind=kind).count() - without.get(kind, 0)
-        return JobEvent.objects.count() - sum(without.values())
+        return tally.number_there(asked.get("kind", ""))
 
 
 class WaitingSerializer(serializers.Serializer[Waiting]):
