@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, QuerySet, Value
 
 from experiments.models import (
     Entry,
@@ -175,17 +175,35 @@ def loaded_intakes() -> QuerySet[Intake]:
     return Intake.objects.select_related("worker", "created_by", "of")
 
 
+EVERY: Mapping[type[Job], Callable[[], QuerySet[Any]]] = {
+    Run: loaded_runs,
+    SampleSet: loaded_sample_sets,
+    Evaluation: loaded_evaluations,
+    Question: loaded_questions,
+    Viewing: loaded_viewings,
+    Intake: loaded_intakes,
+}
+
+
 def active_work() -> list[Work]:
-    """Return what workers hold now, trainings first."""
-    jobs: list[Job] = [
-        *loaded_runs().filter(status__in=ACTIVE).order_by("started_at", "pk"),
-        *loaded_sample_sets().filter(status__in=ACTIVE).order_by("started_at", "pk"),
-        *loaded_evaluations().filter(status__in=ACTIVE).order_by("started_at", "pk"),
-        *loaded_questions().filter(status__in=ACTIVE).order_by("started_at", "pk"),
-        *loaded_viewings().filter(status__in=ACTIVE).order_by("started_at", "pk"),
-        *loaded_intakes().filter(status__in=ACTIVE).order_by("started_at", "pk"),
-    ]
+    """Return what workers hold now, trainings first: a query, and one for each kind that is held."""
+    held = _kinds_held()
+    jobs: list[Job] = []
+    for kind, loaded in EVERY.items():
+        if kind.type_name() in held:
+            jobs += loaded().filter(status__in=ACTIVE).order_by("started_at", "pk")
     return [describe(job) for job in jobs]
+
+
+def _kinds_held() -> set[str]:
+    """Return the names of the kinds of which workers hold jobs."""
+    kinds = [
+        kind._default_manager.filter(status__in=ACTIVE)
+        .order_by()
+        .values_list(Value(kind.type_name()))
+        for kind in EVERY
+    ]
+    return {name for (name,) in kinds[0].union(*kinds[1:])}
 
 
 def queued_by_queue() -> Counter[str]:
@@ -274,11 +292,7 @@ class JobCounts:
         return [entry.pk for entry in self.experiment.entries.all()]
 
 
-LOADED: Mapping[type[Any], Callable[[], QuerySet[Any]]] = {
-    Run: loaded_runs,
-    SampleSet: loaded_sample_sets,
-    Evaluation: loaded_evaluations,
-}
+LOADED = {kind: EVERY[kind] for kind in EXPERIMENT_OF}
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,7 @@ class Tally(models.Model):
 
     up_to = models.BigIntegerField(default=0)  # key of the last line that is counted
     counts = models.JSONField(default=dict)
+    removed = models.JSONField(default=list)  # of the lines counted: [kind of job, of line, number]
 
     class Meta:
         constraints: ClassVar = [

@@ -1,6 +1,7 @@
 """Experiments by how they stand: the few jobs that decide it tell the same as all of them."""
 
 import random
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,8 @@ from pytest_django import DjangoAssertNumQueries
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.pages.contenders import MOST, first_contenders
 from experiments.progress import with_status
-from jobs.models import ACTIVE, FINISHED, Status, Worker
+from jobs.models import ACTIVE, FINISHED, Job, Status, Worker
+from jobs.numbers import by_status
 from tests import factories
 from web.templatetags.lists import chips
 
@@ -69,6 +71,19 @@ def test_experiments_of_a_status_are_those_whose_jobs_say_so(
             found = {each.pk for each in with_status(Experiment.objects.all(), status)}
         assert found == {pk for pk, mine in stands.items() if mine == status}
     assert len(set(stands.values())) > 3
+
+
+def test_jobs_are_counted_by_status_in_one_statement(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    experiments_of_any_status(60, seed=3)
+    every = [job for kind in Job.kinds() for job in kind._default_manager.all()]
+
+    with django_assert_num_queries(1):
+        found = by_status()
+
+    assert +found == Counter((job.type_name(), job.status) for job in every)
+    assert len({job.status for job in every}) == len(Status)
 
 
 def test_no_experiment_stands_as_no_status_says() -> None:
