@@ -18,6 +18,7 @@ from api.serializers import LossPointSerializer
 from experiments.models import LossPoint
 
 OF_PAGES = (CURSOR, "page_size", "page")
+SAID = ("images_seen", "wall_seconds", "losses", "run__seed", "run__entry__experiment_id")
 
 
 class Exported(ListModelMixin, Resource):
@@ -68,7 +69,7 @@ class LossFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
 class LossViewSet(Exported):
     """Points of loss curves; as a file a row for each of a point's losses."""
 
-    queryset = LossPoint.objects.select_related("run__entry").order_by("pk")
+    queryset = LossPoint.objects.select_related("run__entry").only(*SAID).order_by("pk")
     serializer_class = LossSerializer
     default_ordering = "id"
     filterset_class = LossFilter
