@@ -47,7 +47,7 @@ def parts(
         whole = reading.board(protocol, sort=sort, experiment=experiment, query=query)
         return Parts(iter([whole]), iter(()))
     kept = replace(kept, budgets=budgets_of(protocol))
-    keys = list(reading.in_order(query.of(of_board(protocol)), kept))
+    keys = list(reading.in_order(query.of(of_board(protocol), protocol), kept))
     pieces = _pieces(keys)
     baseline = reading.baseline_of(kept, query.baseline)
     reads = _reads(kept, query, has_details=has_details)
