@@ -202,6 +202,17 @@ class Writing(NamedTuple):
         return self.total - self.done
 
 
+class Beyond(NamedTuple):
+    """A row of a board that stands on another page, as its chart knows it."""
+
+    key: int  # of its standing
+    entry_id: int
+    sampler_label: str
+    label: str
+    kind: str
+    algorithm: str
+
+
 @dataclass(frozen=True)
 class Board:
     """A ranked board of one protocol; `experiment` is None when it holds all experiments."""
@@ -216,6 +227,7 @@ class Board:
     waiting: int = 0  # rows that changed since, or were never judged
     writing: Writing | None = None  # other rows are still being written; None: it has all
     begin: int = 0  # rows of the board that stand before these
+    beyond: tuple[Beyond, ...] | None = None  # rows right behind these; None: nobody asked
     rows_in_all: int | None = None  # that were asked for, on every page; None: these
     contenders: Mapping[str, int] | None = None  # of those, by their kind; None: of these
     elsewhere: tuple[Row, ...] | None = None  # contenders of other pages; None: they are not read

@@ -60,6 +60,13 @@ class Standing(models.Model):
                 name="standing_by_algorithm",
             ),
             models.Index(
+                fields=[
+                    *("protocol", "control", "is_trial", "kind"),
+                    *("label", "sampler_label", "entry"),
+                ],
+                name="standing_by_text",
+            ),
+            models.Index(
                 fields=["protocol", "control", "scored_at", "scored_by", "entry"],
                 name="standing_first_scored",
             ),
@@ -126,6 +133,7 @@ class Score(models.Model):
                 fields=["protocol", "metric", "budget", "group", "-badness"],
                 name="score_worst_of_budget_first",
             ),
+            models.Index(fields=["protocol", "metric", "value", "standing"], name="score_by_value"),
         ]
 
     def __str__(self) -> str:

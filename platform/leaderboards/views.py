@@ -1,5 +1,6 @@
 """Pages of boards. Ranking is done elsewhere; these connect it with templates."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -46,6 +47,7 @@ def leaderboard(request: HttpRequest, fingerprint: str) -> HttpResponse:
     sort, asked = request.GET.get("sort", ""), query.asked(request.GET)
     try:
         wanted = query.read(asked, columns, size=query.PAGE)
+        wanted = replace(wanted, ahead=points.MOST)
         board = reading.board(protocol, sort=sort, query=wanted)
     except ValueError as error:
         raise Http404(str(error)) from error

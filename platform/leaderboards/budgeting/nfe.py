@@ -181,7 +181,7 @@ def _beyond(board: Board, query: Query, most: int) -> tuple[list[Row], int]:
     counted = len(found)
     if query.filters and found:
         mine = Standing.objects.filter(pk__in=[pk for pk, *_ in found])
-        counted = query.among(mine).count()
+        counted = query.among(mine, board.protocol).count()
     return [_row(shown[each[1]], each[2], cells[each]) for each in found], counted
 
 

@@ -62,7 +62,7 @@ def parts(
         whole = reading.board(protocol, sort=sort, experiment=experiment, query=query)
         return Parts(iter([whole]), iter(()))
     kept = replace(kept, budgets=budgets_of(protocol))
-    keys = list(reading.in_order(query.of(of_board(protocol)), kept))
+    keys = list(reading.in_order(query.of(of_board(protocol), protocol), kept))
     if not query.baseline:
         return Large(kept, keys)
     pieces = _pieces(keys)

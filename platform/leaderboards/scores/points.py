@@ -1,11 +1,12 @@
 """Points of a board's chart beyond the rows of a page: a few hundred, each in a few bytes."""
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from itertools import starmap
+from typing import NamedTuple
 
 from experiments.models import Entry
-from leaderboards.board import Board, Column, Row
+from leaderboards.board import Beyond, Board, Column, Row
 from leaderboards.charts import SPEED, axes_of
 from leaderboards.models import Score
 from leaderboards.scores import reading
@@ -13,7 +14,6 @@ from leaderboards.scores.query import Query
 from leaderboards.scores.standings import contenders_of
 
 MOST = 200  # points, with which a page stays under 300 KB
-TOLD = ("entry_id", "sampler_label", "label", "kind", "algorithm")  # of a standing
 
 
 class Point(NamedTuple):
@@ -35,23 +35,24 @@ def others(board: Board, query: Query, *, most: int = MOST) -> list[Point]:
     if board.elsewhere is not None:
         found = (_point(row, *axes) for row in board.elsewhere[:most])
         return [point for point in found if point is not None]
-    wanted = query.among(contenders_of(board.protocol, board.experiment))
-    here = {(row.entry.pk, row.sampler_label) for row in board.rows}
-    rows = reading.told_in_order(wanted, board, *TOLD, past_real=True)[: most + len(here)]
-    beyond = list(_beyond(rows, here))[:most]
-    values = _values([key for key, *_ in beyond], [*(column.key for column in axes), SPEED])
+    beyond = list(_beyond(board, query, most))[:most]
+    values = _values([each.key for each in beyond], [*(column.key for column in axes), SPEED])
+    families = {
+        (kind, algorithm): Entry(kind=kind, algorithm=algorithm)
+        for kind, algorithm in {each[-2:] for each in beyond}
+    }
     quality, coverage = (column.key for column in axes)
     return [
         Point(
-            label=label,
-            family=entry.family,
-            family_label=entry.family_label,
+            label=each.label,
+            family=families[each[-2:]].family,
+            family_label=families[each[-2:]].family_label,
             coverage=found[coverage],
             quality=found[quality],
             images_per_second=found.get(SPEED),
         )
-        for key, label, entry in beyond
-        if quality in (found := values[key]) and coverage in found
+        for each in beyond
+        if quality in (found := values[each.key]) and coverage in found
     ]
 
 
@@ -73,14 +74,14 @@ def _values(keys: Iterable[int], metrics: Iterable[str]) -> dict[int, dict[str, 
     return found
 
 
-def _beyond(
-    rows: Iterable[tuple[Any, ...]], here: Container[tuple[int, str]]
-) -> Iterator[tuple[int, str, Entry]]:
-    """Yield standings that are not here: key, label, and an entry that knows its family alone."""
-    entries: dict[tuple[str, str], Entry] = {}
-    for key, entry, sampler, label, kind, algorithm in rows:
-        if (entry, sampler) in here:
-            continue
-        if (kind, algorithm) not in entries:
-            entries[kind, algorithm] = Entry(kind=kind, algorithm=algorithm)
-        yield key, label, entries[kind, algorithm]
+def _beyond(board: Board, query: Query, most: int) -> Iterator[Beyond]:
+    """Yield the first contenders of a board that are not on its page."""
+    if board.beyond is not None:
+        yield from (each for each in board.beyond if each.kind != Entry.Kind.CONTROL)
+        return
+    wanted = query.among(contenders_of(board.protocol, board.experiment), board.protocol)
+    here = {(row.entry.pk, row.sampler_label) for row in board.rows}
+    rows = reading.told_in_order(wanted, board, *Beyond._fields[1:], past_real=True)
+    for each in starmap(Beyond, rows[: most + len(here)]):
+        if (each.entry_id, each.sampler_label) not in here:
+            yield each

@@ -9,10 +9,11 @@ from functools import reduce
 from operator import and_
 from types import MappingProxyType
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
-from experiments.models import Entry
+from catalog.models import Protocol
+from experiments.models import Entry, Experiment
 from experiments.tags.asking import tagged
 from experiments.tags.words import word_problem
 from generators.specs import registry
@@ -52,6 +53,7 @@ class Query:
     page: int = 1
     size: int | None = None  # rows of a page; None: all rows
     is_mixed: bool = False  # rows of several budgets in one order
+    ahead: int = 0  # rows behind the first page of which its chart draws points
     columns: Choice = BOARDS_OWN
     baseline: str = ""  # the row that all are compared with
     as_of: date | None = None  # only what was measured until the end of this day
@@ -66,18 +68,18 @@ class Query:
     def end(self) -> int | None:
         return None if self.size is None else self.begin + self.size
 
-    def of(self, standings: QuerySet[Standing]) -> QuerySet[Standing]:
+    def of(self, standings: QuerySet[Standing], protocol: Protocol) -> QuerySet[Standing]:
         """Return those of a board's standings that are asked for, and controls of all."""
         if not self.filters:
             return standings
-        return standings.filter(self._wanted() | Q(control__gt="", of_entry=False))
+        return standings.filter(self._wanted(protocol) | Q(control__gt="", of_entry=False))
 
-    def among(self, standings: QuerySet[Standing]) -> QuerySet[Standing]:
+    def among(self, standings: QuerySet[Standing], protocol: Protocol) -> QuerySet[Standing]:
         """Return those that are asked for, of standings among which no control of all is."""
-        return standings.filter(self._wanted()) if self.filters else standings
+        return standings.filter(self._wanted(protocol)) if self.filters else standings
 
-    def _wanted(self) -> Q:
-        conditions = (_condition(name, value) for name, value in self.filters.items())
+    def _wanted(self, protocol: Protocol) -> Q:
+        conditions = (_condition(name, value, protocol) for name, value in self.filters.items())
         return reduce(and_, conditions, Q())
 
 
@@ -100,7 +102,7 @@ def read(
             raise QueryError(name[:100], f"expected the key of a column before it ({keys})")
     filters = {name: parameters[name] for name in names if parameters.get(name)}
     for name, value in filters.items():
-        _condition(name, value)
+        _condition(name, value, None)
     asked, page = parameters.get("page_size", ""), parameters.get("page", "")
     choice = _columns(parameters.get("columns", ""), columns)
     if size is not None:
@@ -174,16 +176,16 @@ def _whole(name: str, text: str, *, most: int) -> int:
     return found
 
 
-def _condition(name: str, value: str) -> Q:
-    """Return what a standing must be."""
+def _condition(name: str, value: str, protocol: Protocol | None) -> Q:
+    """Return what a standing of a board must be; None where nobody is asked yet."""
     if len(value) > LONGEST or not value.isprintable():
         raise QueryError(name, f"expected printable text of at most {LONGEST} characters")
     if name in FILTERS:
         return FILTERS[name](value)
     key, _, end = name.rpartition("_")
     number = _number(name, value)
-    scores = Score.objects.filter(standing=OuterRef("pk"), metric=key)
-    return Q(Exists(scores.filter(**{f"value__{ENDS[end]}": number})))
+    scores = Score.objects.filter(protocol=protocol, metric=key)  # found once, by their index
+    return Q(pk__in=scores.filter(**{f"value__{ENDS[end]}": number}).order_by().values("standing"))
 
 
 def _number(name: str, value: str) -> float:
@@ -215,7 +217,8 @@ def _tag(value: str) -> Q:
 def _text(value: str) -> Q:
     named = Q(label__icontains=value) | Q(sampler_label__icontains=value)
     # Found once: a board has many more rows than there are experiments to look at.
-    return named | Q(entry__in=Entry.objects.filter(experiment__name__icontains=value))
+    experiments = Experiment.objects.filter(name__icontains=value).order_by().values("pk")
+    return named | Q(entry__in=Entry.objects.filter(experiment__in=experiments).order_by())
 
 
 def _day(name: str, lookup: str) -> Callable[[str], Q]:

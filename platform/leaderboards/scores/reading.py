@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, starmap
 from operator import attrgetter
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.db.models.functions import Collate
 from catalog.models import Protocol
 from experiments import controls
 from experiments.models import Experiment, SampleSet
-from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.board import Beyond, Board, Cell, Column, Row
 from leaderboards.facts.columns import DATE, FACTS
 from leaderboards.facts.repeats import with_repeats
 from leaderboards.models import Judgement, Score, Standing
@@ -25,6 +25,7 @@ from leaderboards.scores.baseline import chosen
 from leaderboards.scores.cells import cells_of
 from leaderboards.scores.query import Query
 from leaderboards.scores.standings import (
+    First,
     alike,
     alike_within,
     as_python,
@@ -222,7 +223,7 @@ def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
     whole = of_rows(board, rows)
     shown = whole.rows
     if query.filters:
-        wanted = query.of(of_board(board.protocol, board.experiment))
+        wanted = query.of(of_board(board.protocol, board.experiment), board.protocol)
         keys = set(wanted.values_list("entry_id", "sampler_label"))
         shown = tuple(row for row in shown if _key(row) in keys)
     here = slice(query.begin, query.end)
@@ -269,25 +270,38 @@ def _page(board: Board, query: Query, said: within.Said | None = None) -> Board:
     owner = board.protocol, board.experiment
     board = replace(board, budgets=budgets_of(*owner))
     first = first_controls(*owner)
-    wanted = query.of(of_board(*owner, first=first))
-    real = [each.standing for each in first if each.kind == controls.TEST]
-    keys = _keys(wanted, board, real, range(query.begin, query.begin + (query.size or 0)))
+    wanted = query.of(of_board(*owner, first=first), board.protocol)
+    keys, beyond = _keys(wanted, board, query, _real(first))
     kinds, of_controls = counted(*owner, query, first)
     return replace(
         of_keys(board, keys, baseline_of(board, query.baseline, said), found_within=said),
         begin=query.begin,
+        beyond=beyond if query.ahead and not query.begin else None,
         rows_in_all=kinds.total() + of_controls,
         contenders=kinds,
     )
 
 
+def _real(first: Iterable[First]) -> list[int]:
+    """Return the key of the control that models are compared with, if there is one."""
+    return [each.standing for each in first if each.kind == controls.TEST]
+
+
 def _keys(
-    wanted: QuerySet[Standing], board: Board, real: Sequence[int], places: range
-) -> list[int]:
-    """Return the keys of these places of a board, whose `real` control is before all others."""
-    begin, end = (max(0, place - len(real)) for place in (places.start, places.stop))
-    behind = in_order(wanted, board, past_real=True)[begin:end] if end else ()
-    return [*real[places.start : places.stop], *behind]
+    wanted: QuerySet[Standing], board: Board, query: Query, real: Sequence[int]
+) -> tuple[list[int], tuple[Beyond, ...]]:
+    """Return the keys of a page's rows, and some rows behind it where it is the first.
+
+    The `real` control is before all others, whatever the order.
+    """
+    first, end = query.begin, query.begin + (query.size or 0)
+    ahead = 0 if first else query.ahead
+    begin, stop = (max(0, place - len(real)) for place in (first, end))
+    rows = told_in_order(wanted, board, *Beyond._fields[1:], past_real=True)
+    found = list(rows[begin : stop + ahead]) if stop + ahead else []
+    keys = [key for key, *_ in found[: stop - begin]]
+    beyond = starmap(Beyond, found[stop - begin :])
+    return [*real[first:end], *keys], tuple(beyond)
 
 
 def of_keys(

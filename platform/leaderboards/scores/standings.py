@@ -77,7 +77,7 @@ def counted(
     `first` are its `first_controls`, which are there whatever is asked for.
     """
     counted = _all_of(protocol, experiment).filter(control__in=["", *OWN]).order_by()
-    rows = query.among(counted).values_list("control", "kind").annotate(number=Count("*"))
+    rows = query.among(counted, protocol).values_list("control", "kind").annotate(number=Count("*"))
     kinds, own = Counter[str](), 0
     for control, kind, number in rows:
         if control:
