@@ -101,6 +101,18 @@ class Cell(NamedTuple):
         return f"{self.rank_low}–{self.rank_high}"
 
 
+class Verdict(NamedTuple):
+    """What a board says of a cell beside the others of its column: fields of `Cell`."""
+
+    rank: int | None = None
+    rank_low: int | None = None
+    rank_high: int | None = None
+    leads: bool = False
+    beats_control: bool = False
+    near_training: bool = False
+    no_merit: str = ""
+
+
 @dataclass(frozen=True)
 class Row:
     """One entry with one sampler."""

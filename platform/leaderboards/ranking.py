@@ -31,28 +31,32 @@ its metrics ranks by the others.
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
+from typing import Any
 
 from catalog.models import Protocol
 from evaluation.protocols.metrics import is_of_prompts
 from experiments import controls
 from experiments.models import Experiment
 from leaderboards.admission_box import admission_of
-from leaderboards.board import Board, Cell, Column, Row, columns_of
+from leaderboards.board import Board, Cell, Column, Row, Verdict, columns_of
 from leaderboards.facts.columns import FACTS
 from leaderboards.facts.repeats import with_repeats
-from leaderboards.marks import Place, marked
+from leaderboards.marks import DISTANCES, accused
 from leaderboards.origins import budgets
 from leaderboards.rows import rows_of
 from leaderboards.statistics.separation import Ranks, rank_ranges
-from leaderboards.statistics.spread import Rows, estimates, scale_of
+from leaderboards.statistics.spread import Rows, estimates
 
 SHARPNESS = ("precision", "density", "is", "is_splits")  # of single images: one good one will do
 COVERAGE = ("recall", "coverage")
 FAILED_COVERAGE = 0.1  # of what the real control covers
 BEYOND = "no merit: beyond what unseen real images reach"
+UNRANKED = (None, None, None, False)
+
+Placed = tuple[int, int | None, int | None, bool]  # rank, the least and largest it may be, leads
 
 
 def rank(protocol: Protocol, *, sort: str = "", experiment: Experiment | None = None) -> Board:
@@ -71,8 +75,12 @@ def rank(protocol: Protocol, *, sort: str = "", experiment: Experiment | None = 
 
 def of_rows(empty: Board, rows: Iterable[Row]) -> Board:
     """Return a board with all its rows, in its order."""
-    rows = with_repeats(list(rows))
-    held = budgets.in_order(row.budget for row in rows if not row.is_control)
+    return ordered(empty, with_repeats(list(rows)))
+
+
+def ordered(empty: Board, rows: Sequence[Row]) -> Board:
+    """Return a board with all its rows, in its order, without the names of what they repeat."""
+    held = budgets.in_order({row.budget for row in rows if not row.is_control})
     board = replace(empty, budgets=held)
     return replace(board, rows=in_order(rows, board))
 
@@ -106,20 +114,40 @@ def _unranked(protocol: Protocol, columns: tuple[Column, ...]) -> dict[str, str]
 
 
 def judged(
-    rows: list[Row], columns: tuple[Column, ...], ranked: Iterable[Column] | None = None
+    rows: Sequence[Row], columns: Sequence[Column], ranked: Iterable[Column] | None = None
 ) -> list[Row]:
     """Return the rows with marks, and with ranks and leads in every column, or those to rank."""
-    rows = marked(rows, columns)
-    found = [dict(row.cells) for row in rows]
-    for (at, key), why in _without_merit(rows, columns).items():
-        found[at][key] = found[at][key]._replace(no_merit=why)
-    for among in _compared(rows):
-        for column in columns if ranked is None else ranked:
-            present = [found[at] for at in among if found[at][column.key].value is not None]
-            placed = _ranked([cells[column.key] for cells in present], column)
-            for cells, cell in zip(present, placed, strict=True):
-                cells[column.key] = cell
-    return [replace(row, cells=cells) for row, cells in zip(rows, found, strict=True)]
+    said = verdicts(rows, columns, ranked)
+    return [judged_as(row, found) for row, found in zip(rows, said, strict=True)]
+
+
+def judged_as(row: Row, said: Mapping[str, Sequence[Any]]) -> Row:
+    """Return a row with the verdicts on its columns."""
+    cells = {key: row.cells[key]._replace(**dict(zip(Verdict._fields, values, strict=True)))
+             for key, values in said.items() if key in row.cells}  # fmt: skip
+    return replace(row, cells={**row.cells, **cells})
+
+
+def verdicts(
+    rows: Sequence[Row], columns: Sequence[Column], ranked: Iterable[Column] | None = None
+) -> list[dict[str, Verdict]]:
+    """Return what is said of the cells of each row, in every column, of which something is."""
+    to_rank = {column.key for column in (columns if ranked is None else ranked)}
+    copies = accused(rows, columns)
+    without_merit = _without_merit(rows, columns)
+    groups = list(_compared(rows))
+    found: list[dict[str, Verdict]] = [{} for _ in rows]
+    for column in columns:
+        key, why = column.key, without_merit.get(column.key, {})
+        cells = [row.cells[key] for row in rows]
+        placed = _placed(cells, groups, why, column) if key in to_rank else {}
+        marks = (key in DISTANCES, key not in DISTANCES)
+        for at, said in enumerate(found):
+            ranks, reason, is_marked = placed.get(at), why.get(at, ""), (at, key) in copies
+            if ranks or reason or is_marked:
+                signs = marks if is_marked else (False, False)
+                said[key] = Verdict(*(ranks or UNRANKED), *signs, reason)
+    return found
 
 
 def _compared(rows: Sequence[Row]) -> Iterable[list[int]]:
@@ -134,34 +162,46 @@ def _compared(rows: Sequence[Row]) -> Iterable[list[int]]:
     return found.values()
 
 
-def _ranked(cells: Sequence[Cell], column: Column) -> Iterator[Cell]:
-    """Yield the contenders' cells of one column, which have values, with rank and lead."""
+def _placed(
+    cells: Sequence[Cell], groups: Iterable[list[int]], no_merit: Container[int], column: Column
+) -> dict[int, Placed]:
+    """Return rank and lead of the contenders of one column, each ranked among those of its group."""
+    found: dict[int, Placed] = {}
+    for group in groups:
+        present = [at for at in group if cells[at].value is not None]
+        able = [at not in no_merit for at in present]
+        found.update(
+            zip(present, _ranked([cells[at] for at in present], able, column), strict=True)
+        )
+    return found
+
+
+def _ranked(cells: Sequence[Cell], merits: Sequence[bool], column: Column) -> Iterator[Placed]:
+    """Yield ranks and leads of cells of one column, which have values, and perhaps no merit."""
     badness = [_badness(cell, column) for cell in cells]
     lost = [of_survivors(cell, column) for cell in cells]
     complete = [not (cell.provisional or gone) for cell, gone in zip(cells, lost, strict=True)]
-    able = [at for at, cell in enumerate(cells) if complete[at] and not cell.no_merit]
-    order = sorted(badness[at] for at in able)
+    able = [at for at, is_merit in enumerate(merits) if is_merit and complete[at]]
+    order = sorted([badness[at] for at in able])
     survivors = sorted(compress(badness, lost))
     ranges = dict(zip(able, _ranges([cells[at].seeds for at in able], column), strict=True))
     behind = Ranks(sum(complete) + 1, sum(complete) + len(survivors))
-    for at, cell in enumerate(cells):
+    may_lead = has_leader(column)
+    for at, bad in enumerate(badness):
         if lost[at]:
-            rank = bisect_left(survivors, badness[at]) + behind.low
-            yield cell._replace(rank=rank, rank_low=behind.low, rank_high=behind.high)
+            yield bisect_left(survivors, bad) + behind.low, behind.low, behind.high, False
         elif ranks := ranges.get(at):
-            leads = ranks.low == 1 and has_leader(column)
-            rank = bisect_left(order, badness[at]) + 1
-            yield cell._replace(rank=rank, rank_low=ranks.low, rank_high=ranks.high, leads=leads)
+            low, high = ranks
+            yield bisect_left(order, bad) + 1, low, high, low == 1 and may_lead
         else:
-            yield cell._replace(rank=bisect_left(order, badness[at]) + 1)
+            yield bisect_left(order, bad) + 1, None, None, False
 
 
 def _ranges(rows: Rows, column: Column) -> list[Ranks | None]:
     """Return the range of each row's ranks, None where its error is not known."""
     if not rows:
         return []
-    scale = scale_of(rows) if column.ideal is None else float
-    found = estimates(rows, scale)
+    found = estimates(rows, None if column.ideal is None else float)
     if column.ideal is not None:
         found = [one._replace(mean=abs(one.mean - column.ideal)) for one in found]
     ranges = rank_ranges(found, higher_is_better=column.ideal is None and column.higher_is_better)
@@ -190,37 +230,42 @@ def badness_of(value: float, column: Column) -> float:
     return -value if column.higher_is_better else value
 
 
-def _bound(rows: Iterable[Row], column: Column) -> float:
+def _bound(real: Mapping[str, Row], column: Column) -> float:
     """Return the badness of the best value that unseen real images may have.
 
-    Of what prompts ask, these are the scenes that were drawn for them: test images were asked nothing.
+    ``real`` are the controls of real images. Of what prompts ask, these are the scenes that were
+    drawn for them: test images were asked nothing.
     """
-    kind = controls.ASKED if is_of_prompts(column.key) else controls.TEST
-    control = next((row.cells[column.key] for row in rows if row.control == kind), None)
+    control = real.get(controls.ASKED if is_of_prompts(column.key) else controls.TEST)
     end = None
     if control is not None and column.corner in ("quality", "coverage") and column.ideal is None:
-        end = control.high if column.higher_is_better else control.low
+        cell = control.cells[column.key]
+        end = cell.high if column.higher_is_better else cell.low
     return -math.inf if end is None else badness_of(end, column)
 
 
-def _without_merit(rows: list[Row], columns: tuple[Column, ...]) -> dict[Place, str]:
-    """Return the places of what is no merit, with the reason: beyond real, or without coverage."""
-    bounds = {column.key: _bound(rows, column) for column in columns}
+def _without_merit(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, dict[int, str]]:
+    """Return what is no merit, by columns and rows, with the reason: beyond real, or uncovered."""
+    aside = {at: row for at, row in enumerate(rows) if row.is_control}
+    real = {row.control: row for row in reversed(aside.values())}  # the first of each
     coverage = next((c for key in COVERAGE for c in columns if c.key == key), None)
-    control = next((row for row in rows if row.is_real), None)
-    found = {}
-    for at, row in enumerate(rows):
-        if row.is_control:
+    control = real.get(controls.TEST)
+    contenders = [(at, row) for at, row in enumerate(rows) if at not in aside]
+    uncovered = [_why_uncovered(row, control, coverage) for _, row in contenders]
+    found: dict[str, dict[int, str]] = {}
+    for column in columns:
+        bound, is_sharpness = _bound(real, column), column.key in SHARPNESS
+        mine = found[column.key] = {}
+        if bound == -math.inf and not is_sharpness:
             continue
-        uncovered = _why_uncovered(row, control, coverage)
-        for column in columns:
+        for (at, row), why in zip(contenders, uncovered, strict=True):
             cell = row.cells[column.key]
             if cell.value is None:
                 continue
-            if uncovered and column.key in SHARPNESS:
-                found[at, column.key] = uncovered
-            elif _badness(cell, column) < bounds[column.key]:
-                found[at, column.key] = BEYOND
+            if why and is_sharpness:
+                mine[at] = why
+            elif _badness(cell, column) < bound:
+                mine[at] = BEYOND
     return found
 
 

@@ -1,8 +1,10 @@
 """Reads the cells of rows: a board has hundreds of thousands, so that their JSON is read in bulk."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import islice, starmap
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from django.db.models import Case, Expression, QuerySet, TextField, Value, When
@@ -17,10 +19,15 @@ PLAIN = (
     *("value", "low", "high", "interval_of", "plug_in", "reason", "unknown", "declared"),
     "seeds_lost",
 )
+JUDGED = ("value", "low", "high", "seeds_lost")  # what judging asks of a cell, beside its seeds
+_seed = partial(tuple.__new__, Seed)  # of a list of two: judging makes millions
 
 
 def cells_of(
-    scores: QuerySet[Score], provisional: Mapping[int, bool], details_of: Collection[str] | None
+    scores: QuerySet[Score],
+    provisional: Mapping[int, bool],
+    details_of: Collection[str] | None,
+    fields: Sequence[str] = PLAIN,
 ) -> Iterator[tuple[int, str, Cell]]:
     """Yield the key of a standing, that of a column, and the number.
 
@@ -28,19 +35,24 @@ def cells_of(
     are read of the columns in ``details_of`` alone, where that is given.
     """
     texts = (Cast("seeds", TextField()), _details(details_of))
-    rows = scores.order_by().values_list("standing_id", "metric", *texts, *PLAIN)
-    found = rows.iterator(chunk_size=BATCH)
+    rows = scores.order_by().values_list("standing_id", "metric", *texts, *fields)
+    found, made = rows.iterator(chunk_size=BATCH), _maker(fields)
     while batch := list(islice(found, BATCH)):
         wanted = [row for row in batch if row[0] in provisional]
         seeds = _parsed([row[2] for row in wanted], parse_int=float)
         details = _parsed([row[3] for row in wanted])
         for (pk, key, text, _, *plain), measured, told in zip(wanted, seeds, details, strict=True):
-            yield pk, key, Cell(
-                **dict(zip(PLAIN, plain, strict=True)),
-                seeds=_with_names(measured) if '"' in text else tuple(starmap(Seed, measured)),
-                details=tuple(told),
-                provisional=provisional[pk],
-            )  # fmt: skip
+            several = _with_names(measured) if '"' in text else tuple(map(_seed, measured))
+            yield pk, key, made((*plain, several, tuple(told), provisional[pk]))
+
+
+def _maker(fields: Sequence[str]) -> Callable[[tuple[Any, ...]], Cell]:
+    """Return what makes a cell of its fields, seeds, details, and whether it is provisional."""
+    known = (*fields, "seeds", "details", "provisional")
+    others = {name: value for name, value in Cell._field_defaults.items() if name not in known}
+    names = (*known, *others)
+    in_order, left = itemgetter(*map(names.index, Cell._fields)), tuple(others.values())
+    return lambda values: Cell._make(in_order(values + left))
 
 
 def _details(columns: Collection[str] | None) -> Expression:

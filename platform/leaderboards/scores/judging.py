@@ -1,7 +1,7 @@
 """Judges whole boards in the background, when their rows have changed, and keeps what came of it."""
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -14,17 +14,20 @@ from django.utils import timezone
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import highlights
-from leaderboards.board import Board, Row
+from leaderboards.board import Board, Row, Verdict
 from leaderboards.leading.by_budget import WAYS, Contender, compared, leading
 from leaderboards.marks import DETAILED
 from leaderboards.models import Judgement, Judging, Score, Standing
 from leaderboards.origins.budgets import Budget
-from leaderboards.ranking import board_of, judged, of_rows
+from leaderboards.ranking import board_of, judged_as, ordered, verdicts
 from leaderboards.scores import reading, within
+from leaderboards.scores.cells import JUDGED
 from leaderboards.scores.standings import of_board
 
 BATCH = 1000
 OF_BUDGETS = ("budget_images", "budget_seconds")
+Found = Mapping[str, Verdict]  # by the keys of columns
+
 UNREAD = ("label", "entry__config", "entry__samplers")  # by judging
 
 
@@ -44,7 +47,7 @@ def judge_asked() -> int:
 
 
 def judge(protocol: Protocol) -> Board:
-    """Judge a protocol's board of all experiments, and keep what is said of each row.
+    """Judge a protocol's board of all experiments, keep what is said of each row; return no rows.
 
     1. From here on a change rings again. 2. Read the rows and judge them. 3. Replace what was said
     before; rows that changed in the meantime stay unjudged. 4. Judge the own boards of large
@@ -75,14 +78,17 @@ def _judge(protocol: Protocol) -> Board:
     empty = board_of(protocol, "", None)
     known = dict(Standing.objects.filter(protocol=protocol).values_list("pk", "changed_at"))
     standings = [each for each in _standings(protocol) if each.pk in known]
-    mine = Score.objects.filter(protocol=protocol)
-    rows = reading.rows_from(standings, empty.columns, mine, details_of=DETAILED)
-    rows = judged(rows, empty.columns, empty.ranked)
-    board = replace(of_rows(empty, rows), judged_at=begin)
-    said = {each.pk: reading.said_of(row) for each, row in zip(standings, rows, strict=True)}
-    keys = {(each.entry_id, each.sampler_label): each.pk for each in standings}
-    led = {"leaders": _leaders(board, keys), "budgets": _by_budget(protocol, standings, rows)}
-    _keep(board, known, said, led)
+    # By standings, as the table of scores has them: those of a protocol are all over it.
+    scores = Score.objects.filter(standing__in=of_board(protocol).order_by().values("pk"))
+    rows = reading.rows_from(standings, empty.columns, scores, DETAILED, JUDGED)
+    said = verdicts(rows, empty.columns, empty.ranked)
+    board = replace(empty, judged_at=begin)
+    led = {
+        "leaders": _leaders(board, standings, rows, said),
+        "budgets": _by_budget(protocol, standings, rows),
+    }
+    found = {each.pk: of for each, of in zip(standings, said, strict=True)}
+    _keep(board, known, found, led)
     return board
 
 
@@ -106,18 +112,24 @@ def _standings(protocol: Protocol) -> list[Standing]:
 def _keep(
     board: Board,
     known: dict[int, datetime],
-    said: dict[int, dict[str, Any]],
+    said: Mapping[int, Found],
     led: dict[str, Any],
 ) -> None:
+    mine = Judgement.objects.filter(standing__protocol=board.protocol)
+    locked = mine.select_for_update(of=("self",))  # against who judges the same board just now
+    kept = {pk: (of, found) for pk, of, found in locked.values_list("pk", "of", "found")}
     left = set(Standing.objects.filter(protocol=board.protocol).values_list("pk", flat=True))
-    Judgement.objects.filter(standing__protocol=board.protocol).delete()
+    mine.filter(pk__in=kept.keys() - known.keys()).delete()
     Judgement.objects.bulk_create(
         (
-            Judgement(standing_id=pk, of=changed_at, found=said.get(pk, {}))
+            Judgement(standing_id=pk, of=changed_at, found=found)
             for pk, changed_at in known.items()
-            if pk in left
+            if pk in left and not _is_kept(kept.get(pk), changed_at, found := said.get(pk, {}))
         ),
         batch_size=BATCH,
+        update_conflicts=True,
+        unique_fields=["standing"],
+        update_fields=["of", "found"],
     )
     _mark(board.protocol)
     Judging.objects.filter(protocol=board.protocol).update(
@@ -126,6 +138,13 @@ def _keep(
         unranked=dict(board.unranked),
         **led,
     )
+
+
+def _is_kept(kept: tuple[datetime, dict[str, Any]] | None, of: datetime, said: Found) -> bool:
+    """Return whether a judgement says already what it would be replaced by."""
+    if kept is None or kept[0] != of:
+        return False
+    return {key: tuple(values) for key, values in kept[1].items()} == said
 
 
 def _mark(protocol: Protocol) -> None:
@@ -137,7 +156,16 @@ def _mark(protocol: Protocol) -> None:
         Standing.objects.filter(pk__in=keys[begin : begin + BATCH]).update(is_judged=True)
 
 
-def _leaders(board: Board, keys: dict[tuple[int, str], int]) -> list[dict[str, Any]]:
+def _leaders(
+    empty: Board, standings: Sequence[Standing], rows: Sequence[Row], said: Sequence[Found]
+) -> list[dict[str, Any]]:
+    """Return who leads each corner, given the rows of standings with what is said of them."""
+    keys = {(each.entry_id, each.sampler_label): each.pk for each in standings}
+    columns = [column.key for _, column in highlights.corners(empty)]
+    judged = [
+        judged_as(row, {key: found[key] for key in columns if key in found})
+        for row, found in zip(rows, said, strict=True)
+    ]
     return [
         {
             "corner": leader.corner,
@@ -146,7 +174,7 @@ def _leaders(board: Board, keys: dict[tuple[int, str], int]) -> list[dict[str, A
             "tied": leader.tied,
             "leads": leader.leads,
         }
-        for leader in highlights.leaders(board)
+        for leader in highlights.leaders(ordered(empty, judged))
     ]
 
 

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, starmap
-from operator import attrgetter
 from typing import Any
 
 from django.db.models import Case, Exists, F, OuterRef, QuerySet, When
@@ -17,12 +16,13 @@ from experiments.models import Experiment, SampleSet
 from leaderboards.board import Beyond, Board, Cell, Column, Row
 from leaderboards.facts.columns import DATE, FACTS
 from leaderboards.facts.repeats import with_repeats
+from leaderboards.marks import DETAILED
 from leaderboards.models import Judgement, Score, Standing
 from leaderboards.origins.budgets import REAL
-from leaderboards.ranking import board_of, judged, of_rows
+from leaderboards.ranking import board_of, judged, judged_as, of_rows, verdicts
 from leaderboards.scores import anew, bell, history, standstill, within
 from leaderboards.scores.baseline import chosen
-from leaderboards.scores.cells import cells_of
+from leaderboards.scores.cells import JUDGED, PLAIN, cells_of
 from leaderboards.scores.query import Query
 from leaderboards.scores.standings import (
     First,
@@ -36,22 +36,20 @@ from leaderboards.scores.standings import (
 )
 
 NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
-SAID = ("rank", "rank_low", "rank_high", "leads", "beats_control", "near_training", "no_merit")
-_said = attrgetter(*SAID)
 
 
 def rows_from(
     standings: Sequence[Standing],
     columns: Iterable[Column],
     scores: QuerySet[Score],
-    *,
     details_of: Collection[str] | None = None,  # columns; None: of all
+    fields: Sequence[str] = PLAIN,  # of cells, beside seeds and details
 ) -> list[Row]:
     """Return the rows of standings, not yet ranked; `scores` are theirs, others among them perhaps."""
     absent = {column.key: Cell(None, reason=NOT_KEPT) for column in columns}
     found = {each.pk: dict(absent) for each in standings}
     pending = {each.pk: _is_pending(each) for each in standings}
-    for pk, key, cell in cells_of(scores, pending, details_of):
+    for pk, key, cell in cells_of(scores, pending, details_of, fields):
         found[pk][key] = cell
     told = {s.entry_id for s in standings if s.of_entry or s.entry.kind in controls.ELSEWHERE}
     sets = sample_sets(told)
@@ -80,18 +78,20 @@ class Reads:
 
     columns: Collection[str] | None = None  # None: all
     details_of: Collection[str] | None = None
+    fields: Sequence[str] = PLAIN  # of cells
 
     def rows(self, board: Board, standings: Sequence[Standing]) -> list[Row]:
         """Return the rows of a board's standings, not yet ranked."""
         scores = Score.objects.filter(standing__in=standings)
-        if self.columns is None:
-            return rows_from(standings, board.columns, scores, details_of=self.details_of)
-        scores = scores.filter(metric__in=self.columns)
-        columns = [column for column in board.columns if column.key in self.columns]
-        return rows_from(standings, columns, scores, details_of=self.details_of)
+        wanted, columns = self.columns, board.columns
+        if wanted is not None:
+            scores = scores.filter(metric__in=wanted)
+            columns = tuple(column for column in columns if column.key in wanted)
+        return rows_from(standings, columns, scores, self.details_of, self.fields)
 
 
 WHOLE = Reads()
+JUDGING = Reads(details_of=DETAILED, fields=JUDGED)
 
 
 def _is_pending(standing: Standing) -> bool:
@@ -107,19 +107,6 @@ def sample_sets(entries: Collection[int]) -> dict[tuple[int, str], list[SampleSe
     for each in SampleSet.objects.filter(entry__in=entries) if entries else ():
         found[each.entry_id, each.sampler_label].append(each)
     return found
-
-
-def said_of(row: Row) -> dict[str, list[Any]]:
-    """Return what a judged row is said to be, as JSON values; what says nothing is left out."""
-    said = {key: _said(cell) for key, cell in row.cells.items()}
-    return {key: list(values) for key, values in said.items() if any(values)}
-
-
-def judged_as(row: Row, said: dict[str, list[Any]]) -> Row:
-    """Return a row with what was said of it."""
-    cells = {key: row.cells[key]._replace(**dict(zip(SAID, values, strict=True)))
-             for key, values in said.items() if key in row.cells}  # fmt: skip
-    return replace(row, cells={**row.cells, **cells})
 
 
 def board(
@@ -246,8 +233,9 @@ def _without(rows: tuple[Row, ...], here: slice) -> Iterator[Row]:
 def _judged_within(board: Board) -> within.Said:
     """Return what is said of an experiment's rows, judged by this process."""
     standings = list(of_board(board.protocol, board.experiment))
-    rows = judged(_rows_of(board, standings), board.columns, board.ranked)
-    return {each.pk: said_of(row) for each, row in zip(standings, rows, strict=True)}
+    rows = JUDGING.rows(board, standings)
+    said = verdicts(rows, board.columns, board.ranked)
+    return {each.pk: found for each, found in zip(standings, said, strict=True)}
 
 
 def judge_within(protocol: Protocol, experiment: Experiment) -> None:

@@ -6,7 +6,7 @@ Until then who reads them judges what is not too much, and is told of the rest h
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ FEW = 40  # rows of which nothing is kept
 OF_EDITION = "2-"  # how boards are judged: what another edition said is not read
 LENGTH = 60  # digits of what stands for a state
 
-Said = dict[int, dict[str, list[Any]]]  # by the key of a standing
+Said = Mapping[int, Mapping[str, Sequence[Any]]]  # by the key of a standing
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def scale_of(rows: Rows) -> Scale:
 
 def _scale(rows: Rows, moments: Sequence[Moments]) -> Scale:
     several = [each for row, each in zip(rows, moments, strict=True) if len(row) > 1]
-    if not several or any([value <= 0 for row in rows for value, _ in row]):
+    if not several or any(value <= 0 for row in rows for value, _ in row):
         return float
     points = [(math.log(mean), math.log(s2)) for mean, s2 in several if s2 > 0]
     centre = fmean([x for x, _ in points]) if points else 0.0
