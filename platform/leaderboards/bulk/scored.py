@@ -19,7 +19,6 @@ from leaderboards.bulk.numbers import Numbers
 from leaderboards.formats.rows import encoded
 from leaderboards.models import Judgement, Score
 
-BATCH = 10_000  # rows of the database that come at once
 READ: tuple[str | Expression, ...] = (  # behind standing and metric, in the order of `Numbers`
     *("value", "low", "high", "interval_of", "plug_in", "declared"),
     ExpressionWrapper(F("unknown"), TextField()),  # of a type whose values are left as they come
@@ -92,7 +91,7 @@ def _read(keys: Sequence[int], wanted: Sequence[str] | None, has_details: bool) 
     if wanted is not None:
         found = found.filter(metric__in=wanted)
     read = (*READ, Cast("details", TextField())) if has_details else READ
-    return list(found.values_list("standing_id", "metric", *read).iterator(chunk_size=BATCH))
+    return list(found.values_list("standing_id", "metric", *read))
 
 
 def _whole(rows: list[Row], keys: Sequence[int], wanted: Sequence[str]) -> Scores:
