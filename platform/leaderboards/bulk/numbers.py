@@ -48,8 +48,7 @@ class Numbers(NamedTuple):
         if column.corner == "cost":
             return [self.value, self._known(are_controls), self.declared]
         counted = each_once(_seeds, list(zip(self.seeds, totals, strict=True)))
-        plug_in = self.value if self.plug_in == self.value else self.plug_in  # written once then
-        told = (self.low, self.high, self.interval_of, plug_in, counted)
+        told = (self.low, self.high, self.interval_of, self.plug_in, counted)
         return [self.value, *told, self.joined_remarks()]
 
     def _known(self, are_controls: Sequence[bool]) -> list[str]:

@@ -46,8 +46,6 @@ class Columns:
 
 
 Chunk = Sequence[Row] | Columns
-Way = Callable[[Column], Sequence[str]]  # of writing a column
-Ways = Mapping[Kind, Way]
 Chunks = Iterable[Chunk]
 
 
@@ -75,19 +73,8 @@ def csv_pieces(fields: Sequence[Field], chunks: Chunks) -> Iterator[bytes]:
     """
     yield _lines([[_safe(field.name)] for field in fields])
     for chunk in chunks:
-        yield _lines(_each_written(fields, columns_of(fields, chunk), CELLS, _plain_cells))
-
-
-def _each_written(
-    fields: Sequence[Field], columns: Sequence[Column], ways: Ways, otherwise: Way
-) -> list[Sequence[str]]:
-    """Return columns as text; one that stands there twice is written once."""
-    known: dict[tuple[Kind, int], Sequence[str]] = {}
-    pairs = [(field.kind, id(values)) for field, values in zip(fields, columns, strict=True)]
-    for key, values in zip(pairs, columns, strict=True):
-        if key not in known:
-            known[key] = ways.get(key[0], otherwise)(values)
-    return [known[key] for key in pairs]
+        columns = zip(fields, columns_of(fields, chunk), strict=True)
+        yield _lines([CELLS.get(field.kind, _plain_cells)(values) for field, values in columns])
 
 
 def _lines(cells: Sequence[Sequence[str]]) -> bytes:
@@ -100,7 +87,8 @@ def json_lines(fields: Sequence[Field], chunks: Chunks) -> Iterator[bytes]:
     line = f"{{{', '.join(pairs)}}}\n"
     for chunk in chunks:
         if isinstance(chunk, Columns):
-            told = _each_written(fields, chunk.values, TOLD, as_array)
+            columns = zip(fields, chunk.values, strict=True)
+            told = [TOLD.get(field.kind, as_array)(values) for field, values in columns]
             lines = list(map(line.__mod__, zip(*told, strict=True)))
             for place, text in chunk.more.items():
                 lines[place] = f"{lines[place][:-2]}, {text}}}\n"
@@ -156,7 +144,7 @@ def _plain_cells(values: Column) -> Sequence[str]:
     return text.replace("null", "").split(", ")
 
 
-CELLS: Ways = {  # of CSV
+CELLS: Mapping[Kind, Callable[[Column], Sequence[str]]] = {  # of CSV
     "text": lambda values: each_once(_safe, values),
     "time": lambda values: ["" if value is None else value for value in values],
     "json": lambda values: each_once(_cell, values),
@@ -172,7 +160,7 @@ def _quoted(value: str | None) -> str:
     return "null" if value is None else quoted(value)
 
 
-TOLD: Ways = {  # of JSON Lines
+TOLD: Mapping[Kind, Callable[[Column], Sequence[str]]] = {  # of JSON Lines
     "text": lambda values: each_once(_quoted, values),
     "time": lambda values: ["null" if value is None else f'"{value}"' for value in values],
     "json": lambda values: ["null" if value is None else value for value in values],
