@@ -10,7 +10,7 @@ from leaderboards.bulk.fields import AUTOENCODER_COST, RECONSTRUCTION, fields
 from leaderboards.bulk.judgements import judgements
 from leaderboards.bulk.numbers import UNKNOWN, Numbers
 from leaderboards.bulk.scored import scored
-from leaderboards.bulk.standing import Read, Sets, about, read, sets_of
+from leaderboards.bulk.standing import Read, Repeats, Sets, about, read, sets_of
 from leaderboards.facts.choice import Choice
 from leaderboards.formats.rows import Columns, Field, encoded
 from leaderboards.models import Score, Standing
@@ -34,11 +34,16 @@ class BoardFile:
         return named + WHOLE * (self.kind == "jsonl")
 
     def chunks(self) -> Iterator[Columns]:
+        repeats = Repeats(self.found.board.protocol)
         for keys in self.found.pieces:
             standings = read(keys)
-            yield self._chunk(standings) if standings.pk else Columns([()] * len(self.fields))
+            yield (
+                self._chunk(standings, repeats)
+                if standings.pk
+                else Columns([()] * len(self.fields))
+            )
 
-    def _chunk(self, standings: Read) -> Columns:
+    def _chunk(self, standings: Read, repeats: Repeats) -> Columns:
         board, is_whole = self.found.board, self.kind == "jsonl"
         sets, chosen = sets_of(standings), self.choice.exported(board)
         wanted = list(dict.fromkeys([*chosen, board.ranked_by]))
@@ -48,7 +53,7 @@ class BoardFile:
         )
         by = numbers[board.ranked_by.key]
         values: list[Sequence[Any]] = [by.rank, by.rank_low, by.rank_high, by.leads, by.provisional]
-        values += about(standings, board.protocol, sets)
+        values += about(standings, repeats, sets)
         for column in chosen:
             values += self._told(column, numbers[column.key], standings)
         values += _of_autoencoders(board, standings, sets, self.of_autoencoders)

@@ -19,7 +19,6 @@ from leaderboards.bulk.numbers import Numbers
 from leaderboards.formats.rows import encoded
 from leaderboards.models import Judgement, Score
 
-BATCH = 10_000  # rows of the database that come at once
 READ: tuple[str | Expression, ...] = (  # behind standing and metric, in the order of `Numbers`
     *("value", "low", "high", "interval_of", "plug_in", "declared"),
     ExpressionWrapper(F("unknown"), TextField()),  # of a type whose values are left as they come
@@ -72,7 +71,8 @@ def scored(
     board has no other columns: they need not be looked for then.
     """
     wanted = [column.key for column in columns]
-    scores = _whole(_read(keys, None if are_all else wanted, has_details), keys, wanted)
+    rows = _read(keys, None if are_all else wanted, has_details)
+    scores = _whole(rows, keys, wanted, NOT_WRITTEN[: len(READ) + has_details])
     by_metric, said, ordered = scores.by_metric(), _said(keys), _ordered(keys)
     numbers = {
         key: _numbers(
@@ -92,10 +92,10 @@ def _read(keys: Sequence[int], wanted: Sequence[str] | None, has_details: bool) 
     if wanted is not None:
         found = found.filter(metric__in=wanted)
     read = (*READ, Cast("details", TextField())) if has_details else READ
-    return list(found.values_list("standing_id", "metric", *read).iterator(chunk_size=BATCH))
+    return list(found.values_list("standing_id", "metric", *read))
 
 
-def _whole(rows: list[Row], keys: Sequence[int], wanted: Sequence[str]) -> Scores:
+def _whole(rows: Sequence[Row], keys: Sequence[int], wanted: Sequence[str], missing: Row) -> Scores:
     """Return rows with those that are missing; there are none, as a rule."""
     step, rest = divmod(len(rows), len(keys))
     metrics = [row[1] for row in rows[:step]]
@@ -104,7 +104,7 @@ def _whole(rows: list[Row], keys: Sequence[int], wanted: Sequence[str]) -> Score
         return Scores(rows, metrics)
     found = {row[:2]: row for row in rows}
     places = [(key, metric) for key in sorted(keys) for metric in wanted]
-    whole = [found.get(place, (*place, *NOT_WRITTEN)) for place in places]
+    whole = [found.get(place, (*place, *missing)) for place in places]
     return Scores(whole, wanted, frozenset(places) - found.keys())
 
 

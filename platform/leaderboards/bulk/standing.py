@@ -12,7 +12,7 @@ from experiments import controls
 from experiments.models import Entry, SampleSet
 from experiments.searches.models import Search
 from leaderboards.board import chosen_by, findings_of
-from leaderboards.facts.repeats import repeats_of, seeds_of
+from leaderboards.facts.repeats import Submitted, first_of_each, repeats_of, seeds_of
 from leaderboards.formats.rows import each_once
 from leaderboards.models import Standing
 from leaderboards.origins.budgets import Budget
@@ -26,6 +26,7 @@ PATHS = (  # in the order of `Read`
     *("entry__experiment__name", "entry__experiment__budget_images"),
     *("entry__experiment__budget_seconds", Cast("entry__experiment__seeds", TextField())),
 )
+MOST_KNOWN = 2000  # configurations
 
 Sets = Mapping[tuple[int, str], Sequence[SampleSet]]
 
@@ -75,12 +76,39 @@ def read(keys: Sequence[int]) -> Read:
     return Read(*zip(*mine, strict=True)) if mine else Read(*([()] * len(PATHS)))
 
 
-def about(read: Read, protocol: Protocol, sets: Sets) -> list[Sequence[Any]]:
+class Repeats:
+    """Says which rows of a board are the same, asking once for what many of them repeat."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self._first: dict[str, list[Submitted]] = {}  # by configuration; none of what is single
+
+    def names(self, read: Read) -> list[tuple[str, ...]]:
+        """Return the names of what each standing is the same as."""
+        known = dict(zip(read.configuration, read.pk, strict=True))
+        if len(self._first) > MOST_KNOWN:
+            self._first.clear()
+        self._ask({each: key for each, key in known.items() if each not in self._first})
+        seeds = each_once(_seeds, list(zip(read.kind, read.seeds, read.trial, strict=True)))
+        mine = zip(read.configuration, read.entry, read.sampler, seeds, strict=True)
+        return list(repeats_of(mine, self._first))
+
+    def _ask(self, new: dict[str, int]) -> None:
+        self._first |= {each: [] for each in new}
+        same = Standing.objects.filter(
+            protocol=self.protocol, configuration__in=filter(None, new), is_trial=False
+        )
+        counted = same.order_by().values_list("configuration").annotate(rows=Count("pk"))
+        several = {each: new[each] for each, _ in counted.filter(rows__gt=1)} if new else {}
+        if several:
+            self._first |= first_of_each(alike(several))
+
+
+def about(read: Read, repeats: Repeats, sets: Sets) -> list[Sequence[Any]]:
     """Return what is said of standings behind their ranks, in the order of `ABOUT`."""
     entries = list(zip(read.kind, read.algorithm, strict=True))
     budgets = list(zip(read.kind, read.budget_images, read.budget_seconds, strict=True))
     held = each_once(lambda told: Budget.told(*told), budgets)
-    same = same_as(protocol, read)
     return [
         read.experiment,
         read.label,
@@ -93,12 +121,12 @@ def about(read: Read, protocol: Protocol, sets: Sets) -> list[Sequence[Any]]:
         read.seeds_scored,
         read.seeds_total,
         read.seeds_failed,
-        [protocol.fingerprint] * len(read.pk),
+        [repeats.protocol.fingerprint] * len(read.pk),
         [budget.images for budget in held],
         [budget.seconds for budget in held],
         read.device,
         [None if at is None else at.isoformat() for at in read.scored_at],
-        ["; ".join(same.get(key, ())) for key in read.pk],
+        each_once("; ".join, repeats.names(read)),
         _chosen_by(read),
         ["; ".join(findings_of(sets.get(key, ()))) for key in _places(read)],
     ]
@@ -127,24 +155,6 @@ def _chosen_by(read: Read) -> list[str]:
         "" if key is None else chosen_by(found[key], is_trial=is_trial)
         for key, is_trial in zip(read.search, trials, strict=True)
     ]
-
-
-def same_as(protocol: Protocol, read: Read) -> dict[int, tuple[str, ...]]:
-    """Return the names of what standings are the same as, by their keys; few are like others."""
-    mine = dict(zip(read.configuration, read.pk, strict=True))
-    mine.pop("", None)
-    several = Standing.objects.filter(
-        protocol=protocol, configuration__in=mine, is_trial=False
-    ).order_by()
-    counted = several.values_list("configuration").annotate(rows=Count("pk")).filter(rows__gt=1)
-    repeated = {configuration: mine[configuration] for configuration, _ in counted}
-    if not repeated:
-        return {}
-    seeds = each_once(_seeds, list(zip(read.kind, read.seeds, read.trial, strict=True)))
-    rows = zip(read.pk, read.configuration, read.entry, read.sampler, seeds, strict=True)
-    told = [row for row in rows if row[1] in repeated]
-    found = repeats_of([row[1:] for row in told], alike(repeated))
-    return {row[0]: names for row, names in zip(told, found, strict=True)}
 
 
 def _seeds(entry: tuple[str, str, int | None]) -> frozenset[int]:

@@ -5,7 +5,7 @@ device does differently.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -58,7 +58,7 @@ def with_repeats(
     """
     if board is None:
         board = ((row.configuration, Submitted.of(row.entry, row.sampler_label)) for row in rows)
-    first = _first(board)
+    first = first_of_each(board)
     return [_with(row, first.get(row.configuration, [])) for row in rows]
 
 
@@ -73,14 +73,13 @@ Mine = tuple[str, int, str, frozenset[int]]  # configuration, entry, sampler's l
 
 
 def repeats_of(
-    mine: Iterable[Mine], board: Iterable[tuple[str, Submitted]]
+    mine: Iterable[Mine], first: Mapping[str, list[Submitted]]
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the names of what each of mine repeats, or is repeated by.
+    """Yield the names of what each of mine repeats, or is repeated by, of `first_of_each`.
 
     There may be thousands of a configuration and seeds, most with the same names: none of theirs is
     among the first, of which alone these are.
     """
-    first = _first(board)
     known: dict[tuple[str, frozenset[int]], tuple[tuple[str, ...], set[tuple[int, str]]]] = {}
     for configuration, entry, sampler_label, seeds in mine:
         same = first.get(configuration, [])
@@ -94,7 +93,7 @@ def repeats_of(
         yield names
 
 
-def _first(board: Iterable[tuple[str, Submitted]]) -> dict[str, list[Submitted]]:
+def first_of_each(board: Iterable[tuple[str, Submitted]]) -> dict[str, list[Submitted]]:
     """Return what was submitted first of each configuration that was submitted more than once."""
     same: dict[str, list[Submitted]] = defaultdict(list)
     for configuration, submitted in board:
