@@ -14,6 +14,7 @@ from PIL import Image
 
 from evaluation.imagesets.arrays import CAPTIONS, caption_array
 from evaluation.imagesets.atomic import replacing, sha256_of
+from evaluation.imagesets.npz import write_zip
 from evaluation.imagesets.sources import ImageError
 
 
@@ -52,7 +53,7 @@ def write_arrays(path: Path | str, arrays: Mapping[str, npt.NDArray[Any]]) -> st
     """Write arrays by name to `.npz`, uncompressed; return the file's sha256 in hex."""
     path = Path(path)
     with replacing(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes allow_pickle there
+        write_zip(file, arrays)
     return sha256_of(path)
 
 
