@@ -63,6 +63,9 @@ def test_lists_refuse_what_they_do_not_read(protocol: Protocol) -> None:
         assert "unknown parameter, " in refusal(f"/{address}")
     for address in ("leaderboards/?foo_min=1", f"{board}/budgets/?fd_min=1"):
         assert Client().get(f"/api/v1/{address}").status_code == 400
+    experiment = protocol.experiments.latest("pk")
+    told = refusal(f"/experiments/{experiment.pk}/?family=gan")
+    assert "family: unknown parameter, expected one of: seed, sort, page" in told
     assert "status: expected one of queued, running" in refusal("/experiments/?status=done")
 
 
@@ -79,6 +82,19 @@ def test_a_page_of_another_size_leads_on_in_that_size(protocol: Protocol) -> Non
         found = Client().get(address + after)
 
     assert tuple(seen) == LABELS
+
+
+def test_a_page_behind_the_last_leads_to_the_last(protocol: Protocol) -> None:
+    address = f"/leaderboards/{protocol.fingerprint}/"
+
+    found = Client().get(address, {"page_size": "2", "page": "99", "sort": "-fd", "fd_max": "3"})
+
+    assert found.status_code == 302
+    last: Any = Client().get(address + found["Location"]).context["pages"]
+    assert last.last == last.total > 3
+    assert (last.after, last.first > 3) == ("", True)
+    nothing = Client().get(address, {"text": "nobody", "page": "2"})
+    assert nothing["Location"] == "?text=nobody&page=1"
 
 
 def test_a_beginning_of_a_fingerprint_leads_to_the_protocol(protocol: Protocol) -> None:

@@ -1,6 +1,7 @@
 """What stands around a page of a board: which rows these are, other pages, filters, budgets."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -42,6 +43,8 @@ class Pages:
     orders: tuple[Link, ...]  # by budgets or not
     columns: tuple[Link, ...]  # key, label, whether it is shown
     kept_by_columns: Mapping[str, str]  # what the form of columns sends besides
+    last_page: int
+    link: Callable[[int], str]  # the address of a page
 
     @property
     def left_out(self) -> int:
@@ -73,6 +76,8 @@ def pages(board: Board, query: Query, **address: str) -> Pages:
         orders=_orders(board, query, kept),
         columns=_columns(board, query),
         kept_by_columns={**{n: v for n, v in kept.items() if n != "columns"}, **query.filters},
+        last_page=max(1, math.ceil(total / query.size)) if query.size else 1,
+        link=link,
     )
 
 
