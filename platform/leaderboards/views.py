@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
@@ -48,13 +48,10 @@ def leaderboard(request: HttpRequest, fingerprint: str) -> HttpResponse:
         board = reading.board(protocol, sort=sort, query=wanted)
     except ValueError as error:
         raise Http404(str(error)) from error
-    around = pages.pages(board, wanted, sort=sort)
-    if around.last_page < wanted.page:  # rows were deleted since, or are fewer
-        return HttpResponseRedirect(around.link(around.last_page))
     context: dict[str, Any] = {
         **protocol_box.describe(protocol),
         "table": tables.table(board, query=wanted),
-        "pages": around,
+        "pages": pages.pages(board, wanted, sort=sort),
         "chart": charts.trilemma(board, points.others(board, wanted)),
         "nfe": nfe.drawn(board, wanted),
     }
