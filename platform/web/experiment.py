@@ -19,6 +19,7 @@ from experiments import asked, comparison, overview
 from experiments.lifetime import expected
 from experiments.models import Entry, Experiment, Run
 from experiments.ownership import may_change
+from experiments.pages.addresses import refuse_others
 from experiments.pages.live import Region
 from experiments.progress import jobs_needed
 from experiments.submission.pipelines import weight_bytes
@@ -262,6 +263,7 @@ def chosen_seed(text: str, seeds: list[int]) -> int:
 
 def _chosen(request: HttpRequest, protocols: list[Protocol]) -> dict[str, str]:
     """Return what an address says of boards, each part of which one of them understands."""
+    refuse_others(request.GET, ("seed", "sort", *ASKED), several=("columns",))
     given = {name: value for name, value in asked_of(request.GET).items() if value}
     found = {name: value for name, value in given.items() if name in ASKED}
     columns = {column.key: column for each in protocols for column in columns_of(each)}

@@ -117,6 +117,13 @@ def test_what_cannot_be_read_or_written_is_told_what_can(
     assert whole["errors"].keys() == {""}
 
 
+def test_a_body_is_not_lost_where_a_slash_is_missing(writer: APIClient, anyone: APIClient) -> None:
+    for address in ("/api/v1/experiments", "/api/experiments", "/api/v1/runs/1/cancel"):
+        told = problem(writer.post(address, {"name": "x"}), 404)
+        assert told["detail"].endswith(f"{address}/")
+    assert anyone.get("/api/v1/runs").headers["Location"] == "/api/v1/runs/"
+
+
 def test_the_index_leads_to_everything_that_is_described(writer: APIClient) -> None:
     index = writer.get("/api/v1/").json()
     paths = writer.get(index["schema"], {"format": "json"}).json()["paths"]

@@ -63,12 +63,18 @@ def test_lists_refuse_what_they_do_not_read(protocol: Protocol) -> None:
         assert "unknown parameter, " in refusal(f"/{address}")
     for address in ("leaderboards/?foo_min=1", f"{board}/budgets/?fd_min=1"):
         assert Client().get(f"/api/v1/{address}").status_code == 400
+    assert "basline: unknown parameter, did you mean" in refusal("/compare/?entries=1&basline=2")
+    experiment = protocol.experiments.latest("pk")
+    told = refusal(f"/experiments/{experiment.pk}/?family=gan")
+    assert "family: unknown parameter, expected one of: seed, sort, page" in told
     assert "status: expected one of queued, running" in refusal("/experiments/?status=done")
 
 
 def test_a_page_of_another_size_leads_on_in_that_size(protocol: Protocol) -> None:
     address = f"/leaderboards/{protocol.fingerprint}/"
     found: Any = Client().get(address, {"page_size": "2"})
+    in_file = Client().get(found.context["table"].csv_link).getvalue().decode().splitlines()[1:]
+    assert f"2 of {len(in_file)} rows · all as <a" in found.content.decode()
 
     seen = []
     for _ in range(10):
@@ -79,6 +85,18 @@ def test_a_page_of_another_size_leads_on_in_that_size(protocol: Protocol) -> Non
         found = Client().get(address + after)
 
     assert tuple(seen) == LABELS
+
+
+def test_a_page_behind_the_last_says_so_and_leads_to_the_last(protocol: Protocol) -> None:
+    address = f"/leaderboards/{protocol.fingerprint}/"
+
+    for page in ("2", "99"):
+        found: Any = Client().get(address, {"page": page})
+        total = found.context["pages"].total
+        assert f"None of {total} rows is on this page" in found.content.decode()
+        assert found.context["pages"].left_out == total > 5
+        before: Any = Client().get(address + found.context["pages"].before)
+        assert (before.context["pages"].first, before.context["pages"].last) == (1, total)
 
 
 def test_a_beginning_of_a_fingerprint_leads_to_the_protocol(protocol: Protocol) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import UnsupportedMediaType, ValidationError
 from rest_framework.renderers import JSONRenderer
@@ -97,6 +97,9 @@ def problems(get_response: View) -> View:
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
+        if _lost_its_slash(request, response):
+            text = f"addresses end with a slash, and only GET is led there: {request.path}/"
+            response = JsonResponse({"detail": text}, status=HTTPStatus.NOT_FOUND)
         is_wrong = response.status_code >= ERROR and request.path_info.startswith("/api/")
         if is_wrong and isinstance(response, HttpResponse):
             _reshape(response)
@@ -105,12 +108,19 @@ def problems(get_response: View) -> View:
     return middleware
 
 
+def _lost_its_slash(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Return whether a body would be lost: who is led elsewhere asks there with GET."""
+    is_led = response.status_code == HTTPStatus.MOVED_PERMANENTLY
+    is_writing = request.method not in ("GET", "HEAD", "OPTIONS")
+    return is_led and is_writing and request.path_info.startswith("/api/")
+
+
 def _reshape(response: HttpResponse) -> None:
     kind, status = response.headers["Content-Type"], response.status_code
     if kind == CONTENT_TYPE:
         return
     detail = SENTENCES.get(status) or PHRASES.get(status, "Refused")
-    if kind == "application/json":
+    if kind == "application/json":  # of a sentence of our own
         detail = json.loads(response.content).get("detail", detail)
     response.content = json.dumps(problem(status, detail)).encode()
     response.headers["Content-Type"] = CONTENT_TYPE
