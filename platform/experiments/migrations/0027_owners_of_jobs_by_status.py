@@ -4,24 +4,23 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('catalog', '0007_uploads'),
-        ('experiments', '0026_viewings_of_nobody'),
-        ('jobs', '0005_removed_workers'),
+        ("catalog", "0007_uploads"),
+        ("experiments", "0026_viewings_of_nobody"),
+        ("jobs", "0005_removed_workers"),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='evaluation',
-            index=models.Index(fields=['status', 'sample_set'], name='evaluation_owners'),
+            model_name="evaluation",
+            index=models.Index(fields=["status", "sample_set"], name="evaluation_owners"),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['status', 'entry'], name='run_owners'),
+            model_name="run",
+            index=models.Index(fields=["status", "entry"], name="run_owners"),
         ),
         migrations.AddIndex(
-            model_name='sampleset',
-            index=models.Index(fields=['status', 'entry'], name='sampleset_owners'),
+            model_name="sampleset",
+            index=models.Index(fields=["status", "entry"], name="sampleset_owners"),
         ),
     ]
