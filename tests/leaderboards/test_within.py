@@ -1,19 +1,23 @@
 """A large experiment's own board is judged once, and says what judging it now would say."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from catalog.models import Protocol
-from experiments.models import Experiment
+from experiments.models import Entry, Experiment
 from leaderboards.board import Board, columns_of
-from leaderboards.models import ExperimentJudging, Judging
+from leaderboards.models import ExperimentJudging, Judging, Standing
 from leaderboards.ranking import rank
-from leaderboards.scores import judging, query, reading, within
+from leaderboards.scores import judging, query, reading, standings, within
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 LABELS = "abcdef"
+Scored = tuple[int | None, int | None]
 
 
 @pytest.fixture(autouse=True)
@@ -193,6 +197,52 @@ def test_what_another_edition_said_is_not_read(
     assert (board.judged_at, board.waiting) == (None, board.rows_in_all)
     judging.judge(protocol)
     assert page(experiment, protocol).waiting == 0
+
+
+AGAIN = [  # of a control that another entry has again: seconds later, and by which evaluation
+    pytest.param((None, None), (None, None), id="neither was scored"),
+    pytest.param((0, 5), (None, None), id="the second was not scored"),
+    pytest.param((None, None), (0, 5), id="the first was not scored"),
+    pytest.param((9, 5), (3, 6), id="the second was scored before"),
+    pytest.param((3, 6), (3, 5), id="at once, the second by an earlier evaluation"),
+    pytest.param((3, 5), (3, 6), id="at once, the first by an earlier evaluation"),
+]
+
+
+@pytest.mark.parametrize(("one", "two"), AGAIN)
+def test_all_rows_of_an_experiment_are_those_of_its_board(
+    experiment: Experiment, protocol: Protocol, one: Scored, two: Scored
+) -> None:
+    control = Entry.objects.filter(experiment=experiment, kind=Entry.Kind.CONTROL)[0]
+    kind = control.config["control"]
+    Standing.objects.filter(entry=control).delete()
+    entries = [control, Entry.objects.get(pk=control.pk)]
+    entries[1].pk, entries[1].position, entries[1].label = None, 99, "again"
+    entries[1].save(force_insert=True)
+    for entry, (seconds, by) in zip(entries, (one, two), strict=True):
+        at = None if seconds is None else datetime(2026, 1, 1, tzinfo=UTC) + timedelta(0, seconds)
+        Standing.objects.create(
+            protocol=protocol,
+            entry=entry,
+            sampler_label="x",
+            label=entry.label,
+            control=kind,
+            scored_at=at,
+            scored_by=by,
+            seeds_scored=1,
+            seeds_total=1,
+            seeds_failed=0,
+            changed_at=timezone.now(),
+        )
+
+    with CaptureQueriesContext(connection) as queries:
+        found = standings.all_within(protocol, experiment, most=40)
+        told = [(each.entry.experiment.name, each.entry.search) for each in found or ()]
+
+    assert found is not None and found == list(standings.of_board(protocol, experiment))
+    assert sum(each.control == kind for each in found) == 1
+    assert len(queries) == 1 and len(told) == len(found)
+    assert standings.all_within(protocol, experiment, most=len(found) - 1) is None
 
 
 def test_judging_asks_as_often_for_many_rows_as_for_few() -> None:

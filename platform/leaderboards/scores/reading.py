@@ -28,6 +28,7 @@ from leaderboards.scores.standings import (
     First,
     alike,
     alike_within,
+    all_within,
     as_python,
     budgets_of,
     counted,
@@ -132,7 +133,10 @@ def board(
     if query.as_of is not None:
         return _part(empty, judged(history.rows(empty), empty.columns, empty.ranked), query)
     if experiment is not None and query.size is not None:
-        return _page_within(empty, query, within.kept(empty))
+        few = all_within(protocol, experiment, most=within.FEW)
+        if few is None:
+            return _page_within(empty, query, within.kept(empty))
+        return _part(empty, judged(_rows_of(empty, few), empty.columns, empty.ranked), query)
     kept = kept_before(empty)
     if kept is None:
         return judged_now(empty, query)

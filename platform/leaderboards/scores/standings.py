@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Collate
 
 from catalog.models import Protocol
@@ -67,6 +67,31 @@ def first_controls(protocol: Protocol, experiment: Experiment | None = None) -> 
     found = at_once.order_by("-scored_by", "-entry_id")  # the first is last
     told = found.values_list("scored_at", "control", "entry_id", "pk")
     return list({each[0]: First(*each) for at, *each in told if at == begins[each[0]]}.values())
+
+
+def all_within(protocol: Protocol, experiment: Experiment, *, most: int) -> list[Standing] | None:
+    """Return the standings that `of_board` has of an experiment, in one question.
+
+    None where there are more than so many, none, or others are still to be written.
+    """
+    rows = within(protocol, experiment).select_related("entry__search__protocol")
+    unwritten = F("protocol__judging__to_write")
+    found = list(rows.annotate(unwritten=unwritten).order_by(*IN_ORDER)[: most + 1])
+    if not 0 < len(found) <= most or any(each.unwritten for each in found):
+        return None
+    for each in found:
+        each.entry.experiment = experiment
+    first: dict[str, Standing] = {}
+    for each in sorted((each for each in found if each.control in SHARED), key=_scored):
+        first.setdefault(each.control, each)
+    shown = {each.entry_id for each in first.values()}
+    return [each for each in found if each.control not in SHARED or each.entry_id in shown]
+
+
+def _scored(standing: Standing) -> tuple[bool, Any, int, int]:
+    """Return what puts standings in the order in which they were scored, those that were not last."""
+    at = standing.scored_at
+    return at is None, at or "", standing.scored_by or 0, standing.entry_id
 
 
 def counted(
