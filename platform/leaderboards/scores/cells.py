@@ -14,9 +14,11 @@ from leaderboards.statistics.spread import Seed
 
 BATCH = 2000
 PLAIN = (
-    *("value", "low", "high", "interval_of", "plug_in", "reason", "unknown", "declared"),
-    "seeds_lost",
+    *("value", "low", "high", "interval_of", "plug_in"),  # a cell begins with these
+    *("reason", "unknown", "declared", "seeds_lost"),
 )
+UNRANKED = (None, None, None, False)  # rank, rank_low, rank_high, leads
+UNMARKED = ("", False, False)  # no_merit, beats_control, near_training
 
 
 def cells_of(
@@ -35,12 +37,10 @@ def cells_of(
         seeds = _parsed([row[2] for row in wanted], parse_int=float)
         details = _parsed([row[3] for row in wanted])
         for (pk, key, text, _, *plain), measured, told in zip(wanted, seeds, details, strict=True):
-            yield pk, key, Cell(
-                **dict(zip(PLAIN, plain, strict=True)),
-                seeds=_with_names(measured) if '"' in text else tuple(starmap(Seed, measured)),
-                details=tuple(told),
-                provisional=provisional[pk],
-            )  # fmt: skip
+            seeds = _with_names(measured) if '"' in text else tuple(starmap(Seed, measured))
+            numbers, (reason, unknown, declared, seeds_lost) = plain[:5], plain[5:]
+            said = (reason, unknown, declared, tuple(told), seeds, seeds_lost)
+            yield pk, key, Cell(*numbers, *UNRANKED, provisional[pk], *UNMARKED, *said)
 
 
 def _details(columns: Collection[str] | None) -> Expression:
