@@ -308,6 +308,16 @@ def test_a_page_of_html_shows_and_draws_the_same_from_fewer_columns(
     assert charts.trilemma(whole) == charts.trilemma(page)
 
 
+def test_a_page_asks_few_questions(protocol: Protocol, django_assert_max_num_queries: Any) -> None:
+    judging.judge(protocol)
+    address = f"/leaderboards/{protocol.fingerprint}/?text=of&fd_max=4.5"
+
+    with django_assert_max_num_queries(15):
+        page = Client().get(address).content.decode()
+
+    assert 'data-entry="d"' in page and 'data-entry="e"' not in page
+
+
 def test_a_board_of_several_budgets_says_so_and_leads_to_each(protocol: Protocol) -> None:
     page = Client().get(f"/leaderboards/{protocol.fingerprint}/").content.decode()
 
