@@ -62,6 +62,12 @@ def axes_of(board: Board) -> tuple[Column, Column] | None:
     return (quality, coverage) if quality and coverage else None
 
 
+def keys_drawn(board: Board) -> set[str]:
+    """Return the keys of all columns whose numbers the charts of a board's page may draw."""
+    axes = (_first(board, "quality"), _first(board, "coverage"))
+    return {SPEED, EVALUATIONS, *(column.key for column in axes if column)}
+
+
 def _is_wide(values: Iterable[float], column: Column) -> bool:
     positive = [value for value in values if value > 0]
     is_unbounded = column.minimum == 0 and column.maximum is None and column.ideal is None

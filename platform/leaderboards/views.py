@@ -47,7 +47,7 @@ def leaderboard(request: HttpRequest, fingerprint: str) -> HttpResponse:
     sort, asked = request.GET.get("sort", ""), query.asked(request.GET)
     try:
         wanted = query.read(asked, columns, size=query.PAGE)
-        wanted = replace(wanted, ahead=points.MOST)
+        wanted = replace(wanted, ahead=points.MOST, is_page=True)
         board = reading.board(protocol, sort=sort, query=wanted)
     except ValueError as error:
         raise Http404(str(error)) from error

@@ -13,7 +13,7 @@ from django.test import Client
 from catalog.models import Protocol
 from experiments import services
 from experiments.models import Entry, Evaluation, Experiment
-from leaderboards import charts
+from leaderboards import charts, tables
 from leaderboards.board import COSTS, columns_of
 from leaderboards.origins.budgets import Budget
 from leaderboards.ranking import rank
@@ -288,6 +288,34 @@ def test_a_first_page_is_read_with_the_points_behind_it(
         mine = points.others(first, together, most=2)
         assert mine == points.others(page, apart, most=2)
         assert bool(mine) == (size < 20)
+
+
+@pytest.mark.parametrize("columns", ["", "recall", "all"])
+def test_a_page_of_html_shows_and_draws_the_same_from_fewer_columns(
+    protocol: Protocol, columns: str
+) -> None:
+    judging.judge(protocol)
+    wanted = query.read({"columns": columns}, columns_of(protocol), size=5)
+    fewer = replace(wanted, is_page=True)
+
+    whole, page = (reading.board(protocol, sort="recall", query=q) for q in (wanted, fewer))
+
+    texts = [
+        [[(cell.key, cell.text, cell.note) for cell in row.cells] for row in shown.rows]
+        for shown in (tables.table(whole, query=wanted), tables.table(page, query=fewer))
+    ]
+    assert texts[0] == texts[1] and len(texts[0]) == 5
+    assert charts.trilemma(whole) == charts.trilemma(page)
+
+
+def test_a_page_asks_few_questions(protocol: Protocol, django_assert_max_num_queries: Any) -> None:
+    judging.judge(protocol)
+    address = f"/leaderboards/{protocol.fingerprint}/?text=of&fd_max=4.5"
+
+    with django_assert_max_num_queries(15):
+        page = Client().get(address).content.decode()
+
+    assert 'data-entry="d"' in page and 'data-entry="e"' not in page
 
 
 def test_a_board_of_several_budgets_says_so_and_leads_to_each(protocol: Protocol) -> None:

@@ -16,8 +16,8 @@ from leaderboards.statistics.spread import Seed
 
 BATCH = 2000
 PLAIN = (
-    *("value", "low", "high", "interval_of", "plug_in", "reason", "unknown", "declared"),
-    "seeds_lost",
+    *("value", "low", "high", "interval_of", "plug_in"),  # a cell begins with these
+    *("reason", "unknown", "declared", "seeds_lost"),
 )
 JUDGED = ("value", "low", "high", "seeds_lost")  # what judging asks of a cell, beside its seeds
 _seed = partial(tuple.__new__, Seed)  # of a list of two: judging makes millions

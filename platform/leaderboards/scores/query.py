@@ -54,6 +54,7 @@ class Query:
     size: int | None = None  # rows of a page; None: all rows
     is_mixed: bool = False  # rows of several budgets in one order
     ahead: int = 0  # rows behind the first page of which its chart draws points
+    is_page: bool = False  # of HTML: no column is read but those that it shows, or draws
     columns: Choice = BOARDS_OWN
     baseline: str = ""  # the row that all are compared with
     as_of: date | None = None  # only what was measured until the end of this day

@@ -13,6 +13,7 @@ from django.db.models.functions import Collate
 from catalog.models import Protocol
 from experiments import controls
 from experiments.models import Experiment, SampleSet
+from leaderboards import charts
 from leaderboards.board import Beyond, Board, Cell, Column, Row
 from leaderboards.facts.columns import DATE, FACTS
 from leaderboards.facts.repeats import with_repeats
@@ -93,6 +94,12 @@ class Reads:
 
 WHOLE = Reads()
 JUDGING = Reads(details_of=DETAILED, fields=JUDGED)
+
+
+def reads_of_page(board: Board, query: Query) -> Reads:
+    """Return what a page of HTML reads: the columns that it shows, and those that it draws."""
+    shown = {column.key for column in query.columns.shown(board)}
+    return Reads(shown | charts.keys_drawn(board), details_of=["device_seconds"])
 
 
 def _is_pending(standing: Standing) -> bool:
@@ -265,8 +272,9 @@ def _page(board: Board, query: Query, said: within.Said | None = None) -> Board:
     wanted = query.of(of_board(*owner, first=first), board.protocol)
     keys, beyond = _keys(wanted, board, query, _real(first))
     kinds, of_controls = counted(*owner, query, first)
+    reads = reads_of_page(board, query) if query.is_page else WHOLE
     return replace(
-        of_keys(board, keys, baseline_of(board, query.baseline, said), found_within=said),
+        of_keys(board, keys, baseline_of(board, query.baseline, said), reads, said),
         begin=query.begin,
         beyond=beyond if query.ahead and not query.begin else None,
         rows_in_all=kinds.total() + of_controls,
