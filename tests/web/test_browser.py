@@ -189,6 +189,21 @@ def test_two_boards_of_one_experiment_say_why_they_may_not_be_compared(
     assert complaints == []
 
 
+def test_a_further_board_comes_as_somebody_scrolls_down_to_it(
+    page: Page, complaints: list[str]
+) -> None:
+    page.goto(scenes.with_two_boards(entries=22).get_absolute_url())
+    boards, later = page.locator(".ranking"), page.locator(".board-later")
+    expect(boards).to_have_count(1)
+    expect(later).to_have_count(1)  # two screens below
+
+    page.get_by_role("navigation", name="Boards").get_by_role("link", name="B").click()
+
+    expect(boards).to_have_count(2, timeout=PATIENCE_MS)
+    expect(later).to_have_count(0)
+    assert complaints == []
+
+
 def test_the_home_page_follows_a_run_to_its_end(page: Page, complaints: list[str]) -> None:
     run = factories.make_run(status=Status.RUNNING)
     for control in factories.controls_of(run.entry.experiment):

@@ -86,25 +86,13 @@ def test_samples_and_runs_are_told_in_as_many_questions_whatever_the_entries() -
     assert asked[0] == asked[1]
 
 
-def with_two_boards(entries: int) -> Experiment:
-    """Return an experiment that is scored under the protocols A and B."""
-    dataset = factories.make_dataset()
-    protocols = [
-        factories.make_protocol(dataset=dataset, name=name, metrics=["fd"], num_images=number)
-        for name, number in (("A", 50), ("B", 60))
-    ]
-    labels = [f"n{place}" for place in range(entries)]
-    made = [{"algorithm": "gan.sngan", "label": label} for label in labels]
-    return factories.make_experiment(protocols=protocols, entries=made)
-
-
 def boards(page: html.Element) -> list[str]:
     """Return whose boards a page shows, by their fingerprints."""
     return [each.attributes["data-fingerprint"] for each in page.all("table", class_name="ranking")]
 
 
 def test_small_boards_of_an_experiment_are_shown_at_once(client: Client) -> None:
-    experiment = with_two_boards(entries=2)
+    experiment = scenes.with_two_boards(entries=2)
 
     page = html.get(client, experiment.get_absolute_url())
 
@@ -113,7 +101,7 @@ def test_small_boards_of_an_experiment_are_shown_at_once(client: Client) -> None
 
 
 def test_large_boards_come_one_by_one_each_also_by_its_own_address(client: Client) -> None:
-    experiment = with_two_boards(entries=MOST_ROWS)
+    experiment = scenes.with_two_boards(entries=MOST_ROWS)
     first, second = experiment.protocols.all()
     address = f"{experiment.get_absolute_url()}?sort=-fd&columns=all"
 
@@ -135,7 +123,7 @@ def test_large_boards_come_one_by_one_each_also_by_its_own_address(client: Clien
 
 
 def test_a_board_that_an_experiment_has_not_is_not_found(client: Client) -> None:
-    experiment = with_two_boards(entries=1)
+    experiment = scenes.with_two_boards(entries=1)
     stranger = factories.make_protocol()
 
     for address in (experiment.get_absolute_url(), f"/experiments/{experiment.pk}/live/boards/"):
@@ -143,7 +131,7 @@ def test_a_board_that_an_experiment_has_not_is_not_found(client: Client) -> None
 
 
 def test_another_seed_keeps_what_else_was_chosen(client: Client) -> None:
-    experiment = with_two_boards(entries=MOST_ROWS)
+    experiment = scenes.with_two_boards(entries=MOST_ROWS)
     second = experiment.protocols.all()[1]
     Experiment.objects.filter(pk=experiment.pk).update(seeds=[0, 1])
     chosen = f"sort=fd&protocol={second.short}&columns=fd&page=2"
