@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 
 from evaluation.protocols.replication import copies_p_value, nearness_p_value
-from leaderboards.board import Cell, Column, Row
+from leaderboards.board import Cell, Column
 from leaderboards.statistics.quantiles import below
 from leaderboards.statistics.spread import DEGREES_OF_IMAGES
 
@@ -31,22 +31,17 @@ TESTED = (*DISTANCES, AUTHENTICITY, *DETAILED)
 Place = tuple[int, str]  # of a cell: its row, its column's key
 
 
-def accused(rows: Sequence[Row], columns: Sequence[Column]) -> set[Place]:
-    """Return the places of cells that speak of copies, beside the real control."""
-    control = next((row for row in rows if row.is_real), None)
-    if control is None:
-        return set()
-    tests: dict[Place, float] = {}
-    for column in columns:
-        if column.key not in TESTED:
-            continue
-        theirs = control.cells[column.key]
-        variance = _variance(theirs)
-        for place, row in enumerate(rows):
-            p = _p_value(column, row.cells[column.key], theirs, variance)
-            if p is not None and row is not control:
-                tests[place, column.key] = p
-    return rejected(tests)
+def p_values(column: Column, cells: Sequence[Cell], control: int) -> dict[Place, float]:
+    """Return those of a column's cells that may speak of copies; one of them is the real control's."""
+    if column.key not in TESTED:
+        return {}
+    found: dict[Place, float] = {}
+    variance = _variance(cells[control])
+    for at, cell in enumerate(cells):
+        p = _p_value(column, cell, cells[control], variance)
+        if p is not None and at != control:
+            found[at, column.key] = p
+    return found
 
 
 def rejected(tests: dict[Place, float]) -> set[Place]:

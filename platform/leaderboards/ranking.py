@@ -31,8 +31,9 @@ its metrics ranks by the others.
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import compress
 from typing import Any
 
@@ -44,7 +45,7 @@ from leaderboards.admission_box import admission_of
 from leaderboards.board import Board, Cell, Column, Row, Verdict, columns_of
 from leaderboards.facts.columns import FACTS
 from leaderboards.facts.repeats import with_repeats
-from leaderboards.marks import DISTANCES, accused
+from leaderboards.marks import DISTANCES, Place, p_values, rejected
 from leaderboards.origins import budgets
 from leaderboards.rows import rows_of
 from leaderboards.statistics.separation import Ranks, rank_ranges
@@ -54,7 +55,6 @@ SHARPNESS = ("precision", "density", "is", "is_splits")  # of single images: one
 COVERAGE = ("recall", "coverage")
 FAILED_COVERAGE = 0.1  # of what the real control covers
 BEYOND = "no merit: beyond what unseen real images reach"
-UNRANKED = (None, None, None, False)
 
 Placed = tuple[int, int | None, int | None, bool]  # rank, the least and largest it may be, leads
 
@@ -129,25 +129,40 @@ def judged_as(row: Row, said: Mapping[str, Sequence[Any]]) -> Row:
 
 
 def verdicts(
-    rows: Sequence[Row], columns: Sequence[Column], ranked: Iterable[Column] | None = None
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    ranked: Iterable[Column] | None = None,
+    read: Callable[[Column], Sequence[Cell]] | None = None,
 ) -> list[dict[str, Verdict]]:
-    """Return what is said of the cells of each row, in every column, of which something is."""
+    """Return what is said of the cells of each row, in every column, of which something is.
+
+    ``read`` returns the rows' cells of one column, where the rows have none.
+    """
+    read = read or partial(_column, rows)
     to_rank = {column.key for column in (columns if ranked is None else ranked)}
-    copies = accused(rows, columns)
-    without_merit = _without_merit(rows, columns)
-    groups = list(_compared(rows))
+    groups, merit = list(_compared(rows)), Merit(rows, columns, read)
+    control = next((at for at, row in enumerate(rows) if row.is_real), None)
+    tests: dict[Place, float] = {}
     found: list[dict[str, Verdict]] = [{} for _ in rows]
     for column in columns:
-        key, why = column.key, without_merit.get(column.key, {})
-        cells = [row.cells[key] for row in rows]
-        placed = _placed(cells, groups, why, column) if key in to_rank else {}
-        marks = (key in DISTANCES, key not in DISTANCES)
-        for at, said in enumerate(found):
-            ranks, reason, is_marked = placed.get(at), why.get(at, ""), (at, key) in copies
-            if ranks or reason or is_marked:
-                signs = marks if is_marked else (False, False)
-                said[key] = Verdict(*(ranks or UNRANKED), *signs, reason)
+        cells = read(column)
+        why = merit.lacking(column, cells)
+        placed = _placed(cells, groups, why, column) if column.key in to_rank else {}
+        for at, ranks in placed.items():
+            found[at][column.key] = Verdict._make((*ranks, False, False, why.get(at, "")))
+        for at in why.keys() - placed.keys():
+            found[at][column.key] = Verdict(no_merit=why[at])
+        if control is not None:
+            tests |= p_values(column, cells, control)
+    for at, key in rejected(tests):
+        said = found[at].get(key, Verdict())
+        near = key not in DISTANCES
+        found[at][key] = said._replace(beats_control=not near, near_training=near)
     return found
+
+
+def _column(rows: Sequence[Row], column: Column) -> list[Cell]:
+    return [row.cells[column.key] for row in rows]
 
 
 def _compared(rows: Sequence[Row]) -> Iterable[list[int]]:
@@ -230,54 +245,56 @@ def badness_of(value: float, column: Column) -> float:
     return -value if column.higher_is_better else value
 
 
-def _bound(real: Mapping[str, Row], column: Column) -> float:
-    """Return the badness of the best value that unseen real images may have.
+class Merit:
+    """Which values of a board are no merit: beyond real, or sharp without coverage."""
 
-    ``real`` are the controls of real images. Of what prompts ask, these are the scenes that were
-    drawn for them: test images were asked nothing.
-    """
-    control = real.get(controls.ASKED if is_of_prompts(column.key) else controls.TEST)
-    end = None
-    if control is not None and column.corner in ("quality", "coverage") and column.ideal is None:
-        cell = control.cells[column.key]
-        end = cell.high if column.higher_is_better else cell.low
-    return -math.inf if end is None else badness_of(end, column)
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        columns: Sequence[Column],
+        read: Callable[[Column], Sequence[Cell]],
+    ) -> None:
+        self.contenders = [at for at, row in enumerate(rows) if not row.is_control]
+        aside = [(at, row.control) for at, row in enumerate(rows) if row.is_control]
+        self.real = {kind: at for at, kind in reversed(aside)}  # the first of each
+        coverage = next((c for key in COVERAGE for c in columns if c.key == key), None)
+        self.uncovered = self._uncovered(coverage, read(coverage)) if coverage else {}
+
+    def _uncovered(self, coverage: Column, cells: Sequence[Cell]) -> dict[int, str]:
+        control = self.real.get(controls.TEST)
+        real = cells[control].value if control is not None else None
+        least = FAILED_COVERAGE * (1.0 if real is None else real)
+        reasons = ((at, _why_uncovered(cells[at], least, coverage)) for at in self.contenders)
+        return {at: reason for at, reason in reasons if reason}
+
+    def lacking(self, column: Column, cells: Sequence[Cell]) -> dict[int, str]:
+        """Return the places of a column's values that are no merit, with the reason."""
+        uncovered = self.uncovered if column.key in SHARPNESS else {}
+        found = {at: why for at, why in uncovered.items() if cells[at].value is not None}
+        bound = self._bound(column, cells)
+        if bound > -math.inf:
+            for at in self.contenders:
+                cell = cells[at]
+                if cell.value is not None and _badness(cell, column) < bound:
+                    found.setdefault(at, BEYOND)
+        return found
+
+    def _bound(self, column: Column, cells: Sequence[Cell]) -> float:
+        """Return the badness of the best value that unseen real images may have.
+
+        Of what prompts ask, these are the scenes that were drawn for them: test images were asked
+        nothing.
+        """
+        at = self.real.get(controls.ASKED if is_of_prompts(column.key) else controls.TEST)
+        end = None
+        if at is not None and column.corner in ("quality", "coverage") and column.ideal is None:
+            end = cells[at].high if column.higher_is_better else cells[at].low
+        return -math.inf if end is None else badness_of(end, column)
 
 
-def _without_merit(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, dict[int, str]]:
-    """Return what is no merit, by columns and rows, with the reason: beyond real, or uncovered."""
-    aside = {at: row for at, row in enumerate(rows) if row.is_control}
-    real = {row.control: row for row in reversed(aside.values())}  # the first of each
-    coverage = next((c for key in COVERAGE for c in columns if c.key == key), None)
-    control = real.get(controls.TEST)
-    contenders = [(at, row) for at, row in enumerate(rows) if at not in aside]
-    uncovered = [_why_uncovered(row, control, coverage) for _, row in contenders]
-    found: dict[str, dict[int, str]] = {}
-    for column in columns:
-        bound, is_sharpness = _bound(real, column), column.key in SHARPNESS
-        mine = found[column.key] = {}
-        if bound == -math.inf and not is_sharpness:
-            continue
-        for (at, row), why in zip(contenders, uncovered, strict=True):
-            cell = row.cells[column.key]
-            if cell.value is None:
-                continue
-            if why and is_sharpness:
-                mine[at] = why
-            elif _badness(cell, column) < bound:
-                mine[at] = BEYOND
-    return found
-
-
-def _why_uncovered(row: Row, control: Row | None, column: Column | None) -> str:
-    """Return why the row fails coverage outright; "" if it does not, or nobody knows."""
-    cell = row.cells[column.key] if column else None
-    if column is None or cell is None or cell.value is None:
-        return ""
-    real = control.cells[column.key].value if control else None
-    least = FAILED_COVERAGE * (1.0 if real is None else real)
-    highest = cell.value if cell.high is None else cell.high
-    if highest >= least:
+def _why_uncovered(cell: Cell, least: float, column: Column) -> str:
+    """Return why a row fails coverage outright; "" if it does not, or nobody knows."""
+    if cell.value is None or (cell.value if cell.high is None else cell.high) >= least:
         return ""
     return f"no merit without coverage: {column.label} {cell.value:.2g}"
 

@@ -1,18 +1,22 @@
 """A large experiment's own board is judged once, and says what judging it now would say."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from hypothesis import given, strategies as st
 
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards.board import Board, columns_of
-from leaderboards.models import ExperimentJudging, Judging, Standing
+from leaderboards.models import ExperimentJudging, Judgement, Judging, Standing
 from leaderboards.ranking import rank
-from leaderboards.scores import judging, query, reading, standings, within
+from leaderboards.scores import cells, judging, query, reading, standings, within
+from leaderboards.scores.keeping import _as_json
+from leaderboards.statistics.spread import Seed
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -258,3 +262,48 @@ def test_judging_asks_as_often_for_many_rows_as_for_few() -> None:
         asked.append(len(queries))
 
     assert asked[0] == asked[1]
+
+
+def test_judging_again_writes_only_what_changed(protocol: Protocol, experiment: Experiment) -> None:
+    judging.judge(protocol)
+    with CaptureQueriesContext(connection) as queries:
+        judging.judge(protocol)
+    again = written(queries)
+    before = dict(Judgement.objects.values_list("pk", "found"))
+    last = factories.contenders_of(experiment)[-1]
+
+    factories.make_scores(entry=last, protocol=protocol, values=[{"fd": 9e9, "recall": 0.1}] * 2)
+    with CaptureQueriesContext(connection) as queries:
+        judging.judge(protocol)
+
+    assert (again, len(written(queries))) == ([], 1)
+    after = dict(Judgement.objects.values_list("pk", "found"))
+    assert after.keys() == before.keys()
+    assert after != before
+    assert told(reading.board(protocol)) == told(rank(protocol))
+
+
+def written(queries: CaptureQueriesContext) -> list[str]:
+    """Return the questions that wrote or deleted judgements."""
+    asked = [query["sql"] for query in queries]
+    return [sql for sql in asked if "judgement" in sql and sql.startswith(("INSERT", "DELETE"))]
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(
+                st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 10),
+                st.none() | st.floats(min_value=0),
+            )
+        )
+    )
+)
+def test_seeds_are_read_as_they_were_written(rows: list[list[tuple[float, float | None]]]) -> None:
+    texts = [json.dumps([[value, _as_json(error)] for value, error in row]) for row in rows]
+
+    found = list(cells._seeds(texts))
+
+    assert found == [tuple(Seed(*seed) for seed in row) for row in rows]
+    assert all(isinstance(x, float) for row in found for seed in row for x in seed if x is not None)
+    assert all(isinstance(seed, Seed) for row in found for seed in row)

@@ -1,10 +1,11 @@
 """Judges whole boards in the background, when their rows have changed, and keeps what came of it."""
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -14,14 +15,13 @@ from django.utils import timezone
 from catalog.models import Protocol
 from experiments.models import Entry, Experiment
 from leaderboards import highlights
-from leaderboards.board import Board, Row, Verdict
-from leaderboards.leading.by_budget import WAYS, Contender, compared, leading
-from leaderboards.marks import DETAILED
+from leaderboards.board import Board, Cell, Row, Verdict
+from leaderboards.leading.by_budget import MEASURED, WAYS, Contender, compared, leading
 from leaderboards.models import Judgement, Judging, Score, Standing
 from leaderboards.origins.budgets import Budget
-from leaderboards.ranking import board_of, judged_as, ordered, verdicts
+from leaderboards.ranking import board_of, ordered, verdicts
 from leaderboards.scores import reading, within
-from leaderboards.scores.cells import JUDGED
+from leaderboards.scores.cells import Columns
 from leaderboards.scores.standings import of_board
 
 BATCH = 1000
@@ -56,7 +56,7 @@ def judge(protocol: Protocol) -> Board:
     with _uncollected():
         board = _judge(protocol)
         for experiment in within.large(protocol):
-            reading.judge_within(protocol, experiment)
+            _judge_within(protocol, experiment)
     return board
 
 
@@ -80,16 +80,30 @@ def _judge(protocol: Protocol) -> Board:
     standings = [each for each in _standings(protocol) if each.pk in known]
     # By standings, as the table of scores has them: those of a protocol are all over it.
     scores = Score.objects.filter(standing__in=of_board(protocol).order_by().values("pk"))
-    rows = reading.rows_from(standings, empty.columns, scores, DETAILED, JUDGED)
-    said = verdicts(rows, empty.columns, empty.ranked)
+    rows, read = reading.rows_to_judge(standings, scores)
+    said = verdicts(rows, empty.columns, empty.ranked, read)
     board = replace(empty, judged_at=begin)
+    keys = {(each.entry_id, each.sampler_label): each.pk for each in standings}
     led = {
-        "leaders": _leaders(board, standings, rows, said),
-        "budgets": _by_budget(protocol, standings, rows),
+        "leaders": _leaders(_in_corners(board, rows, said, read), keys),
+        "budgets": _by_budget(board, standings, rows, read),
     }
-    found = {each.pk: of for each, of in zip(standings, said, strict=True)}
-    _keep(board, known, found, led)
+    _keep(board, known, {each.pk: one for each, one in zip(standings, said, strict=True)}, led)
     return board
+
+
+def _judge_within(protocol: Protocol, experiment: Experiment) -> None:
+    """Judge an experiment's board and keep what came of it, if it has many rows that changed."""
+    empty = board_of(protocol, "", experiment)
+    within.keep(empty, partial(_judged_within, empty))
+
+
+def _judged_within(empty: Board) -> within.Said:
+    standings = list(of_board(empty.protocol, empty.experiment))
+    scores = Score.objects.filter(standing__in=standings)
+    rows, read = reading.rows_to_judge(standings, scores)
+    said = verdicts(rows, empty.columns, empty.ranked, read)
+    return {each.pk: found for each, found in zip(standings, said, strict=True)}
 
 
 def _standings(protocol: Protocol) -> list[Standing]:
@@ -156,16 +170,17 @@ def _mark(protocol: Protocol) -> None:
         Standing.objects.filter(pk__in=keys[begin : begin + BATCH]).update(is_judged=True)
 
 
-def _leaders(
-    empty: Board, standings: Sequence[Standing], rows: Sequence[Row], said: Sequence[Found]
-) -> list[dict[str, Any]]:
-    """Return who leads each corner, given the rows of standings with what is said of them."""
-    keys = {(each.entry_id, each.sampler_label): each.pk for each in standings}
-    columns = [column.key for _, column in highlights.corners(empty)]
-    judged = [
-        judged_as(row, {key: found[key] for key in columns if key in found})
-        for row, found in zip(rows, said, strict=True)
-    ]
+def _in_corners(empty: Board, rows: Sequence[Row], said: Sequence[Found], read: Columns) -> Board:
+    """Return a board with those judged cells alone that say who leads, and in which order."""
+    cells: list[dict[str, Cell]] = [{} for _ in rows]
+    for column in {empty.ranked_by, *(column for _, column in highlights.corners(empty))}:
+        for mine, found, cell in zip(cells, said, read(column), strict=True):
+            verdict = found.get(column.key)
+            mine[column.key] = cell._replace(**verdict._asdict()) if verdict else cell
+    return ordered(empty, [replace(row, cells=mine) for row, mine in zip(rows, cells, strict=True)])
+
+
+def _leaders(board: Board, keys: dict[tuple[int, str], int]) -> list[dict[str, Any]]:
     return [
         {
             "corner": leader.corner,
@@ -174,20 +189,27 @@ def _leaders(
             "tied": leader.tied,
             "leads": leader.leads,
         }
-        for leader in highlights.leaders(ordered(empty, judged))
+        for leader in highlights.leaders(board)
     ]
 
 
 def _by_budget(
-    protocol: Protocol, standings: Iterable[Standing], rows: Iterable[Row]
+    empty: Board, standings: Sequence[Standing], rows: Sequence[Row], read: Columns
 ) -> dict[str, Any]:
     """Return who leads at each budget of each kind, as JSON values."""
+    columns = compared(empty.protocol)
+    asked = {column.key for column in columns} | {*MEASURED}
+    wanted = [column for column in empty.columns if column.key in asked]
+    cells = zip(*(read(column) for column in wanted), strict=True)
     contenders = [
         Contender(
-            each.pk, Budget.of_key(each.budget), row.seeds_failed, row.seeds_pending, row.cells
+            each.pk,
+            Budget.of_key(each.budget),
+            row.seeds_failed,
+            row.seeds_pending,
+            {column.key: cell for column, cell in zip(wanted, mine, strict=True)},
         )
-        for each, row in zip(standings, rows, strict=True)
+        for each, row, mine in zip(standings, rows, cells, strict=True)
         if not each.control and each.seeds_scored
     ]
-    columns = compared(protocol)
     return {by: leading(contenders, columns, by).to_json() for by in WAYS}

@@ -1,9 +1,8 @@
 """Reads the rows of a board back: what was written as values came, with what it was judged to be."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, starmap
 from typing import Any
 
@@ -20,10 +19,10 @@ from leaderboards.facts.repeats import with_repeats
 from leaderboards.marks import DETAILED
 from leaderboards.models import Judgement, Score, Standing
 from leaderboards.origins.budgets import REAL
-from leaderboards.ranking import board_of, judged, judged_as, of_rows, verdicts
+from leaderboards.ranking import board_of, judged, judged_as, of_rows
 from leaderboards.scores import anew, bell, history, standstill, within
 from leaderboards.scores.baseline import chosen
-from leaderboards.scores.cells import JUDGED, PLAIN, cells_of
+from leaderboards.scores.cells import Columns, cells_of
 from leaderboards.scores.query import Query
 from leaderboards.scores.standings import (
     First,
@@ -44,15 +43,27 @@ def rows_from(
     standings: Sequence[Standing],
     columns: Iterable[Column],
     scores: QuerySet[Score],
+    *,
     details_of: Collection[str] | None = None,  # columns; None: of all
-    fields: Sequence[str] = PLAIN,  # of cells, beside seeds and details
 ) -> list[Row]:
     """Return the rows of standings, not yet ranked; `scores` are theirs, others among them perhaps."""
     absent = {column.key: Cell(None, reason=NOT_KEPT) for column in columns}
     found = {each.pk: dict(absent) for each in standings}
-    pending = {each.pk: _is_pending(each) for each in standings}
-    for pk, key, cell in cells_of(scores, pending, details_of, fields):
+    for pk, key, cell in cells_of(scores, _pending(standings), details_of):
         found[pk][key] = cell
+    return _rows_with(found, standings)
+
+
+def rows_to_judge(
+    standings: Sequence[Standing], scores: QuerySet[Score]
+) -> tuple[list[Row], Columns]:
+    """Return rows without cells, and what reads their cells column by column, for `verdicts`."""
+    absent = Cell(None, reason=NOT_KEPT)
+    columns = Columns(scores, _pending(standings), DETAILED, absent)
+    return _rows_with({each.pk: {} for each in standings}, standings), columns
+
+
+def _rows_with(found: Mapping[int, dict[str, Cell]], standings: Sequence[Standing]) -> list[Row]:
     told = {s.entry_id for s in standings if s.of_entry or s.entry.kind in controls.ELSEWHERE}
     sets = sample_sets(told)
     return [
@@ -80,7 +91,6 @@ class Reads:
 
     columns: Collection[str] | None = None  # None: all
     details_of: Collection[str] | None = None
-    fields: Sequence[str] = PLAIN  # of cells
 
     def rows(self, board: Board, standings: Sequence[Standing]) -> list[Row]:
         """Return the rows of a board's standings, not yet ranked."""
@@ -89,11 +99,10 @@ class Reads:
         if wanted is not None:
             scores = scores.filter(metric__in=wanted)
             columns = tuple(column for column in columns if column.key in wanted)
-        return rows_from(standings, columns, scores, self.details_of, self.fields)
+        return rows_from(standings, columns, scores, details_of=self.details_of)
 
 
 WHOLE = Reads()
-JUDGING = Reads(details_of=DETAILED, fields=JUDGED)
 
 
 def reads_of_page(board: Board, query: Query) -> Reads:
@@ -102,8 +111,9 @@ def reads_of_page(board: Board, query: Query) -> Reads:
     return Reads(shown | charts.keys_drawn(board), details_of=["device_seconds"])
 
 
-def _is_pending(standing: Standing) -> bool:
-    return standing.seeds_total > standing.seeds_scored + standing.seeds_failed
+def _pending(standings: Iterable[Standing]) -> dict[int, bool]:
+    """Return of which standings seeds are still to come."""
+    return {s.pk: s.seeds_total > s.seeds_scored + s.seeds_failed for s in standings}
 
 
 def sample_sets(entries: Collection[int]) -> dict[tuple[int, str], list[SampleSet]]:
@@ -239,20 +249,6 @@ def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
 def _without(rows: tuple[Row, ...], here: slice) -> Iterator[Row]:
     begin, end, _ = here.indices(len(rows))
     return chain(rows[:begin], rows[end:])
-
-
-def _judged_within(board: Board) -> within.Said:
-    """Return what is said of an experiment's rows, judged by this process."""
-    standings = list(of_board(board.protocol, board.experiment))
-    rows = JUDGING.rows(board, standings)
-    said = verdicts(rows, board.columns, board.ranked)
-    return {each.pk: found for each, found in zip(standings, said, strict=True)}
-
-
-def judge_within(protocol: Protocol, experiment: Experiment) -> None:
-    """Judge an experiment's board and keep what came of it, if it has many rows that changed."""
-    empty = board_of(protocol, "", experiment)
-    within.keep(empty, partial(_judged_within, empty))
 
 
 def _page_within(board: Board, query: Query, kept: within.Kept | None) -> Board:

@@ -68,12 +68,17 @@ def scale_of(rows: Rows) -> Scale:
     scale and 2 on the other (Box and Cox, 1964); where nothing tells it, positive numbers are
     compared by their ratios.
     """
-    return _scale(rows, _moments_of(rows, float))
+    values = _values(rows)
+    return _scale(values, _moments_of(values, float))
 
 
-def _scale(rows: Rows, moments: Sequence[Moments]) -> Scale:
-    several = [each for row, each in zip(rows, moments, strict=True) if len(row) > 1]
-    if not several or any(value <= 0 for row in rows for value, _ in row):
+def _values(rows: Rows) -> list[list[float]]:
+    return [[value for value, _ in row] for row in rows]
+
+
+def _scale(values: Sequence[Sequence[float]], moments: Sequence[Moments]) -> Scale:
+    several = [each for row, each in zip(values, moments, strict=True) if len(row) > 1]
+    if not several or min(map(min, values)) <= 0:
         return float
     points = [(math.log(mean), math.log(s2)) for mean, s2 in several if s2 > 0]
     centre = fmean([x for x, _ in points]) if points else 0.0
@@ -82,10 +87,10 @@ def _scale(rows: Rows, moments: Sequence[Moments]) -> Scale:
     return math.log if slope > 1 else float
 
 
-def _moments_of(rows: Rows, scale: Scale) -> list[Moments]:
+def _moments_of(values: Sequence[Sequence[float]], scale: Scale) -> list[Moments]:
     if scale is float:
-        return [_moments([value for value, _ in row]) for row in rows]
-    return [_moments([scale(value) for value, _ in row]) for row in rows]
+        return [_moments(row) for row in values]
+    return [_moments([*map(scale, row)]) for row in values]
 
 
 def _moments(values: Sequence[float]) -> Moments:
@@ -105,9 +110,10 @@ def estimates(rows: Rows, scale: Scale | None = None) -> list[Estimate]:
     other rows, and at least that of their own images; where no row has more seeds, that of their
     images alone.
     """
-    moments = _moments_of(rows, scale or float)
-    if scale is None and (scale := _scale(rows, moments)) is not float:
-        moments = _moments_of(rows, scale)
+    values = _values(rows)
+    moments = _moments_of(values, scale or float)
+    if scale is None and (scale := _scale(values, moments)) is not float:
+        moments = _moments_of(values, scale)
     counts = [len(row) for row in rows]
     images = [_of_images(row, scale) for row in rows]
     prior = _prior([s2 for _, s2 in moments], [count - 1 for count in counts])
