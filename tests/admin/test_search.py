@@ -109,3 +109,11 @@ def test_a_search_and_a_filter_go_together(admin: Client, filled: None, kind: ty
 )
 def test_what_is_in_quotes_is_one_word(text: str, expected: list[str]) -> None:
     assert words_of(text) == expected
+
+
+def test_a_search_asks_as_often_whatever_it_finds(
+    admin: Client, filled: None, django_assert_max_num_queries: Any
+) -> None:
+    for text in ["night", "zzz", Evaluation.objects.latest("pk").protocol.fingerprint]:
+        with django_assert_max_num_queries(12):
+            admin.get(address(Evaluation, f"?q={text}"))
