@@ -8,7 +8,7 @@ from rest_framework import serializers
 from api.options import config_schema, samplers_schema
 from api.serializers import BudgetSerializer
 from experiments.submission.external import MAX_SETS
-from experiments.submission.specification import MAX_MEMORY_GB
+from experiments.submission.specification import MAX_ENTRIES, MAX_MEMORY_GB, MAX_SEED, MAX_SEEDS
 from experiments.tags.words import LONGEST, MOST, WANTED, WORD
 from experiments.uploads.files import SUFFIXES
 from generators.specs import registry
@@ -87,7 +87,9 @@ class SubmissionSerializer(serializers.Serializer[Any]):
     )
     budget = BudgetSerializer(required=False, help_text="none where all entries are pipelines")
     seeds = serializers.JSONField(
-        required=False, help_text="how many, or a list of different whole numbers"
+        required=False,
+        help_text=f"how many, at most {MAX_SEEDS}, or a list of so many different whole numbers "
+        f"of 0 to {MAX_SEED:,}",
     )
     memory_gb = serializers.IntegerField(
         required=False,
@@ -101,7 +103,9 @@ class SubmissionSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="whether you are told when it ends; null: as your account prefers",
     )
-    entries = EntrySubmissionSerializer(many=True)
+    entries = EntrySubmissionSerializer(
+        many=True, help_text=f"1 to {MAX_ENTRIES}; those of a grid are counted one by one"
+    )
 
 
 class DeviceCostSerializer(serializers.Serializer[Any]):

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import django_filters
 from django.db.models import Model, QuerySet
 from django.utils.functional import lazy
+from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
 
 from catalog.models import Protocol
@@ -27,8 +28,11 @@ def algorithms() -> list[tuple[str, str]]:
 
 
 def whole_number(field_name: str) -> Any:
-    return django_filters.NumberFilter(
-        field_name=field_name, min_value=0, max_value=LARGEST, decimal_places=0
+    bounds = {"type": "integer", "minimum": 0, "maximum": LARGEST}
+    return extend_schema_field(bounds)(
+        django_filters.NumberFilter(
+            field_name=field_name, min_value=0, max_value=LARGEST, decimal_places=0
+        )
     )
 
 
@@ -45,11 +49,13 @@ def _expected(choices: Choices) -> str:
     return f"expected one of {', '.join(word for word, _ in found)}, got %(value)s"
 
 
+@extend_schema_field({"type": "string", "maxLength": LONGEST})
 class TagFilter(django_filters.CharFilter):  # type: ignore[misc]  # untyped
     """What belongs to experiments of a tag; `field_name` leads to the experiment."""
 
     def __init__(self, field_name: str) -> None:
-        super().__init__(field_name=field_name, max_length=LONGEST)
+        told = "a word of the experiment"
+        super().__init__(field_name=field_name, max_length=LONGEST, help_text=told)
 
     def filter(self, rows: QuerySet[M], value: str) -> QuerySet[M]:
         found = tagged(value).values("experiment") if value else None
@@ -57,7 +63,11 @@ class TagFilter(django_filters.CharFilter):  # type: ignore[misc]  # untyped
 
 
 class ProtocolIs(django_filters.CharFilter):  # type: ignore[misc]  # untyped
-    """A protocol by its fingerprint, or a beginning of 8 characters or more that is of one alone."""
+    """A protocol by its fingerprint, or a beginning of it that is of one alone."""
+
+    def __init__(self, field_name: str) -> None:
+        told = f"its fingerprint, or a beginning of {SHORTEST} characters or more"
+        super().__init__(field_name=field_name, help_text=told)
 
     def filter(self, rows: QuerySet[M], value: str) -> QuerySet[M]:
         if not SHORTEST <= len(value) < WHOLE:

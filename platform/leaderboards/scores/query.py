@@ -27,6 +27,7 @@ from leaderboards.scores.refusal import QueryError
 PAGE = 25  # rows of a page of headline metrics, whose HTML stays under 300 KB
 BESIDE = 2  # numbers that a row without any weighs as much as
 MOST = 500  # rows of a page that may be asked for
+LAST_PAGE = 10**9  # that may be asked for
 LONGEST = 200  # characters of a text
 MIXED = "none"  # in an address: rows are not grouped by their budgets
 GROUPS = ("budget", MIXED)
@@ -115,7 +116,7 @@ def read(
     baseline.check(parameters.get("baseline", ""))
     return Query(
         filters=filters,
-        page=_whole("page", page, most=10**9) if page else 1,
+        page=_whole("page", page, most=LAST_PAGE) if page else 1,
         size=size,
         is_mixed=_group(parameters.get("group", "")) == MIXED,
         columns=choice,
