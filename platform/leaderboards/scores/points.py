@@ -33,8 +33,8 @@ def others(board: Board, query: Query, *, most: int = MOST) -> list[Point]:
     if axes is None or board.as_of is not None or len(board.rows) == board.rows_in_all:
         return []
     if board.elsewhere is not None:
-        found = (_point(row, *axes) for row in board.elsewhere[:most])
-        return [point for point in found if point is not None]
+        read = (_point(row, *axes) for row in board.elsewhere[:most])
+        return [point for point in read if point is not None]
     wanted = query.among(contenders_of(board.protocol, board.experiment))
     here = {(row.entry.pk, row.sampler_label) for row in board.rows}
     rows = reading.told_in_order(wanted, board, *TOLD, past_real=True)[: most + len(here)]
