@@ -119,7 +119,8 @@ def test_large_boards_come_one_by_one_each_also_by_its_own_address(client: Clien
         assert f"protocol={second.short}" in head.all("a")[0].attributes["href"]
     back = alone.one("div", hx_trigger="near")
     assert boards(html.get(client, back.attributes["hx-get"])) == [first.fingerprint]
-    assert page.one("div", id=f"board-{second.short}") and link.endswith(f"#board-{second.short}")
+    page.one("div", id=f"board-{second.short}")
+    assert link.endswith(f"#board-{second.short}")
 
 
 def test_a_board_that_an_experiment_has_not_is_not_found(client: Client) -> None:

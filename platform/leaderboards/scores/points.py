@@ -33,8 +33,8 @@ def others(board: Board, query: Query, *, most: int = MOST) -> list[Point]:
     if axes is None or board.as_of is not None or len(board.rows) == board.rows_in_all:
         return []
     if board.elsewhere is not None:
-        found = (_point(row, *axes) for row in board.elsewhere[:most])
-        return [point for point in found if point is not None]
+        read = (_point(row, *axes) for row in board.elsewhere[:most])
+        return [point for point in read if point is not None]
     beyond = list(_beyond(board, query, most))[:most]
     values = _values([each.key for each in beyond], [*(column.key for column in axes), SPEED])
     families = {
