@@ -2,20 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.models import Q
 
 from experiments.models import Checkpoint, Entry, Evaluation, Experiment, Run, SampleSet
-from experiments.overview import Work, describe
+from experiments.overview import Work, describe, turn
 from generators.specs.options import FieldSpec, describe as describe_config
 from jobs.models import Job, Status, Worker
 
 ABSENT = object()
 UNREAD_OF_RUNS = ("environment", "error")  # of what is loaded by the hundred
 UNREAD_OF_SETS = ("sampler", "reconstruction", "error")
-TAKES = ("status", "queue", "started_at", "finished_at")  # fields of a job that tell its time
+TAKES = ("status", "queue", "queued_at", "started_at", "finished_at")  # tell a job's time
 TRAINS = ("budget_fraction", "device_seconds")  # and of a training
 
 
@@ -142,9 +142,27 @@ class ExperimentJobs:
             previews={},
         )
 
+    def of_entries(self, entries: list[Entry]) -> "ExperimentJobs":
+        """Return the rows of some entries, and of what their controls are made of."""
+        keys = {pk for entry in entries for pk in (entry.pk, entry.source)}
+        return replace(
+            self,
+            entries=entries,
+            runs=[run for run in self.runs if run.entry_id in keys],
+            sample_sets=[each for each in self.sample_sets if each.entry_id in keys],
+        )
+
     @property
     def all(self) -> list[Job]:
         return [*self.runs, *self.sample_sets, *self.evaluations]
+
+    @property
+    def waiting(self) -> list[Job]:
+        return [job for job in self.all if job.status == Status.QUEUED]
+
+    def next_waiting(self) -> Job | None:
+        """Return the queued job whose turn is next: of the most urgent kind the oldest."""
+        return min(self.waiting, key=turn, default=None)
 
     @property
     def is_live(self) -> bool:

@@ -227,6 +227,12 @@ def unserved_queues(queues: Iterable[str], workers: Iterable[Worker]) -> list[st
     return sorted(set(queues) - served)
 
 
+def whole(job: Job) -> Job:
+    """Return a job with all that `describe` reads, where only parts of it were loaded."""
+    found: Job = EVERY[type(job)]().get(pk=job.pk)
+    return found
+
+
 def turn(job: Job) -> tuple[int, datetime, int]:
     """Return what a worker takes queued jobs by: the most urgent first, then the oldest."""
     return -job.urgency, job.queued_at, job.pk
@@ -241,11 +247,18 @@ class JobCounts:
 
     @classmethod
     def of(cls, experiment: Experiment) -> "JobCounts":
-        found: dict[type[Any], Counter[str]] = {}
-        for kind, path in EXPERIMENT_OF.items():
-            jobs = kind._default_manager.filter(**{path: experiment}).order_by()
-            found[kind] = Counter(dict(jobs.values_list("status").annotate(Count("pk"))))
-        return cls(experiment, found)
+        """Return the counts of an experiment, in one query."""
+        kinds = [
+            kind._default_manager.filter(**{path: experiment})
+            .order_by()
+            .values_list(Value(kind.type_name()), "status")
+            .annotate(Count("pk"))
+            for kind, path in EXPERIMENT_OF.items()
+        ]
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        for name, status, number in kinds[0].union(*kinds[1:], all=True):
+            found[name][status] = number
+        return cls(experiment, {kind: found[kind.type_name()] for kind in EXPERIMENT_OF})
 
     @property
     def statuses(self) -> Counter[str]:

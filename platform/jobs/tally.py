@@ -100,7 +100,7 @@ def _settled() -> int:
 
 
 def _kept() -> Tally:
-    return Tally.objects.filter(pk=1).first() or Tally()
+    return next(iter(Tally.objects.filter(pk=1)), Tally())
 
 
 def number_there(kind: str = "") -> int:
@@ -116,9 +116,10 @@ def number_there(kind: str = "") -> int:
     )
     later = JobEvent.objects.order_by()
     later = later.filter(pk__gt=tally.up_to) if tally.up_to else later
-    later = later.filter(kind=kind) if kind else later
-    # Not without `brief` at once: so all of a kind are counted by an index, and few are left out.
-    return settled + later.count() - later.filter(job_type__in=brief).count()
+    # Those of `brief` apart, which are few: so are all of a kind counted by an index alone.
+    few = later.filter(job_type__in=brief).values_list("kind").annotate(number=Count("pk"))
+    without = sum(number for of, number in few if kind in ("", of))
+    return settled + (later.filter(kind=kind) if kind else later).count() - without
 
 
 @transaction.atomic

@@ -1,6 +1,6 @@
 """The page of an experiment: boards, entries side by side, runs, configurations."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -25,7 +25,7 @@ from experiments.progress import jobs_needed
 from experiments.submission.pipelines import weight_bytes
 from experiments.tags.asking import words_of
 from experiments.tags.words import MOST
-from jobs.models import FINISHED, Status, Surroundings, Worker, overall
+from jobs.models import FINISHED, Status, Surroundings, overall
 from leaderboards import charts, protocol_box, tables
 from leaderboards.board import columns_of
 from leaderboards.budgeting import nfe
@@ -43,7 +43,8 @@ FRAME = 2  # rows that a further board weighs as much as: its controls, forms an
 MOST_ENTRIES = 12  # that are shown side by side
 MOST_RUNS = 64  # of these
 MOST_FAILED = 40  # jobs that are named
-MOST_FORESEEN = 1_000  # jobs that are loaded to tell how long they will take
+MOST_WHOLE = 200  # jobs that are loaded with all they have
+MOST_FORESEEN = 1_000  # and in outline, to tell how long they will take
 
 ASKED = (
     "page",
@@ -152,20 +153,29 @@ class Page:
 
     def _waiting(self, around: Surroundings) -> dict[str, Any]:
         """Return what is left of an experiment that is not done, and which of its jobs is next."""
-        waits = self.counts.next_waiting()
+        jobs = self.whole or self._outline()
+        waits = jobs.next_waiting() if jobs else self.counts.next_waiting()
+        if waits and jobs and not self.whole:
+            waits = overview.whole(waits)
+        queues = {job.queue for job in jobs.waiting} if jobs else self.counts.queues()
+        left = expected.of_experiment(self.experiment, jobs, around.workers) if jobs else None
         return {
-            "unserved": overview.unserved_queues(self.counts.queues(), around.workers),
-            "left": self._left(around.workers),
+            "unserved": overview.unserved_queues(queues, around.workers),
+            "left": left,
             "waits": overview.describe(waits) if waits else None,
             "why": waits.waits_for(around, waits.ahead()) if waits else "",
         }
 
-    def _left(self, workers: Sequence[Worker]) -> expected.Left | None:
-        """Return what is left of the experiment, None of a huge one."""
-        if self._jobs_in_all() > MOST_FORESEEN:
-            return None
-        jobs = comparison.ExperimentJobs.outline(self.experiment)
-        return expected.of_experiment(self.experiment, jobs, workers)
+    @cached_property
+    def whole(self) -> comparison.ExperimentJobs | None:
+        """Return all rows of a small experiment that is not done, for all parts of its page."""
+        is_small = self.is_live and self._jobs_in_all() <= MOST_WHOLE
+        return comparison.ExperimentJobs.of(self.experiment) if is_small else None
+
+    def _outline(self) -> comparison.ExperimentJobs | None:
+        """Return all rows of the experiment in outline, None of a huge one."""
+        is_huge = self._jobs_in_all() > MOST_FORESEEN
+        return None if is_huge else comparison.ExperimentJobs.outline(self.experiment)
 
     def _jobs_in_all(self) -> int:
         """Return how many jobs the whole experiment is, those that do not exist yet among them."""
@@ -249,6 +259,8 @@ class Page:
     @cached_property
     def shown(self) -> comparison.ExperimentJobs:
         """Return the runs of those entries, and what was drawn at the seed that is shown."""
+        if self.whole:
+            return self.whole.of_entries(list(self.part))
         return comparison.ExperimentJobs.of(self.experiment, self.part, seed=self.seed)
 
 
