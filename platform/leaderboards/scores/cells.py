@@ -37,10 +37,11 @@ def cells_of(
         seeds = _parsed([row[2] for row in wanted], parse_int=float)
         details = _parsed([row[3] for row in wanted])
         for (pk, key, text, _, *plain), measured, told in zip(wanted, seeds, details, strict=True):
-            seeds = _with_names(measured) if '"' in text else tuple(starmap(Seed, measured))
+            mine = _with_names(measured) if '"' in text else tuple(starmap(Seed, measured))
             numbers, (reason, unknown, declared, seeds_lost) = plain[:5], plain[5:]
-            said = (reason, unknown, declared, tuple(told), seeds, seeds_lost)
-            yield pk, key, Cell(*numbers, *UNRANKED, provisional[pk], *UNMARKED, *said)
+            said = (reason, unknown, declared, tuple(told), mine, seeds_lost)
+            fields = (*numbers, *UNRANKED, provisional[pk], *UNMARKED, *said)
+            yield pk, key, Cell._make(fields)
 
 
 def _details(columns: Collection[str] | None) -> Expression:
