@@ -66,7 +66,8 @@ def first_controls(protocol: Protocol, experiment: Experiment | None = None) -> 
         at_once |= mine.filter(control__in=begins, scored_at=None)
     found = at_once.order_by("-scored_by", "-entry_id")  # the first is last
     told = found.values_list("scored_at", "control", "entry_id", "pk")
-    return list({each[0]: First(*each) for at, *each in told if at == begins[each[0]]}.values())
+    first = [First._make(each) for at, *each in told if at == begins[each[0]]]
+    return list({each.kind: each for each in first}.values())
 
 
 def all_within(protocol: Protocol, experiment: Experiment, *, most: int) -> list[Standing] | None:
