@@ -12,7 +12,7 @@ from catalog.models import Protocol
 from experiments.models import Experiment
 from leaderboards.board import Column, columns_of
 from leaderboards.budgeting import same_budget
-from leaderboards.budgeting.same_budget import View
+from leaderboards.budgeting.same_budget import Leader, View
 from leaderboards.leading.by_budget import MEASURED, SPEED, WAYS, Range
 from leaderboards.models import Judging, Score, Standing
 from leaderboards.scores import judging, standstill
@@ -109,12 +109,14 @@ def meet(one: Score, other: Score) -> bool:
 
 
 def told(view: View) -> Found:
-    named = [
-        [leader and (f"{leader.row.entry.label}, {leader.row.sampler_label}", leader.alike)
-         for leader in bucket.leaders]
+    return [
+        (bucket.entries, [named(leader) if leader else None for leader in bucket.leaders])
         for bucket in view.buckets
-    ]  # fmt: skip
-    return [(bucket.entries, names) for bucket, names in zip(view.buckets, named, strict=True)]
+    ]
+
+
+def named(leader: Leader) -> tuple[str, int]:
+    return f"{leader.row.entry.label}, {leader.row.sampler_label}", leader.alike
 
 
 def test_leaders_kept_and_of_now_are_those_of_all_rows_compared_in_pairs(
@@ -152,7 +154,7 @@ def score_anew(experiment: Experiment, label: str, fd: float) -> None:
     """Score one more entry of an experiment's protocol."""
     protocol = experiment.protocols.get()
     entries = [{"algorithm": "gan.sngan", "label": label}]
-    budget = {"images": experiment.budget_images}
+    budget = {"images": experiment.budget_images or 0}
     made = factories.make_experiment(protocols=[protocol], entries=entries, budget=budget)
     (entry,) = factories.contenders_of(made)
     factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": fd}])
