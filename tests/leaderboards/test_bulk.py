@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+from pytest_django import DjangoAssertNumQueries
 
 from catalog.models import Protocol
 from experiments.models import Entry, Run
@@ -96,11 +97,17 @@ QUERIES = (
 
 
 def test_a_board_by_columns_is_that_of_its_rows(
-    filled: Protocol, monkeypatch: pytest.MonkeyPatch
+    filled: Protocol,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
+    monkeypatch.setattr(standstill, "MOST_AT_ONCE", 0)
+    with django_assert_max_num_queries(20):  # whatever its rows
+        found = parts.parts(filled, sort="", experiment=None, query=Query())
+        assert isinstance(found, Large)
+        assert sum(map(len, export.file_of(found, "jsonl").chunks)) == 10
     monkeypatch.setattr(parts, "PART", 3)
     monkeypatch.setattr(standing, "MOST_KNOWN", 1)
-    monkeypatch.setattr(standstill, "MOST_AT_ONCE", 0)
 
     lines, _ = both(filled, "jsonl", Query())
     assert_it_holds_what_few_boards_do([json.loads(line) for line in lines.splitlines()])

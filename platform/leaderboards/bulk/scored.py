@@ -137,7 +137,7 @@ def _numbers(
 ) -> Numbers:
     *plain, seeds, lost = read
     counts = [text.count("[") - 1 for text in seeds]  # a list of lists
-    return Numbers(*plain, counts, lost, to_come, *zip(*said, strict=True))
+    return Numbers._make([*plain, counts, lost, to_come, *zip(*said, strict=True)])
 
 
 def _as_exported(text: str) -> str:
