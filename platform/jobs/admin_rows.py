@@ -17,7 +17,7 @@ class ReadRows(BaseInlineFormSet):  # type: ignore[type-arg]  # of any model
     def names(self) -> list[str]:
         """Return the head of each column."""
         of = self.shown_by
-        return [label_for_field(field, of.model, model_admin=of) for field in of.fields]
+        return [str(label_for_field(field, of.model, model_admin=of)) for field in of.fields]
 
     def rows(self) -> Iterator[list[tuple[str, Any]]]:
         """Yield each row as the names of its columns and what stands there."""

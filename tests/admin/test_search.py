@@ -29,8 +29,8 @@ def filled(db: None) -> None:
         type(entry).objects.filter(pk=entry.pk).update(label=label)
         entry.refresh_from_db()
         run = factories.make_run(entry=entry, seed=0)
-        sampler = {"sampler_label": f"Euler of {name}"}
-        sample_set = factories.make_sample_set(run=run, entry=entry, **sampler)
+        label = f"Euler of {name}"
+        sample_set = factories.make_sample_set(run=run, entry=entry, sampler_label=label)
         factories.make_evaluation(sample_set=sample_set)
 
 
