@@ -71,14 +71,18 @@ class ProtocolIs(django_filters.CharFilter):  # type: ignore[misc]  # untyped
 
     def filter(self, rows: QuerySet[M], value: str) -> QuerySet[M]:
         if not SHORTEST <= len(value) < WHOLE:
-            return super().filter(rows, value)
+            return self._of(rows, value)
         begun = Protocol.objects.filter(fingerprint__startswith=value)
         whole = list(begun.values_list("fingerprint", flat=True)[:2])
         if len(whole) > 1:
             raise ValidationError(
                 {"errors": {"protocol": f"several fingerprints begin with {value}"}}
             )
-        return super().filter(rows, whole[0] if whole else value)
+        return self._of(rows, whole[0] if whole else value)
+
+    def _of(self, rows: QuerySet[M], fingerprint: str) -> QuerySet[M]:
+        found: QuerySet[M] = super().filter(rows, fingerprint)
+        return found
 
 
 class ExperimentFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped

@@ -48,7 +48,7 @@ class Root(Addressed, APIRootView):
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Return the address of every list, and of what is none."""
         others = {name.removesuffix("-list"): name for name in OTHERS}
-        self.api_root_dict = {**self.api_root_dict, **others}
+        self.api_root_dict = {**(self.api_root_dict or {}), **others}
         return super().get(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

@@ -44,7 +44,8 @@ def test_a_queue_says_what_waits_and_why(
 
 
 def test_a_timeline_is_found_of_each_kind_of_job_but_what_was_handed_in(anyone: APIClient) -> None:
-    asked = {"viewing": factories.make_viewing(), "question": factories.make_question()}
+    viewing = factories.make_viewing()
+    asked = {"viewing": viewing, "question": factories.make_question()}
     factories.make_intake()
     for kind, job in asked.items():
         answer = anyone.get("/api/v1/events/", {"job_type": kind, "job_id": job.pk}).json()
@@ -55,7 +56,7 @@ def test_a_timeline_is_found_of_each_kind_of_job_but_what_was_handed_in(anyone: 
     assert all(kind.type_name() in told for kind in Job.kinds() if kind is not Intake)
     rows = b"".join(anyone.get("/api/v1/events/?format=jsonl&job_type=viewing"))
     (line,) = [json.loads(row) for row in rows.splitlines()]
-    run = asked["viewing"].run
+    run = viewing.run
     assert (line["experiment"], line["seed"]) == (run.entry.experiment_id, run.seed)
 
 

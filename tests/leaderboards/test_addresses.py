@@ -119,7 +119,7 @@ def test_an_experiments_part_of_a_board_is_on_its_page(protocol: Protocol) -> No
     experiment = protocol.experiments.latest("pk")
     board = f"/leaderboards/{protocol.fingerprint}/"
 
-    found = Client().get(board, {"experiment": experiment.pk, "sort": "recall"})
+    found = Client().get(board, {"experiment": str(experiment.pk), "sort": "recall"})
 
     assert found["Location"] == f"/experiments/{experiment.pk}/?sort=recall"
     for wrong in ("7777777", "x", "²", "9" * 40):

@@ -1,7 +1,6 @@
 """Which format an answer has, and what is said where none of them is asked for."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from rest_framework.exceptions import NotAcceptable, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -22,12 +21,16 @@ class Negotiation(DefaultContentNegotiation):
         """
         found = list(renderers)
         try:
-            return super().select_renderer(request, found, format_suffix)
+            chosen: tuple[BaseRenderer, str]
+            chosen = super().select_renderer(request, found, format_suffix)
+            return chosen
         except NotAcceptable as error:
             known = dict.fromkeys(each.media_type or "" for each in found)
             raise NotAcceptable(f"expected Accept to take {' or '.join(known)}") from error
 
-    def filter_renderers(self, renderers: Sequence[Any], format: str) -> list[Any]:
+    def filter_renderers(
+        self, renderers: Iterable[BaseRenderer], format: str
+    ) -> list[BaseRenderer]:
         """Return the renderers of a format.
 
         Raises:
@@ -35,7 +38,7 @@ class Negotiation(DefaultContentNegotiation):
         """
         found = [each for each in renderers if each.format == format]
         if not found:
-            known = ", ".join(dict.fromkeys(each.format for each in renderers))
+            known = ", ".join(dict.fromkeys(each.format or "" for each in renderers))
             message = f"expected one of {known}, got {format[:50]!r}"
             raise ValidationError({"errors": {"format": message}})
         return found

@@ -40,7 +40,8 @@ def protocol_of(fingerprint: str) -> Protocol:
     if whole is not None:
         return whole
     is_beginning = len(fingerprint) >= SHORTEST
-    found = protocols.filter(fingerprint__startswith=fingerprint)[:2] if is_beginning else ()
+    begun = protocols.filter(fingerprint__startswith=fingerprint)[:2] if is_beginning else ()
+    found = list(begun)
     if len(found) != 1:
         begin = "several fingerprints begin" if found else "no protocol's fingerprint begins"
         raise Http404(f"{begin} with {fingerprint[:64]}")
