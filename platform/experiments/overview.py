@@ -175,7 +175,7 @@ def loaded_intakes() -> QuerySet[Intake]:
     return Intake.objects.select_related("worker", "created_by", "of")
 
 
-EVERY: Mapping[type[Job], Callable[[], QuerySet[Any]]] = {
+EVERY: Mapping[type[Any], Callable[[], QuerySet[Any]]] = {
     Run: loaded_runs,
     SampleSet: loaded_sample_sets,
     Evaluation: loaded_evaluations,

@@ -119,7 +119,8 @@ def number_there(kind: str = "") -> int:
     # Those of `brief` apart, which are few: so are all of a kind counted by an index alone.
     few = later.filter(job_type__in=brief).values_list("kind").annotate(number=Count("pk"))
     without = sum(number for of, number in few if kind in ("", of))
-    return settled + (later.filter(kind=kind) if kind else later).count() - without
+    asked = later.filter(kind=kind) if kind else later
+    return int(settled + asked.count() - without)
 
 
 @transaction.atomic

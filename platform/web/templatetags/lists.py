@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from html import escape
+from typing import Any
 
 from django import template
 from django.template.context import Context
@@ -16,7 +17,8 @@ register = template.Library()
 @register.simple_tag(takes_context=True)
 def status(context: Context, name: str) -> SafeString:
     """Return a status with its icon, of which a page has one rendered for all its rows."""
-    known = context.render_context.setdefault("statuses", {})
+    kept: Any = context.render_context
+    known: dict[str, SafeString] = kept.setdefault("statuses", {})
     if name not in known:
         known[name] = render_to_string("web/_status.html", {"status": name})
     return known[name]
