@@ -49,7 +49,7 @@ def once(told: Callable[[Any, Row], Told]) -> Callable[[Any, Row], Told]:
 
     @wraps(told)
     def kept(of: Any, row: Row) -> Told:
-        known: dict[str, Told] = vars(row).setdefault("_kept_by_admin", {})
+        known: dict[str, Told] = vars(row).setdefault("_columns", {})  # no name of a field
         if name not in known:
             known[name] = told(of, row)
         return known[name]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.imagesets.npz import write_zip
+from evaluation.imagesets.writing import write_zip
 
 ARRAYS: dict[str, np.ndarray[Any, Any]] = {
     "arr_0": np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3),
