@@ -244,10 +244,13 @@ class BoardSerializer(serializers.Serializer[Any]):
 
     `rank` is that of the sorted column, with the range that the errors of all rows leave; under a
     metric, rows with lost seeds rank behind all rows without. Controls have no rank; `control_kind`
-    says which one a row is (test, copy, noise, blur). By column, `details` holds what else is known
-    of a value for each scored seed, and `judgements` its rank, range and what is marked. `unranked`
-    has the columns without ranks, each with the reason. Of a part of a board, `rows_in_all` counts
-    the rows that were asked for on all pages, and `begin` those before these. Where rows changed
+    says which one a row is (test, copy, noise, blur). A row names its `experiment_id` and `entry_id`
+    (of a control that stands once for all: those of the one whose numbers these are), its
+    `submitter` and `seeds` ("0 1 2"; of sets that were handed in their numbers), both "" of a
+    control. By column, `details` holds what else is known of a value for each scored seed, and
+    `judgements` its rank, range and what is marked. `unranked` has the columns without ranks, each
+    with the reason. Of a part of a board, `rows_in_all` counts the rows that were asked for on all
+    pages, and `begin` those before these. Where rows changed
     since a large board was judged, `waiting` counts them and `judged_at` says when that was.
     Entries are ranked among those of one of the `budgets`, and stand by them where `grouped`. What is
     odd about samples that were not made here is in `findings`.

@@ -1,10 +1,11 @@
 """A board as flat rows, at full precision and complete: the same for files, JSON and the demo."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
 
+from accounts.models import User
 from experiments.pages import reconstructions
 from leaderboards.board import Board, Cell, Column, Row
 from leaderboards.bulk import files
@@ -12,6 +13,7 @@ from leaderboards.bulk.fields import ALL, AUTOENCODER_COST, RECONSTRUCTION, fiel
 from leaderboards.bulk.numbers import UNKNOWN, Numbers, remarks_of
 from leaderboards.facts.choice import Choice
 from leaderboards.formats.rows import Chunks, Field, csv_pieces
+from leaderboards.origins.seeds import seeds_told
 from leaderboards.scores.baseline import compared
 from leaderboards.scores.parts import Large, Parts
 
@@ -26,6 +28,12 @@ def columns(board: Board, choice: Choice = ALL) -> list[str]:
 def autoencoder_columns(board: Board) -> list[str]:
     """Return the columns of what autoencoders cost and lose, where any row knows it."""
     return list(dict.fromkeys(name for row in board.rows for name in _of_autoencoder(board, row)))
+
+
+def _usernames(keys: Collection[int | None]) -> dict[int, str]:
+    """Return the names of accounts by their keys, with one question; None is nobody's."""
+    accounts = User.objects.filter(pk__in=[key for key in keys if key is not None]).order_by()
+    return dict(accounts.values_list("pk", "username"))
 
 
 def _of_autoencoder(board: Board, row: Row) -> dict[str, float | None]:
@@ -49,7 +57,9 @@ def rows(
 
 def _columns(board: Board, choice: Choice, of_autoencoders: Sequence[str]) -> list[Sequence[Any]]:
     """Return the rows by columns, of which there is one at least."""
-    found: list[Sequence[Any]] = [*zip(*(_about(board, row) for row in board.rows), strict=True)]
+    names = _usernames({row.experiment.created_by_id for row in board.rows})
+    about = (_about(board, row, names) for row in board.rows)
+    found: list[Sequence[Any]] = [*zip(*about, strict=True)]
     are_controls = [row.is_control for row in board.rows]
     totals = [row.seeds_total for row in board.rows]
     for column in choice.exported(board):
@@ -154,8 +164,8 @@ def _column(column: Column) -> dict[str, Any]:
     }
 
 
-def _about(board: Board, row: Row) -> tuple[Any, ...]:
-    """Return what is said of a row besides its cells, as `ABOUT` names it."""
+def _about(board: Board, row: Row, names: Mapping[int, str]) -> tuple[Any, ...]:
+    """Return what is said of a row besides its cells, as `ABOUT` names it; `names` are accounts'."""
     sorted_by = row.cells[board.ranked_by.key]
     return (
         sorted_by.rank,
@@ -164,13 +174,17 @@ def _about(board: Board, row: Row) -> tuple[Any, ...]:
         sorted_by.leads,
         sorted_by.provisional,
         row.experiment.name,
+        row.experiment.pk,
+        "" if row.is_control else names.get(row.experiment.created_by_id or 0, ""),
         row.entry.label,
+        row.entry.pk,
         row.entry.family,
         row.entry.algorithm,
         row.sampler_label,
         row.entry.kind,
         row.is_control,
         row.control,
+        _seeds(row),
         row.seeds_scored,
         row.seeds_total,
         row.seeds_failed,
@@ -183,6 +197,12 @@ def _about(board: Board, row: Row) -> tuple[Any, ...]:
         row.chosen_by,
         "; ".join(row.findings),
     )
+
+
+def _seeds(row: Row) -> str:
+    entry, drawn = row.entry, (each.seed for each in row.sample_sets)
+    runs = entry.search.runs if entry.search else None
+    return seeds_told(entry.kind, row.experiment.seeds, entry.trial, runs, drawn)
 
 
 def _difference(row: Row, baseline: Row, column: Column) -> tuple[Any, ...]:

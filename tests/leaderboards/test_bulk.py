@@ -8,7 +8,7 @@ import pytest
 from pytest_django import DjangoAssertNumQueries
 
 from catalog.models import Protocol
-from experiments.models import Entry, Run
+from experiments.models import Entry, Experiment, Run
 from leaderboards import export
 from leaderboards.bulk import standing
 from leaderboards.facts.choice import Choice
@@ -38,6 +38,8 @@ def filled() -> Protocol:
     entries = [SEARCHED, LATENT, {"algorithm": "gan.sngan"}]
     first = factories.make_experiment(protocols=[protocol], entries=entries, name="=first")
     again = factories.make_experiment(protocols=[protocol], seeds=[0, 1], name="again")
+    mine = Experiment.objects.filter(pk=again.pk)
+    mine.update(created_by=factories.make_user(username="=ada"))
     for place, entry in enumerate(factories.contenders_of(first) + factories.contenders_of(again)):
         factories.make_scores(entry=entry, protocol=protocol, values=[{"fd": 2.0 + place}])
     declared = factories.make_external(first, costs={"nfe": 50}, findings=["few images", NAME])
@@ -117,7 +119,22 @@ def test_a_board_by_columns_is_that_of_its_rows(
         assert by_columns == of_rows and by_columns.count(b"\n") > 5, (kind, query, sort)
 
 
+def seeds_of_jobs(entry: Entry) -> str:
+    """Return the seeds of an entry's runs, of its sets where it has none; of controls nothing."""
+    if entry.kind == Entry.Kind.CONTROL:
+        return ""
+    jobs = entry.runs.all() if entry.algorithm else entry.sample_sets.all()
+    return " ".join(str(job.seed) for job in jobs.order_by("seed"))
+
+
 def assert_it_holds_what_few_boards_do(rows: list[dict[str, Any]]) -> None:
+    told = {row["entry_id"]: row for row in rows}
+    for entry in Entry.objects.filter(pk__in=told).select_related("experiment"):
+        row, is_control = told[entry.pk], entry.kind == Entry.Kind.CONTROL
+        assert (row["entry"], row["experiment_id"]) == (entry.label, entry.experiment_id)
+        is_hers = row["experiment"] == "again" and not is_control
+        assert (row["submitter"], row["seeds"]) == ("=ada" * is_hers, seeds_of_jobs(entry))
+    assert {row["submitter"] for row in rows} == {"", "=ada"}
     assert {row["device_seconds is"] for row in rows} >= {"unknown", "none"}
     assert {row["nfe declared"] for row in rows} == {None, 50}
     assert any(row["reconstruction PSNR dB"] == 20.5 and row["reconstructions"] for row in rows)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from api.exports.tables import JOB, Column, Found, Table, added, of_entry
+from api.exports.tables import JOB, Column, Found, Table, added, durations, of_entry
 from catalog.models import Protocol
 from experiments.models import Evaluation, Experiment, Run, SampleSet
 from experiments.questions.models import Question, Viewing
@@ -157,6 +157,8 @@ LOSSES = Table(
         Column("seed", "whole", "run__seed"),
         Column("status", path="run__status"),
         Column("started_at", "time", "run__started_at"),
+        Column("finished_at", "time", "run__finished_at"),
+        Column("duration_seconds", "number", of=lambda found: durations(found, "run__")),
         Column("images_seen", "whole"),
         Column("wall_seconds", "number"),
         added("loss"),

@@ -16,6 +16,7 @@ from leaderboards.facts.repeats import Submitted, first_of_each, repeats_of, see
 from leaderboards.formats.rows import each_once
 from leaderboards.models import Standing
 from leaderboards.origins.budgets import Budget
+from leaderboards.origins.seeds import seeds_told
 from leaderboards.scores.reading import sample_sets
 from leaderboards.scores.standings import alike
 
@@ -23,6 +24,7 @@ PATHS = (  # in the order of `Read`
     *("pk", "entry_id", "sampler_label", "control", "of_entry", "is_trial", "configuration"),
     *("device", "scored_at", "seeds_scored", "seeds_total", "seeds_failed"),
     *("entry__label", "entry__kind", "entry__algorithm", "entry__trial", "entry__search_id"),
+    *("entry__search__runs", "entry__experiment_id", "entry__experiment__created_by__username"),
     *("entry__experiment__name", "entry__experiment__budget_images"),
     *("entry__experiment__budget_seconds", Cast("entry__experiment__seeds", TextField())),
 )
@@ -51,6 +53,9 @@ class Read(NamedTuple):
     algorithm: Sequence[str]
     trial: Sequence[int | None]
     search: Sequence[int | None]
+    runs: Sequence[int | None]  # of each trial of the search
+    experiment_id: Sequence[int]
+    submitter: Sequence[str | None]
     experiment: Sequence[str]
     budget_images: Sequence[int | None]
     budget_seconds: Sequence[float | None]
@@ -111,13 +116,17 @@ def about(read: Read, repeats: Repeats, sets: Sets) -> list[Sequence[Any]]:
     held = each_once(lambda told: Budget.told(*told), budgets)
     return [
         read.experiment,
+        read.experiment_id,
+        each_once(_submitter, list(zip(read.kind, read.submitter, strict=True))),
         read.label,
+        read.entry,
         each_once(_family, entries),
         read.algorithm,
         read.sampler,
         read.kind,
         read.are_controls,
         read.control,
+        _seeds_told(read, sets),
         read.seeds_scored,
         read.seeds_total,
         read.seeds_failed,
@@ -130,6 +139,23 @@ def about(read: Read, repeats: Repeats, sets: Sets) -> list[Sequence[Any]]:
         _chosen_by(read),
         ["; ".join(findings_of(sets.get(key, ()))) for key in _places(read)],
     ]
+
+
+def _submitter(entry: tuple[str, str | None]) -> str:
+    kind, username = entry
+    return "" if kind == Entry.Kind.CONTROL else username or ""
+
+
+def _seeds_told(read: Read, sets: Sets) -> list[str]:
+    """Return the seeds of each, as text."""
+    drawn = [tuple(each.seed for each in sets.get(key, ())) for key in _places(read)]
+    told = zip(read.kind, read.seeds, read.trial, read.runs, drawn, strict=True)
+    return each_once(_told_once, list(told))
+
+
+def _told_once(entry: tuple[str, str, int | None, int | None, tuple[int, ...]]) -> str:
+    kind, seeds, trial, runs, drawn = entry
+    return seeds_told(kind, json.loads(seeds), trial, runs, drawn)
 
 
 def _family(entry: tuple[str, str]) -> str:
