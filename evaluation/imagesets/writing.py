@@ -4,9 +4,11 @@ Equal arrays make equal `.npz` files, so that the sha256 of a file stands for wh
 """
 
 import math
+import struct
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,10 @@ from PIL import Image
 from evaluation.imagesets.arrays import CAPTIONS, caption_array
 from evaluation.imagesets.atomic import replacing, sha256_of
 from evaluation.imagesets.sources import ImageError
+
+ZIP64 = 45  # the version of the format that a reader must know
+VERSION_AT, SIZES_AT = 4, 18  # in a member's header, in bytes: two of each
+IN_EXTRA = 0xFFFFFFFF  # a size is in the extra field
 
 
 def write_npz(
@@ -52,8 +58,39 @@ def write_arrays(path: Path | str, arrays: Mapping[str, npt.NDArray[Any]]) -> st
     """Write arrays by name to `.npz`, uncompressed; return the file's sha256 in hex."""
     path = Path(path)
     with replacing(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes allow_pickle there
+        write_zip(file, arrays)
     return sha256_of(path)
+
+
+def write_zip(file: IO[bytes], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays by name, uncompressed, as `numpy.savez` does on Python 3.11.4 and later.
+
+    Raises:
+        ValueError: if an array holds Python objects.
+    """
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(LongMember(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+class LongMember(zipfile.ZipInfo):
+    """A member with long sizes in its header, whatever they are.
+
+    Python before 3.11.4 makes room for them, but writes the header of a short one: equal arrays
+    made files with other digests there.
+    """
+
+    __slots__ = ()
+
+    def FileHeader(self, zip64: bool | None = None) -> bytes:  # noqa: N802  # zipfile calls it
+        """Return the header in front of the member."""
+        header = bytearray(super().FileHeader(zip64=True))
+        self.extract_version = max(self.extract_version, ZIP64)  # the list at the end has these
+        self.create_version = max(self.create_version, ZIP64)
+        header[VERSION_AT] = self.extract_version
+        struct.pack_into("<LL", header, SIZES_AT, IN_EXTRA, IN_EXTRA)
+        return bytes(header)
 
 
 def check_pixels(pixels: npt.NDArray[Any]) -> None:

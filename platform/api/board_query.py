@@ -11,7 +11,7 @@ from catalog.models import Protocol
 from leaderboards.board import Board, columns_of
 from leaderboards.scores.baseline import address_of
 from leaderboards.scores.history import MOST as MOST_OF_BEFORE
-from leaderboards.scores.query import MOST, PAGE, Query, read
+from leaderboards.scores.query import LAST_PAGE, MOST, PAGE, Query, read
 from leaderboards.scores.refusal import QueryError
 
 TELL = {
@@ -36,12 +36,14 @@ SHOWN = {
 PARAMETERS = [
     OpenApiParameter(
         "page",
-        int,
+        {"type": "integer", "minimum": 1, "maximum": LAST_PAGE},
         description="Which page of the rows, from 1 on; without it and `page_size` all rows. "
         "Ranks are those of the whole board in any case.",
     ),
     OpenApiParameter(
-        "page_size", int, description=f"Rows of a page, {MOST} at most; {PAGE} by default."
+        "page_size",
+        {"type": "integer", "minimum": 1, "maximum": MOST},
+        description=f"Rows of a page, {MOST} at most; {PAGE} by default.",
     ),
     *(OpenApiParameter(name, str, description=words) for name, words in TELL.items()),
     *(OpenApiParameter(name, str, description=words) for name, words in SHOWN.items()),

@@ -26,6 +26,7 @@ from experiments.models import Entry, Experiment
 from leaderboards import export
 from leaderboards.budgeting import same_budget
 from leaderboards.guidance import chart, to_dict
+from leaderboards.leading.by_budget import WAYS
 from leaderboards.scores import anew, reading
 from leaderboards.scores.parts import parts
 from leaderboards.scores.query import Query
@@ -53,7 +54,7 @@ FOLLOWING = OpenApiParameter(
 
 BY = OpenApiParameter(
     "by",
-    enum=list(same_budget.WAYS),
+    enum=list(WAYS),
     description="What a budget is: `images` or `seconds` of its submission, device-seconds that "
     "were `measured`, or `parameters`; the last two in ranges.",
 )
@@ -76,7 +77,11 @@ class LeaderboardViewSet(ByFingerprint):
     serializer_class = bodies.BoardSerializer
     pagination_class = None
     filter_backends = ()
-    also_reads = ("_min", "_max")  # behind the key of a column
+
+    @property
+    def also_reads(self) -> tuple[str, ...]:
+        """Return how the filters by value end, behind the key of a column."""
+        return ("_min", "_max") if self.action == "retrieve" else ()
 
     def list(self, request: Request) -> Response:
         """Return every board with its address."""
@@ -133,9 +138,9 @@ class LeaderboardViewSet(ByFingerprint):
     def budgets(self, request: Request, fingerprint: str) -> Response:
         """Return who leads at each budget, entries of one budget apart from all others."""
         protocol = self.get_object()
-        by = request.query_params.get("by", "") or next(iter(same_budget.WAYS))
-        if by not in same_budget.WAYS:
-            message = f"expected one of {', '.join(same_budget.WAYS)}, got {by[:50]!r}"
+        by = request.query_params.get("by", "") or next(iter(WAYS))
+        if by not in WAYS:
+            message = f"expected one of {', '.join(WAYS)}, got {by[:50]!r}"
             raise ValidationError({"errors": {"by": message}})
         return Response(budgets.body_of(same_budget.view(protocol, by), protocol.fingerprint))
 

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from api.options import config_schema, samplers_schema
 from api.serializers import BudgetSerializer
 from experiments.submission.external import MAX_SETS
-from experiments.submission.specification import MAX_MEMORY_GB
+from experiments.submission.specification import MAX_ENTRIES, MAX_MEMORY_GB, MAX_SEED, MAX_SEEDS
 from experiments.tags.words import LONGEST, MOST, WANTED, WORD
 from experiments.uploads.files import SUFFIXES
 from generators.specs import registry
@@ -87,7 +87,9 @@ class SubmissionSerializer(serializers.Serializer[Any]):
     )
     budget = BudgetSerializer(required=False, help_text="none where all entries are pipelines")
     seeds = serializers.JSONField(
-        required=False, help_text="how many, or a list of different whole numbers"
+        required=False,
+        help_text=f"how many, at most {MAX_SEEDS}, or a list of so many different whole numbers "
+        f"of 0 to {MAX_SEED:,}",
     )
     memory_gb = serializers.IntegerField(
         required=False,
@@ -101,7 +103,9 @@ class SubmissionSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="whether you are told when it ends; null: as your account prefers",
     )
-    entries = EntrySubmissionSerializer(many=True)
+    entries = EntrySubmissionSerializer(
+        many=True, help_text=f"1 to {MAX_ENTRIES}; those of a grid are counted one by one"
+    )
 
 
 class DeviceCostSerializer(serializers.Serializer[Any]):
@@ -240,10 +244,13 @@ class BoardSerializer(serializers.Serializer[Any]):
 
     `rank` is that of the sorted column, with the range that the errors of all rows leave; under a
     metric, rows with lost seeds rank behind all rows without. Controls have no rank; `control_kind`
-    says which one a row is (test, copy, noise, blur). By column, `details` holds what else is known
-    of a value for each scored seed, and `judgements` its rank, range and what is marked. `unranked`
-    has the columns without ranks, each with the reason. Of a part of a board, `rows_in_all` counts
-    the rows that were asked for on all pages, and `begin` those before these. Where rows changed
+    says which one a row is (test, copy, noise, blur). A row names its `experiment_id` and `entry_id`
+    (of a control that stands once for all: those of the one whose numbers these are), its
+    `submitter` and `seeds` ("0 1 2"; of sets that were handed in their numbers), both "" of a
+    control. By column, `details` holds what else is known of a value for each scored seed, and
+    `judgements` its rank, range and what is marked. `unranked` has the columns without ranks, each
+    with the reason. Of a part of a board, `rows_in_all` counts the rows that were asked for on all
+    pages, and `begin` those before these. Where rows changed
     since a large board was judged, `waiting` counts them and `judged_at` says when that was.
     Entries are ranked among those of one of the `budgets`, and stand by them where `grouped`. What is
     odd about samples that were not made here is in `findings`.

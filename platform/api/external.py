@@ -5,8 +5,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
+import django_filters
 import yaml
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
@@ -22,6 +23,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from accounts.models import User
 from api import bodies, serializers
+from api.filters import ChoiceFilter, algorithms, whole_number
 from api.resources import Resource
 from experiments.external import GivenFile, submit_external
 from experiments.intake.asking import whole_uploads
@@ -60,13 +62,23 @@ class BoundedMultiPartParser(MultiPartParser):
         return super().parse(stream, media_type, parser_context)
 
 
+class EntryFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
+    experiment = whole_number("experiment")
+    kind = ChoiceFilter(choices=Entry.Kind.choices)
+    algorithm = ChoiceFilter(choices=algorithms)
+
+    class Meta:
+        model = Entry
+        fields: list[str] = []
+
+
 class EntryViewSet(Resource, ReadOnlyModelViewSet[Entry]):
     """Contenders of experiments: trained here, pipelines, external, or controls."""
 
     queryset = Entry.objects.prefetch_related("sample_sets__entry").order_by("-pk")
     serializer_class = serializers.EntryStateSerializer
     parser_classes = (BoundedMultiPartParser,)  # type: ignore[assignment]  # not of JSON
-    filterset_fields: ClassVar = ["experiment", "kind"]
+    filterset_class = EntryFilter
 
     @extend_schema(
         request={"multipart/form-data": bodies.ExternalSubmissionSerializer},

@@ -1,6 +1,5 @@
 """JSON that is refused before it can do harm: what no database can keep."""
 
-import codecs
 import json
 from typing import Any
 
@@ -30,9 +29,9 @@ class StrictJSONParser(JSONParser):
         Raises:
             ParseError: if it is no JSON, or holds what cannot be stored.
         """
-        text = _reader(stream, parser_context)
         try:
-            data = json.load(text, object_pairs_hook=distinct, parse_constant=strict_constant)
+            text = _text(stream, parser_context)
+            data = json.loads(text, object_pairs_hook=distinct, parse_constant=strict_constant)
             check_plain(data)
         except RecursionError as error:
             raise ParseError("JSON parse error - nested too deeply") from error
@@ -52,16 +51,22 @@ class StrictYAMLParser(BaseParser):
         Raises:
             ParseError: if it is no YAML, too much of it, or holds what cannot be stored.
         """
-        text = _reader(stream, parser_context).read(MOST_YAML + 1)
-        if len(text) > MOST_YAML:
-            raise ParseError(
-                f"expected YAML of at most {MOST_YAML:,} characters; JSON may be longer"
-            )
         try:
+            text = _text(stream, parser_context)
+            if len(text) > MOST_YAML:
+                raise ParseError(
+                    f"expected YAML of at most {MOST_YAML:,} characters; JSON may be longer"
+                )
             return read_yaml(text)
         except (ValueError, TypeError, yaml.YAMLError) as error:
             raise ParseError(f"YAML parse error - {error}"[:500]) from error
 
 
-def _reader(stream: Any, parser_context: Any) -> codecs.StreamReader:
-    return codecs.getreader(get_encoding(parser_context or {}))(stream)
+def _text(stream: Any, parser_context: Any) -> str:
+    """Return a body as text: all of it, where a reader would lose half a character at its end.
+
+    Raises:
+        UnicodeDecodeError: if it is none.
+    """
+    found: bytes = stream.read()
+    return found.decode(get_encoding(parser_context or {}))

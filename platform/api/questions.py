@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from api.filters import LARGEST, whole_number
+from api.filters import LARGEST, ChoiceFilter, whole_number
 from api.http import idempotency
 from api.learning.asked import STATE, Asked, SheetSerializer
 from api.views import TIMES, download, may_change
@@ -93,7 +93,7 @@ class QuestionSerializer(SheetSerializer):
 
 
 class QuestionFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
-    status = django_filters.ChoiceFilter(choices=Status.choices)
+    status = ChoiceFilter(choices=Status.choices)
     experiment = whole_number("experiment")
 
     class Meta:

@@ -12,6 +12,7 @@ from rest_framework.permissions import SAFE_METHODS
 from api.bodies import ProblemSerializer
 from api.http.files import FILES, FileRenderer
 from api.http.problems import CONTENT_TYPE
+from api.http.queries import refuse_others
 from generators.specs import registry
 
 MOST_RENDERED = 16  # descriptions that are kept: by format, language, prefix
@@ -101,6 +102,7 @@ class SchemaView(SpectacularAPIView):
     """The description as YAML or JSON, rendered once: it is of the code, which a process keeps."""
 
     def _get_schema_response(self, request: Any) -> HttpResponse:
+        refuse_others(request.query_params, ["format"])
         version = self.api_version or request.version or self._get_version_parameter(request)  # type: ignore[no-untyped-call]  # the library's
         place = (get_script_prefix(), get_language(), *registry.algorithm_names())
         key = (request.accepted_media_type, version, *place)

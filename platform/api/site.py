@@ -17,18 +17,24 @@ from accounts.models import AuditEvent
 from accounts.permissions import is_admin
 from api.exports.jobs import EVENTS
 from api.exports.lists import Exported
-from api.filters import whole_number
+from api.filters import ChoiceFilter, whole_number
 from api.resources import Resource
 from api.schema import PrivateSchema
 from api.serializers import JobEventSerializer
 from experiments import overview
 from experiments.lifetime.waiting import Waiting, first_waiting
-from experiments.overview import EXPERIMENT_OF
+from experiments.uploads.models import Intake
+from jobs import tally
 from jobs.models import Job, JobEvent, Pause, Queue, Worker
 
 MOST_SHOWN = 50  # jobs of a queue
-FORGOTTEN = [kind.type_name() for kind in Job.kinds() if not kind.keeps_timeline]
-KEPT = [(kind.type_name(), kind.type_name()) for kind in EXPERIMENT_OF]  # of jobs with a timeline
+PRIVATE = [Intake.type_name()]  # what was handed in is for who did
+BRIEF = [
+    name
+    for kind in Job.kinds()
+    if not kind.keeps_timeline and (name := kind.type_name()) not in PRIVATE
+]
+SHOWN = [(name, name) for kind in Job.kinds() if (name := kind.type_name()) not in PRIVATE]
 
 
 class WorkerSerializer(serializers.ModelSerializer[Worker]):
@@ -79,9 +85,9 @@ class EventSerializer(JobEventSerializer):
 
 
 class EventFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
-    job_type = django_filters.ChoiceFilter(choices=KEPT)
+    job_type = ChoiceFilter(choices=SHOWN)
     job_id = whole_number("job_id")
-    kind = django_filters.ChoiceFilter(choices=JobEvent.Kind.choices)
+    kind = ChoiceFilter(choices=JobEvent.Kind.choices)
 
     class Meta:
         model = JobEvent
@@ -89,23 +95,27 @@ class EventFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
 
 
 class EventViewSet(Exported):
-    """What happened to jobs, the newest first: runs, sample sets and evaluations."""
+    """What happened to jobs, the newest first: runs, sample sets, evaluations, questions, viewings."""
 
-    queryset = JobEvent.objects.exclude(job_type__in=FORGOTTEN).order_by("-pk")  # not by job_type
+    queryset = JobEvent.objects.exclude(job_type__in=PRIVATE).order_by("-pk")  # not by job_type
     serializer_class: type[Any] = EventSerializer
     filterset_class = EventFilter
     table = EVENTS
 
     def count_rows(self, lines: QuerySet[JobEvent]) -> int:
-        """Return how many lines there are: all of a kind, by an index, without the few forgotten."""
+        """Return how many lines there are: of a kind, or of all, they are counted already.
+
+        Those of jobs that are deleted some day are few, and counted as they are.
+        """
         asked = self.request.query_params
         if asked.get("job_type") or asked.get("job_id"):
             return lines.count()
-        forgotten = JobEvent.objects.filter(job_type__in=FORGOTTEN).order_by()
-        without: dict[str, int] = dict(forgotten.values_list("kind").annotate(Count("pk")))
-        if kind := asked.get("kind"):
-            return JobEvent.objects.filter(kind=kind).count() - without.get(kind, 0)
-        return JobEvent.objects.count() - sum(without.values())
+        kind = asked.get("kind", "")
+        # By kind, not of one: SQLite would look at all lines of that kind.
+        found = JobEvent.objects.filter(job_type__in=BRIEF).order_by().values_list("kind")
+        brief = dict[str, int](found.annotate(number=Count("pk")))
+        number = brief.get(kind, 0) if kind else sum(brief.values())
+        return tally.number_there(kind) + number
 
 
 class WaitingSerializer(serializers.Serializer[Waiting]):
@@ -181,7 +191,7 @@ class AuditSerializer(serializers.ModelSerializer[AuditEvent]):
 
 class AuditFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
     actor = django_filters.CharFilter(field_name="actor_name")
-    action = django_filters.ChoiceFilter(choices=AuditEvent.Action.choices)
+    action = ChoiceFilter(choices=AuditEvent.Action.choices)
     kind = django_filters.CharFilter()
     object_id = django_filters.CharFilter()
 

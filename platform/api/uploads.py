@@ -24,6 +24,7 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from accounts.permissions import may_submit
+from api.http import queries
 from api.resources import Addressed
 from experiments.uploads import files
 from experiments.uploads.files import ALGORITHMS, GB, Checksum, UploadRefused
@@ -59,6 +60,7 @@ class Tus(Addressed):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        queries.refuse_others(request.query_params, ["format"])
         spoken = request.headers.get("Tus-Resumable")
         if request.method not in ("OPTIONS", "GET") and spoken != VERSION:
             raise Refused(UploadRefused(f"expected Tus-Resumable {VERSION}, got {spoken}", 412))

@@ -5,6 +5,7 @@ from typing import Any
 from django.urls import URLPattern, URLResolver, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.routers import APIRootView, DefaultRouter
 
 from api.account.resources import (
@@ -38,8 +39,17 @@ from api.views import (
 app_name = "api"
 
 
+OTHERS = ("compare-list", "advice", "claims", "preference", "uploads", "schema", "docs")
+
+
 class Root(Addressed, APIRootView):
-    """Where every list is."""
+    """Where everything is."""
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Return the address of every list, and of what is none."""
+        others = {name.removesuffix("-list"): name for name in OTHERS}
+        self.api_root_dict = {**(self.api_root_dict or {}), **others}
+        return super().get(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -1,6 +1,8 @@
 """Resources of the REST interface. Reading is public by default, writing needs a token."""
 
 import io
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -267,19 +269,29 @@ class SampleSetViewSet(JobViewSet):
     def file(self, request: Request, pk: str) -> HttpResponseBase:
         """Return the images: `.npz` with `arr_0` uint8 (N, H, W, C) and `labels` int64 (N,)."""
         sample_set = self.get_object()
-        etag = quote_etag(sample_set.sha256) if sample_set.sha256 else None
-        if known := get_conditional_response(request._request, etag=etag):
-            return known
-        answer = download(sample_set.path, as_attachment=True)
-        if etag:
-            answer.headers["ETag"] = etag
-        return answer
+        found = partial(download, sample_set.path, as_attachment=True)
+        return unless_known_by(request, sample_set.sha256, found)
 
     @extend_schema(responses={(200, "image/png"): OpenApiTypes.BINARY})
     @action(detail=True, filter_backends=[])
-    def grid(self, request: Request, pk: str) -> FileResponse:
+    def grid(self, request: Request, pk: str) -> HttpResponseBase:
         """Return a contact sheet of the first images, uncurated."""
-        return download(self.get_object().grid_path, as_attachment=False)
+        sample_set = self.get_object()
+        found = partial(download, sample_set.grid_path, as_attachment=False)
+        return unless_known_by(request, sample_set.sha256 and f"{sample_set.sha256}-grid", found)
+
+
+def unless_known_by(
+    request: Request, digest: str, found: Callable[[], FileResponse]
+) -> HttpResponseBase:
+    """Return a file with its digest as its ETag, or 304; without one where it is not known yet."""
+    etag = quote_etag(digest) if digest else None
+    if known := get_conditional_response(request._request, etag=etag):
+        return known
+    answer = found()
+    if etag:
+        answer.headers["ETag"] = etag
+    return answer
 
 
 def download(path: Path, *, as_attachment: bool) -> FileResponse:

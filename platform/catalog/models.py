@@ -367,8 +367,11 @@ class Protocol(FrozenModel):
         return recorded_metric(name, self.record["metrics"].get(name, {}))
 
     def metric_label(self, metric: str) -> str:
+        return self.label_of(self.metric(metric))
+
+    def label_of(self, spec: MetricSpec) -> str:
         identity = self.record["extractor"]
-        return metric_label(self.metric(metric), identity["name"], identity["weights_sha256"])
+        return metric_label(spec, identity["name"], identity["weights_sha256"])
 
     def differences(self, other: "Protocol") -> list[str]:
         """Return in words why values under the two may not be compared; empty if they may."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.utils.http import parse_header_parameters
 
 from config.loading import load_site
 
@@ -27,6 +28,29 @@ def under(prefix: str, site: Application) -> Application:
     return application
 
 
+def in_text(site: Application) -> Application:
+    """Return the site, which reads UTF-8 where a body's charset is a codec that is none of text.
+
+    Django knows base64 and its like by name, and cannot even read an address in them.
+    """
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        kind, parameters = parse_header_parameters(environ.get("CONTENT_TYPE", ""))
+        if not _is_of_text(parameters.get("charset", "utf-8")):
+            environ["CONTENT_TYPE"] = kind
+        return site(environ, start_response)
+
+    return application
+
+
+def _is_of_text(charset: str) -> bool:
+    try:
+        b"x".decode(charset, "replace")
+    except (LookupError, UnicodeError):
+        return False
+    return True
+
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-application = under(settings.URL_PREFIX, get_wsgi_application())
+application = in_text(under(settings.URL_PREFIX, get_wsgi_application()))
 load_site()

@@ -11,8 +11,6 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import TabularInline
-from unfold.decorators import display
 
 from accounts.admin import FewOf
 from experiments import admin_jobs, services  # noqa: F401  # the first registers its rows
@@ -20,7 +18,8 @@ from experiments.models import Entry, Experiment
 from experiments.ownership import changeable
 from experiments.progress import Progress, loaded, progress, with_status
 from experiments.tags.asking import known_words, tagged, words_of
-from jobs.admin import COLOURS, OperatedAdmin, admin_link, as_table
+from jobs.admin import OperatedAdmin, admin_link, as_table, coloured, once
+from jobs.admin_rows import ReadInline
 from jobs.models import Status
 
 
@@ -32,7 +31,7 @@ class StatusFilter(admin.SimpleListFilter):
         return [(s.value, s.label) for s in Status if s != Status.CANCELLING]
 
     def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(pk__in=with_status(self.value() or "")) if self.value() else rows
+        return with_status(rows, self.value() or "") if self.value() else rows
 
 
 class TagFilter(admin.SimpleListFilter):
@@ -51,13 +50,10 @@ MOST_TAGS = 50  # to choose from
 MOST_ENTRIES = 20  # with their configurations, on the page of an experiment
 
 
-class EntryInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
+class EntryInline(ReadInline):
     """The first entries of an experiment, frozen."""
 
     model = Entry
-    extra = 0
-    can_delete = False
-    hide_title = True
     fields: ClassVar = ["label", "kind", "algorithm", "sampler_names", "full_config"]
     readonly_fields: ClassVar = fields
 
@@ -70,17 +66,13 @@ class EntryInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
         first = Entry.objects.filter(experiment=int(key)).order_by("position", "pk")
         return entries.filter(pk__in=list(first.values_list("pk", flat=True)[:MOST_ENTRIES]))
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     @admin.display(description="samplers")
+    @once
     def sampler_names(self, entry: Entry) -> str:
         return ", ".join(entry.sampler_labels) or "–"
 
     @admin.display(description="configuration")
+    @once
     def full_config(self, entry: Entry) -> str | SafeString:
         return as_table(entry.config) if entry.config else "–"
 
@@ -156,15 +148,16 @@ class ExperimentAdmin(OperatedAdmin):
             raise PermissionDenied
         return redirect("submit-experiment")
 
-    @display(description="status", label=COLOURS)  # type: ignore[untyped-decorator]  # unfold's
-    def chip(self, experiment: Experiment) -> str:
-        return progress_of(experiment).status
+    @admin.display(description="status")
+    def chip(self, experiment: Experiment) -> SafeString:
+        return coloured(progress_of(experiment).status)
 
     @admin.display(description="how far")
     def how_far(self, experiment: Experiment) -> str:
         return str(progress_of(experiment))
 
     @admin.display(description="protocols")
+    @once
     def protocol_names(self, experiment: Experiment) -> str:
         return ", ".join(protocol.short for protocol in experiment.protocols.all())
 
@@ -190,10 +183,12 @@ class ExperimentAdmin(OperatedAdmin):
         return format_html('<a href="{}">{}</a>', address, address)
 
     @admin.display(description="dataset")
+    @once
     def dataset_link(self, experiment: Experiment) -> SafeString:
         return admin_link(experiment.dataset)
 
     @admin.display(description="protocols")
+    @once
     def protocol_links(self, experiment: Experiment) -> SafeString:
         links = [(admin_link(protocol),) for protocol in experiment.protocols.all()]
         return format_html_join(", ", "{}", links)

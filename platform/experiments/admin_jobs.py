@@ -6,13 +6,13 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.admin import TabularInline
 
 from experiments import services
 from experiments.models import Evaluation, MetricValue, Question, Run, SampleSet, Viewing
 from experiments.ownership import changeable
 from experiments.pages.losses import words_of
-from jobs.admin import JobAdmin, admin_link, as_table
+from jobs.admin import JobAdmin, admin_link, as_table, once
+from jobs.admin_rows import ReadInline
 
 
 class ChangeableJobAdmin(JobAdmin):
@@ -56,6 +56,7 @@ class RunAdmin(ChangeableJobAdmin):
     ]
     list_select_related: ClassVar = ["entry__experiment", "worker"]
     search_fields: ClassVar = ["entry__label", "entry__experiment__name"]
+    narrowed_by: ClassVar = ["entry"]
     fields: ClassVar = [
         "entry",
         "seed",
@@ -87,10 +88,12 @@ class RunAdmin(ChangeableJobAdmin):
         return "–" if run.parameters is None else f"{run.parameters:,}"
 
     @admin.display(description="losses")
+    @once
     def latest_losses(self, run: Run) -> str:
         return "; ".join(f"{words_of(name)} {loss:.4g}" for name, loss in run.losses.items()) or "–"
 
     @admin.display(description="environment")
+    @once
     def machine(self, run: Run) -> str | SafeString:
         return as_table(run.environment) if run.environment else "–"
 
@@ -101,6 +104,7 @@ class SampleSetAdmin(ChangeableJobAdmin):
     list_filter: ClassVar = [*JobAdmin.list_filter, "entry__algorithm"]
     list_select_related: ClassVar = ["entry__experiment", "run__entry", "worker"]
     search_fields: ClassVar = ["entry__label", "entry__experiment__name", "sampler_label"]
+    narrowed_by: ClassVar = ["entry"]
     fields: ClassVar = [
         "training",
         "sampler_label",
@@ -136,14 +140,17 @@ class SampleSetAdmin(ChangeableJobAdmin):
         return admin_link(sample_set.run) if sample_set.run else sample_set.entry.family_label
 
     @admin.display(description="findings")
+    @once
     def found(self, sample_set: SampleSet) -> str:
         return "; ".join(sample_set.findings) or "–"
 
     @admin.display(description="provenance")
+    @once
     def made_by(self, sample_set: SampleSet) -> str | SafeString:
         return as_table(sample_set.provenance) if sample_set.provenance else "–"
 
     @admin.display(description="sampler")
+    @once
     def settings(self, sample_set: SampleSet) -> SafeString:
         return as_table(sample_set.sampler)
 
@@ -198,13 +205,10 @@ class QuestionAdmin(AskedAdmin):
     readonly_fields: ClassVar = [*JobAdmin.job_readonly_fields]
 
 
-class ValueInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
+class ValueInline(ReadInline):
     """The numbers of an evaluation."""
 
     model = MetricValue
-    extra = 0
-    can_delete = False
-    hide_title = True
     fields: ClassVar = [
         "name",
         "value",
@@ -220,13 +224,8 @@ class ValueInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
         values: QuerySet[MetricValue] = super().get_queryset(request)
         return values.select_related("evaluation__protocol")
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     @admin.display(description="metric")
+    @once
     def name(self, value: MetricValue) -> str:
         return value.evaluation.protocol.metric_label(value.metric)
 
@@ -249,6 +248,7 @@ class EvaluationAdmin(ChangeableJobAdmin):
         "sample_set__entry__experiment__name",
         "protocol__fingerprint",
     ]
+    narrowed_by: ClassVar = ["sample_set__entry", "protocol"]
     fields: ClassVar = ["samples", "measured_by", *JobAdmin.job_fields]
     readonly_fields: ClassVar = [
         *JobAdmin.job_readonly_fields,

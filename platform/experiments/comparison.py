@@ -5,12 +5,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.db.models import Q
+
 from experiments.models import Checkpoint, Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.overview import Work, describe, turn
 from generators.specs.options import FieldSpec, describe as describe_config
-from jobs.models import Job, Status
+from jobs.models import Job, Status, Worker
 
 ABSENT = object()
+UNREAD_OF_RUNS = ("environment", "error")  # of what is loaded by the hundred
+UNREAD_OF_SETS = ("sampler", "reconstruction", "error")
+TAKES = ("status", "queue", "queued_at", "started_at", "finished_at")  # tell a job's time
+TRAINS = ("budget_fraction", "device_seconds")  # and of a training
 
 
 @dataclass(frozen=True)
@@ -28,15 +34,19 @@ def contenders(experiment: Experiment, seed: int, jobs: "ExperimentJobs") -> lis
     """Return the columns of the comparison, controls first, in the order of the entries."""
     columns = []
     for entry in jobs.entries:
-        trained = entry.source or entry.pk
-        own = [run for run in jobs.runs if run.entry_id == trained]
-        run = next((run for run in own if run.seed == _seed_of(entry, seed, own, experiment)), None)
+        run = _run_of(entry, seed, jobs.runs, experiment)
         sets = [s for s in jobs.sample_sets if s.entry_id == entry.pk and s.run_id == pk_of(run)]
         labels = entry.sampler_labels or dict.fromkeys(s.sampler_label for s in sets)
         for label in labels:
             drawn = _chosen([s for s in sets if s.sampler_label == label], seed)
             columns.append(_contender(entry, label, run, drawn, jobs))
     return columns
+
+
+def _run_of(entry: Entry, seed: int, runs: list[Run], experiment: Experiment) -> Run | None:
+    """Return the training of an entry, or of the one that it is made of, that a seed stands for."""
+    own = [run for run in runs if run.entry_id == (entry.source or entry.pk)]
+    return next((run for run in own if run.seed == _seed_of(entry, seed, own, experiment)), None)
 
 
 def _seed_of(entry: Entry, seed: int, own: list[Run], experiment: Experiment) -> int:
@@ -85,29 +95,52 @@ class ExperimentJobs:
     previews: dict[int, Checkpoint]  # the latest of each run that has none of its samples yet
 
     @classmethod
-    def of(cls, experiment: Experiment, shown: Iterable[Entry] | None = None) -> "ExperimentJobs":
-        """Return the rows of the entries that are shown, and of what their controls are made of."""
+    def of(
+        cls,
+        experiment: Experiment,
+        shown: Iterable[Entry] | None = None,
+        *,
+        seed: int | None = None,
+    ) -> "ExperimentJobs":
+        """Return the rows of the entries that are shown, and of what their controls are made of.
+
+        With a `seed`, of what was drawn from trainings only what came of that one: all that
+        `contenders` needs. Workers and protocols are shared by the rows.
+        """
         everybody = list(experiment.entries.all())
         by_pk = {entry.pk: entry for entry in everybody}
         entries = everybody if shown is None else list(shown)
         keys = {pk for entry in entries for pk in (entry.pk, entry.source)} & by_pk.keys()
-        runs = list(Run.objects.filter(entry__in=keys).select_related("worker"))
-        sets = list(SampleSet.objects.filter(entry__in=keys).select_related("worker"))
-        runs_by_pk = {run.pk: run for run in runs}
-        sets_by_pk = {sample_set.pk: sample_set for sample_set in sets}
-        evaluations = list(
-            Evaluation.objects.filter(sample_set__in=sets).select_related("worker", "protocol")
-        )
         for entry in everybody:
             entry.experiment = experiment
+        runs = list(Run.objects.filter(entry__in=keys).defer(*UNREAD_OF_RUNS))
         for run in runs:
             run.entry = by_pk[run.entry_id]
-        for sample_set in sets:
-            sample_set.entry = by_pk[sample_set.entry_id]
-            sample_set.run = runs_by_pk.get(sample_set.run_id or 0)
-        for evaluation in evaluations:
-            evaluation.sample_set = sets_by_pk[evaluation.sample_set_id]
-        return cls(entries, runs, sets, evaluations, _latest_previews(runs))
+        drawn_from, sets = runs, SampleSet.objects.filter(entry__in=keys).defer(*UNREAD_OF_SETS)
+        if seed is not None:
+            found = (_run_of(entry, seed, runs, experiment) for entry in entries)
+            drawn_from = [run for run in found if run is not None]
+            sets = sets.filter(Q(run=None) | Q(run__in=drawn_from))
+        evaluations = list(Evaluation.objects.filter(sample_set__in=list(sets)).defer("error"))
+        _share(experiment, runs, list(sets), evaluations)
+        return cls(entries, runs, list(sets), evaluations, _latest_previews(drawn_from))
+
+    @classmethod
+    def outline(cls, experiment: Experiment) -> "ExperimentJobs":
+        """Return all rows of an experiment, each with what tells how long it takes alone."""
+        entries = {entry.pk: entry for entry in experiment.entries.all()}
+        sets = SampleSet.objects.filter(entry__experiment=experiment)
+        scores = Evaluation.objects.filter(sample_set__entry__experiment=experiment)
+        runs = list(Run.objects.filter(entry__experiment=experiment).only("entry", *TAKES, *TRAINS))
+        for run in runs:
+            run.entry = entries[run.entry_id]
+        return cls(
+            entries=list(entries.values()),
+            runs=runs,
+            sample_sets=list(sets.only("entry", "drawn", "count", *TAKES)),
+            evaluations=list(scores.only("protocol", "fraction", *TAKES)),
+            previews={},
+        )
 
     def of_entries(self, entries: list[Entry]) -> "ExperimentJobs":
         """Return the rows of some entries, and of what their controls are made of."""
@@ -136,9 +169,30 @@ class ExperimentJobs:
         return any(not job.is_finished for job in self.all)
 
 
+def _share(
+    experiment: Experiment, runs: list[Run], sets: list[SampleSet], evaluations: list[Evaluation]
+) -> None:
+    """Give rows what they belong to, each loaded once."""
+    jobs: list[Job] = [*runs, *sets, *evaluations]
+    workers = Worker.objects.in_bulk({job.worker_id for job in jobs if job.worker_id})
+    protocols = {protocol.pk: protocol for protocol in experiment.protocols.all()}
+    entries = {entry.pk: entry for entry in experiment.entries.all()}
+    runs_by_pk, sets_by_pk = {run.pk: run for run in runs}, {each.pk: each for each in sets}
+    for job in jobs:
+        job.worker = workers.get(job.worker_id or 0)
+    for sample_set in sets:
+        sample_set.entry = entries[sample_set.entry_id]
+        sample_set.run = runs_by_pk.get(sample_set.run_id or 0)
+    for evaluation in evaluations:
+        evaluation.sample_set = sets_by_pk[evaluation.sample_set_id]
+        if evaluation.protocol_id in protocols:
+            evaluation.protocol = protocols[evaluation.protocol_id]
+
+
 def _latest_previews(runs: Iterable[Run]) -> dict[int, Checkpoint]:
     previews = Checkpoint.objects.filter(run__in=list(runs)).exclude(preview="")
-    return {checkpoint.run_id: checkpoint for checkpoint in previews.order_by("images_seen")}
+    latest = previews.defer("verdict").order_by("images_seen")
+    return {checkpoint.run_id: checkpoint for checkpoint in latest}
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, QuerySet, Value
 
 from experiments.models import (
     Entry,
@@ -174,17 +175,35 @@ def loaded_intakes() -> QuerySet[Intake]:
     return Intake.objects.select_related("worker", "created_by", "of")
 
 
+EVERY: Mapping[type[Any], Callable[[], QuerySet[Any]]] = {
+    Run: loaded_runs,
+    SampleSet: loaded_sample_sets,
+    Evaluation: loaded_evaluations,
+    Question: loaded_questions,
+    Viewing: loaded_viewings,
+    Intake: loaded_intakes,
+}
+
+
 def active_work() -> list[Work]:
-    """Return what workers hold now, trainings first."""
-    jobs: list[Job] = [
-        *loaded_runs().filter(status__in=ACTIVE).order_by("started_at", "pk"),
-        *loaded_sample_sets().filter(status__in=ACTIVE).order_by("started_at", "pk"),
-        *loaded_evaluations().filter(status__in=ACTIVE).order_by("started_at", "pk"),
-        *loaded_questions().filter(status__in=ACTIVE).order_by("started_at", "pk"),
-        *loaded_viewings().filter(status__in=ACTIVE).order_by("started_at", "pk"),
-        *loaded_intakes().filter(status__in=ACTIVE).order_by("started_at", "pk"),
-    ]
+    """Return what workers hold now, trainings first: a query, and one for each kind that is held."""
+    held = _kinds_held()
+    jobs: list[Job] = []
+    for kind, loaded in EVERY.items():
+        if kind.type_name() in held:
+            jobs += loaded().filter(status__in=ACTIVE).order_by("started_at", "pk")
     return [describe(job) for job in jobs]
+
+
+def _kinds_held() -> set[str]:
+    """Return the names of the kinds of which workers hold jobs."""
+    kinds = [
+        kind._default_manager.filter(status__in=ACTIVE)
+        .order_by()
+        .values_list(Value(kind.type_name()))
+        for kind in EVERY
+    ]
+    return {name for (name,) in kinds[0].union(*kinds[1:])}
 
 
 def queued_by_queue() -> Counter[str]:
@@ -208,6 +227,12 @@ def unserved_queues(queues: Iterable[str], workers: Iterable[Worker]) -> list[st
     return sorted(set(queues) - served)
 
 
+def whole(job: Job) -> Job:
+    """Return a job with all that `describe` reads, where only parts of it were loaded."""
+    found: Job = EVERY[type(job)]().get(pk=job.pk)
+    return found
+
+
 def turn(job: Job) -> tuple[int, datetime, int]:
     """Return what a worker takes queued jobs by: the most urgent first, then the oldest."""
     return -job.urgency, job.queued_at, job.pk
@@ -222,11 +247,18 @@ class JobCounts:
 
     @classmethod
     def of(cls, experiment: Experiment) -> "JobCounts":
-        found: dict[type[Any], Counter[str]] = {}
-        for kind, path in EXPERIMENT_OF.items():
-            jobs = kind._default_manager.filter(**{path: experiment}).order_by()
-            found[kind] = Counter(dict(jobs.values_list("status").annotate(Count("pk"))))
-        return cls(experiment, found)
+        """Return the counts of an experiment, in one query."""
+        kinds = [
+            kind._default_manager.filter(**{path: experiment})
+            .order_by()
+            .values_list(Value(kind.type_name()), "status")
+            .annotate(Count("pk"))
+            for kind, path in EXPERIMENT_OF.items()
+        ]
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        for name, status, number in kinds[0].union(*kinds[1:], all=True):
+            found[name][status] = number
+        return cls(experiment, {kind: found[kind.type_name()] for kind in EXPERIMENT_OF})
 
     @property
     def statuses(self) -> Counter[str]:
@@ -252,24 +284,26 @@ class JobCounts:
 
     def queues(self) -> set[str]:
         """Return the queues that jobs wait in."""
-        return {
-            queue
-            for kind, counts in self.by_kind.items()
-            if counts[Status.QUEUED]
-            for queue in self._having(kind._default_manager.order_by(), kind, Status.QUEUED)
-            .values_list("queue", flat=True)
-            .distinct()
-        }
+        found: set[str] = set()  # not DISTINCT, for which SQLite walks all queued jobs by queue
+        for kind, counts in self.by_kind.items():
+            if counts[Status.QUEUED]:
+                mine = self._having(kind._default_manager.order_by(), kind, Status.QUEUED)
+                found.update(mine.values_list("queue", flat=True))
+        return found
 
     def _having(self, jobs: QuerySet[Any], kind: type[Any], status: Status) -> QuerySet[Any]:
-        return jobs.filter(**{EXPERIMENT_OF[kind]: self.experiment}, status=status)
+        # By the keys of owners: SQLite would read all jobs of the status, of whatever experiment.
+        if kind is Evaluation:
+            sets = SampleSet.objects.filter(entry__in=self.entries).order_by()
+            return jobs.filter(sample_set__in=sets.values("pk"), status=status)
+        return jobs.filter(entry__in=self.entries, status=status)
+
+    @cached_property
+    def entries(self) -> list[int]:
+        return [entry.pk for entry in self.experiment.entries.all()]
 
 
-LOADED: Mapping[type[Any], Callable[[], QuerySet[Any]]] = {
-    Run: loaded_runs,
-    SampleSet: loaded_sample_sets,
-    Evaluation: loaded_evaluations,
-}
+LOADED = {kind: EVERY[kind] for kind in EXPERIMENT_OF}
 
 
 @dataclass(frozen=True)

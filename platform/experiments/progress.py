@@ -1,7 +1,7 @@
 """How far experiments are: jobs completed, of all that their entries will need."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,15 @@ from django.db.models import Count, Exists, OuterRef, QuerySet
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.overview import EXPERIMENT_OF
 from jobs.models import ACTIVE, Status, overall
+
+GOING_ON = (*ACTIVE, Status.QUEUED)
+DECIDING: Mapping[str, Collection[str]] = {  # jobs of which statuses decide whether one stands so
+    Status.QUEUED: GOING_ON,
+    Status.RUNNING: GOING_ON,
+    Status.FAILED: (*GOING_ON, Status.FAILED),
+    Status.CANCELLED: (*GOING_ON, Status.FAILED, Status.CANCELLED),
+    Status.COMPLETED: (*GOING_ON, Status.FAILED, Status.CANCELLED),
+}
 
 
 @dataclass(frozen=True)
@@ -91,32 +100,35 @@ def _runs(experiment: Experiment) -> dict[int, int]:
     return found
 
 
-def with_status(status: str) -> QuerySet[Experiment]:
-    """Return the experiments that stand so, as `overall` says, from the few jobs that decide it."""
-    active, queued = _having(ACTIVE), _having([Status.QUEUED])
+def with_status(experiments: QuerySet[Experiment], status: str) -> QuerySet[Experiment]:
+    """Return those of the experiments that stand so, as `overall` says, from the few jobs that decide."""
+    deciding = DECIDING.get(status)
+    if deciding is None:
+        return experiments.none()
+    having = _having(deciding)
+    active = set[int]().union(*(having[each] for each in ACTIVE))
+    queued, failed = having[Status.QUEUED], having[Status.FAILED]
     going_on = active | queued
     if status in (Status.RUNNING, Status.QUEUED):
         begun = active | _begun(queued - active)
-        return _those(begun if status == Status.RUNNING else going_on - begun)
-    failed = _having([Status.FAILED]) - going_on
+        return experiments.filter(pk__in=begun if status == Status.RUNNING else going_on - begun)
     if status == Status.FAILED:
-        return _those(failed)
-    cancelled = _having([Status.CANCELLED]) - failed - going_on
-    if status == Status.COMPLETED:
-        return Experiment.objects.exclude(pk__in=going_on | failed | cancelled)
-    return _those(cancelled if status == Status.CANCELLED else set())
+        return experiments.filter(pk__in=failed - going_on)
+    ended_otherwise = going_on | failed
+    if status == Status.CANCELLED:
+        return experiments.filter(pk__in=having[Status.CANCELLED] - ended_otherwise)
+    return experiments.exclude(pk__in=ended_otherwise | having[Status.CANCELLED])
 
 
-def _those(keys: Collection[int]) -> QuerySet[Experiment]:
-    return Experiment.objects.filter(pk__in=keys)
-
-
-def _having(statuses: Iterable[str]) -> set[int]:
-    """Return the keys of experiments that have jobs of these statuses."""
-    found: set[int] = set()
-    for kind, path in EXPERIMENT_OF.items():
-        jobs = kind._default_manager.filter(status__in=statuses).order_by()
-        found.update(jobs.values_list(path, flat=True).distinct())
+def _having(statuses: Iterable[str]) -> dict[str, set[int]]:
+    """Return the keys of experiments that have jobs of these statuses, in one query."""
+    kinds = [
+        kind._default_manager.filter(status__in=statuses).order_by().values_list(path, "status")
+        for kind, path in EXPERIMENT_OF.items()
+    ]
+    found: dict[str, set[int]] = defaultdict(set)
+    for pk, status in kinds[0].union(*kinds[1:]):
+        found[status].add(pk)
     return found
 
 
@@ -133,4 +145,5 @@ def _begun(among: Collection[int]) -> set[int]:
         | exists(SampleSet.objects.all(), "entry", evaluated)
     )
     begun = exists(Entry.objects.filter(has_completed), "experiment")
-    return set(_those(among).filter(begun).order_by().values_list("pk", flat=True))
+    chosen = Experiment.objects.filter(begun, pk__in=among).order_by()
+    return set(chosen.values_list("pk", flat=True)) if among else set()

@@ -11,7 +11,7 @@ from celery.signals import worker_process_init
 from experiments import work_logs
 from experiments.models import Evaluation, Intake, Question, Run, SampleSet, Viewing
 from experiments.viewings import ahead
-from jobs import beside
+from jobs import beside, tally
 from jobs.execution import Heartbeat, Work, execute
 from jobs.models import Job
 
@@ -21,6 +21,7 @@ _cannot_load = threading.Event()
 
 
 beside.every_beat(ahead.look)
+beside.every_beat(tally.settle)
 
 
 def _works() -> Mapping[type[Job], Work]:

@@ -1,9 +1,10 @@
 """What all kinds of jobs show in the admin, and the workers that do them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, wraps
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from django.contrib import admin
 from django.db import transaction
@@ -14,11 +15,12 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.decorators import display
+from unfold.utils import display_for_label
 
 from accounts import audit
 from accounts.admin import FrozenAdmin
 from accounts.models import AuditEvent
+from jobs.admin_search import NarrowedSearch
 from jobs.models import ACTIVE, Job, Order, Status, Worker
 from jobs.waiting import reasons
 
@@ -30,6 +32,29 @@ COLOURS = {
     Status.FAILED.value: "danger",
     Status.CANCELLED.value: "warning",
 }
+
+Row = TypeVar("Row", bound=Model)
+Told = TypeVar("Told")
+
+
+@cache
+def coloured(status: str) -> SafeString:
+    """Return a status as the theme's label; it writes each by a template."""
+    return SafeString(display_for_label(status, "–", COLOURS))
+
+
+def once(told: Callable[[Any, Row], Told]) -> Callable[[Any, Row], Told]:
+    """Return a column that is made once for a row; the theme asks up to six times for it."""
+    name = told.__qualname__
+
+    @wraps(told)
+    def kept(of: Any, row: Row) -> Told:
+        known: dict[str, Told] = vars(row).setdefault("_columns", {})  # no name of a field
+        if name not in known:
+            known[name] = told(of, row)
+        return known[name]
+
+    return kept
 
 
 def admin_link(row: Model) -> SafeString:
@@ -72,7 +97,7 @@ class OnlyIndexed:
         return changes.get_ordering_field(field_name) if field_name in self.sortable_by else None
 
 
-class JobAdmin(OperatedAdmin):
+class JobAdmin(NarrowedSearch, OperatedAdmin):
     """One kind of job: status, where, how far."""
 
     experiment_path: ClassVar[str]  # from a job to its experiment, "entry.experiment"
@@ -130,11 +155,12 @@ class JobAdmin(OperatedAdmin):
     def experiment(self, job: Job) -> SafeString:
         return admin_link(attrgetter(self.experiment_path)(job))
 
-    @display(description="status", ordering="status", label=COLOURS)  # type: ignore[untyped-decorator]  # unfold's
-    def chip(self, job: Job) -> str:
-        return str(job.status)
+    @admin.display(description="status", ordering="status")
+    def chip(self, job: Job) -> SafeString:
+        return coloured(str(job.status))
 
     @admin.display(description="reason")
+    @once
     def why(self, job: Job) -> str:
         told: str | None = vars(job).get("waits")  # what the list has asked already
         return job.reason or (job.waiting_for if told is None else told)
@@ -161,6 +187,7 @@ class JobAdmin(OperatedAdmin):
         return format_html("<pre>{}</pre>", job.error) if job.error else "–"
 
     @admin.display(description="timeline")
+    @once
     def timeline(self, job: Job) -> str:
         return render_to_string("admin/jobs/timeline.html", {"events": job.events})
 

@@ -189,6 +189,7 @@ class Tally(models.Model):
 
     up_to = models.BigIntegerField(default=0)  # key of the last line that is counted
     counts = models.JSONField(default=dict)
+    removed = models.JSONField(default=list)  # of the lines counted: [kind of job, of line, number]
 
     class Meta:
         constraints: ClassVar = [
@@ -334,8 +335,12 @@ class Job(models.Model):
 
 
 def indexes_of(owner: str) -> list[models.Index]:
-    """Return the indexes of jobs of an owner, whose statuses are counted without reading a job."""
-    return [*Job.Meta.indexes, models.Index(fields=[owner, "status"], name="%(class)s_statuses")]
+    """Return the indexes of jobs of an owner: neither statuses nor owners are read from jobs' rows."""
+    return [
+        *Job.Meta.indexes,
+        models.Index(fields=[owner, "status"], name="%(class)s_statuses"),
+        models.Index(fields=["status", owner], name="%(class)s_owners"),
+    ]
 
 
 def overall(statuses: set[str]) -> str:

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from jobs.models import FINISHED, JobEvent, Tally
+from jobs.models import FINISHED, Job, JobEvent, Tally
 
 BOUNDS = (1, 10, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 72 * 3600)  # seconds
 SETTLED = timedelta(minutes=5)  # no transaction takes longer: no earlier line is still to come
@@ -79,14 +79,61 @@ def counted() -> Counts:
 
     1. Count for good what is settled, where that is much. 2. Add the lines that came since.
     """
-    old = JobEvent.objects.filter(at__lt=Now() - SETTLED)
-    settled = old.order_by("-pk").values_list("pk", flat=True).first() or 0
-    tally = Tally.objects.filter(pk=1).first() or Tally()
+    settled, tally = _settled(), _kept()
     while settled - tally.up_to > MANY:
         tally = _count_on(settled)
     found = Counts.from_record(tally.counts)
     found.add(JobEvent.objects.filter(pk__gt=tally.up_to))
     return found
+
+
+def settle() -> None:
+    """Count the next settled lines for good, where they are many: once in each beat of a worker."""
+    if (settled := _settled()) - _kept().up_to > MANY:
+        _count_on(settled)
+
+
+def _settled() -> int:
+    """Return the key of the last line that no earlier one can follow any more."""
+    old = JobEvent.objects.filter(at__lt=Now() - SETTLED)
+    return old.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def _kept() -> Tally:
+    return next(iter(Tally.objects.filter(pk=1)), Tally())
+
+
+def number_there(kind: str = "") -> int:
+    """Return how many lines there are now of jobs that keep their timelines, of one kind or all.
+
+    Those that are counted for good are not counted again, but for what `delete` took away.
+    """
+    tally, brief = _kept(), {job.type_name() for job in Job.kinds() if not job.keeps_timeline}
+    counted: Counter[Key] = Counter(Counts.from_record(tally.counts).lines)
+    counted.subtract({(job, of): number for job, of, number in tally.removed})
+    settled = sum(
+        number for (job, of), number in counted.items() if job not in brief and kind in ("", of)
+    )
+    later = JobEvent.objects.order_by()
+    later = later.filter(pk__gt=tally.up_to) if tally.up_to else later
+    # Those of `brief` apart, which are few: so are all of a kind counted by an index alone.
+    few = later.filter(job_type__in=brief).values_list("kind").annotate(number=Count("pk"))
+    without = sum(number for of, number in few if kind in ("", of))
+    asked = later.filter(kind=kind) if kind else later
+    return int(settled + asked.count() - without)
+
+
+@transaction.atomic
+def delete(lines: QuerySet[JobEvent]) -> None:
+    """Delete lines of jobs that keep their timelines; `counted` goes on to tell of them."""
+    tally, _ = Tally.objects.select_for_update().get_or_create(pk=1)
+    removed: Counter[Key] = Counter({(job, of): number for job, of, number in tally.removed})
+    gone = lines.filter(pk__lte=tally.up_to).order_by().values_list("job_type", "kind")
+    for job, of, number in gone.annotate(number=Count("pk")):
+        removed[job, of] += number
+    tally.removed = [[*key, number] for key, number in removed.items()]
+    tally.save()
+    lines.delete()
 
 
 @transaction.atomic

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from statistics import fmean
@@ -13,6 +13,7 @@ from evaluation.protocols.metric_specs import MetricSpec
 from evaluation.protocols.metrics import METRICS
 from experiments import controls
 from experiments.models import Entry, Experiment, SampleSet
+from experiments.searches.models import Search
 from leaderboards.origins.budgets import Budget, are_several
 from leaderboards.statistics.spread import Seed
 
@@ -100,6 +101,18 @@ class Cell(NamedTuple):
         return f"{self.rank_low}–{self.rank_high}"
 
 
+class Verdict(NamedTuple):
+    """What a board says of a cell beside the others of its column: fields of `Cell`."""
+
+    rank: int | None = None
+    rank_low: int | None = None
+    rank_high: int | None = None
+    leads: bool = False
+    beats_control: bool = False
+    near_training: bool = False
+    no_merit: str = ""
+
+
 @dataclass(frozen=True)
 class Row:
     """One entry with one sampler."""
@@ -153,14 +166,12 @@ class Row:
     def chosen_by(self) -> str:
         """Return in words by which search it was chosen or is tried, "" for other rows."""
         search = self.entry.search if self.entry.search_id else None
-        if search is None:
-            return ""
-        return f"one of {search.trials} trials, not ranked" if self.is_trial else search.about
+        return "" if search is None else chosen_by(search, is_trial=self.is_trial)
 
     @property
     def findings(self) -> list[str]:
         """Return what was found in handed-in sets, each sentence once."""
-        return list(dict.fromkeys(text for each in self.sample_sets for text in each.findings))
+        return findings_of(self.sample_sets)
 
     @property
     def kind(self) -> str:
@@ -203,6 +214,17 @@ class Writing(NamedTuple):
         return self.total - self.done
 
 
+class Beyond(NamedTuple):
+    """A row of a board that stands on another page, as its chart knows it."""
+
+    key: int  # of its standing
+    entry_id: int
+    sampler_label: str
+    label: str
+    kind: str
+    algorithm: str
+
+
 @dataclass(frozen=True)
 class Board:
     """A ranked board of one protocol; `experiment` is None when it holds all experiments."""
@@ -217,8 +239,10 @@ class Board:
     waiting: int = 0  # rows that changed since, or were never judged
     writing: Writing | None = None  # other rows are still being written; None: it has all
     begin: int = 0  # rows of the board that stand before these
+    beyond: tuple[Beyond, ...] | None = None  # rows right behind these; None: nobody asked
     rows_in_all: int | None = None  # that were asked for, on every page; None: these
     contenders: Mapping[str, int] | None = None  # of those, by their kind; None: of these
+    elsewhere: tuple[Row, ...] | None = None  # contenders of other pages; None: they are not read
     budgets: tuple[Budget, ...] = ()  # of all its contenders
     baseline: Row | None = None  # what all rows are compared with, beside their ranks
     as_of: date | None = None  # holds what was measured until the end of this day; None: all
@@ -284,7 +308,7 @@ def columns_of(protocol: Protocol) -> tuple[Column, ...]:
     metrics = tuple(
         Column(
             key=spec.name,
-            label=protocol.metric_label(spec.name),
+            label=protocol.label_of(spec),
             unit="",
             higher_is_better=spec.higher_is_better,
             corner=spec.corner,
@@ -298,6 +322,16 @@ def columns_of(protocol: Protocol) -> tuple[Column, ...]:
         for spec in found
     )
     return (*metrics, *COSTS)
+
+
+def chosen_by(search: Search, *, is_trial: bool) -> str:
+    """Return in words how a search's entry was chosen, or that it is one of those tried."""
+    return f"one of {search.trials} trials, not ranked" if is_trial else search.about
+
+
+def findings_of(sets: Iterable[SampleSet]) -> list[str]:
+    """Return what was found in handed-in sets, each sentence once."""
+    return list(dict.fromkeys(text for each in sets for text in each.findings))
 
 
 def kind_of(entry: Entry) -> str:

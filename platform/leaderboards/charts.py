@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import astuple
 from statistics import quantiles
 from typing import Any
 
@@ -15,7 +14,7 @@ EVALUATIONS = "nfe"
 WIDE = 10  # times the lower quartile, from which on the largest value presses the best together
 
 
-def trilemma(board: Board, others: Iterable[Any] = ()) -> dict[str, Any] | None:
+def trilemma(board: Board, others: Iterable[tuple[Any, ...]] = ()) -> dict[str, Any] | None:
     """Return axes and points of the chart, None if too little is measured for it.
 
     `others` are points of rows on other pages, see `scores.points`. Where quality spans more than
@@ -29,7 +28,7 @@ def trilemma(board: Board, others: Iterable[Any] = ()) -> dict[str, Any] | None:
     rows = [row for row in board.rows if not (row.is_aside or row.is_trial)]
     points = [point for row in rows if (point := _point(row, quality, coverage)) is not None]
     contenders = [point for point in points if not point["is_control"]]
-    beyond = [astuple(point) for point in others]
+    beyond = [tuple(point) for point in others]
     if not contenders and not beyond:
         return None
     best = front(contenders, quality, coverage, speed=True)
@@ -61,6 +60,12 @@ def axes_of(board: Board) -> tuple[Column, Column] | None:
     """Return what the chart has upwards and to the right; None where one is not measured."""
     quality, coverage = _first(board, "quality"), _first(board, "coverage")
     return (quality, coverage) if quality and coverage else None
+
+
+def keys_drawn(board: Board) -> set[str]:
+    """Return the keys of all columns whose numbers the charts of a board's page may draw."""
+    axes = (_first(board, "quality"), _first(board, "coverage"))
+    return {SPEED, EVALUATIONS, *(column.key for column in axes if column)}
 
 
 def _is_wide(values: Iterable[float], column: Column) -> bool:

@@ -1,48 +1,23 @@
 """A board as flat rows, at full precision and complete: the same for files, JSON and the demo."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
 
+from accounts.models import User
 from experiments.pages import reconstructions
 from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.bulk import files
+from leaderboards.bulk.fields import ALL, AUTOENCODER_COST, RECONSTRUCTION, field_of, fields
+from leaderboards.bulk.numbers import UNKNOWN, Numbers, remarks_of
 from leaderboards.facts.choice import Choice
-from leaderboards.formats.rows import Field, Kind, csv_pieces
-from leaderboards.marks import NEAR_TRAINING, NEARER
+from leaderboards.formats.rows import Chunks, Field, csv_pieces
+from leaderboards.origins.seeds import seeds_told
 from leaderboards.scores.baseline import compared
-from leaderboards.scores.parts import Parts
+from leaderboards.scores.parts import Large, Parts
 
 T = TypeVar("T")
-ALL = Choice()  # columns
-DIFFERENCE: dict[str, Kind] = {
-    **dict.fromkeys(("minus baseline", "minus baseline low", "minus baseline high"), "number"),
-    "is beside baseline": "text",
-}
-
-ABOUT: dict[str, Kind] = {  # a row, besides its cells
-    **dict.fromkeys(("rank", "rank low", "rank high"), "whole"),
-    **dict.fromkeys(("leads", "provisional"), "flag"),
-    **dict.fromkeys(("experiment", "entry", "family", "algorithm", "sampler", "kind"), "text"),
-    "control": "flag",
-    "control_kind": "text",
-    **dict.fromkeys(("seeds_scored", "seeds_total", "seeds_failed"), "whole"),
-    "protocol": "text",
-    "budget_images": "whole",
-    "budget_seconds": "number",
-    "device": "text",
-    "scored_at": "text",
-    "same_as": "text",
-    "chosen_by": "text",
-    "findings": "text",
-}
-OF_METRIC: dict[str, Kind] = {
-    **dict.fromkeys(("low", "high"), "number"),
-    "interval of": "text",
-    "plug-in": "number",
-    **dict.fromkeys(("seeds", "remarks"), "text"),
-}
-OF_COST: dict[str, Kind] = {"is": "text", "declared": "number"}
 
 
 def columns(board: Board, choice: Choice = ALL) -> list[str]:
@@ -50,41 +25,51 @@ def columns(board: Board, choice: Choice = ALL) -> list[str]:
     return [field.name for field in fields(board, autoencoder_columns(board), choice)]
 
 
-def fields(board: Board, of_autoencoders: Iterable[str], choice: Choice = ALL) -> list[Field]:
-    """Return the exported columns; those of autoencoders are there where any row of all has them."""
-    found = [Field(name, kind) for name, kind in ABOUT.items()]
-    for column in choice.exported(board):
-        name, parts = _field(column), OF_COST if column.corner == "cost" else OF_METRIC
-        found.append(Field(name, "number"))
-        found += [Field(f"{name} {part}", kind) for part, kind in parts.items()]
-        if board.baseline is not None:
-            found += [Field(f"{name} {part}", kind) for part, kind in DIFFERENCE.items()]
-    return found + [Field(name, "number") for name in of_autoencoders]
-
-
 def autoencoder_columns(board: Board) -> list[str]:
     """Return the columns of what autoencoders cost and lose, where any row knows it."""
     return list(dict.fromkeys(name for row in board.rows for name in _of_autoencoder(board, row)))
+
+
+def _usernames(keys: Collection[int | None]) -> dict[int, str]:
+    """Return the names of accounts by their keys, with one question; None is nobody's."""
+    accounts = User.objects.filter(pk__in=[key for key in keys if key is not None]).order_by()
+    return dict(accounts.values_list("pk", "username"))
 
 
 def _of_autoencoder(board: Board, row: Row) -> dict[str, float | None]:
     """Return what is known of an autoencoder, means over seeds: what it cost or what it loses."""
     if row.entry.source is None:
         seconds = row.cells["device_seconds"].autoencoder_seconds
-        return {} if seconds is None else {"device_seconds of autoencoder": seconds}
+        return {} if seconds is None else {AUTOENCODER_COST: seconds}
     found = reconstructions.means(row.sample_sets, board.protocol)
-    return {f"reconstruction {name}": value for name, value in found.items()}
+    return {f"{RECONSTRUCTION} {name}": value for name, value in found.items()}
 
 
 def rows(
     board: Board, choice: Choice = ALL, of_autoencoders: Iterable[str] | None = None
 ) -> list[dict[str, Any]]:
     """Return every row of the board with the names of `fields`; absent values are None."""
-    names = autoencoder_columns(board) if of_autoencoders is None else of_autoencoders
-    absent = dict.fromkeys(names)
-    return [
-        {**_row(board, row, choice), **absent, **_of_autoencoder(board, row)} for row in board.rows
-    ]
+    found = autoencoder_columns(board) if of_autoencoders is None else list(of_autoencoders)
+    names = [field.name for field in fields(board, found, choice)]
+    values = zip(*_columns(board, choice, found), strict=True) if board.rows else ()
+    return [dict(zip(names, row, strict=True)) for row in values]
+
+
+def _columns(board: Board, choice: Choice, of_autoencoders: Sequence[str]) -> list[Sequence[Any]]:
+    """Return the rows by columns, of which there is one at least."""
+    names = _usernames({row.experiment.created_by_id for row in board.rows})
+    about = (_about(board, row, names) for row in board.rows)
+    found: list[Sequence[Any]] = [*zip(*about, strict=True)]
+    are_controls = [row.is_control for row in board.rows]
+    totals = [row.seeds_total for row in board.rows]
+    for column in choice.exported(board):
+        numbers = Numbers.of([row.cells[column.key] for row in board.rows])
+        found += numbers.columns(column, are_controls, totals)
+        if (baseline := board.baseline) is not None:
+            beside = (_difference(row, baseline, column) for row in board.rows)
+            found += zip(*beside, strict=True)
+    known = [_of_autoencoder(board, row) for row in board.rows]
+    return found + [[each.get(name) for each in known] for name in of_autoencoders]
 
 
 def to_dict(board: Board, choice: Choice = ALL) -> dict[str, Any]:
@@ -157,8 +142,7 @@ def _judgements(row: Row) -> dict[str, dict[str, Any]]:
 
 def remarks(cell: Cell) -> list[str]:
     """Return in words what is marked in a cell."""
-    words = [NEARER * cell.beats_control, NEAR_TRAINING * cell.near_training, cell.no_merit]
-    return [word for word in words if word]
+    return remarks_of(cell.beats_control, cell.near_training, cell.no_merit)
 
 
 def _details(row: Row) -> dict[str, list[dict[str, Any]]]:
@@ -169,7 +153,7 @@ def _column(column: Column) -> dict[str, Any]:
     """Return a column's meaning; `field` is the key of its value in every row."""
     return {
         "key": column.key,
-        "field": _field(column),
+        "field": field_of(column),
         "label": column.label,
         "unit": column.unit,
         "higher_is_better": column.higher_is_better,
@@ -180,78 +164,51 @@ def _column(column: Column) -> dict[str, Any]:
     }
 
 
-def _field(column: Column) -> str:
-    return column.key if column.corner == "cost" else column.label
-
-
-def _row(board: Board, row: Row, choice: Choice) -> dict[str, Any]:
+def _about(board: Board, row: Row, names: Mapping[int, str]) -> tuple[Any, ...]:
+    """Return what is said of a row besides its cells, as `ABOUT` names it; `names` are accounts'."""
     sorted_by = row.cells[board.ranked_by.key]
-    flat: dict[str, Any] = {
-        "rank": sorted_by.rank,
-        "rank low": sorted_by.rank_low,
-        "rank high": sorted_by.rank_high,
-        "leads": sorted_by.leads,
-        "provisional": sorted_by.provisional,
-        "experiment": row.experiment.name,
-        "entry": row.entry.label,
-        "family": row.entry.family,
-        "algorithm": row.entry.algorithm,
-        "sampler": row.sampler_label,
-        "kind": row.entry.kind,
-        "control": row.is_control,
-        "control_kind": row.control,
-        "seeds_scored": row.seeds_scored,
-        "seeds_total": row.seeds_total,
-        "seeds_failed": row.seeds_failed,
-        "protocol": board.protocol.fingerprint,
-        "budget_images": None if row.is_control else row.budget.images,
-        "budget_seconds": None if row.is_control else row.budget.seconds,
-        "device": row.device,
-        "scored_at": row.scored_at.isoformat() if row.scored_at else None,
-        "same_as": "; ".join(row.same_as),
-        "chosen_by": row.chosen_by,
-        "findings": "; ".join(row.findings),
-    }
-    for column in choice.exported(board):
-        flat |= _of_cell(row, column)
-        if board.baseline is not None:
-            flat |= _of_difference(row, board.baseline, column)
-    return flat
+    return (
+        sorted_by.rank,
+        sorted_by.rank_low,
+        sorted_by.rank_high,
+        sorted_by.leads,
+        sorted_by.provisional,
+        row.experiment.name,
+        row.experiment.pk,
+        "" if row.is_control else names.get(row.experiment.created_by_id or 0, ""),
+        row.entry.label,
+        row.entry.pk,
+        row.entry.family,
+        row.entry.algorithm,
+        row.sampler_label,
+        row.entry.kind,
+        row.is_control,
+        row.control,
+        _seeds(row),
+        row.seeds_scored,
+        row.seeds_total,
+        row.seeds_failed,
+        board.protocol.fingerprint,
+        None if row.is_control else row.budget.images,
+        None if row.is_control else row.budget.seconds,
+        row.device,
+        row.scored_at.isoformat() if row.scored_at else None,
+        "; ".join(row.same_as),
+        row.chosen_by,
+        "; ".join(row.findings),
+    )
 
 
-def _of_difference(row: Row, baseline: Row, column: Column) -> dict[str, Any]:
+def _seeds(row: Row) -> str:
+    entry, drawn = row.entry, (each.seed for each in row.sample_sets)
+    runs = entry.search.runs if entry.search else None
+    return seeds_told(entry.kind, row.experiment.seeds, entry.trial, runs, drawn)
+
+
+def _difference(row: Row, baseline: Row, column: Column) -> tuple[Any, ...]:
     """Return by how much a number differs from the baseline's, and what that surely says."""
     found = compared(row, baseline, column)
-    values = (None, None, None, "") if found is None else (*found.difference, found.verdict)
-    names = [f"{_field(column)} {part}" for part in DIFFERENCE]
-    return dict(zip(names, values, strict=True))
-
-
-def _of_cell(row: Row, column: Column) -> dict[str, Any]:
-    cell = row.cells[column.key]
-    flat: dict[str, Any] = {}
-    if column.corner == "cost":
-        flat[column.key] = cell.value
-        flat[f"{column.key} is"] = _basis(row, cell)
-        flat[f"{column.key} declared"] = cell.declared
-    else:
-        flat[column.label] = cell.value
-        flat[f"{column.label} low"] = cell.low
-        flat[f"{column.label} high"] = cell.high
-        flat[f"{column.label} interval of"] = cell.interval_of
-        flat[f"{column.label} plug-in"] = cell.plug_in
-        flat[f"{column.label} seeds"] = f"{len(cell.seeds)} of {row.seeds_total}"
-        flat[f"{column.label} remarks"] = "; ".join(remarks(cell))
-    return flat
-
-
-def _basis(row: Row, cell: Cell) -> str:
-    """Return what is known of a cost: "measured", "unknown", "declared", "to come" or "none"."""
-    if row.is_control:
-        return "none"
-    if cell.unknown:
-        return "unknown" if cell.declared is None else "declared"
-    return "to come" if cell.value is None else "measured"
+    return (None, None, None, "") if found is None else (*found.difference, found.verdict)
 
 
 def to_csv(board: Board, choice: Choice = ALL) -> str:
@@ -266,7 +223,7 @@ def told_rows(
     """Return the rows of CSV: costs that are unknown say so, since a blank is too easily a 0."""
     costs = [column.key for column in board.columns if column.corner == "cost"]
     return [
-        row | {key: "unknown" for key in costs if row.get(f"{key} is") in ("unknown", "declared")}
+        row | {key: "unknown" for key in costs if row.get(f"{key} is") in UNKNOWN}
         for row in rows(board, choice, of_autoencoders)
     ]
 
@@ -280,14 +237,17 @@ class File:
     """A board as it is exported: never more than a part of it is in memory."""
 
     fields: Sequence[Field]
-    chunks: Iterable[list[dict[str, Any]]]
+    chunks: Chunks
 
 
-def file_of(found: Parts, kind: str, choice: Choice = ALL) -> File:
-    """Return an export of a board that is read in parts.
+def file_of(found: Parts | Large, kind: str, choice: Choice = ALL) -> File:
+    """Return an export of a board that is read in parts, or by columns.
 
     What a large one costs is read twice: whether any row knows its autoencoder's decides the columns.
     """
+    if isinstance(found, Large):
+        whole = files.file_of(found, kind, choice)
+        return File(whole.fields, whole.chunks())
     first = next(found.boards)
     named = chain([first], found.costs)
     names = list(dict.fromkeys(name for part in named for name in autoencoder_columns(part)))

@@ -69,7 +69,7 @@ def leaders(board: Board) -> Iterator[Leader]:
     """
     if board.has_budgets:
         board = replace(board, rows=tuple(_of_one_budget(board.rows)))
-    return filter(None, (_leader(board, *corner) for corner in _corners(board)))
+    return filter(None, (_leader(board, *corner) for corner in corners(board)))
 
 
 def _of_one_budget(rows: Iterable[Row]) -> list[Row]:
@@ -79,7 +79,7 @@ def _of_one_budget(rows: Iterable[Row]) -> list[Row]:
     return [row for row in contenders if row.budget == chosen]
 
 
-def _corners(board: Board) -> list[tuple[str, Column]]:
+def corners(board: Board) -> list[tuple[str, Column]]:
     """Return one column for each corner of the trilemma, where the protocol has one."""
     chosen: dict[str, Column] = {}
     for column in board.columns:

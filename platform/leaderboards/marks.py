@@ -10,12 +10,10 @@ simple sequentially rejective multiple test procedure").
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 
 from evaluation.protocols.replication import copies_p_value, nearness_p_value
-from leaderboards.board import Cell, Column, Row
+from leaderboards.board import Cell, Column
 from leaderboards.statistics.quantiles import below
 from leaderboards.statistics.spread import DEGREES_OF_IMAGES
 
@@ -28,55 +26,43 @@ COPIES = "copies"  # share of images nearer to a training image than nearly all 
 LEAST_COPIES = 0.04  # images of a single class, none of them a copy, may count 2.5 %
 NEARNESS = "ct"  # how much nearer to training images than held-out ones are
 DETAILED = (COPIES, NEARNESS)  # whose tests need more than a value and its errors
+TESTED = (*DISTANCES, AUTHENTICITY, *DETAILED)
 
 Place = tuple[int, str]  # of a cell: its row, its column's key
 
 
-def marked(rows: list[Row], columns: Sequence[Column]) -> list[Row]:
-    """Return the rows with the cells marked that speak of copies, beside the real control."""
-    control = next((row for row in rows if row.is_real), None)
-    if control is None:
-        return rows
-    tests = {
-        (place, column.key): p
-        for place, row in enumerate(rows)
-        if row is not control
-        for column in columns
-        if (p := _p_value(column, row.cells[column.key], control.cells[column.key])) is not None
-    }
-    found: dict[int, set[str]] = defaultdict(set)
-    for place, key in rejected(tests):
-        found[place].add(key)
-    return [_with_marks(row, found[place]) for place, row in enumerate(rows)]
+def p_values(column: Column, cells: Sequence[Cell], control: int) -> dict[Place, float]:
+    """Return those of a column's cells that may speak of copies; one of them is the real control's."""
+    if column.key not in TESTED:
+        return {}
+    found: dict[Place, float] = {}
+    variance = _variance(cells[control])
+    for at, cell in enumerate(cells):
+        p = _p_value(column, cell, cells[control], variance)
+        if p is not None and at != control:
+            found[at, column.key] = p
+    return found
 
 
 def rejected(tests: dict[Place, float]) -> set[Place]:
     """Return the places whose hypotheses Holm's method rejects, given their p-values."""
     found: set[Place] = set()
-    for done, place in enumerate(sorted(tests, key=lambda place: tests[place])):
-        if tests[place] > LEVEL / (len(tests) - done):
+    few = [(p, place) for place, p in tests.items() if p <= LEVEL]  # no other is, whatever it is
+    for done, (p, place) in enumerate(sorted(few)):
+        if p > LEVEL / (len(tests) - done):
             break
         found.add(place)
     return found
 
 
-def _with_marks(row: Row, keys: set[str]) -> Row:
-    if not keys:
-        return row
-    cells = {
-        key: row.cells[key]._replace(
-            beats_control=key in DISTANCES, near_training=key not in DISTANCES
-        )
-        for key in keys
-    }
-    return replace(row, cells={**row.cells, **cells})
+def _p_value(column: Column, cell: Cell, control: Cell, variance: float | None) -> float | None:
+    """Return the probability of such a value of unseen real images; None if untested.
 
-
-def _p_value(column: Column, cell: Cell, control: Cell) -> float | None:
-    """Return the probability of such a value of unseen real images; None if untested."""
-    if column.key in (*DISTANCES, AUTHENTICITY):
-        return _of_difference(cell, control)
-    if column.key in DETAILED and cell.details:
+    ``variance`` is that of the control. What is above 0.5 may be 1.0: nothing hangs on it.
+    """
+    if column.key not in DETAILED:
+        return _of_difference(cell, control, variance)
+    if cell.details:
         try:
             return _of_counts(cell) if column.key == COPIES else _of_scores(cell)
         except (KeyError, ValueError):  # of an earlier version, which kept less; or no variance
@@ -106,9 +92,9 @@ def _of_scores(cell: Cell) -> float:
     )
 
 
-def _of_difference(cell: Cell, control: Cell) -> float | None:
+def _of_difference(cell: Cell, control: Cell, theirs: float | None) -> float | None:
     """Return the p-value of a value below the control's, by Welch's test of the images' errors."""
-    ours, theirs = _variance(cell), _variance(control)
+    ours = _variance(cell)
     if cell.value is None or control.value is None or ours is None or theirs is None:
         return None
     difference = cell.value - control.value
@@ -117,6 +103,8 @@ def _of_difference(cell: Cell, control: Cell) -> float | None:
         return 0.0 if difference < 0 else 1.0
     if not math.isfinite(total):
         return None
+    if difference >= 0:
+        return 1.0
     degrees = total**2 / (
         ours**2 / (DEGREES_OF_IMAGES * len(cell.seeds))
         + theirs**2 / (DEGREES_OF_IMAGES * len(control.seeds))
@@ -126,7 +114,7 @@ def _of_difference(cell: Cell, control: Cell) -> float | None:
 
 def _variance(cell: Cell) -> float | None:
     """Return that of the mean over the sets that were drawn, by their images; None if unknown."""
-    errors = [seed.error for seed in cell.seeds]
-    if not errors or any(error is None for error in errors):
+    squares = [error**2 for _, error in cell.seeds if error is not None]
+    if not squares or len(squares) < len(cell.seeds):
         return None
-    return sum(error**2 for error in errors if error is not None) / len(errors) ** 2
+    return sum(squares) / len(squares) ** 2

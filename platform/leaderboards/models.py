@@ -60,6 +60,13 @@ class Standing(models.Model):
                 name="standing_by_algorithm",
             ),
             models.Index(
+                fields=[
+                    *("protocol", "control", "is_trial", "kind"),
+                    *("label", "sampler_label", "entry"),
+                ],
+                name="standing_by_text",
+            ),
+            models.Index(
                 fields=["protocol", "control", "scored_at", "scored_by", "entry"],
                 name="standing_first_scored",
             ),
@@ -126,6 +133,7 @@ class Score(models.Model):
                 fields=["protocol", "metric", "budget", "group", "-badness"],
                 name="score_worst_of_budget_first",
             ),
+            models.Index(fields=["protocol", "metric", "value", "standing"], name="score_by_value"),
         ]
 
     def __str__(self) -> str:
@@ -151,6 +159,7 @@ class Judging(models.Model):
     standings = models.PositiveIntegerField(default=0)  # that were judged
     unranked = models.JSONField(default=dict)  # columns without ranks then, with the reasons
     leaders = models.JSONField(default=list)  # of each corner: key, standing, tied, leads
+    budgets = models.JSONField(default=dict)  # who leads at each of a kind, see `leading.by_budget`
     rung_at = models.DateTimeField(
         null=True, blank=True
     )  # a worker was asked to, and has not begun
@@ -170,6 +179,7 @@ class ExperimentJudging(models.Model):
     protocol = models.ForeignKey(Protocol, on_delete=models.CASCADE, related_name="+")
     of = models.CharField(max_length=64)  # digest of what was judged: its rows, when they changed
     found = models.JSONField(default=dict)  # by the key of a standing
+    judged_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints: ClassVar = [

@@ -1,7 +1,9 @@
 """A protocol in words: what a board's page says of how its numbers were made."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from catalog.models import Protocol
@@ -51,7 +53,19 @@ def _place(difference: str) -> int:
 
 def apart(protocol: Protocol, others: Iterable[Protocol]) -> list[Apart]:
     """Return what sets a protocol apart from each of the others."""
-    return [Apart(protocol, other, protocol.differences(other)) for other in others]
+    return [
+        Apart(protocol, other, [*_differences(_key(protocol), _key(other))]) for other in others
+    ]
+
+
+def _key(protocol: Protocol) -> tuple[str, str, str]:
+    return protocol.name, protocol.fingerprint, json.dumps(protocol.record)
+
+
+@lru_cache(maxsize=256)  # records never change, and pages of experiments set the same few apart
+def _differences(one: tuple[str, str, str], other: tuple[str, str, str]) -> tuple[str, ...]:
+    pair = [Protocol(name=n, fingerprint=f, record=json.loads(text)) for n, f, text in (one, other)]
+    return tuple(pair[0].differences(pair[1]))
 
 
 def describe(protocol: Protocol) -> dict[str, Any]:
@@ -80,7 +94,7 @@ def _metric(protocol: Protocol, name: str) -> MetricInWords:
     record, spec = protocol.record, protocol.metric(name)
     parameters = {key: value for key, value in record["metrics"][name].items() if key != "board"}
     return MetricInWords(
-        label=protocol.metric_label(name),
+        label=protocol.label_of(spec),
         arrow=arrow(spec),
         help=spec.help,
         parameters=pairs(parameters),  # without what its arrow and its place on a board say

@@ -31,28 +31,32 @@ its metrics ranks by the others.
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import compress
+from typing import Any
 
 from catalog.models import Protocol
 from evaluation.protocols.metrics import is_of_prompts
 from experiments import controls
 from experiments.models import Experiment
 from leaderboards.admission_box import admission_of
-from leaderboards.board import Board, Cell, Column, Row, columns_of
+from leaderboards.board import Board, Cell, Column, Row, Verdict, columns_of
 from leaderboards.facts.columns import FACTS
 from leaderboards.facts.repeats import with_repeats
-from leaderboards.marks import Place, marked
+from leaderboards.marks import DISTANCES, Place, p_values, rejected
 from leaderboards.origins import budgets
 from leaderboards.rows import rows_of
 from leaderboards.statistics.separation import Ranks, rank_ranges
-from leaderboards.statistics.spread import Rows, estimates, scale_of
+from leaderboards.statistics.spread import Rows, estimates
 
 SHARPNESS = ("precision", "density", "is", "is_splits")  # of single images: one good one will do
 COVERAGE = ("recall", "coverage")
 FAILED_COVERAGE = 0.1  # of what the real control covers
 BEYOND = "no merit: beyond what unseen real images reach"
+
+Placed = tuple[int, int | None, int | None, bool]  # rank, the least and largest it may be, leads
 
 
 def rank(protocol: Protocol, *, sort: str = "", experiment: Experiment | None = None) -> Board:
@@ -71,8 +75,12 @@ def rank(protocol: Protocol, *, sort: str = "", experiment: Experiment | None = 
 
 def of_rows(empty: Board, rows: Iterable[Row]) -> Board:
     """Return a board with all its rows, in its order."""
-    rows = with_repeats(list(rows))
-    held = budgets.in_order(row.budget for row in rows if not row.is_control)
+    return ordered(empty, with_repeats(list(rows)))
+
+
+def ordered(empty: Board, rows: Sequence[Row]) -> Board:
+    """Return a board with all its rows, in its order, without the names of what they repeat."""
+    held = budgets.in_order({row.budget for row in rows if not row.is_control})
     board = replace(empty, budgets=held)
     return replace(board, rows=in_order(rows, board))
 
@@ -106,20 +114,55 @@ def _unranked(protocol: Protocol, columns: tuple[Column, ...]) -> dict[str, str]
 
 
 def judged(
-    rows: list[Row], columns: tuple[Column, ...], ranked: Iterable[Column] | None = None
+    rows: Sequence[Row], columns: Sequence[Column], ranked: Iterable[Column] | None = None
 ) -> list[Row]:
     """Return the rows with marks, and with ranks and leads in every column, or those to rank."""
-    rows = marked(rows, columns)
-    found = [dict(row.cells) for row in rows]
-    for (at, key), why in _without_merit(rows, columns).items():
-        found[at][key] = found[at][key]._replace(no_merit=why)
-    for among in _compared(rows):
-        for column in columns if ranked is None else ranked:
-            present = [found[at] for at in among if found[at][column.key].value is not None]
-            placed = _ranked([cells[column.key] for cells in present], column)
-            for cells, cell in zip(present, placed, strict=True):
-                cells[column.key] = cell
-    return [replace(row, cells=cells) for row, cells in zip(rows, found, strict=True)]
+    said = verdicts(rows, columns, ranked)
+    return [judged_as(row, found) for row, found in zip(rows, said, strict=True)]
+
+
+def judged_as(row: Row, said: Mapping[str, Sequence[Any]]) -> Row:
+    """Return a row with the verdicts on its columns."""
+    cells = {key: row.cells[key]._replace(**dict(zip(Verdict._fields, values, strict=True)))
+             for key, values in said.items() if key in row.cells}  # fmt: skip
+    return replace(row, cells={**row.cells, **cells})
+
+
+def verdicts(
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    ranked: Iterable[Column] | None = None,
+    read: Callable[[Column], Sequence[Cell]] | None = None,
+) -> list[dict[str, Verdict]]:
+    """Return what is said of the cells of each row, in every column, of which something is.
+
+    ``read`` returns the rows' cells of one column, where the rows have none.
+    """
+    read = read or partial(_column, rows)
+    to_rank = {column.key for column in (columns if ranked is None else ranked)}
+    groups, merit = list(_compared(rows)), Merit(rows, columns, read)
+    control = next((at for at, row in enumerate(rows) if row.is_real), None)
+    tests: dict[Place, float] = {}
+    found: list[dict[str, Verdict]] = [{} for _ in rows]
+    for column in columns:
+        cells = read(column)
+        why = merit.lacking(column, cells)
+        placed = _placed(cells, groups, why, column) if column.key in to_rank else {}
+        for at, ranks in placed.items():
+            found[at][column.key] = Verdict._make((*ranks, False, False, why.get(at, "")))
+        for at in why.keys() - placed.keys():
+            found[at][column.key] = Verdict(no_merit=why[at])
+        if control is not None:
+            tests |= p_values(column, cells, control)
+    for at, key in rejected(tests):
+        said = found[at].get(key, Verdict())
+        near = key not in DISTANCES
+        found[at][key] = said._replace(beats_control=not near, near_training=near)
+    return found
+
+
+def _column(rows: Sequence[Row], column: Column) -> list[Cell]:
+    return [row.cells[column.key] for row in rows]
 
 
 def _compared(rows: Sequence[Row]) -> Iterable[list[int]]:
@@ -134,34 +177,46 @@ def _compared(rows: Sequence[Row]) -> Iterable[list[int]]:
     return found.values()
 
 
-def _ranked(cells: Sequence[Cell], column: Column) -> Iterator[Cell]:
-    """Yield the contenders' cells of one column, which have values, with rank and lead."""
+def _placed(
+    cells: Sequence[Cell], groups: Iterable[list[int]], no_merit: Container[int], column: Column
+) -> dict[int, Placed]:
+    """Return rank and lead of the contenders of one column, each ranked among those of its group."""
+    found: dict[int, Placed] = {}
+    for group in groups:
+        present = [at for at in group if cells[at].value is not None]
+        able = [at not in no_merit for at in present]
+        found.update(
+            zip(present, _ranked([cells[at] for at in present], able, column), strict=True)
+        )
+    return found
+
+
+def _ranked(cells: Sequence[Cell], merits: Sequence[bool], column: Column) -> Iterator[Placed]:
+    """Yield ranks and leads of cells of one column, which have values, and perhaps no merit."""
     badness = [_badness(cell, column) for cell in cells]
     lost = [of_survivors(cell, column) for cell in cells]
     complete = [not (cell.provisional or gone) for cell, gone in zip(cells, lost, strict=True)]
-    able = [at for at, cell in enumerate(cells) if complete[at] and not cell.no_merit]
-    order = sorted(badness[at] for at in able)
+    able = [at for at, is_merit in enumerate(merits) if is_merit and complete[at]]
+    order = sorted([badness[at] for at in able])
     survivors = sorted(compress(badness, lost))
     ranges = dict(zip(able, _ranges([cells[at].seeds for at in able], column), strict=True))
     behind = Ranks(sum(complete) + 1, sum(complete) + len(survivors))
-    for at, cell in enumerate(cells):
+    may_lead = has_leader(column)
+    for at, bad in enumerate(badness):
         if lost[at]:
-            rank = bisect_left(survivors, badness[at]) + behind.low
-            yield cell._replace(rank=rank, rank_low=behind.low, rank_high=behind.high)
+            yield bisect_left(survivors, bad) + behind.low, behind.low, behind.high, False
         elif ranks := ranges.get(at):
-            leads = ranks.low == 1 and has_leader(column)
-            rank = bisect_left(order, badness[at]) + 1
-            yield cell._replace(rank=rank, rank_low=ranks.low, rank_high=ranks.high, leads=leads)
+            low, high = ranks
+            yield bisect_left(order, bad) + 1, low, high, low == 1 and may_lead
         else:
-            yield cell._replace(rank=bisect_left(order, badness[at]) + 1)
+            yield bisect_left(order, bad) + 1, None, None, False
 
 
 def _ranges(rows: Rows, column: Column) -> list[Ranks | None]:
     """Return the range of each row's ranks, None where its error is not known."""
     if not rows:
         return []
-    scale = scale_of(rows) if column.ideal is None else float
-    found = estimates(rows, scale)
+    found = estimates(rows, None if column.ideal is None else float)
     if column.ideal is not None:
         found = [one._replace(mean=abs(one.mean - column.ideal)) for one in found]
     ranges = rank_ranges(found, higher_is_better=column.ideal is None and column.higher_is_better)
@@ -190,49 +245,56 @@ def badness_of(value: float, column: Column) -> float:
     return -value if column.higher_is_better else value
 
 
-def _bound(rows: Iterable[Row], column: Column) -> float:
-    """Return the badness of the best value that unseen real images may have.
+class Merit:
+    """Which values of a board are no merit: beyond real, or sharp without coverage."""
 
-    Of what prompts ask, these are the scenes that were drawn for them: test images were asked nothing.
-    """
-    kind = controls.ASKED if is_of_prompts(column.key) else controls.TEST
-    control = next((row.cells[column.key] for row in rows if row.control == kind), None)
-    end = None
-    if control is not None and column.corner in ("quality", "coverage") and column.ideal is None:
-        end = control.high if column.higher_is_better else control.low
-    return -math.inf if end is None else badness_of(end, column)
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        columns: Sequence[Column],
+        read: Callable[[Column], Sequence[Cell]],
+    ) -> None:
+        self.contenders = [at for at, row in enumerate(rows) if not row.is_control]
+        aside = [(at, row.control) for at, row in enumerate(rows) if row.is_control]
+        self.real = {kind: at for at, kind in reversed(aside)}  # the first of each
+        coverage = next((c for key in COVERAGE for c in columns if c.key == key), None)
+        self.uncovered = self._uncovered(coverage, read(coverage)) if coverage else {}
+
+    def _uncovered(self, coverage: Column, cells: Sequence[Cell]) -> dict[int, str]:
+        control = self.real.get(controls.TEST)
+        real = cells[control].value if control is not None else None
+        least = FAILED_COVERAGE * (1.0 if real is None else real)
+        reasons = ((at, _why_uncovered(cells[at], least, coverage)) for at in self.contenders)
+        return {at: reason for at, reason in reasons if reason}
+
+    def lacking(self, column: Column, cells: Sequence[Cell]) -> dict[int, str]:
+        """Return the places of a column's values that are no merit, with the reason."""
+        uncovered = self.uncovered if column.key in SHARPNESS else {}
+        found = {at: why for at, why in uncovered.items() if cells[at].value is not None}
+        bound = self._bound(column, cells)
+        if bound > -math.inf:
+            for at in self.contenders:
+                cell = cells[at]
+                if cell.value is not None and _badness(cell, column) < bound:
+                    found.setdefault(at, BEYOND)
+        return found
+
+    def _bound(self, column: Column, cells: Sequence[Cell]) -> float:
+        """Return the badness of the best value that unseen real images may have.
+
+        Of what prompts ask, these are the scenes that were drawn for them: test images were asked
+        nothing.
+        """
+        at = self.real.get(controls.ASKED if is_of_prompts(column.key) else controls.TEST)
+        end = None
+        if at is not None and column.corner in ("quality", "coverage") and column.ideal is None:
+            end = cells[at].high if column.higher_is_better else cells[at].low
+        return -math.inf if end is None else badness_of(end, column)
 
 
-def _without_merit(rows: list[Row], columns: tuple[Column, ...]) -> dict[Place, str]:
-    """Return the places of what is no merit, with the reason: beyond real, or without coverage."""
-    bounds = {column.key: _bound(rows, column) for column in columns}
-    coverage = next((c for key in COVERAGE for c in columns if c.key == key), None)
-    control = next((row for row in rows if row.is_real), None)
-    found = {}
-    for at, row in enumerate(rows):
-        if row.is_control:
-            continue
-        uncovered = _why_uncovered(row, control, coverage)
-        for column in columns:
-            cell = row.cells[column.key]
-            if cell.value is None:
-                continue
-            if uncovered and column.key in SHARPNESS:
-                found[at, column.key] = uncovered
-            elif _badness(cell, column) < bounds[column.key]:
-                found[at, column.key] = BEYOND
-    return found
-
-
-def _why_uncovered(row: Row, control: Row | None, column: Column | None) -> str:
-    """Return why the row fails coverage outright; "" if it does not, or nobody knows."""
-    cell = row.cells[column.key] if column else None
-    if column is None or cell is None or cell.value is None:
-        return ""
-    real = control.cells[column.key].value if control else None
-    least = FAILED_COVERAGE * (1.0 if real is None else real)
-    highest = cell.value if cell.high is None else cell.high
-    if highest >= least:
+def _why_uncovered(cell: Cell, least: float, column: Column) -> str:
+    """Return why a row fails coverage outright; "" if it does not, or nobody knows."""
+    if cell.value is None or (cell.value if cell.high is None else cell.high) >= least:
         return ""
     return f"no merit without coverage: {column.label} {cell.value:.2g}"
 

@@ -129,6 +129,12 @@ class Table:
         return len(self.rows) + len(self.controls)
 
     @property
+    def in_all(self) -> int:
+        """Return how many rows there are on all pages, which its files have."""
+        total = self.board.rows_in_all
+        return self.count if total is None else total
+
+    @property
     def hidden(self) -> int:
         """Return how many metrics of the protocol are no column here."""
         return len(self.board.columns) - len(self.heads)
@@ -157,7 +163,8 @@ def table(board: Board, *, page: str = "", query: Query | None = None, **address
         _with_headings(board, [_row(board, heads, facts, row, links) for row in board.rows])
     )
     twice = 1 if board.baseline is None else 2
-    kept = {k: v for k, v in query.kept.items() if k != "columns" or query.columns.is_own}
+    left = {"page_size"} | (set() if query.columns.is_own else {"columns"})
+    kept = {name: value for name, value in query.kept.items() if name not in left}
     exported = {**query.filters, **kept}
     return Table(
         board=board,

@@ -10,7 +10,7 @@ from itertools import accumulate, product
 
 from django.conf import settings
 from django.db import Error
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Value
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from accounts.permissions import is_admin
 from jobs.models import Job, JobEvent, Queue, Status, Worker
+from jobs.numbers import by_status
 from jobs.tally import BOUNDS, Counts, counted
 
 REGISTRY = CollectorRegistry()
@@ -82,30 +83,32 @@ def _queues() -> Iterator[Metric]:
         "Age of the job that waits longest, 0 when none waits.",
         labels=["queue", "kind"],
     )
-    now = timezone.now()
-    for kind in Job.kinds():
-        waiting = _waiting(kind)
-        for queue in Queue.values:
-            number, since = waiting.get(queue, (0, now))
-            depth.add_metric([queue, kind.type_name()], number)
-            oldest.add_metric([queue, kind.type_name()], (now - since).total_seconds())
+    now, waiting = timezone.now(), _waiting()
+    for kind, queue in product((kind.type_name() for kind in Job.kinds()), Queue.values):
+        number, since = waiting.get((kind, queue), (0, now))
+        depth.add_metric([queue, kind], number)
+        oldest.add_metric([queue, kind], (now - since).total_seconds())
     yield from (depth, oldest)
 
 
-def _waiting(kind: type[Job]) -> dict[str, tuple[int, datetime]]:
-    """Return for each queue how many jobs wait in it and since when."""
-    queued = kind._default_manager.filter(status=Status.QUEUED).order_by().values_list("queue")
-    found = queued.annotate(number=Count("pk"), since=Min("queued_at"))
-    return {queue: (number, since) for queue, number, since in found}
+def _waiting() -> dict[tuple[str, str], tuple[int, datetime]]:
+    """Return by kind and queue how many jobs wait and since when, in one query."""
+    kinds = [
+        kind._default_manager.filter(status=Status.QUEUED)
+        .order_by()
+        .values_list(Value(kind.type_name()), "queue")
+        .annotate(number=Count("pk"), since=Min("queued_at"))
+        for kind in Job.kinds()
+    ]
+    found = kinds[0].union(*kinds[1:], all=True)
+    return {(kind, queue): (number, since) for kind, queue, number, since in found}
 
 
 def _jobs() -> Metric:
     family = GaugeMetricFamily("trilemma_jobs", "Jobs by status.", labels=["kind", "status"])
-    for kind in Job.kinds():
-        rows = kind._default_manager.order_by().values_list("status").annotate(Count("pk"))
-        numbers = dict(rows)
-        for status in Status.values:
-            family.add_metric([kind.type_name(), status], numbers.get(status, 0))
+    numbers = by_status()
+    for labels in product((kind.type_name() for kind in Job.kinds()), Status.values):
+        family.add_metric(labels, numbers[labels])
     return family
 
 

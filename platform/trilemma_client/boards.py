@@ -42,7 +42,7 @@ class Board:
     def rows(self) -> list[dict[str, Any]]:
         """Return all rows in the board's order, at full precision; absent values are None.
 
-        Their names are those of the board's JSON: `rank`, `entry`, `sampler`, `seeds_scored`, and
+        Their names are those of the board's JSON: `rank`, `entry`, `entry_id`, `sampler`, `seeds`, and
         for each metric its label (`FD[classifier]`) with `low`, `high` and more behind it.
         """
         return list(self._rows)

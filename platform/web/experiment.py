@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from django.core.paginator import Page as PageOf, Paginator
@@ -19,6 +19,7 @@ from experiments import asked, comparison, overview
 from experiments.lifetime import expected
 from experiments.models import Entry, Experiment, Run
 from experiments.ownership import may_change
+from experiments.pages.addresses import refuse_others
 from experiments.pages.live import Region
 from experiments.progress import jobs_needed
 from experiments.submission.pipelines import weight_bytes
@@ -37,12 +38,13 @@ from leaderboards.scores.refusal import QueryError
 from notifications import receivers
 from web.search_box import boxes
 
-MOST_ROWS, LEAST_ROWS = 22, 5  # of all boards together, and of each
+MOST_ROWS = 22  # of all boards that are drawn at once, or of one page of one
 FRAME = 2  # rows that a further board weighs as much as: its controls, forms and chart
 MOST_ENTRIES = 12  # that are shown side by side
 MOST_RUNS = 64  # of these
 MOST_FAILED = 40  # jobs that are named
-MOST_FORESEEN = 1_000  # jobs that are loaded to tell how long they will take
+MOST_WHOLE = 200  # jobs that are loaded with all they have
+MOST_FORESEEN = 1_000  # and in outline, to tell how long they will take
 
 ASKED = (
     "page",
@@ -58,6 +60,7 @@ class Page:
 
     experiment: Experiment
     protocols: list[Protocol]
+    first: Protocol | None  # whose board is drawn at once, where not all are; None: it has none
     entries: list[Entry]  # all of them; jobs are loaded of those that are shown alone
     counts: overview.JobCounts
     seed: int  # whose samples stand side by side
@@ -74,6 +77,7 @@ class Page:
         return cls(
             experiment=experiment,
             protocols=protocols,
+            first=_chosen_board(request.GET.get("protocol", ""), protocols),
             entries=list(experiment.entries.all()),
             counts=overview.JobCounts.of(experiment),
             seed=chosen_seed(request.GET.get("seed", ""), experiment.seeds),
@@ -84,20 +88,22 @@ class Page:
     def regions(self) -> dict[str, Region]:
         contexts: dict[str, Callable[[], dict[str, Any]]] = {
             "standing": self._standing,
-            "boards": self._boards,
+            "boards": partial(self._board, self.first),
             "samples": self._samples,
             "runs": self._runs,
         }
-        query = urlencode({**self._address(), **self.asked})
-        return {
-            name: Region(
-                template=f"web/_experiment_{name}.html",
-                url=f"{reverse('experiment-region', args=[self.experiment.pk, name])}?{query}",
-                live=self.is_live,
-                context=context,
-            )
-            for name, context in contexts.items()
-        }
+        return {name: self._region(name, context) for name, context in contexts.items()}
+
+    def _region(
+        self, name: str, context: Callable[[], dict[str, Any]], of: Protocol | None = None
+    ) -> Region:
+        query = urlencode({**self._address(of), **self.asked})
+        return Region(
+            template=f"web/_experiment_{name}.html",
+            url=f"{reverse('experiment-region', args=[self.experiment.pk, name])}?{query}",
+            live=self.is_live,
+            context=context,
+        )
 
     @property
     def page(self) -> str:
@@ -111,8 +117,20 @@ class Page:
         chosen = {name: value for name, value in {**self._address(), **others}.items() if value}
         return f"?{urlencode(chosen)}&"
 
-    def _address(self) -> dict[str, str]:
-        return {"seed": str(self.seed), "sort": self.sort}
+    @property
+    def seeds(self) -> list[tuple[int, str]]:
+        """Return the training seeds with addresses that show one, and else what this one does."""
+        chosen = {name: value for name, value in {**self._address(), **self.asked}.items() if value}
+        return [
+            (seed, f"?{urlencode({**chosen, 'seed': str(seed)})}") for seed in self.experiment.seeds
+        ]
+
+    def _address(self, of: Protocol | None = None) -> dict[str, str]:
+        """Return what an address says of seed, order and board: that of a protocol, or as asked."""
+        board = of or self.first
+        is_default = board is None or board == self.protocols[0]
+        named = {} if is_default or board is None else {"protocol": board.short}
+        return {"seed": str(self.seed), "sort": self.sort, **named}
 
     @property
     def is_live(self) -> bool:
@@ -133,22 +151,14 @@ class Page:
             **(self._waiting(Surroundings.now()) if self.is_live else {}),
         }
 
-    @cached_property
-    def jobs(self) -> comparison.ExperimentJobs | None:
-        """Return all rows of an experiment that is not done; None of one that is, or is huge."""
-        if not self.is_live or self._jobs_in_all() > MOST_FORESEEN:
-            return None
-        return comparison.ExperimentJobs.of(self.experiment)
-
     def _waiting(self, around: Surroundings) -> dict[str, Any]:
         """Return what is left of an experiment that is not done, and which of its jobs is next."""
-        waits = self.jobs.next_waiting() if self.jobs else self.counts.next_waiting()
-        queues = {job.queue for job in self.jobs.waiting} if self.jobs else self.counts.queues()
-        left = (
-            expected.of_experiment(self.experiment, self.jobs, around.workers)
-            if self.jobs
-            else None
-        )
+        jobs = self.whole or self._outline()
+        waits = jobs.next_waiting() if jobs else self.counts.next_waiting()
+        if waits and jobs and not self.whole:
+            waits = overview.whole(waits)
+        queues = {job.queue for job in jobs.waiting} if jobs else self.counts.queues()
+        left = expected.of_experiment(self.experiment, jobs, around.workers) if jobs else None
         return {
             "unserved": overview.unserved_queues(queues, around.workers),
             "left": left,
@@ -156,35 +166,70 @@ class Page:
             "why": waits.waits_for(around, waits.ahead()) if waits else "",
         }
 
+    @cached_property
+    def whole(self) -> comparison.ExperimentJobs | None:
+        """Return all rows of a small experiment that is not done, for all parts of its page."""
+        is_small = self.is_live and self._jobs_in_all() <= MOST_WHOLE
+        return comparison.ExperimentJobs.of(self.experiment) if is_small else None
+
+    def _outline(self) -> comparison.ExperimentJobs | None:
+        """Return all rows of the experiment in outline, None of a huge one."""
+        is_huge = self._jobs_in_all() > MOST_FORESEEN
+        return None if is_huge else comparison.ExperimentJobs.outline(self.experiment)
+
     def _jobs_in_all(self) -> int:
         """Return how many jobs the whole experiment is, those that do not exist yet among them."""
         return max(self.counts.statuses.total(), jobs_needed(self.experiment))
 
-    def _boards(self) -> dict[str, Any]:
+    def boards(self, request: HttpRequest) -> list[dict[str, Any]]:
+        """Return a part of the page for each board; those further down come as one draws near."""
         before = [None, *self.protocols[:-1]]
-        return {"boards": [self._board(*pair) for pair in zip(self.protocols, before, strict=True)]}
+        drawn = self._drawn_at_once()
+        return [
+            self._board_part(protocol, other, request if protocol in drawn else None)
+            for protocol, other in zip(self.protocols, before, strict=True)
+        ]
 
-    def _board(self, protocol: Protocol, before: Protocol | None) -> dict[str, Any]:
+    def _drawn_at_once(self) -> list[Protocol]:
+        """Return whose boards are drawn with the page: all that are small, else the first."""
+        rows = sum(max(1, len(entry.sampler_labels)) for entry in self.entries)
+        number = MOST_ROWS // (rows + FRAME)
+        few = self.protocols[:number] if number > 1 else []
+        return [*few, *([self.first] if self.first else [])]
+
+    def _board_part(
+        self, protocol: Protocol, before: Protocol | None, request: HttpRequest | None
+    ) -> dict[str, Any]:
+        region = self._region("boards", partial(self._board, protocol), protocol)
+        chosen = {**self._address(protocol), "protocol": protocol.short, **self.asked}
+        return {
+            "apart": protocol_box.apart(protocol, [before])[0] if before else None,
+            "protocol": protocol,
+            "url": region.url,
+            "link": f"?{urlencode({name: value for name, value in chosen.items() if value})}",
+            "content": region.render(request) if request else None,
+        }
+
+    def _board(self, protocol: Protocol | None) -> dict[str, Any]:
+        if protocol is None:
+            return {}
         columns = columns_of(protocol)
         keys = {*FACTS, *(column.key for column in columns)}
         sort = self.sort if self.sort.removeprefix("-") in keys else ""
-        several = len(self.protocols)
-        size = max(LEAST_ROWS, (MOST_ROWS - FRAME * (several - 1)) // several)
-        query = read(_known_columns(self.asked, keys), columns, size=size)
+        query = read(_known_columns(self.asked, keys), columns, size=MOST_ROWS)
         try:
             board = reading.board(protocol, sort=sort, experiment=self.experiment, query=query)
         except QueryError as error:
             raise Http404(str(error)) from error
         page = self.experiment.get_absolute_url()
-        most_points = points.MOST // len(self.protocols)
+        address = self._address(protocol)
         return {
-            "apart": protocol_box.apart(protocol, [before])[0] if before else None,
             "protocol": protocol,
-            "table": tables.table(board, page=page, query=query, seed=str(self.seed)),
-            "pages": pages(board, query, **self._address()),
-            "chart": charts.trilemma(board, points.others(board, query, most=most_points)),
+            "table": tables.table(board, page=page, query=query, **address),
+            "pages": pages(board, query, **address),
+            "chart": charts.trilemma(board, points.others(board, query)),
             "chart_name": f"trilemma-{protocol.short}",
-            "nfe": nfe.drawn(board, query, most=nfe.MOST // len(self.protocols)),
+            "nfe": nfe.drawn(board, query),
             "nfe_name": f"nfe-{protocol.short}",
         }
 
@@ -213,10 +258,10 @@ class Page:
 
     @cached_property
     def shown(self) -> comparison.ExperimentJobs:
-        """Return the rows of those entries, and of what their controls are made of."""
-        if self.jobs:
-            return self.jobs.of_entries(list(self.part))
-        return comparison.ExperimentJobs.of(self.experiment, self.part)
+        """Return the runs of those entries, and what was drawn at the seed that is shown."""
+        if self.whole:
+            return self.whole.of_entries(list(self.part))
+        return comparison.ExperimentJobs.of(self.experiment, self.part, seed=self.seed)
 
 
 def chosen_seed(text: str, seeds: list[int]) -> int:
@@ -230,6 +275,7 @@ def chosen_seed(text: str, seeds: list[int]) -> int:
 
 def _chosen(request: HttpRequest, protocols: list[Protocol]) -> dict[str, str]:
     """Return what an address says of boards, each part of which one of them understands."""
+    refuse_others(request.GET, ("seed", "sort", "protocol", *ASKED, "seen"), several=("columns",))
     given = {name: value for name, value in asked_of(request.GET).items() if value}
     found = {name: value for name, value in given.items() if name in ASKED}
     columns = {column.key: column for each in protocols for column in columns_of(each)}
@@ -245,6 +291,16 @@ def _known_columns(asked: Mapping[str, str], keys: Collection[str]) -> dict[str,
     chosen = asked.get("columns", "")
     mine = [key for key in chosen.split(",") if key in (EVERY, *keys)]
     return {**asked, "columns": ",".join(mine)}
+
+
+def _chosen_board(short: str, protocols: list[Protocol]) -> Protocol | None:
+    """Return whose board is meant, the first by default."""
+    if not short:
+        return next(iter(protocols), None)
+    found = {protocol.short: protocol for protocol in protocols}
+    if short not in found:
+        raise Http404(f"expected a protocol of the experiment ({', '.join(found)}), got {short!r}")
+    return found[short]
 
 
 def _chosen_sort(sort: str, protocols: list[Protocol]) -> str:
@@ -283,7 +339,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
 def show(request: HttpRequest, pk: int, *, status: int = 200, **shown: Any) -> HttpResponse:
     """Return the page of an experiment with what else is to be shown there."""
     page = Page.of(request, pk)
-    words = words_of(page.experiment.tags.all())
+    regions, words = page.regions(), words_of(page.experiment.tags.all())
     context = {
         "page": page,
         "experiment": page.experiment,
@@ -301,7 +357,8 @@ def show(request: HttpRequest, pk: int, *, status: int = 200, **shown: Any) -> H
         "typed_tags": ", ".join(words),
         "most_tags": MOST,
         "may_tag": may_change(request.user, page.experiment),
-        **{name: region.render(request) for name, region in page.regions().items()},
+        **{name: regions[name].render(request) for name in ("standing", "samples", "runs")},
+        "boards": page.boards(request),
         **shown,
     }
     return render(request, "web/experiment.html", context, status=status)

@@ -27,7 +27,8 @@ FEWEST_DRAWN = 2
 def home(request: HttpRequest) -> HttpResponse:
     """Show what the site is in one picture, what runs, boards with samples, and what to do next."""
     in_use = highlights.protocols_in_use()
-    boards = cards.overview(list(in_use[:MAX_BOARDS]))
+    shown = list(in_use[:MAX_BOARDS])
+    boards = cards.overview(shown)
     newest = boards[0].board.protocol if boards else None
     mine = steps.own(request.user)
     drawn, chart = _picture(boards)
@@ -36,7 +37,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "picture": chart,
         "most_drawn": MOST_DRAWN,
         "boards": samples.cards(boards),
-        "boards_total": in_use.count(),
+        "boards_total": in_use.count() if len(shown) == MAX_BOARDS else len(shown),
         "activity": _activity().render(request),
         "steps": [] if boards else steps.to_a_board(),
         "may_submit": may_submit(request.user),

@@ -100,7 +100,7 @@ def _contenders(
 ) -> list[comparison.Contender]:
     """Return what is shown in these columns, in their order; only their jobs are loaded."""
     shown = list({entry.pk: entry for entry, _ in columns}.values())
-    jobs = comparison.ExperimentJobs.of(experiment, shown)
+    jobs = comparison.ExperimentJobs.of(experiment, shown, seed=seed)
     wanted = {(entry.pk, label) for entry, label in columns}
     found = comparison.contenders(experiment, seed, jobs)
     return [

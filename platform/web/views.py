@@ -13,6 +13,7 @@ from catalog.models import Dataset, Protocol
 from experiments import controls, overview
 from experiments.lifetime.waiting import first_waiting
 from experiments.models import Entry, SampleSet
+from experiments.pages.addresses import protocol_of
 from jobs.models import Order, Pause, Status, Worker
 from leaderboards import protocol_box
 
@@ -63,10 +64,8 @@ def _real_images(dataset: Dataset) -> SampleSet | None:
 def protocol(request: HttpRequest, fingerprint: str) -> HttpResponse:
     """Show everything that decides a value; with `?with=` the differences to another protocol."""
     protocols = Protocol.objects.select_related("dataset")
-    found = get_object_or_404(protocols, fingerprint=fingerprint)
-    other = None
-    if wanted := request.GET.get("with"):
-        other = get_object_or_404(protocols, fingerprint=wanted)
+    found, wanted = protocol_of(fingerprint), request.GET.get("with")
+    other = protocol_of(wanted) if wanted else None
     siblings = protocols.filter(dataset=found.dataset).exclude(pk=found.pk)
     context = {
         **protocol_box.describe(found),

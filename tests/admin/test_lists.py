@@ -9,7 +9,7 @@ from django.test import Client
 from accounts.admin import FewOf
 from accounts.models import Role
 from catalog.models import Dataset
-from experiments.models import Evaluation, Experiment, Run, SampleSet
+from experiments.models import Evaluation, Experiment, Run, SampleSet, Viewing
 from jobs import lifecycle
 from jobs.models import Job, Status, Worker
 from tests import factories
@@ -264,3 +264,33 @@ def test_a_worker_is_told_to_drain_stop_or_take_jobs(
     ending.refresh_from_db()
     assert (worker.order, ending.order) == (after, "stop")  # whoever ends does not come back
     assert "1 of 2 workers" in page
+
+
+def test_pages_with_many_rows_of_others_ask_as_little_as_with_few(
+    admin: Client, django_assert_max_num_queries: Any
+) -> None:
+    values = dict.fromkeys(["fd", "kd", "precision", "recall", "density", "coverage"], 0.5)
+    evaluation = factories.make_evaluation(values=values)
+    experiment = factories.make_experiment(algorithms=["gan.sngan", "vae.conv", "diffusion.edm"])
+
+    with django_assert_max_num_queries(13):
+        values_shown = words(admin, address(Evaluation, f"{evaluation.pk}/change/"))
+    with django_assert_max_num_queries(13):
+        entries_shown = words(admin, address(Experiment, f"{experiment.pk}/change/"))
+
+    assert values_shown.count(" 0.5 ") == len(values)
+    assert "Metric Value Bias corrected Standard error Low High Reason" in values_shown
+    assert all(str(entry) in entries_shown for entry in experiment.entries.all())
+    assert "Label Kind Algorithm Samplers Configuration" in entries_shown
+
+
+def test_the_page_of_a_viewing_says_what_the_viewing_told(
+    admin: Client,
+) -> None:
+    run = factories.make_run(status=Status.COMPLETED)
+    viewing = Viewing.objects.create(run=run, kind="truncation", first=0, told="no truncation here")
+
+    text = words(admin, address(Viewing, f"{viewing.pk}/change/"))
+
+    assert "no truncation here" in text
+    assert "Status queued" in text

@@ -106,5 +106,10 @@ def test_an_experiment_that_is_not_on_the_board_is_refused(
     assert (response.status_code, response.json()["errors"]) == (400, {"experiment": message})
 
 
-def test_an_unknown_format_is_not_found(anyone: APIClient, protocol: Protocol) -> None:
-    assert anyone.get(address(protocol, "?format=xlsx")).status_code == 404
+def test_an_unknown_format_is_refused_with_those_there_are(
+    anyone: APIClient, protocol: Protocol
+) -> None:
+    answer = anyone.get(address(protocol, "?format=xlsx"))
+
+    assert answer.status_code == 400
+    assert "json, csv, jsonl, parquet, got 'xlsx'" in answer.json()["errors"]["format"]

@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 
 from api.exports import tables
 from catalog.models import Protocol
-from experiments.models import MetricValue
+from experiments.models import Experiment, MetricValue
 from jobs.models import Status
 from leaderboards import export
 from leaderboards.formats import parquet as parquet_file
@@ -135,6 +135,8 @@ def test_a_curve_has_a_row_for_each_loss_and_filters_and_orders_are_those_of_the
         (4, 100, "loss", 1.0), (4, 200, "loss", 0.5),
     ]  # fmt: skip
     assert [run["seed"] for run in runs] == [4] and runs[0]["protocols"] == filled.fingerprint
+    ended = {(p["started_at"], p["finished_at"], p["duration_seconds"]) for p in points}
+    assert ended == {(runs[0]["started_at"], runs[0]["finished_at"], 60.0)}
     assert asked("losses", "jsonl", seed=3) == b"", "no line without a row"
     assert asked("losses", "csv", seed=3).startswith(b"run,experiment,"), "but a head"
     assert of_parquet(asked("losses", "parquet", seed=3)) == []
@@ -214,6 +216,27 @@ def test_a_large_board_is_read_in_parts_whose_rows_are_those_of_the_whole(
         rows
         == APIClient().get(f"/api/v1/leaderboards/{filled.fingerprint}/?sort=-fd").json()["rows"]
     )
+
+
+def test_a_row_of_a_board_names_its_entry_and_experiment_for_other_addresses(
+    filled: Protocol,
+) -> None:
+    Experiment.objects.update(created_by=factories.make_user(username="ada"))
+    address = f"leaderboards/{filled.fingerprint}"
+
+    rows = of_lines(asked(address, "jsonl"))
+    (mine,) = [row for row in rows if not row["control"]]
+
+    assert (mine["submitter"], mine["seeds"], mine["seeds_total"]) == ("ada", "3 4", 2)
+    assert {(row["submitter"], row["seeds"]) for row in rows if row["control"]} == {("", "")}
+    for row in rows:
+        beside = of_lines(asked(address, "jsonl", baseline=row["entry_id"]))
+        assert [each["entry_id"] for each in beside] == [each["entry_id"] for each in rows]
+        found = APIClient().get(f"/api/v1/experiments/{row['experiment_id']}/").json()
+        assert found["name"] == row["experiment"]
+    runs = of_lines(asked("runs", "jsonl", experiment=mine["experiment_id"]))
+    assert sorted(str(run["seed"]) for run in runs) == mine["seeds"].split()
+    assert {(run["entry"], run["submitter"]) for run in runs} == {(mine["entry_id"], "ada")}
 
 
 numbers = st.one_of(st.none(), st.floats(-1e100, 1e100))

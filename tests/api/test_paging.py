@@ -143,3 +143,19 @@ def test_bounds_and_orders_are_described(anyone: APIClient) -> None:
     assert (told["page_size"]["minimum"], told["page_size"]["maximum"]) == (1, 500)
     assert {"id", "-id", "finished_at", "seed"} <= set(told["ordering"]["enum"])
     assert {"cursor", "status", "experiment", "dataset", "algorithm", "seed"} <= told.keys()
+    assert (told["seed"]["minimum"], told["seed"]["maximum"]) == (0, 2**63 - 1)
+    assert told["tag"]["maxLength"] == 30
+
+
+def test_the_bounds_of_boards_and_submissions_are_described(anyone: APIClient) -> None:
+    described = anyone.get("/api/v1/schema/", {"format": "json"}).json()
+    board = described["paths"]["/api/v1/leaderboards/{fingerprint}/"]["get"]["parameters"]
+    values = described["paths"]["/api/v1/evaluations/"]["get"]["parameters"]
+    submission = described["components"]["schemas"]["Submission"]["properties"]
+
+    told = {p["name"]: p["schema"] for p in board}
+    assert (told["page_size"]["maximum"], told["page"]["minimum"]) == (500, 1)
+    said = {p["name"]: p.get("description", "") for p in values}
+    assert "a beginning of 8 characters" in said["protocol"]
+    assert submission["entries"]["description"].startswith("1 to 50")
+    assert "at most 100" in submission["seeds"]["description"]

@@ -101,6 +101,42 @@ def address_of(path: str, keys: Keys) -> str:
     return filled(route, keys)
 
 
+def test_what_cannot_be_read_or_written_is_told_what_can(
+    anyone: APIClient, writer: APIClient
+) -> None:
+    run = factories.make_run()
+    for address in ("runs/", f"runs/{run.pk}/", "experiments/", "", "schema/"):
+        told = problem(anyone.get(f"/api/v1/{address}?format=xml"), 400)
+        assert "expected one of " in told["errors"]["format"] and "json" in told["detail"]
+    assert "csv" in problem(anyone.get("/api/v1/runs/?format=xml"), 400)["errors"]["format"]
+    image = problem(anyone.get("/api/v1/experiments/", headers={"accept": "image/png"}), 406)
+    assert image["detail"] == "expected Accept to take application/json"
+    text = problem(writer.post("/api/v1/experiments/", "x", content_type="text/yaml"), 415)
+    assert text["detail"].endswith("expected application/json or application/yaml")
+    whole = problem(writer.post("/api/v1/webhooks/", [], format="json"), 400)
+    assert whole["errors"].keys() == {""}
+
+
+def test_a_body_is_not_lost_where_a_slash_is_missing(writer: APIClient, anyone: APIClient) -> None:
+    for address in ("/api/v1/experiments", "/api/experiments", "/api/v1/runs/1/cancel"):
+        told = problem(writer.post(address, {"name": "x"}), 404)
+        assert told["detail"].endswith(f"{address}/")
+    assert anyone.get("/api/v1/runs").headers["Location"] == "/api/v1/runs/"
+
+
+def test_the_index_leads_to_everything_that_is_described(writer: APIClient) -> None:
+    index = writer.get("/api/v1/").json()
+    paths = writer.get(index["schema"], {"format": "json"}).json()["paths"]
+
+    assert {path.split("/")[3] for path in paths} <= index.keys()
+    for name, address in index.items():
+        needs_more = name in ("compare", "advice")
+        assert writer.get(address).status_code == (400 if needs_more else 200), name
+        if name != "docs":
+            told = problem(writer.get(address, {"nobody": "1"}), 400)
+            assert "unknown parameter, " in told["errors"]["nobody"], name
+
+
 @pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
 @pytest.mark.parametrize("client", ["a stranger", "an admin"])
 def test_an_address_that_does_not_exist_is_told_in_json(method: str, client: str) -> None:

@@ -30,7 +30,8 @@ RESOURCES = [
     "leaderboards",
 ]
 # What needs an account, what is no list of rows.
-OTHERS = {"audit", "deliveries", "watches", "webhooks", "queues"}
+OTHERS = {"audit", "deliveries", "watches", "webhooks", "queues", "uploads", "preference"}
+OTHERS |= {"advice", "claims", "compare", "schema", "docs"}
 
 
 def get(client: APIClient, address: str, **query: Any) -> Any:

@@ -1,5 +1,6 @@
 """Queues and the audit trail over REST."""
 
+import json
 from typing import Any
 
 from rest_framework.test import APIClient
@@ -7,8 +8,9 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from experiments import services
 from experiments.models import Evaluation
+from experiments.uploads.models import Intake
 from jobs import lifecycle
-from jobs.models import Status
+from jobs.models import Job, Status
 from tests import factories
 
 
@@ -39,6 +41,23 @@ def test_a_queue_says_what_waits_and_why(
     assert gpu["workers"] == 1
     assert gpu["paused"].startswith("paused by ada")
     assert run.waiting_for.startswith(gpu["first"][-1]["reason"].split(";")[0])
+
+
+def test_a_timeline_is_found_of_each_kind_of_job_but_what_was_handed_in(anyone: APIClient) -> None:
+    viewing = factories.make_viewing()
+    asked = {"viewing": viewing, "question": factories.make_question()}
+    factories.make_intake()
+    for kind, job in asked.items():
+        answer = anyone.get("/api/v1/events/", {"job_type": kind, "job_id": job.pk}).json()
+
+        assert {each["job_type"] for each in answer["results"]} == {kind}
+        assert answer["count"] == job.events.count() > 0
+    told = anyone.get("/api/v1/events/", {"job_type": "intake"}).json()["errors"]["job_type"]
+    assert all(kind.type_name() in told for kind in Job.kinds() if kind is not Intake)
+    rows = b"".join(anyone.get("/api/v1/events/?format=jsonl&job_type=viewing"))
+    (line,) = [json.loads(row) for row in rows.splitlines()]
+    run = viewing.run
+    assert (line["experiment"], line["seed"]) == (run.entry.experiment_id, run.seed)
 
 
 def test_admins_read_who_did_what(writer: APIClient, user: User, anyone: APIClient) -> None:

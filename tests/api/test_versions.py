@@ -90,14 +90,18 @@ def test_what_did_not_change_is_not_sent_again(anyone: APIClient, writer: APICli
 
 def test_images_that_are_here_already_are_not_sent_again(anyone: APIClient) -> None:
     sample_set = factories.make_sample_set(files=True)
-    address = f"/api/v1/samplesets/{sample_set.pk}/file/"
-    answer = anyone.get(address)
-    answer.close()
+    etags = set()
+    for name in ("file", "grid"):
+        address = f"/api/v1/samplesets/{sample_set.pk}/{name}/"
+        answer = anyone.get(address)
+        answer.close()
 
-    assert same(anyone, address, answer["ETag"]).status_code == 304
-    other = same(anyone, address, '"other"')
-    other.close()
-    assert other.status_code == 200
+        assert same(anyone, address, answer["ETag"]).status_code == 304
+        other = same(anyone, address, '"other"')
+        other.close()
+        assert other.status_code == 200
+        etags.add(answer["ETag"])
+    assert len(etags) == 2
 
 
 def test_a_beginning_of_a_fingerprint_is_enough_where_one_alone_has_it(anyone: APIClient) -> None:

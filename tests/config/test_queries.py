@@ -32,10 +32,10 @@ QUERY = ["page", "family", "algorithm", "submitter", "budget", "text", "since", 
 QUERY += ["tag"]
 PAGES = {  # what they read
     "/experiments/": ["page", "status", "dataset", "tag"],
-    "/experiments/<pk>/": ["seed", "sort", "columns", "page"],
+    "/experiments/<pk>/": ["seed", "sort", "columns", "page", "protocol"],
     "/experiments/<pk>/prompts/": ["seed", "following", "group", "image", "page", "columns"],
     "/compare/": ["entries", "baseline", "loss", "x", "seed", "image", "step", "config", "pixels"],
-    "/experiments/<pk>/live/<name>/": ["seed", "sort", "columns", "seen"],
+    "/experiments/<pk>/live/<name>/": ["seed", "sort", "columns", "protocol", "seen"],
     "/leaderboards/": ["page"],
     "/leaderboards/<fingerprint>/": ["sort", "columns", *QUERY],
     "/leaderboards/<fingerprint>/budgets/": ["by"],

@@ -27,6 +27,7 @@ from experiments.submission.specification import SpecificationError
 from generators.specs.options import FieldSpec
 from jobs import lifecycle
 from jobs.models import Status
+from leaderboards import export
 from leaderboards.board import Row, columns_of
 from leaderboards.models import Standing
 from leaderboards.ranking import rank
@@ -229,6 +230,9 @@ def test_trials_stand_on_the_board_of_their_experiment_alone_and_have_no_rank(
             rows[0].chosen_by == f"chosen by search of 3 trials, by {protocol.metric_label('fd')}"
         )
         assert rows[2].chosen_by == "one of 3 trials, not ranked"
+        seeds = {row["entry"]: row["seeds"] for row in export.rows(found)}
+        assert (seeds[again.label], seeds[rows[1].entry.label]) == ("2 3", "0")
+        assert [run.seed for run in rows[1].entry.runs.all()] == [0]
     assert sum(keeping.rescore(), keeping.Changes()) == (0, 0, 0)
 
 

@@ -1,6 +1,7 @@
 """The NFE curve, and who leads among entries of about the same budget."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,10 +10,10 @@ from django.test import Client
 from catalog.models import Protocol
 from leaderboards.board import columns_of
 from leaderboards.budgeting import nfe, same_budget
-from leaderboards.budgeting.same_budget import Range
+from leaderboards.leading.by_budget import Range
 from leaderboards.models import Score
 from leaderboards.ranking import rank
-from leaderboards.scores import reading
+from leaderboards.scores import points, reading
 from leaderboards.scores.query import read
 from tests import factories
 from tests.static import static_root
@@ -86,6 +87,23 @@ def test_a_page_draws_all_samplers_of_its_models_and_says_how_many_rows_it_leave
         assert (found["beyond"], found["left_out"]) == (2, rest - 2 if rest else 0)
         few = nfe.drawn(page, query, most=1)
         assert few is not None and few["left_out"] == (rest - 1 if rest else 0)
+
+
+@pytest.mark.parametrize("sort", ["", "-fd", "recall", "name"])
+def test_charts_of_a_page_draw_the_same_from_rows_that_were_read_as_from_the_database(
+    sort: str,
+) -> None:
+    protocol = drawn_with_many_samplers()
+
+    for number in (1, 2, 3, 4):
+        query = read({"page_size": "1", "page": str(number)}, columns_of(protocol))
+        board = reading.board(protocol, sort=sort, query=query)
+        unread = replace(board, elsewhere=None)
+
+        assert board.elsewhere is not None and len(board.elsewhere) in (3, 4)  # or a control
+        assert points.others(board, query) == points.others(unread, query) != []
+        assert nfe.drawn(board, query) == nfe.drawn(unread, query)
+        assert points.others(board, query, most=1) == points.others(unread, query, most=1)
 
 
 def test_without_several_step_counts_there_is_no_curve() -> None:

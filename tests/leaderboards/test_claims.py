@@ -161,6 +161,8 @@ def row(entry: Entry, sampler: str, *, number: int = 3, lost: int = 0, **values:
         entry=entry,
         sampler_label=sampler,
         label=entry.label,
+        kind=entry.kind,
+        algorithm=entry.algorithm,
         budget=key_of(entry),
         device="CPU, 2 cores",
         configuration=f"{entry.algorithm} {sampler}",

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 
 from catalog.models import Protocol
 from experiments.models import Experiment, MetricValue
@@ -124,6 +125,17 @@ def test_the_least_p_value_is_held_against_the_number_of_tests() -> None:
     assert rejected(places(0.9, 0.001, 0.04)) == {(1, "fd")}
     assert rejected(places(0.9, 0.001, 0.02)) == {(1, "fd"), (2, "fd")}
     assert rejected({}) == set()
+
+
+@given(st.lists(st.sampled_from([0.0, 1e-15, 0.001, 0.02, LEVEL, 0.06, 1.0]) | st.floats(0, 1)))
+def test_only_what_holm_rejects_is_rejected(values: list[float]) -> None:
+    ordered = sorted(values)
+    passed = [p <= LEVEL / (len(values) - at) for at, p in enumerate(ordered)]
+    least = ordered[: passed.index(False)] if False in passed else ordered
+
+    found = rejected({(at, "fd"): p for at, p in enumerate(values)})
+
+    assert sorted(values[at] for at, _ in found) == least
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -12,8 +13,8 @@ from django.test import Client
 from catalog.models import Protocol
 from experiments import services
 from experiments.models import Entry, Evaluation, Experiment
-from leaderboards import charts
-from leaderboards.board import COSTS
+from leaderboards import charts, tables
+from leaderboards.board import COSTS, columns_of
 from leaderboards.origins.budgets import Budget
 from leaderboards.ranking import rank
 from leaderboards.scores import cards, history, judging, points, query, reading
@@ -266,6 +267,55 @@ def test_one_entry_far_from_the_others_does_not_press_them_together(protocol: Pr
     assert chart is not None and chart["log"]
     assert [point["label"] for point in chart["points"]] == ["far"]  # real images have no value
     assert [point[0] for point in chart["others"]] == list(LABELS)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"sort": "-recall"}, {"sort": "name", "group": "none"}, {"text": "of", "fd_min": "2"}],
+)
+def test_a_first_page_is_read_with_the_points_behind_it(
+    protocol: Protocol, parameters: dict[str, str]
+) -> None:
+    judging.judge(protocol)
+    sort = parameters.get("sort", "")
+    alone = query.read(parameters, columns_of(protocol), size=3)
+
+    for size in (1, 3, 20):
+        apart = replace(alone, size=size)
+        together = replace(apart, ahead=2)
+        page, first = (reading.board(protocol, sort=sort, query=q) for q in (apart, together))
+        assert [row.entry for row in first.rows] == [row.entry for row in page.rows]
+        mine = points.others(first, together, most=2)
+        assert mine == points.others(page, apart, most=2)
+        assert bool(mine) == (size < 20)
+
+
+@pytest.mark.parametrize("columns", ["", "recall", "all"])
+def test_a_page_of_html_shows_and_draws_the_same_from_fewer_columns(
+    protocol: Protocol, columns: str
+) -> None:
+    judging.judge(protocol)
+    wanted = query.read({"columns": columns}, columns_of(protocol), size=5)
+    fewer = replace(wanted, is_page=True)
+
+    whole, page = (reading.board(protocol, sort="recall", query=q) for q in (wanted, fewer))
+
+    texts = [
+        [[(cell.key, cell.text, cell.note) for cell in row.cells] for row in shown.rows]
+        for shown in (tables.table(whole, query=wanted), tables.table(page, query=fewer))
+    ]
+    assert texts[0] == texts[1] and len(texts[0]) == 5
+    assert charts.trilemma(whole) == charts.trilemma(page)
+
+
+def test_a_page_asks_few_questions(protocol: Protocol, django_assert_max_num_queries: Any) -> None:
+    judging.judge(protocol)
+    address = f"/leaderboards/{protocol.fingerprint}/?text=of&fd_max=4.5"
+
+    with django_assert_max_num_queries(15):
+        page = Client().get(address).content.decode()
+
+    assert 'data-entry="d"' in page and 'data-entry="e"' not in page
 
 
 def test_a_board_of_several_budgets_says_so_and_leads_to_each(protocol: Protocol) -> None:

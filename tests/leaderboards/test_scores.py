@@ -251,7 +251,7 @@ def test_a_change_during_a_judgement_is_judged_again() -> None:
     factories.make_scores(
         entry=factories.contenders_of(experiment)[0], protocol=protocol, values=[FEW, FEW]
     )
-    judging._keep(board, known, {}, [])
+    judging._keep(board, known, {}, {})
 
     assert Standing.objects.filter(protocol=protocol, is_judged=False).count() == 1
     assert facts(reading.board(protocol)) == facts(rank(protocol))

@@ -116,8 +116,8 @@ def look(browser: Browser, address: str, where: str) -> Answer:
     if address not in browser.seen:
         browser.seen[address] = browser.get(address)
     answer = browser.seen[address]
-    is_private = answer.status == 401  # of REST: it asks who comes
-    assert answer.status < 400 or is_private, f"{where} leads to {address}: {answer.status}"
+    asks = answer.status in (400, 401) and "/api/" in address  # REST: what for, or who comes
+    assert answer.status < 400 or asks, f"{where} leads to {address}: {answer.status}"
     if location := answer.headers.get("Location"):
         goes = urljoin(address, location)
         assert goes.startswith(f"{browser.host}{browser.prefix}/"), f"{address} goes to {goes}"

@@ -60,6 +60,18 @@ def values(fd: float, recall: float, authenticity: float = 0.62) -> dict[str, di
     }
 
 
+def with_two_boards(*, entries: int) -> Experiment:
+    """Return an experiment that is scored under the protocols A and B, of which nothing is done."""
+    dataset = factories.make_dataset()
+    protocols = [
+        factories.make_protocol(dataset=dataset, name=name, metrics=["fd"], num_images=number)
+        for name, number in (("A", 50), ("B", 60))
+    ]
+    labels = [f"n{place}" for place in range(entries)]
+    made = [{"algorithm": "gan.sngan", "label": label} for label in labels]
+    return factories.make_experiment(protocols=protocols, entries=made)
+
+
 def finished_comparison(*, seeds: int = 2, failing: bool = False) -> Scene:
     """Return a GAN, a VAE and a diffusion model with two samplers, scored, with the controls."""
     protocol = factories.make_protocol(

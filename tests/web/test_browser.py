@@ -189,6 +189,21 @@ def test_two_boards_of_one_experiment_say_why_they_may_not_be_compared(
     assert complaints == []
 
 
+def test_a_further_board_comes_as_somebody_scrolls_down_to_it(
+    page: Page, complaints: list[str]
+) -> None:
+    page.goto(scenes.with_two_boards(entries=22).get_absolute_url())
+    boards, later = page.locator(".ranking"), page.locator(".board-later")
+    expect(boards).to_have_count(1)
+    expect(later).to_have_count(1)  # two screens below
+
+    page.get_by_role("navigation", name="Boards").get_by_role("link", name="B").click()
+
+    expect(boards).to_have_count(2, timeout=PATIENCE_MS)
+    expect(later).to_have_count(0)
+    assert complaints == []
+
+
 def test_the_home_page_follows_a_run_to_its_end(page: Page, complaints: list[str]) -> None:
     run = factories.make_run(status=Status.RUNNING)
     for control in factories.controls_of(run.entry.experiment):
@@ -262,6 +277,7 @@ def test_a_page_asks_for_one_part_a_second_and_for_none_while_it_is_hidden(page:
     page.evaluate("for (let second = 0; second < 9; second++) tick()")  # in less than two seconds
     wait_until(lambda: len(asked) >= parts, seconds=30, what="every part was asked for")
     assert len(asked) == len(set(asked)) == parts
+    page.wait_for_load_state("networkidle")
     page.goto("about:blank")  # nothing is asked while the database is emptied
 
 

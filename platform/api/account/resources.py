@@ -18,7 +18,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from accounts.models import User
 from accounts.permissions import may_submit
 from api import bodies
-from api.filters import LARGEST, whole_number
+from api.filters import LARGEST, ChoiceFilter, whole_number
 from api.resources import Resource
 from api.schema import PrivateSchema
 from api.views import Conflict
@@ -157,7 +157,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
 
 
 class DeliveryFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
-    status = django_filters.ChoiceFilter(choices=Delivery.State.choices)
+    status = ChoiceFilter(choices=Delivery.State.choices)
     experiment = whole_number("experiment")
     webhook = whole_number("webhook")
 

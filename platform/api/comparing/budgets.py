@@ -43,10 +43,15 @@ class BudgetsSerializer(serializers.Serializer[Any]):
     budgets = BucketSerializer(many=True)
     unknown = serializers.IntegerField(help_text="rows whose budget nobody knows")
     left_out = serializers.IntegerField(help_text="rows that were not looked at")
+    judged_at = serializers.DateTimeField(
+        required=False, help_text="when a large board was looked at, of which rows changed since"
+    )
+    waiting = serializers.IntegerField(required=False, help_text="how many rows changed since then")
 
 
 def body_of(found: View, fingerprint: str) -> dict[str, Any]:
     metrics = [column.key for column in found.columns]
+    since = {"judged_at": found.judged_at, "waiting": found.waiting} if found.waiting else {}
     return {
         "protocol": fingerprint,
         "by": found.by,
@@ -54,6 +59,7 @@ def body_of(found: View, fingerprint: str) -> dict[str, Any]:
         "budgets": [_bucket(each, metrics) for each in found.buckets],
         "unknown": found.unknown,
         "left_out": found.left_out,
+        **since,
     }
 
 

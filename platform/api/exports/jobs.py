@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from api.exports.tables import JOB, Column, Found, Table, added, of_entry
+from api.exports.tables import JOB, Column, Found, Table, added, durations, of_entry
 from catalog.models import Protocol
 from experiments.models import Evaluation, Experiment, Run, SampleSet
+from experiments.questions.models import Question, Viewing
 
 SUBMITTED = (
     Column("budget_images", "whole", "entry__experiment__budget_images"),
@@ -156,6 +157,8 @@ LOSSES = Table(
         Column("seed", "whole", "run__seed"),
         Column("status", path="run__status"),
         Column("started_at", "time", "run__started_at"),
+        Column("finished_at", "time", "run__finished_at"),
+        Column("duration_seconds", "number", of=lambda found: durations(found, "run__")),
         Column("images_seen", "whole"),
         Column("wall_seconds", "number"),
         added("loss"),
@@ -185,6 +188,12 @@ OF_JOB: dict[type[Any], dict[str, str]] = {
         "own_seed": "sample_set__seed",
         "sampler_label": "sample_set__sampler_label",
         "protocol": "protocol__fingerprint",
+    },
+    Question: {"experiment": "experiment_id", "experiment_name": "experiment__name"},
+    Viewing: {
+        **{name: f"run__{path}" for name, path in OF_SET.items()},
+        "seed": "run__seed",
+        "sampler_label": "sampler_label",
     },
 }
 SAID = ("experiment", "experiment_name", "entry", "label", "sampler_label", "protocol")

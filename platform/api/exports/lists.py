@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from api.exports.jobs import LOSSES
 from api.exports.tables import Table
-from api.filters import TagFilter, algorithms, whole_number
+from api.filters import ChoiceFilter, TagFilter, algorithms, whole_number
 from api.http.files import RENDERERS, file_answer, wants_file
 from api.http.paging import CURSOR, in_order
 from api.resources import Resource
@@ -18,6 +18,7 @@ from api.serializers import LossPointSerializer
 from experiments.models import LossPoint
 
 OF_PAGES = (CURSOR, "page_size", "page")
+SAID = ("images_seen", "wall_seconds", "losses", "run__seed", "run__entry__experiment_id")
 
 
 class Exported(ListModelMixin, Resource):
@@ -58,7 +59,7 @@ class LossFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
     seed = whole_number("run__seed")
     tag = TagFilter("run__entry__experiment")
     dataset = django_filters.CharFilter(field_name="run__entry__experiment__dataset__slug")
-    algorithm = django_filters.ChoiceFilter(field_name="run__entry__algorithm", choices=algorithms)
+    algorithm = ChoiceFilter(field_name="run__entry__algorithm", choices=algorithms)
 
     class Meta:
         model = LossPoint
@@ -68,7 +69,7 @@ class LossFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
 class LossViewSet(Exported):
     """Points of loss curves; as a file a row for each of a point's losses."""
 
-    queryset = LossPoint.objects.select_related("run__entry").order_by("pk")
+    queryset = LossPoint.objects.select_related("run__entry").only(*SAID).order_by("pk")
     serializer_class = LossSerializer
     default_ordering = "id"
     filterset_class = LossFilter

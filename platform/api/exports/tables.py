@@ -146,9 +146,13 @@ JOB = (
 )
 
 
-def durations(found: Found) -> list[float | None]:
-    """Return the seconds that jobs took, None where a time is not known."""
-    return each_once(_duration, list(zip(found["started_at"], found["finished_at"], strict=True)))
+def durations(found: Found, job: str = "") -> list[float | None]:
+    """Return the seconds that jobs took, None where a time is not known.
+
+    `job` begins the paths of their times, as "run__".
+    """
+    times = found[f"{job}started_at"], found[f"{job}finished_at"]
+    return each_once(_duration, list(zip(*times, strict=True)))
 
 
 def _duration(times: tuple[str | None, str | None]) -> float | None:

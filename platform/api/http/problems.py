@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import UnsupportedMediaType, ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -21,6 +21,7 @@ ERROR = 400  # and above
 PHRASES = {each.value: each.phrase for each in HTTPStatus} | {
     460: "Checksum Mismatch"
 }  # as tus says
+OF_ALL = "non_field_errors"  # what Django REST framework calls a whole body
 SHOWN = 3  # fields in the sentence
 SENTENCES: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "nothing has this address; /api/v1/ leads to everything",
@@ -51,6 +52,8 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
     if request := context.get("request"):
         request.accepted_renderer, request.accepted_media_type = JSONRenderer(), CONTENT_TYPE
     response.data = _said(error, response)
+    if isinstance(error, UnsupportedMediaType) and (known := _read_by(context.get("view"))):
+        response.data["detail"] = f"{response.data['detail'].rstrip('.')}: expected {known}"
     response.content_type = CONTENT_TYPE
     return response
 
@@ -62,6 +65,12 @@ def _said(error: Exception, response: Response) -> dict[str, Any]:
     return problem(response.status_code, str(response.data["detail"]))
 
 
+def _read_by(view: Any) -> str:
+    """Return the kinds of bodies that a view reads."""
+    parsers = getattr(view, "parser_classes", ())
+    return " or ".join(parser.media_type for parser in parsers)
+
+
 def _by_path(found: Any, path: str = "") -> dict[str, str]:
     """Return sentences by dotted paths; those of a submission come as `{"errors": {…}}`."""
     if isinstance(found, Mapping):
@@ -70,7 +79,7 @@ def _by_path(found: Any, path: str = "") -> dict[str, str]:
         return {
             where: text
             for name, part in parts.items()
-            for where, text in _by_path(part, f"{begin}{name}").items()
+            for where, text in _by_path(part, path if name == OF_ALL else f"{begin}{name}").items()
         }
     if isinstance(found, list | tuple):
         return {path: " ".join(str(part) for part in found)}
@@ -88,6 +97,9 @@ def problems(get_response: View) -> View:
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
+        if _lost_its_slash(request, response):
+            text = f"addresses end with a slash, and only GET is led there: {request.path}/"
+            response = JsonResponse({"detail": text}, status=HTTPStatus.NOT_FOUND)
         is_wrong = response.status_code >= ERROR and request.path_info.startswith("/api/")
         if is_wrong and isinstance(response, HttpResponse):
             _reshape(response)
@@ -96,12 +108,19 @@ def problems(get_response: View) -> View:
     return middleware
 
 
+def _lost_its_slash(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Return whether a body would be lost: who is led elsewhere asks there with GET."""
+    is_led = response.status_code == HTTPStatus.MOVED_PERMANENTLY
+    is_writing = request.method not in ("GET", "HEAD", "OPTIONS")
+    return is_led and is_writing and request.path_info.startswith("/api/")
+
+
 def _reshape(response: HttpResponse) -> None:
     kind, status = response.headers["Content-Type"], response.status_code
     if kind == CONTENT_TYPE:
         return
     detail = SENTENCES.get(status) or PHRASES.get(status, "Refused")
-    if kind == "application/json":
+    if kind == "application/json":  # of a sentence of our own
         detail = json.loads(response.content).get("detail", detail)
     response.content = json.dumps(problem(status, detail)).encode()
     response.headers["Content-Type"] = CONTENT_TYPE

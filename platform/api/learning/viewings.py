@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from api.filters import LARGEST, whole_number
+from api.filters import LARGEST, ChoiceFilter, whole_number
 from api.http import idempotency
 from api.learning.asked import STATE, Asked, SheetSerializer
 from api.views import TIMES, download, may_change
@@ -96,8 +96,8 @@ class ViewingSerializer(SheetSerializer):
 
 
 class ViewingFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
-    status = django_filters.ChoiceFilter(choices=Status.choices)
-    kind = django_filters.ChoiceFilter(choices=[(key, key) for key in VIEWERS])
+    status = ChoiceFilter(choices=Status.choices)
+    kind = ChoiceFilter(choices=[(key, key) for key in VIEWERS])
     run = whole_number("run")
 
     class Meta:

@@ -4,8 +4,8 @@ An entry's own runs tell most; without any, earlier entries like it do (`submiss
 the devices of workers that are online come first.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -99,13 +99,13 @@ def _known(
         yield from ((each, known) for each in some)
 
 
-def _like(entry: Entry, known: Mapping[int, object]) -> list[int]:
+def _like(entry: Entry, known: Mapping[int, object]) -> set[int]:
     wanted = costs.deciding(entry.algorithm, entry.config)
-    return [pk for pk, deciding in known.items() if deciding == wanted]
+    return {pk for pk, deciding in known.items() if deciding == wanted}
 
 
 def _speed(
-    rows: Iterable[tuple[int, str, str, float, int, int]], keys: list[int]
+    rows: Iterable[tuple[int, str, str, float, int, int]], keys: Collection[int]
 ) -> tuple[float, int] | None:
     mine = [row for row in rows if row[0] in keys and row[3] and row[4]]
     if not mine:
@@ -183,9 +183,10 @@ def _sets(jobs: "ExperimentJobs") -> Iterable[tuple[int, list[SampleSet]]]:
     by_entry: dict[int, list[SampleSet]] = {entry.pk: [] for entry in jobs.entries}
     for each in jobs.sample_sets:
         by_entry[each.entry_id].append(each)
+    going = Counter(run.entry_id for run in jobs.runs if not run.can_retry)
     for entry in jobs.entries:
         there = by_entry[entry.pk]
-        yield _sets_needed(entry, jobs.runs, there), there
+        yield _sets_needed(entry, going[entry.pk], there), there
 
 
 def _earlier_scores(protocol: Protocol) -> list[Evaluation]:
@@ -194,11 +195,10 @@ def _earlier_scores(protocol: Protocol) -> list[Evaluation]:
     return list(done.only("status", "started_at", "finished_at").order_by("-pk")[:LATEST])
 
 
-def _sets_needed(entry: Entry, runs: Iterable[Run], sets: list[SampleSet]) -> int:
-    """Return how many sets an entry has in the end; a training that failed has none."""
+def _sets_needed(entry: Entry, going: int, sets: list[SampleSet]) -> int:
+    """Return how many sets an entry has in the end; a training that failed is not one that goes."""
     if entry.kind != Entry.Kind.GENERATOR:
         return len(sets)
-    going = sum(run.entry_id == entry.pk and not run.can_retry for run in runs)
     return going * len(entry.samplers)
 
 

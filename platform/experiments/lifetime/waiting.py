@@ -7,17 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from experiments import overview
-from experiments.models import Evaluation, Intake, Question, Run, SampleSet, Viewing
 from jobs.models import Job, Status, Surroundings
-
-LOADED = {
-    Run: overview.loaded_runs,
-    SampleSet: overview.loaded_sample_sets,
-    Evaluation: overview.loaded_evaluations,
-    Question: overview.loaded_questions,
-    Viewing: overview.loaded_viewings,
-    Intake: overview.loaded_intakes,
-}
 
 
 @dataclass(frozen=True)
@@ -30,7 +20,7 @@ class Waiting:
 
 def first_waiting(queue: str, most: int) -> list[Waiting]:
     """Return at most so many jobs of a queue, the next to be taken first, in constantly many queries."""
-    kinds: Any = (kind for kind in Job.kinds() if kind in LOADED)
+    kinds: Any = (kind for kind in Job.kinds() if kind in overview.EVERY)
     jobs = islice(chain.from_iterable(_queued(kind, queue)[:most] for kind in kinds), most)
     around = Surroundings.now()
     return [
@@ -40,5 +30,5 @@ def first_waiting(queue: str, most: int) -> list[Waiting]:
 
 
 def _queued(kind: Any, queue: str) -> QuerySet[Any]:
-    rows: QuerySet[Any] = LOADED[kind]()
+    rows: QuerySet[Any] = overview.EVERY[kind]()
     return rows.filter(status=Status.QUEUED, queue=queue).order_by("queued_at", "pk")

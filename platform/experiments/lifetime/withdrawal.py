@@ -14,6 +14,7 @@ from accounts.models import AuditEvent
 from experiments import services
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet, Viewing
 from experiments.overview import EXPERIMENT_OF
+from jobs import tally
 from jobs.models import FINISHED, Job, JobEvent
 
 
@@ -66,7 +67,7 @@ def withdraw(experiment: Experiment, *, user: Actor) -> None:
     for kind in (Run, SampleSet, Evaluation):
         jobs = kind._default_manager.filter(**{EXPERIMENT_OF[kind]: experiment})
         keys: Any = jobs.values("pk")
-        JobEvent.objects.filter(job_type=kind.type_name(), job_id__in=keys).delete()
+        tally.delete(JobEvent.objects.filter(job_type=kind.type_name(), job_id__in=keys))
     audit.record(user, AuditEvent.Action.DELETED, experiment)
     experiment.delete()
 

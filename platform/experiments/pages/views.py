@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.paginator import Paginator
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
+from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -19,7 +19,8 @@ from experiments.comparison import in_words
 from experiments.lifetime import expected
 from experiments.models import Entry, Evaluation, Experiment, Run, SampleSet
 from experiments.ownership import may_change
-from experiments.pages import curves, logs, reconstructions, stages
+from experiments.pages import addresses, curves, logs, reconstructions, stages
+from experiments.pages.contenders import first_contenders
 from experiments.pages.live import Region
 from experiments.progress import with_status
 from experiments.submission import bundle
@@ -31,13 +32,11 @@ PAGE_SIZE = 50
 MOST_PREVIEWS = 24  # of a run's checkpoints, on its page
 MOST_DATASETS = 200  # to choose from
 MOST_TAGS = 200  # likewise
-MOST_ENTRIES = 8  # of an experiment, in the list
-CONTENDERS = Entry.objects.exclude(kind=Entry.Kind.CONTROL).order_by("position")
-FIRST = Prefetch(
-    "entries",
-    CONTENDERS.only("experiment_id", "kind", "label", "algorithm")[: MOST_ENTRIES + 1],
-    to_attr="first_entries",
+LISTED = (  # of an experiment
+    *("name", "seeds", "budget_images", "budget_seconds", "created_at"),
+    *("dataset__slug", "dataset__name"),
 )
+FILTERS = ("status", "dataset", "tag")
 T = TypeVar("T")
 STATUSES = (
     Status.QUEUED,
@@ -50,15 +49,20 @@ STATUSES = (
 
 def experiments(request: HttpRequest) -> HttpResponse:
     """List experiments, newest first, filtered by status, dataset and tag."""
-    asked = {name: request.GET.get(name, "") for name in ("status", "dataset", "tag")}
-    found = Experiment.objects.select_related("dataset", "created_by")
-    found = _filtered(found.prefetch_related(FIRST, "tags"), **asked)
+    addresses.refuse_others(request.GET, ("page", *FILTERS))
+    asked = {name: request.GET.get(name, "") for name in FILTERS}
+    if asked["status"] not in ("", *STATUSES):
+        raise Http404(
+            f"status: expected one of {', '.join(STATUSES)}, got {asked['status'][:50]!r}"
+        )
+    found = Experiment.objects.select_related("dataset").only(*LISTED)
+    found = _filtered(found.prefetch_related("tags"), **asked)
     page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     rows = list(page)
-    standings = overview.standings(rows)
+    standings, contenders = overview.standings(rows), first_contenders(rows)
     context = {
         "page": page,
-        "rows": [(experiment, standings.get(experiment.pk)) for experiment in rows],
+        "rows": [(each, standings.get(each.pk), contenders.get(each.pk, [])) for each in rows],
         "statuses": STATUSES,
         "datasets": _datasets(asked["dataset"]),
         "tags": known_words(MOST_TAGS),
@@ -75,10 +79,7 @@ def _filtered(
         experiments = experiments.filter(pk__in=tagged(tag).values("experiment"))
     if dataset:
         experiments = experiments.filter(dataset__slug=dataset)
-    if status:
-        wanted = with_status(status) if status in STATUSES else Experiment.objects.none()
-        experiments = experiments.filter(pk__in=wanted.values("pk"))
-    return experiments
+    return with_status(experiments, status) if status else experiments
 
 
 def _datasets(chosen: str) -> list[Dataset]:

@@ -1,19 +1,23 @@
 """The NFE curve: quality against network evaluations per image, a line a trained model."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
+from experiments.models import Entry
 from leaderboards.board import Board, Cell, Column, Row
-from leaderboards.models import Score
-from leaderboards.scores import reading
+from leaderboards.models import Score, Standing
 from leaderboards.scores.query import Query
-from leaderboards.scores.standings import IN_ORDER, contenders_of
 
 MOST = 300  # samplers beyond a page's rows that are drawn
 NFE = "nfe"  # the column of network evaluations per image
+TOLD = (  # of a score: whose it is, and the first fields of its cell
+    *("standing_id", "standing__entry_id", "standing__sampler_label"),
+    *("metric", "value", "low", "high"),
+)
+UNKNOWN = Cell(None)
+Key = tuple[int, int, str]  # of a standing, its entry, and its sampler's label
 WIDE = 10  # times the least value, from which on the axis of quality is logarithmic
 
 
@@ -96,29 +100,33 @@ def to_dict(chart: Chart) -> dict[str, Any]:
             "higher_is_better": chart.quality.higher_is_better,
         },
         "log": chart.is_log,
-        "curves": [_curve(part) for curve in chart.curves for part in parts(curve)],
+        "curves": [_curve(*part) for curve in chart.curves for part in parts(curve)],
     }
 
 
-def parts(curve: Curve) -> list[Curve]:
-    """Return a curve's samplers of each kind by themselves: DDIM 10 and DDIM 50, Euler 10."""
-    by_kind = sorted(curve.points, key=kind)  # in each they stay in the order of evaluations
-    return [Curve(tuple(points)) for _, points in groupby(by_kind, key=kind)]
-
-
-def kind(point: Point) -> str:
-    """Return what a sampler is called without its number of steps: "DDIM", of "DDIM 50"."""
-    entry, label = point.row.entry, point.row.sampler_label
+def parts(curve: Curve) -> Iterator[tuple[str, Curve]]:
+    """Yield a curve's samplers of each kind by themselves: DDIM 10 and DDIM 50, Euler 10."""
+    entry = curve.row.entry
     given = dict(zip(entry.sampler_labels, entry.samplers, strict=True)) if entry.spec else {}
-    steps = str(given.get(label, {}).get("steps", ""))
+    of_each: dict[str, list[Point]] = defaultdict(list)  # in the order of evaluations
+    for point in curve.points:
+        label = point.row.sampler_label
+        of_each[kind(label, given.get(label, {}))].append(point)
+    for name in sorted(of_each):
+        yield name, Curve(tuple(of_each[name]))
+
+
+def kind(label: str, sampler: Mapping[str, Any]) -> str:
+    """Return what a sampler is called without its number of steps: "DDIM", of "DDIM 50"."""
+    steps = str(sampler.get("steps", ""))
     return " ".join(word for word in label.split(" ") if word != steps)
 
 
-def _curve(curve: Curve) -> dict[str, Any]:
+def _curve(name: str, curve: Curve) -> dict[str, Any]:
     entry = curve.row.entry
     return {
         "label": entry.label,
-        "kind": kind(curve.points[0]) if curve.is_line else "",
+        "kind": name if curve.is_line else "",
         "family": entry.family,
         "family_label": entry.family_label,
         "experiment": curve.row.experiment.name,
@@ -160,19 +168,45 @@ def _beyond(board: Board, query: Query, most: int) -> tuple[list[Row], int]:
     Those that a filter leaves out are drawn, too, and are on no page.
     """
     here = {(row.entry.pk, row.sampler_label) for row in board.rows}
-    shown = {row.entry.pk for row in board.rows if not (row.is_control or row.is_trial)}
-    columns = [column for column in board.columns if column.key == NFE]
+    shown = {row.entry.pk: row.entry for row in board.rows if not (row.is_control or row.is_trial)}
     quality = _quality(board)
     is_whole = len(board.rows) == board.rows_in_all and not query.filters
     if is_whole or board.rows_in_all is None or quality is None or not shown:
         return [], 0
-    mine = contenders_of(board.protocol, board.experiment).filter(entry__in=shown)
-    whole = mine.select_related("entry__experiment").order_by(*IN_ORDER)
-    standings = [each for each in whole if (each.entry_id, each.sampler_label) not in here][:most]
-    keys = [each.pk for each in standings]
-    scores = Score.objects.filter(standing__in=keys, metric__in=(NFE, quality.key))
-    counted = query.of(mine).filter(pk__in=keys).count() if query.filters and keys else len(keys)
-    return reading.rows_from(standings, [*columns, quality], scores), counted
+    if board.elsewhere is not None and not query.filters:
+        drawn = [row for row in board.elsewhere if row.entry.pk in shown][:most]
+        return drawn, len(drawn)
+    cells = _cells(board, shown, here, [NFE, quality.key])
+    found = sorted(cells, key=lambda each: (*_place(shown[each[1]]), each[0]))[:most]
+    counted = len(found)
+    if query.filters and found:
+        mine = Standing.objects.filter(pk__in=[pk for pk, *_ in found])
+        counted = query.among(mine, board.protocol).count()
+    return [_row(shown[each[1]], each[2], cells[each]) for each in found], counted
+
+
+def _place(entry: Entry) -> tuple[int, int, int]:
+    """Return where an entry stands among those of a board, as `standings.IN_ORDER` has them."""
+    return entry.experiment_id, entry.position, entry.pk
+
+
+def _cells(
+    board: Board, entries: Iterable[int], here: Container[tuple[int, str]], columns: Sequence[str]
+) -> dict[Key, dict[str, Cell]]:
+    """Return the numbers in some columns of entries' samplers that are not here."""
+    scores = Score.objects.filter(standing__entry__in=entries, metric__in=columns)
+    rows = scores.filter(standing__protocol=board.protocol).order_by()
+    found: dict[Key, dict[str, Cell]] = {}
+    for pk, entry, sampler, metric, *numbers in rows.values_list(*TOLD):
+        if (entry, sampler) not in here:
+            cells = found.setdefault((pk, entry, sampler), dict.fromkeys(columns, UNKNOWN))
+            cells[metric] = Cell(*numbers)
+    return found
+
+
+def _row(entry: Entry, sampler_label: str, cells: dict[str, Cell]) -> Row:
+    """Return a row that is drawn alone: of an entry of the page, with these numbers."""
+    return Row(entry, sampler_label, 0, 0, 0, cells, ())
 
 
 def _quality(board: Board) -> Column | None:

@@ -1,38 +1,35 @@
-"""At the same budget: who leads among entries that had, or took, about as much as each other.
+"""At the same budget: who leads, as a page shows it.
 
-Budgets are what a training might use, as it was submitted: images seen, or device-seconds; or what
-was measured: device-seconds, parameters. What was measured is put in ranges of one factor.
+Of a large board that is what a worker found when it judged the board, of all of its rows. Where
+nobody has, or a leader itself changed since, it is found now: of the rows that were submitted
+first.
 """
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from django.db.models import QuerySet
 
 from catalog.models import Protocol
-from leaderboards.board import Cell, Column, Row, columns_of
-from leaderboards.models import Score, Standing
+from leaderboards.board import Board, Cell, Column, Row
+from leaderboards.leading.by_budget import (
+    MEASURED,
+    UNITS,
+    Contender,
+    Leading,
+    Led,
+    Range,
+    compared,
+    leading,
+)
+from leaderboards.models import Judging, Score, Standing
 from leaderboards.origins.budgets import Budget
-from leaderboards.scores import reading
+from leaderboards.ranking import board_of
+from leaderboards.scores import bell, reading
 from leaderboards.scores.standings import of_board
 
-STEPS = (1.0, 3.0)  # where ranges of what was measured begin, times a power of ten
-SPEED = "images_per_second"
-MOST = 2000  # standings that are looked at, the first submitted
-
-
-class Contender(NamedTuple):
-    """What decides who leads, of one row: far less than the whole of it."""
-
-    key: int  # of its standing
-    budget: Budget
-    seeds_failed: int
-    seeds_pending: int
-    cells: Mapping[str, Cell]  # without what pages say of them
+MOST = 2000  # standings that are looked at now, the first submitted
 
 
 @dataclass(frozen=True)
@@ -64,56 +61,8 @@ class View:
     buckets: tuple[Bucket, ...]
     unknown: int  # rows whose budget nobody knows
     left_out: int  # rows that were not looked at
-
-
-def images(contender: Contender) -> Budget | None:
-    """Return the images that its trainings might see."""
-    return contender.budget if contender.budget.images else None
-
-
-def seconds(contender: Contender) -> Budget | None:
-    """Return the device-seconds that its trainings might take."""
-    return contender.budget if contender.budget.seconds else None
-
-
-@dataclass(frozen=True, order=True)
-class Range:
-    """From one value to the next of `STEPS`, the end not among them."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, value: float) -> "Range":
-        power = 10.0 ** math.floor(math.log10(value))
-        found = [power * step for step in (*STEPS, 10.0)]
-        # log10 of 1000 may be 2.9999999999999996
-        begin = max((each for each in found if each <= value * (1 + 1e-12)), default=power)
-        return cls(begin, next(each for each in (*found, 30 * power) if each > begin * (1 + 1e-12)))
-
-    def words(self, unit: str) -> str:
-        return f"{self.low:,.10g} to {self.high:,.10g} {unit}"
-
-
-def _measured(key: str) -> Callable[[Contender], Range | None]:
-    def found(contender: Contender) -> Range | None:
-        value = contender.cells[key].value if key in contender.cells else None
-        return Range.of(value) if value and value > 0 else None
-
-    return found
-
-
-# in an address: what it is called, and which budget a row has
-WAYS: Mapping[str, tuple[str, Callable[[Contender], Budget | Range | None]]] = MappingProxyType(
-    {
-        "images": ("Images seen", images),
-        "seconds": ("Device-seconds", seconds),
-        "measured": ("Device-seconds measured", _measured("device_seconds")),
-        "parameters": ("Parameters", _measured("parameters")),
-    }
-)
-MEASURED = ("device_seconds", "parameters")
-UNITS = {"measured": "device-seconds", "parameters": "parameters"}
+    judged_at: datetime | None = None  # when this was found; None: now
+    waiting: int = 0  # rows that changed since
 
 
 def view(protocol: Protocol, by: str) -> View:
@@ -122,36 +71,33 @@ def view(protocol: Protocol, by: str) -> View:
     Raises:
         KeyError: if there is no such kind.
     """
-    _, budget_of = WAYS[by]
-    columns = _columns(protocol)
+    columns = compared(protocol)
+    board = reading.kept_before(board_of(protocol, "", None))
+    kept = board and _kept(board, columns, by)
+    return kept or _of_now(protocol, columns, by)
+
+
+def _kept(board: Board, columns: tuple[Column, ...], by: str) -> View | None:
+    """Return what was found when a board was judged, None where that is of no use now."""
+    found = Judging.objects.filter(protocol=board.protocol).values_list("budgets", flat=True)
+    kept = found.get().get(by)
+    led = kept and Leading.of_json(kept)
+    if not led or led.columns != tuple(column.key for column in columns):
+        bell.ring(board.protocol.pk)
+        return None
+    rows = _rows(led, columns, is_judged=True)
+    if rows.keys() < led.keys:
+        return None
+    view = _view(led, columns, rows, by)
+    return replace(view, judged_at=board.judged_at, waiting=board.waiting)
+
+
+def _of_now(protocol: Protocol, columns: tuple[Column, ...], by: str) -> View:
     standings = of_board(protocol).filter(control="", seeds_scored__gt=0)
     found = _contenders(standings, {column.key for column in columns} | {*MEASURED})
-    of_budgets: dict[Budget | Range, list[Contender]] = defaultdict(list)
-    for each in found:
-        budget = budget_of(each)
-        if budget is not None:
-            of_budgets[budget].append(each)
-    return View(
-        by=by,
-        columns=columns,
-        buckets=_buckets(of_budgets, columns, by),
-        unknown=len(found) - sum(map(len, of_budgets.values())),
-        left_out=standings.count() - len(found) if len(found) == MOST else 0,
-    )
-
-
-def _place(budget: Budget | Range) -> tuple[float, float]:
-    if isinstance(budget, Range):
-        return budget.low, budget.high
-    return float(budget.images or 0), budget.seconds or 0.0
-
-
-def _columns(protocol: Protocol) -> tuple[Column, ...]:
-    """Return the first metric of quality and of coverage, and speed."""
-    known = columns_of(protocol)
-    first = (next((c for c in known if c.corner == each), None) for each in ("quality", "coverage"))
-    speed = next(column for column in known if column.key == SPEED)
-    return tuple(column for column in (*first, speed) if column is not None)
+    led = leading(found, columns, by)
+    left_out = standings.count() - len(found) if len(found) == MOST else 0
+    return replace(_view(led, columns, _rows(led, columns), by), left_out=left_out)
 
 
 def _contenders(standings: QuerySet[Standing], metrics: Collection[str]) -> list[Contender]:
@@ -169,71 +115,34 @@ def _contenders(standings: QuerySet[Standing], metrics: Collection[str]) -> list
     ]
 
 
-def _buckets(
-    of_budgets: Mapping[Budget | Range, list[Contender]], columns: tuple[Column, ...], by: str
-) -> tuple[Bucket, ...]:
-    """Return the budgets in their order, with the whole rows of those who lead."""
-    bests = {
-        budget: [best(found, column) for column in columns]
-        for budget, found in sorted(of_budgets.items(), key=lambda item: _place(item[0]))
-    }
-    keys = {each.key for found in bests.values() for each, _ in filter(None, found)}
-    standings = list(Standing.objects.select_related("entry__experiment").filter(pk__in=keys))
+def _rows(led: Leading, columns: Sequence[Column], **such: bool) -> dict[int, Row]:
+    """Return the whole rows of those who lead, by the keys of their standings, if they are such."""
+    keys = led.keys
+    mine = Standing.objects.select_related("entry__experiment").filter(pk__in=keys, **such)
+    standings = list(mine)
     scores = Score.objects.filter(standing__in=keys, metric__in=[each.key for each in columns])
     rows = reading.rows_from(standings, columns, scores, details_of=())
-    row_of = {each.pk: row for each, row in zip(standings, rows, strict=True)}
-    return tuple(
-        Bucket(
-            words=budget.words(UNITS[by]) if isinstance(budget, Range) else budget.words,
-            entries=len(of_budgets[budget]),
-            filter=budget.value if isinstance(budget, Budget) else "",
-            leaders=tuple(
-                found and _leader(row_of[found[0].key], column, found[1])
-                for found, column in zip(leading, columns, strict=True)
-            ),
-        )
-        for budget, leading in bests.items()
+    return {each.pk: row for each, row in zip(standings, rows, strict=True)}
+
+
+def _view(led: Leading, columns: tuple[Column, ...], row_of: dict[int, Row], by: str) -> View:
+    buckets = tuple(_bucket(each, columns, row_of, by) for each in led.budgets)
+    return View(by, columns, buckets, unknown=led.unknown, left_out=0)
+
+
+def _bucket(led: Led, columns: Sequence[Column], row_of: dict[int, Row], by: str) -> Bucket:
+    budget = led.budget
+    return Bucket(
+        words=budget.words(UNITS[by]) if isinstance(budget, Range) else budget.words,
+        entries=led.entries,
+        filter=budget.value if isinstance(budget, Budget) else "",
+        leaders=tuple(
+            found and _leader(row_of[found[0]], column, found[1])
+            for found, column in zip(led.leaders, columns, strict=True)
+        ),
     )
 
 
 def _leader(row: Row, column: Column, alike: int) -> Leader:
     cell = row.cells[column.key]
     return Leader(row, cell, alike, unsure=cell.low is None and column.corner != "cost")
-
-
-def best(contenders: Iterable[Contender], column: Column) -> tuple[Contender, int] | None:
-    """Return who has the best mean, of those all of whose seeds have one, and how many are alike.
-
-    None where nobody has. Survivors are not the sample: who lost a seed, or waits for one, leads
-    nothing, as on boards.
-    """
-    values = [(each, each.cells[column.key]) for each in contenders if column.key in each.cells]
-    whole = [
-        (each, cell)
-        for each, cell in values
-        if cell.value is not None and not _lacks_seeds(each, cell)
-    ]
-    if not whole:
-        return None
-    first, cell = min(whole, key=lambda pair: badness(column, pair[1]))
-    return first, sum(_overlap(cell, other) for each, other in whole if each is not first)
-
-
-def _lacks_seeds(contender: Contender, cell: Cell) -> bool:
-    return bool(contender.seeds_failed or contender.seeds_pending or cell.seeds_lost)
-
-
-def badness(column: Column, cell: Cell) -> float:
-    """Return a number that is smaller for the better of two values."""
-    assert cell.value is not None, "only values are compared"
-    if column.ideal is not None:
-        return abs(cell.value - column.ideal)
-    return -cell.value if column.higher_is_better else cell.value
-
-
-def _overlap(one: Cell, other: Cell) -> bool:
-    """Whether two intervals have a value in common; a cost without one is its own."""
-    low, high = (one.value if end is None else end for end in (one.low, one.high))
-    low_2, high_2 = (other.value if end is None else end for end in (other.low, other.high))
-    assert None not in (low, high, low_2, high_2), "only values are compared"
-    return bool(low <= high_2 and low_2 <= high)  # type: ignore[operator]  # asserted above

@@ -1,6 +1,6 @@
 """Metrics of the compared entries, each protocol's alone, with differences to the baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +9,7 @@ from leaderboards.board import Cell, Column, Row, columns_of
 from leaderboards.comparing.sides import Comparison, Side
 from leaderboards.models import Score, Standing
 from leaderboards.protocol_box import Apart
+from leaderboards.ranking import judged_as
 from leaderboards.scores import baseline, keeping, reading
 from leaderboards.scores.baseline import Verdict
 from leaderboards.statistics.differences import Difference
@@ -49,12 +50,20 @@ class Table:
         return tuple(side for side, _ in self.rows)
 
     @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        return columns_of(self.protocol)
+
+    @cached_property
     def lines(self) -> tuple[Line, ...]:
         """Return a line for each metric, then for each cost, as boards have them."""
+        return self.lines_of(self.columns)
+
+    def lines_of(self, columns: Iterable[Column]) -> tuple[Line, ...]:
+        """Return a line for each of some columns."""
         against = next((row for side, row in self.rows if side is self.baseline), None)
         return tuple(
             Line(column, tuple(self._compared(column, *pair, against) for pair in self.rows))
-            for column in columns_of(self.protocol)
+            for column in columns
         )
 
     def _compared(self, column: Column, side: Side, row: Row, against: Row | None) -> Compared:
@@ -121,24 +130,27 @@ def tables(comparison: Comparison) -> list[Table]:
 
 
 def _scored(comparison: Comparison) -> dict[Protocol, list[tuple[Side, Row]]]:
-    """Return the sides' rows by protocol, in the order of the sides; four queries at most."""
+    """Return the sides' rows by protocol, in the order of the sides; five queries at most."""
     asked = {entry.pk for entry in comparison.entries}
-    loaded = ("protocol__dataset", "entry__experiment", "judgement")
+    loaded = ("entry__experiment", "judgement")
     mine = Standing.objects.filter(entry__in=asked).select_related(*loaded)
     if lacking := asked - {each.entry_id for each in mine}:
         keeping.follow_entries(lacking)  # of a site of before, whose rows are still being written
         mine = mine.all()
     standings = [each for each in mine if any(_is_of(each, side) for side in comparison.sides)]
-    protocols = {each.protocol_id: each.protocol for each in standings}.values()
-    columns = {c.key: c for each in protocols for c in columns_of(each)}
+    used = {each.protocol_id for each in standings}
+    protocols = Protocol.objects.select_related("dataset").in_bulk(used)  # each once
+    columns = {c.key: c for pk in protocols for c in columns_of(protocols[pk])}
     scores = Score.objects.filter(standing__in=[each.pk for each in standings])
     rows = reading.rows_from(standings, columns.values(), scores)
-    found: dict[Protocol, list[tuple[Side, Row]]] = {each.protocol: [] for each in standings}
+    found: dict[Protocol, list[tuple[Side, Row]]] = {
+        protocols[each.protocol_id]: [] for each in standings
+    }
     for side in comparison.sides:
         for standing, row in zip(standings, rows, strict=True):
             if _is_of(standing, side):
-                judged = reading.judged_as(row, reading.kept_of(standing))
-                found[standing.protocol].append((side, judged))
+                judged = judged_as(row, reading.kept_of(standing))
+                found[protocols[standing.protocol_id]].append((side, judged))
     return found
 
 

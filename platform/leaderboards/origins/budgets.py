@@ -27,10 +27,13 @@ class Budget:
     @classmethod
     def of(cls, entry: Entry) -> "Budget":
         """Return the budget that an entry was trained with."""
-        if entry.kind != Entry.Kind.GENERATOR:
-            return cls()
-        seconds = entry.experiment.budget_seconds
-        return cls(entry.experiment.budget_images, seconds and round(seconds, 6))
+        experiment = entry.experiment
+        return cls.told(entry.kind, experiment.budget_images, experiment.budget_seconds)
+
+    @classmethod
+    def told(cls, kind: str, images: int | None, seconds: float | None) -> "Budget":
+        """Return it from an entry's kind and the budget of its experiment."""
+        return cls(images, seconds and round(seconds, 6)) if kind == Entry.Kind.GENERATOR else cls()
 
     @classmethod
     def read(cls, value: str) -> "Budget":

@@ -11,8 +11,9 @@ from leaderboards.models import Judging
 
 def ring(protocol: int) -> None:
     """Ask for a judgement of a board, unless it is asked for already and nobody has begun."""
-    Judging.objects.get_or_create(protocol_id=protocol)
-    Judging.objects.filter(protocol=protocol, rung_at=None).update(rung_at=Now())
+    judging, _ = Judging.objects.get_or_create(protocol_id=protocol)
+    if judging.rung_at is None:  # else whoever takes it sees what is there now: nothing is written
+        Judging.objects.filter(protocol=protocol, rung_at=None).update(rung_at=Now())
 
 
 def ring_for(protocols: Iterable[int]) -> None:

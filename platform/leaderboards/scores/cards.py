@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from django.db.models import Count, Q
-
 from catalog.models import Protocol
 from leaderboards import highlights
 from leaderboards.board import Board, Row
@@ -13,7 +11,7 @@ from leaderboards.models import Judging, Score, Standing
 from leaderboards.ranking import board_of
 from leaderboards.scores import reading, standstill
 from leaderboards.scores.query import Query
-from leaderboards.scores.standings import budgets_by_board
+from leaderboards.scores.standings import Contenders, contenders_by_board
 from leaderboards.scores.standstill import Standstill
 
 
@@ -22,36 +20,26 @@ def overview(protocols: Sequence[Protocol]) -> list[Highlight]:
 
     A small board that nobody has judged is judged now.
     """
-    budgets = budgets_by_board(protocols)
+    contenders = contenders_by_board(protocols)
     boards = [
-        replace(board_of(protocol, "", None), budgets=budgets[protocol.pk])
+        replace(board_of(protocol, "", None), budgets=contenders[protocol.pk].budgets)
         for protocol in protocols
     ]
     states = standstill.states_of(boards)
     rows = _leading_rows([state.judging for state in states if state.judging])
-    numbers = _numbers(protocols)
     return [
         highlights.highlight(reading.judged_now(board, Query()))
         if state.standings and state.is_small and not state.is_of_now
-        else _card(board, state, rows, numbers.get(board.protocol.pk, (0, 0)))
+        else _card(board, state, rows, contenders[board.protocol.pk])
         for board, state in zip(boards, states, strict=True)
     ]
 
 
-def _numbers(protocols: Sequence[Protocol]) -> dict[int, tuple[int, int]]:
-    """Return how many contenders boards have, and how many of them are scored."""
-    contenders = Standing.objects.filter(
-        protocol__in=protocols, control="", is_trial=False
-    ).order_by()
-    scored = Count("pk", filter=Q(seeds_scored__gt=0))
-    counts = contenders.values("protocol_id").annotate(entries=Count("pk"), scored=scored)
-    return {each["protocol_id"]: (each["entries"], each["scored"]) for each in counts}
-
-
 def _card(
-    board: Board, state: Standstill, rows: dict[int, Row], numbers: tuple[int, int]
+    board: Board, state: Standstill, rows: dict[int, Row], contenders: Contenders
 ) -> Highlight:
     leaders = tuple(_leaders(board, state.judging, rows)) if state.judging else ()
+    numbers = contenders.by_budget.total(), contenders.scored
     return Highlight(replace(board, writing=state.writing), leaders, *numbers)
 
 

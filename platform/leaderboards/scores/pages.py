@@ -1,5 +1,6 @@
 """What stands around a page of a board: which rows these are, other pages, filters, budgets."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -32,6 +33,7 @@ class Pages:
     first: int  # place of its first row, from 1 on
     last: int
     total: int
+    shown: int  # rows; 0 on a page behind the last one
     before: str  # addresses, "" where there is no such page
     after: str
     fields: tuple[Field, ...]  # of the form; empty where there is little to choose from
@@ -46,7 +48,7 @@ class Pages:
     @property
     def left_out(self) -> int:
         """Return how many rows stand on other pages."""
-        return self.total - max(0, self.last - self.first + 1)
+        return self.total - self.shown
 
 
 def pages(board: Board, query: Query, **address: str) -> Pages:
@@ -54,6 +56,7 @@ def pages(board: Board, query: Query, **address: str) -> Pages:
     kept = {name: value for name, value in {**address, **query.kept}.items() if value}
     total = len(board.rows) if board.rows_in_all is None else board.rows_in_all
     last = board.begin + len(board.rows)
+    last_page = max(1, math.ceil(total / (query.size or max(1, total))))
 
     def link(page: int) -> str:
         return "?" + urlencode({**kept, **query.filters, "page": str(page)})
@@ -63,7 +66,8 @@ def pages(board: Board, query: Query, **address: str) -> Pages:
         first=min(board.begin + 1, last),
         last=last,
         total=total,
-        before=link(query.page - 1) if query.page > 1 else "",
+        shown=len(board.rows),
+        before=link(min(query.page - 1, last_page)) if query.page > 1 else "",
         after=link(query.page + 1) if last < total and board.rows else "",
         fields=_fields(board.ranked_by, query) if total > FEW or query.filters else (),
         kept={**{n: v for n, v in kept.items() if n != "as_of"}, **by_click},

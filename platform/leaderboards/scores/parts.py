@@ -1,6 +1,6 @@
 """A board in parts, as it is exported: however large it is, few of its rows are in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -21,6 +21,19 @@ OF_COSTS = reading.Reads(columns=[COST], details_of=[COST])
 
 
 @dataclass(frozen=True)
+class Large:
+    """A large board without its rows, the keys of these in their order."""
+
+    board: Board
+    keys: Sequence[int]
+
+    @property
+    def pieces(self) -> list[Sequence[int]]:
+        """Return the keys by parts; one at least."""
+        return _pieces(self.keys)
+
+
+@dataclass(frozen=True)
 class Parts:
     """A board's rows, from the first on: together those of `reading.board`."""
 
@@ -35,8 +48,10 @@ def parts(
     experiment: Experiment | None,
     query: Query,
     has_details: bool = True,
-) -> Parts:
+) -> Parts | Large:
     """Return a board in parts: a large one in several, of which no more than one is read at a time.
+
+    One whose rows need no `Cell`, as they are compared with none, is not read at all.
 
     Raises:
         ValueError: if there is no column to sort by of this name.
@@ -47,7 +62,9 @@ def parts(
         whole = reading.board(protocol, sort=sort, experiment=experiment, query=query)
         return Parts(iter([whole]), iter(()))
     kept = replace(kept, budgets=budgets_of(protocol))
-    keys = list(reading.in_order(query.of(of_board(protocol)), kept))
+    keys = list(reading.in_order(query.of(of_board(protocol), protocol), kept))
+    if not query.baseline:
+        return Large(kept, keys)
     pieces = _pieces(keys)
     baseline = reading.baseline_of(kept, query.baseline)
     reads = _reads(kept, query, has_details=has_details)
@@ -57,7 +74,7 @@ def parts(
     return Parts(chain(begun, boards), costs)
 
 
-def _pieces(keys: list[int]) -> list[list[int]]:
+def _pieces(keys: Sequence[int]) -> list[Sequence[int]]:
     """Return keys by parts; one at least."""
     return [keys[begin : begin + PART] for begin in range(0, max(1, len(keys)), PART)]
 
@@ -82,7 +99,7 @@ def _reads(board: Board, query: Query, *, has_details: bool) -> reading.Reads:
     return reading.Reads(named | {board.ranked_by.key, COST}, details_of)
 
 
-def _with_costs(board: Board, keys: list[int]) -> Board:
+def _with_costs(board: Board, keys: Sequence[int]) -> Board:
     """Return rows with what their training took, not judged."""
     found = Standing.objects.select_related("entry__experiment").in_bulk(keys)
     standings = [found[key] for key in keys if key in found]

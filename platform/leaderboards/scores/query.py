@@ -9,10 +9,11 @@ from functools import reduce
 from operator import and_
 from types import MappingProxyType
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
-from experiments.models import Entry
+from catalog.models import Protocol
+from experiments.models import Entry, Experiment
 from experiments.tags.asking import tagged
 from experiments.tags.words import word_problem
 from generators.specs import registry
@@ -26,10 +27,11 @@ from leaderboards.scores.refusal import QueryError
 PAGE = 25  # rows of a page of headline metrics, whose HTML stays under 300 KB
 BESIDE = 2  # numbers that a row without any weighs as much as
 MOST = 500  # rows of a page that may be asked for
+LAST_PAGE = 10**9  # that may be asked for
 LONGEST = 200  # characters of a text
 MIXED = "none"  # in an address: rows are not grouped by their budgets
 GROUPS = ("budget", MIXED)
-KEPT = ("columns", "group", "baseline", "as_of")
+KEPT = ("columns", "group", "baseline", "as_of", "page_size")
 BOARDS_OWN = Choice()  # of columns
 OF_ENTRIES = (
     "family",
@@ -52,6 +54,8 @@ class Query:
     page: int = 1
     size: int | None = None  # rows of a page; None: all rows
     is_mixed: bool = False  # rows of several budgets in one order
+    ahead: int = 0  # rows behind the first page of which its chart draws points
+    is_page: bool = False  # of HTML: no column is read but those that it shows, or draws
     columns: Choice = BOARDS_OWN
     baseline: str = ""  # the row that all are compared with
     as_of: date | None = None  # only what was measured until the end of this day
@@ -66,18 +70,18 @@ class Query:
     def end(self) -> int | None:
         return None if self.size is None else self.begin + self.size
 
-    def of(self, standings: QuerySet[Standing]) -> QuerySet[Standing]:
+    def of(self, standings: QuerySet[Standing], protocol: Protocol) -> QuerySet[Standing]:
         """Return those of a board's standings that are asked for, and controls of all."""
         if not self.filters:
             return standings
-        return standings.filter(self._wanted() | Q(control__gt="", of_entry=False))
+        return standings.filter(self._wanted(protocol) | Q(control__gt="", of_entry=False))
 
-    def among(self, standings: QuerySet[Standing]) -> QuerySet[Standing]:
+    def among(self, standings: QuerySet[Standing], protocol: Protocol) -> QuerySet[Standing]:
         """Return those that are asked for, of standings among which no control of all is."""
-        return standings.filter(self._wanted()) if self.filters else standings
+        return standings.filter(self._wanted(protocol)) if self.filters else standings
 
-    def _wanted(self) -> Q:
-        conditions = (_condition(name, value) for name, value in self.filters.items())
+    def _wanted(self, protocol: Protocol) -> Q:
+        conditions = (_condition(name, value, protocol) for name, value in self.filters.items())
         return reduce(and_, conditions, Q())
 
 
@@ -93,10 +97,14 @@ def read(
         QueryError: if a part of it cannot be understood.
     """
     columns = tuple(columns)
-    names = [*FILTERS, *(f"{column.key}_{end}" for column in columns for end in ENDS)]
+    names = filters_of(columns)
+    for name in parameters:
+        if name.endswith(tuple(f"_{end}" for end in ENDS)) and name not in names:
+            keys = ", ".join(column.key for column in columns)
+            raise QueryError(name[:100], f"expected the key of a column before it ({keys})")
     filters = {name: parameters[name] for name in names if parameters.get(name)}
     for name, value in filters.items():
-        _condition(name, value)
+        _condition(name, value, None)
     asked, page = parameters.get("page_size", ""), parameters.get("page", "")
     choice = _columns(parameters.get("columns", ""), columns)
     if size is not None:
@@ -108,7 +116,7 @@ def read(
     baseline.check(parameters.get("baseline", ""))
     return Query(
         filters=filters,
-        page=_whole("page", page, most=10**9) if page else 1,
+        page=_whole("page", page, most=LAST_PAGE) if page else 1,
         size=size,
         is_mixed=_group(parameters.get("group", "")) == MIXED,
         columns=choice,
@@ -116,6 +124,11 @@ def read(
         as_of=_as_of(parameters.get("as_of", ""), filters),
         kept={name: parameters[name] for name in KEPT if parameters.get(name)},
     )
+
+
+def filters_of(columns: Iterable[Column]) -> list[str]:
+    """Return the names of all filters of a board."""
+    return [*FILTERS, *(f"{column.key}_{end}" for column in columns for end in ENDS)]
 
 
 def asked(parameters: QueryDict) -> dict[str, str]:
@@ -165,16 +178,16 @@ def _whole(name: str, text: str, *, most: int) -> int:
     return found
 
 
-def _condition(name: str, value: str) -> Q:
-    """Return what a standing must be."""
+def _condition(name: str, value: str, protocol: Protocol | None) -> Q:
+    """Return what a standing of a board must be; None where nobody is asked yet."""
     if len(value) > LONGEST or not value.isprintable():
         raise QueryError(name, f"expected printable text of at most {LONGEST} characters")
     if name in FILTERS:
         return FILTERS[name](value)
     key, _, end = name.rpartition("_")
     number = _number(name, value)
-    scores = Score.objects.filter(standing=OuterRef("pk"), metric=key)
-    return Q(Exists(scores.filter(**{f"value__{ENDS[end]}": number})))
+    scores = Score.objects.filter(protocol=protocol, metric=key)  # found once, by their index
+    return Q(pk__in=scores.filter(**{f"value__{ENDS[end]}": number}).order_by().values("standing"))
 
 
 def _number(name: str, value: str) -> float:
@@ -206,7 +219,8 @@ def _tag(value: str) -> Q:
 def _text(value: str) -> Q:
     named = Q(label__icontains=value) | Q(sampler_label__icontains=value)
     # Found once: a board has many more rows than there are experiments to look at.
-    return named | Q(entry__in=Entry.objects.filter(experiment__name__icontains=value))
+    experiments = Experiment.objects.filter(name__icontains=value).order_by().values("pk")
+    return named | Q(entry__in=Entry.objects.filter(experiment__in=experiments).order_by())
 
 
 def _day(name: str, lookup: str) -> Callable[[str], Q]:

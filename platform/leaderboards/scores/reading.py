@@ -1,10 +1,9 @@
 """Reads the rows of a board back: what was written as values came, with what it was judged to be."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from operator import attrgetter
+from itertools import chain, starmap
 from typing import Any
 
 from django.db.models import Case, Exists, F, OuterRef, QuerySet, When
@@ -13,18 +12,23 @@ from django.db.models.functions import Collate
 from catalog.models import Protocol
 from experiments import controls
 from experiments.models import Experiment, SampleSet
-from leaderboards.board import Board, Cell, Column, Row
+from leaderboards import charts
+from leaderboards.board import Beyond, Board, Cell, Column, Row
 from leaderboards.facts.columns import DATE, FACTS
 from leaderboards.facts.repeats import with_repeats
+from leaderboards.marks import DETAILED
 from leaderboards.models import Judgement, Score, Standing
-from leaderboards.ranking import board_of, judged, of_rows
+from leaderboards.origins.budgets import REAL
+from leaderboards.ranking import board_of, judged, judged_as, of_rows
 from leaderboards.scores import anew, bell, history, standstill, within
 from leaderboards.scores.baseline import chosen
-from leaderboards.scores.cells import cells_of
+from leaderboards.scores.cells import Columns, cells_of
 from leaderboards.scores.query import Query
 from leaderboards.scores.standings import (
+    First,
     alike,
     alike_within,
+    all_within,
     as_python,
     budgets_of,
     counted,
@@ -33,8 +37,6 @@ from leaderboards.scores.standings import (
 )
 
 NOT_KEPT = "nobody wrote it: see `manage.py rescore`"
-SAID = ("rank", "rank_low", "rank_high", "leads", "beats_control", "near_training", "no_merit")
-_said = attrgetter(*SAID)
 
 
 def rows_from(
@@ -47,10 +49,23 @@ def rows_from(
     """Return the rows of standings, not yet ranked; `scores` are theirs, others among them perhaps."""
     absent = {column.key: Cell(None, reason=NOT_KEPT) for column in columns}
     found = {each.pk: dict(absent) for each in standings}
-    pending = {each.pk: _is_pending(each) for each in standings}
-    for pk, key, cell in cells_of(scores, pending, details_of):
+    for pk, key, cell in cells_of(scores, _pending(standings), details_of):
         found[pk][key] = cell
-    sets = _sample_sets(standings)
+    return _rows_with(found, standings)
+
+
+def rows_to_judge(
+    standings: Sequence[Standing], scores: QuerySet[Score]
+) -> tuple[list[Row], Columns]:
+    """Return rows without cells, and what reads their cells column by column, for `verdicts`."""
+    absent = Cell(None, reason=NOT_KEPT)
+    columns = Columns(scores, _pending(standings), DETAILED, absent)
+    return _rows_with({each.pk: {} for each in standings}, standings), columns
+
+
+def _rows_with(found: Mapping[int, dict[str, Cell]], standings: Sequence[Standing]) -> list[Row]:
+    told = {s.entry_id for s in standings if s.of_entry or s.entry.kind in controls.ELSEWHERE}
+    sets = sample_sets(told)
     return [
         Row(
             entry=each.entry,
@@ -80,40 +95,36 @@ class Reads:
     def rows(self, board: Board, standings: Sequence[Standing]) -> list[Row]:
         """Return the rows of a board's standings, not yet ranked."""
         scores = Score.objects.filter(standing__in=standings)
-        if self.columns is None:
-            return rows_from(standings, board.columns, scores, details_of=self.details_of)
-        scores = scores.filter(metric__in=self.columns)
-        columns = [column for column in board.columns if column.key in self.columns]
+        wanted, columns = self.columns, board.columns
+        if wanted is not None:
+            scores = scores.filter(metric__in=wanted)
+            columns = tuple(column for column in columns if column.key in wanted)
         return rows_from(standings, columns, scores, details_of=self.details_of)
 
 
 WHOLE = Reads()
 
 
-def _is_pending(standing: Standing) -> bool:
-    return standing.seeds_total > standing.seeds_scored + standing.seeds_failed
+def reads_of_page(board: Board, query: Query) -> Reads:
+    """Return what a page of HTML reads: the columns that it shows, and those that it draws."""
+    shown = {column.key for column in query.columns.shown(board)}
+    return Reads(shown | charts.keys_drawn(board), details_of=["device_seconds"])
 
 
-def _sample_sets(standings: Iterable[Standing]) -> dict[tuple[int, str], list[SampleSet]]:
-    """Return the sets of which a row says more than its cells: handed in, or of autoencoders."""
-    told = {s.entry_id for s in standings if s.of_entry or s.entry.kind in controls.ELSEWHERE}
+def _pending(standings: Iterable[Standing]) -> dict[int, bool]:
+    """Return of which standings seeds are still to come."""
+    return {s.pk: s.seeds_total > s.seeds_scored + s.seeds_failed for s in standings}
+
+
+def sample_sets(entries: Collection[int]) -> dict[tuple[int, str], list[SampleSet]]:
+    """Return the sets of entries whose rows say more than their cells, by entry and sampler.
+
+    They are those that were handed in, or are of autoencoders.
+    """
     found: dict[tuple[int, str], list[SampleSet]] = defaultdict(list)
-    for each in SampleSet.objects.filter(entry__in=told) if told else ():
+    for each in SampleSet.objects.filter(entry__in=entries) if entries else ():
         found[each.entry_id, each.sampler_label].append(each)
     return found
-
-
-def said_of(row: Row) -> dict[str, list[Any]]:
-    """Return what a judged row is said to be, as JSON values; what says nothing is left out."""
-    said = {key: _said(cell) for key, cell in row.cells.items()}
-    return {key: list(values) for key, values in said.items() if any(values)}
-
-
-def judged_as(row: Row, said: dict[str, list[Any]]) -> Row:
-    """Return a row with what was said of it."""
-    cells = {key: row.cells[key]._replace(**dict(zip(SAID, values, strict=True)))
-             for key, values in said.items() if key in row.cells}  # fmt: skip
-    return replace(row, cells={**row.cells, **cells})
 
 
 def board(
@@ -127,8 +138,8 @@ def board(
 
     Ranks and marks are those of the whole board, whatever part is asked for. That of all
     experiments has the judgement that is kept; where that is of before, a small board is judged
-    now, a large one says since when how many rows wait. An experiment's is judged now, unless it
-    has many rows and was since the last of them changed.
+    now, a large one says since when how many rows wait. So it is with an experiment's, but that
+    of few rows nothing is kept.
 
     Raises:
         ValueError: if there is no column to sort by of this name.
@@ -139,8 +150,10 @@ def board(
     if query.as_of is not None:
         return _part(empty, judged(history.rows(empty), empty.columns, empty.ranked), query)
     if experiment is not None and query.size is not None:
-        said = within.said(empty, partial(_judged_within, empty))
-        return judged_now(empty, query) if said is None else _page(empty, query, said)
+        few = all_within(protocol, experiment, most=within.FEW)
+        if few is None:
+            return _page_within(empty, query, within.kept(empty))
+        return _part(empty, judged(_rows_of(empty, few), empty.columns, empty.ranked), query)
     kept = kept_before(empty)
     if kept is None:
         return judged_now(empty, query)
@@ -218,30 +231,33 @@ def _part(board: Board, rows: Iterable[Row], query: Query) -> Board:
     whole = of_rows(board, rows)
     shown = whole.rows
     if query.filters:
-        wanted = query.of(of_board(board.protocol, board.experiment))
+        wanted = query.of(of_board(board.protocol, board.experiment), board.protocol)
         keys = set(wanted.values_list("entry_id", "sampler_label"))
         shown = tuple(row for row in shown if _key(row) in keys)
+    here = slice(query.begin, query.end)
     return replace(
         whole,
         baseline=chosen(whole.rows, query.baseline) if query.baseline else None,
-        rows=shown[query.begin : query.end],
+        rows=shown[here],
+        elsewhere=tuple(row for row in _without(shown, here) if not row.is_control),
         begin=query.begin,
         rows_in_all=len(shown),
         contenders=Counter(row.entry.kind for row in shown if not row.is_control),
     )
 
 
-def _judged_within(board: Board) -> within.Said:
-    """Return what is said of an experiment's rows, judged by this process."""
-    standings = list(of_board(board.protocol, board.experiment))
-    rows = judged(_rows_of(board, standings), board.columns, board.ranked)
-    return {each.pk: said_of(row) for each, row in zip(standings, rows, strict=True)}
+def _without(rows: tuple[Row, ...], here: slice) -> Iterator[Row]:
+    begin, end, _ = here.indices(len(rows))
+    return chain(rows[:begin], rows[end:])
 
 
-def judge_within(protocol: Protocol, experiment: Experiment) -> None:
-    """Judge an experiment's board and keep what came of it, if it has many rows that changed."""
-    empty = board_of(protocol, "", experiment)
-    within.said(empty, partial(_judged_within, empty))
+def _page_within(board: Board, query: Query, kept: within.Kept | None) -> Board:
+    """Return a page of an experiment's board with what is kept of it, else judged now."""
+    if kept is None:
+        return judged_now(board, query)
+    if kept.waiting:
+        board = replace(board, judged_at=kept.judged_at, waiting=kept.waiting)
+    return _page(board, query, kept.said)
 
 
 def _page(board: Board, query: Query, said: within.Said | None = None) -> Board:
@@ -249,15 +265,39 @@ def _page(board: Board, query: Query, said: within.Said | None = None) -> Board:
     owner = board.protocol, board.experiment
     board = replace(board, budgets=budgets_of(*owner))
     first = first_controls(*owner)
-    wanted = query.of(of_board(*owner, first=first))
-    keys = list(in_order(wanted, board)[query.begin : query.end])
+    wanted = query.of(of_board(*owner, first=first), board.protocol)
+    keys, beyond = _keys(wanted, board, query, _real(first))
     kinds, of_controls = counted(*owner, query, first)
+    reads = reads_of_page(board, query) if query.is_page else WHOLE
     return replace(
-        of_keys(board, keys, baseline_of(board, query.baseline, said), found_within=said),
+        of_keys(board, keys, baseline_of(board, query.baseline, said), reads, said),
         begin=query.begin,
+        beyond=beyond if query.ahead and not query.begin else None,
         rows_in_all=kinds.total() + of_controls,
         contenders=kinds,
     )
+
+
+def _real(first: Iterable[First]) -> list[int]:
+    """Return the key of the control that models are compared with, if there is one."""
+    return [each.standing for each in first if each.kind == controls.TEST]
+
+
+def _keys(
+    wanted: QuerySet[Standing], board: Board, query: Query, real: Sequence[int]
+) -> tuple[list[int], tuple[Beyond, ...]]:
+    """Return the keys of a page's rows, and some rows behind it where it is the first.
+
+    The `real` control is before all others, whatever the order.
+    """
+    first, end = query.begin, query.begin + (query.size or 0)
+    ahead = 0 if first else query.ahead
+    begin, stop = (max(0, place - len(real)) for place in (first, end))
+    rows = told_in_order(wanted, board, *Beyond._fields[1:], past_real=True)
+    found = list(rows[begin : stop + ahead]) if stop + ahead else []
+    keys = [key for key, *_ in found[: stop - begin]]
+    beyond = starmap(Beyond, found[stop - begin :])
+    return [*real[first:end], *keys], tuple(beyond)
 
 
 def of_keys(
@@ -275,7 +315,8 @@ def of_keys(
     found = Standing.objects.select_related(*loaded).in_bulk(keys)
     standings = [found[key] for key in keys if key in found]
     said = list(_as_said(reads.rows(board, standings), standings, found_within))
-    same = alike(standings) if found_within is None else alike_within(board, standings)
+    known = {each.configuration: each.pk for each in standings if each.configuration}
+    same = alike(known) if found_within is None else alike_within(board, standings)
     return replace(board, baseline=baseline, rows=tuple(with_repeats(said, same)))
 
 
@@ -302,8 +343,23 @@ def kept_of(standing: Standing) -> dict[str, list[Any]]:
     return standing.judgement.found if hasattr(standing, "judgement") else {}
 
 
-def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
-    """Return the keys of standings in the order of `ranking.in_order`."""
+def in_order(
+    standings: QuerySet[Standing], board: Board, *, past_real: bool = False
+) -> QuerySet[Any, int]:
+    """Return the keys of standings in the order of `ranking.in_order`, see `told_in_order`."""
+    keys = told_in_order(standings, board, past_real=past_real)
+    return keys.values_list(*keys.query.values_select, flat=True)
+
+
+def told_in_order(
+    standings: QuerySet[Standing],
+    board: Board,
+    *told: str,  # fields of standings
+    past_real: bool = False,  # without those of real test images, of which experiments have one each
+) -> QuerySet[Any, Any]:
+    """Return keys of standings, with what is told of each, in the order of `ranking.in_order`."""
+    if past_real:
+        standings = standings.exclude(control=controls.TEST)
     worst, fact = board.sort.startswith("-"), FACTS.get(board.sort_key)
     by_budget = ["budget"] if board.is_grouped else []
     if fact is not None:
@@ -311,7 +367,7 @@ def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
         by = field.desc(nulls_last=True) if worst else field.asc(nulls_last=True)
         kind = Case(When(control="", then=1), When(control=controls.TEST, then=0), default=2)
         ordered = standings.order_by(*by_budget, kind, "place", by, *_named(""), "entry_id")
-        return ordered.values_list("pk", flat=True)
+        return ordered.values_list("pk", *told)
     by = F("badness").desc() if worst else F("badness").asc()
     # Looked at one score after the other, until a page is full: not found whole and put in order.
     is_wanted = Exists(standings.order_by().filter(pk=OuterRef("standing_id")))
@@ -319,11 +375,13 @@ def in_order(standings: QuerySet[Standing], board: Board) -> QuerySet[Any, int]:
     if board.experiment is not None:
         mine = standings.select_related(None).order_by()
         scores = Score.objects.filter(standing__in=mine, metric=board.sort_key)
+    if past_real:  # no range, which SQLite would find by an index of the other order
+        scores = scores.exclude(**({"budget": REAL} if by_budget else {"group": Score.Group.REAL}))
     named = _named("standing__")
     scores = scores.order_by(
         *by_budget, "group", by, "standing__place", *named, "standing__entry_id"
     )
-    return scores.values_list("standing_id", flat=True)
+    return scores.values_list("standing_id", *(f"standing__{name}" for name in told))
 
 
 def _named(prefix: str) -> list[Collate]:

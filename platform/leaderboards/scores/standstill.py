@@ -1,6 +1,5 @@
 """How far what is kept of boards is what it would be now: rows that are missing, or not judged."""
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,22 +43,24 @@ def states_of(boards: Sequence[Board]) -> list[Standstill]:
     judgings = {each.protocol_id: each for each in Judging.objects.filter(protocol__in=keys)}
     unsettled = [board for board in boards if anew.far_of(judgings.get(board.protocol.pk))]
     writing = {board.protocol.pk: anew.settled(board.protocol) for board in unsettled}
-    counts: dict[int, Counter[bool]] = defaultdict(Counter)
-    rows = Standing.objects.filter(protocol__in=keys).order_by()
-    of_now = rows.values_list("protocol_id", "is_judged").annotate(Count("pk"))
-    for protocol, is_judged, number in of_now:
-        counts[protocol][is_judged] = number
+    rows = Standing.objects.filter(protocol__in=keys).order_by().values_list("protocol_id")
+    totals = dict(rows.annotate(number=Count("*")))
+    unjudged = dict(
+        rows.filter(is_judged__in=[False]).annotate(number=Count("*"))
+    )  # by an index: few
     return [
-        _state(board, judgings.get(pk), counts[pk], writing.get(pk))
+        _state(board, judgings.get(pk), (totals.get(pk, 0), unjudged.get(pk, 0)), writing.get(pk))
         for board, pk in zip(boards, keys, strict=True)
     ]
 
 
 def _state(
-    board: Board, judging: Judging | None, counts: Counter[bool], writing: Writing | None
+    board: Board, judging: Judging | None, counts: tuple[int, int], writing: Writing | None
 ) -> Standstill:
+    """Return the state of a board; `counts` are its rows and those that were not judged."""
+    total, unjudged = counts
     if judging is None or not judging.judged_at:
-        return Standstill(None, counts.total(), counts[False], is_of_now=False, writing=writing)
+        return Standstill(None, total, unjudged, is_of_now=False, writing=writing)
     kept = (judging.standings, judging.unranked)
-    is_known = kept == (counts.total(), dict(board.unranked)) and not counts[False]
-    return Standstill(judging, counts.total(), counts[False], is_known and not writing, writing)
+    is_known = kept == (total, dict(board.unranked)) and not unjudged
+    return Standstill(judging, total, unjudged, is_known and not writing, writing)

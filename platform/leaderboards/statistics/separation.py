@@ -17,7 +17,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import combinations
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ OUTSIDE = 0.0165
 FEW = 100  # rows up to which every two are compared, by Tukey's range
 LEAST_DEGREES = 4  # of freedom, for the range
 STEP = 1.5  # factor between the bounds of many rows: each is taken for the next larger one
+LOG_STEP = math.log(STEP)
 EXACT = 10  # rows up to which a set has a bound of its own; larger ones have that of the board
 
 
@@ -102,7 +103,8 @@ def _factor(degrees: int, together: int, tied: int) -> float:
 def _bounds(rows: Sequence[Estimate]) -> list[float]:
     """Return how far each of many means may be from the truth."""
     outside = OUTSIDE / math.comb(len(rows), 2)
-    return [row.error and row.error * t_quantile(row.degrees, outside) for row in rows]
+    factors = {degrees: t_quantile(degrees, outside) for degrees in {row.degrees for row in rows}}
+    return [error and error * factors[degrees] for _, error, degrees in rows]
 
 
 def _apart(rows: Sequence[Estimate], bounds: Sequence[float]) -> list[tuple[int, int]]:
@@ -131,4 +133,9 @@ def _ends(means: dict[float, list[float]], bound: float) -> tuple[list[float], l
 def _rounded_up(bound: float) -> float:
     if bound == 0 or math.isinf(bound):
         return bound
-    return float(STEP ** math.ceil(math.log(bound, STEP)))
+    return _power(math.ceil(math.log(bound) / LOG_STEP))
+
+
+@cache
+def _power(steps: int) -> float:
+    return float(STEP**steps)

@@ -58,6 +58,7 @@ def _unit(values: Sequence[float]) -> float:
 
 Rows = Sequence[Sequence[Seed]]
 Scale = Callable[[float], float]
+Moments = tuple[float, float]  # mean, variance
 
 
 def scale_of(rows: Rows) -> Scale:
@@ -67,54 +68,77 @@ def scale_of(rows: Rows) -> Scale:
     scale and 2 on the other (Box and Cox, 1964); where nothing tells it, positive numbers are
     compared by their ratios.
     """
-    several = [_moments([value for value, _ in row]) for row in rows if len(row) > 1]
-    if not several or any(value <= 0 for row in rows for value, _ in row):
-        return lambda value: value
+    values = _values(rows)
+    return _scale(values, _moments_of(values, float))
+
+
+def _values(rows: Rows) -> list[list[float]]:
+    return [[value for value, _ in row] for row in rows]
+
+
+def _scale(values: Sequence[Sequence[float]], moments: Sequence[Moments]) -> Scale:
+    several = [each for row, each in zip(values, moments, strict=True) if len(row) > 1]
+    if not several or min(map(min, values)) <= 0:
+        return float
     points = [(math.log(mean), math.log(s2)) for mean, s2 in several if s2 > 0]
-    centre = fmean(x for x, _ in points) if points else 0.0
-    across = sum((x - centre) ** 2 for x, _ in points)
-    slope = sum((x - centre) * y for x, y in points) / across if across > 0.01 else 2.0
-    return math.log if slope > 1 else lambda value: value
+    centre = fmean([x for x, _ in points]) if points else 0.0
+    across = sum([(x - centre) ** 2 for x, _ in points])
+    slope = sum([(x - centre) * y for x, y in points]) / across if across > 0.01 else 2.0
+    return math.log if slope > 1 else float
 
 
-def _moments(values: Sequence[float]) -> tuple[float, float]:
+def _moments_of(values: Sequence[Sequence[float]], scale: Scale) -> list[Moments]:
+    if scale is float:
+        return [_moments(row) for row in values]
+    return [_moments([*map(scale, row)]) for row in values]
+
+
+def _moments(values: Sequence[float]) -> Moments:
     """Return the mean and the variance of values; that of one value is 0."""
-    if len(values) == 1:
+    count = len(values)
+    if count == 1:
         return values[0], 0.0
-    centre = math.fsum(values) / len(values)
-    found = sum([(value - centre) ** 2 for value in values]) / (len(values) - 1)
+    centre = math.fsum(values) / count
+    found = sum([(value - centre) ** 2 for value in values]) / (count - 1)
     return centre, 0.0 if found <= LEAST * centre**2 else found
 
 
-def estimates(rows: Rows, scale: Scale) -> list[Estimate]:
+def estimates(rows: Rows, scale: Scale | None = None) -> list[Estimate]:
     """Return the mean and the moderated error of each row's seeds on a scale; no row is empty.
 
-    Rows of one seed have the variance of the board's other rows, and at least that of their own
-    images; where no row has more seeds, that of their images alone.
+    Without a scale, on that which the rows tell. Rows of one seed have the variance of the board's
+    other rows, and at least that of their own images; where no row has more seeds, that of their
+    images alone.
     """
-    moments = [_moments([scale(value) for value, _ in row]) for row in rows]
-    prior = _prior([s2 for _, s2 in moments], [len(row) - 1 for row in rows])
+    values = _values(rows)
+    moments = _moments_of(values, scale or float)
+    if scale is None:
+        scale = _scale(values, moments)
+        moments = moments if scale is float else _moments_of(values, scale)
+    counts = [len(row) for row in rows]
+    images = [_of_images(row, scale) for row in rows]
+    prior = _prior([s2 for _, s2 in moments], [count - 1 for count in counts])
+    if prior is None:
+        return [
+            Estimate(mean, math.inf if known is None else math.sqrt(known), DEGREES_OF_IMAGES)
+            for (mean, _), known in zip(moments, images, strict=True)
+        ]
+    shares = {count: prior.share(count - 1) for count in set(counts)}
     found = []
-    for row, (mean, s2) in zip(rows, moments, strict=True):
-        images = _of_images(row, scale)
-        if prior is None:
-            known = images if images is not None else math.inf
-            found.append(Estimate(mean, math.sqrt(known), DEGREES_OF_IMAGES))
-            continue
-        moderated, total = prior.moderate(s2, len(row) - 1)
-        most = max(moderated, OWN * s2, images or 0.0)
-        found.append(Estimate(mean, math.sqrt(most / len(row)), total))
+    for count, (mean, s2), known in zip(counts, moments, images, strict=True):
+        base, own, weight, total = shares[count]
+        most = max((base + own * s2) / weight, OWN * s2, known or 0.0)
+        found.append(Estimate(mean, math.sqrt(most / count), total))
     return found
 
 
 def _of_images(row: Sequence[Seed], scale: Scale) -> float | None:
     """Return the mean variance that a row's images explain, on the scale; None if not known."""
-    total = 0.0
-    for value, error in row:
-        if error is None:
-            return None
-        total += (error / value if scale is math.log else error) ** 2
-    return total / len(row)
+    if scale is math.log:
+        known = [(error / value) ** 2 for value, error in row if error is not None]
+    else:
+        known = [error**2 for _, error in row if error is not None]
+    return sum(known) / len(row) if len(known) == len(row) else None
 
 
 @dataclass(frozen=True)
@@ -125,13 +149,15 @@ class Prior:
     degrees: float  # infinite: all rows have the same
     pooled: int  # degrees of freedom of all rows together, more than which nothing is known
 
-    def moderate(self, own: float, degrees: int) -> tuple[float, int]:
-        """Return a row's variance and its degrees of freedom."""
+    def share(self, degrees: int) -> tuple[float, float, float, int]:
+        """Return what moderates variances of so many degrees of freedom: (base + own · s²) / weight.
+
+        These are base, own and weight, and the degrees of freedom of what comes out.
+        """
         total = int(min(self.degrees + degrees, self.pooled, MANY))
         if math.isinf(self.degrees):
-            return self.variance, total
-        weight = self.degrees + degrees
-        return (self.degrees * self.variance + degrees * own) / weight, max(total, 1)
+            return self.variance, 0.0, 1.0, total
+        return self.degrees * self.variance, degrees, self.degrees + degrees, max(total, 1)
 
 
 def _prior(own: Sequence[float], degrees: Sequence[int]) -> Prior | None:
@@ -139,19 +165,16 @@ def _prior(own: Sequence[float], degrees: Sequence[int]) -> Prior | None:
     pooled = sum(degrees)
     if pooled == 0:
         return None
-    shared = sum(d * s2 for d, s2 in zip(degrees, own, strict=True)) / pooled
-    logs = [
-        (math.log(s2) - _log_bias(d), d)
-        for s2, d in zip(own, degrees, strict=True)
-        if s2 > 0 and d > 0
-    ]
-    if len(logs) < 3:
+    shared = sum([d * s2 for d, s2 in zip(degrees, own, strict=True)]) / pooled
+    known = [(s2, d) for s2, d in zip(own, degrees, strict=True) if s2 > 0 and d > 0]
+    if len(known) < 3:
         return Prior(shared, math.inf, pooled)
-    count, centre = len(logs), fmean(e for e, _ in logs)
-    chance = fmean(_of_log(1, d) for _, d in logs)
-    tails = fmean(_of_log(3, d) for _, d in logs)
+    logs = [math.log(s2) - _log_bias(d) for s2, d in known]
+    count, centre = len(logs), fmean(logs)
+    chance = fmean([_of_log(1, d) for _, d in known])
+    tails = fmean([_of_log(3, d) for _, d in known])
     error = math.sqrt(2 * chance**2 / (count - 1) + tails / count)
-    excess = sum((e - centre) ** 2 for e, _ in logs) / (count - 1) - chance
+    excess = sum([(e - centre) ** 2 for e in logs]) / (count - 1) - chance
     if excess <= SIGNIFICANT * error:
         return Prior(shared, math.inf, pooled)
     worth = 2 * trigamma_inverse(excess)

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from experiments.pages import losses
+from experiments.pages.addresses import refuse_others
 from leaderboards.comparing import curves
 from leaderboards.comparing.classes import classes
 from leaderboards.comparing.configurations import configuration
@@ -31,6 +32,7 @@ UNDER = {"": "Nothing", "nearest": "Nearest training image"}
 def compare(request: HttpRequest) -> HttpResponse:
     """Show two to ten entries side by side; what cannot be compared is refused in a sentence."""
     asked = request.GET
+    refuse_others(asked, ("entries", "baseline", *LOOK), several=("entries",))
     try:
         comparison = read(asked.getlist("entries"), asked.get("baseline", ""))
         wanted = curves.read(comparison, {name: asked.get(name, "") for name in curves.ASKED})

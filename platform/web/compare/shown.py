@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from leaderboards import rounding
 from leaderboards.board import Cell, Column
 from leaderboards.comparing.sides import LEAST, Comparison, Side
-from leaderboards.comparing.values import Compared, Table
+from leaderboards.comparing.values import Compared, Line, Table
 from leaderboards.tables import INTERVAL_NOTES
 from web import formats
 from web.compare.address import Address
@@ -87,21 +87,22 @@ class Board:
 
 def board(table: Table, *, every: bool) -> Board:
     """Return a table's headline metrics and costs, or all its metrics."""
-    lines = [line for line in table.lines if every or line.column.headline]
-    corners = [line.column.corner for line in lines]
+    columns = [column for column in table.columns if every or column.headline]
+    corners = [column.corner for column in columns]
     made = tuple(
         ShownLine(
             column=line.column,
-            cells=tuple(_cell(each, line.column, _places(line.cells)) for each in line.cells),
+            cells=_cells(line),
             opens_group=place == 0 or corners[place - 1] != corners[place],
         )
-        for place, line in enumerate(lines)
+        for place, line in enumerate(table.lines_of(columns))
     )
-    return Board(table, made, len(table.lines) - len(lines))
+    return Board(table, made, len(table.columns) - len(columns))
 
 
-def _places(cells: tuple[Compared, ...]) -> int:
-    return rounding.decimals([each.cell for each in cells])
+def _cells(line: Line) -> tuple[ShownCell, ...]:
+    places = rounding.decimals([each.cell for each in line.cells])
+    return tuple(_cell(each, line.column, places) for each in line.cells)
 
 
 def _cell(each: Compared, column: Column, places: int) -> ShownCell:

@@ -1,10 +1,11 @@
-"""The numbers of a board's row as HTML: a page has hundreds, each of a dozen parts.
+"""The rows of a board as HTML: a page has hundreds of numbers, each of a dozen parts.
 
-Written here as a template would, in a third of its time; whatever is not ours is escaped.
+Written here as a template would, in a tenth of its time; whatever is not ours is escaped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from typing import Any
 
 from django import template
 from django.utils.safestring import SafeString
@@ -12,6 +13,9 @@ from django.utils.safestring import SafeString
 from leaderboards.board import Row
 from leaderboards.scores.deltas import Delta
 from leaderboards.shown import ShownCell, ShownRow
+from leaderboards.tables import Table
+from web import board_names
+from web.formats import significant
 from web.templatetags.figures import cost
 
 register = template.Library()
@@ -30,21 +34,57 @@ NEAR_TRAINING = (
 
 
 @register.simple_tag
-def numbers(shown: ShownRow, *, baseline: str) -> SafeString:
-    """Return the cells of a row's numbers, each with its difference from the baseline if there is one."""
-    return SafeString("".join(_cells(shown, with_deltas=bool(baseline))))
+def rows(shown: Iterable[ShownRow], table: Table) -> SafeString:
+    """Return rows of a board's table, each with the heading that stands before it."""
+    named = {"of_all": table.board.experiment is None, "tells_kind": bool(table.mixed)}
+    with_deltas = table.board.baseline is not None
+    found = []
+    for each in shown:
+        if each.heading:
+            found.append(board_names.heading(each.heading, table.width))
+        found.append(board_names.begin(each, **named))
+        found.extend(_row(each, with_deltas=with_deltas))
+    return SafeString("".join(found))
 
 
-def _cells(shown: ShownRow, *, with_deltas: bool) -> Iterator[str]:
+def _row(shown: ShownRow, *, with_deltas: bool) -> Iterator[str]:
+    """Yield what stands behind a row's name: its numbers, and what else is said of it."""
     for cell in shown.cells:
         yield (
-            f'      <td class="{cell.classes}" data-column="{escape(cell.key)}"'
-            f' data-value="{cell.raw}" title="{escape(cell.note)}">\n'
-            f'        <span class="ranking-value">{_value(cell, shown.row)}</span>\n'
-            f"        {_spread(cell)}\n      </td>\n"
+            f'<td class="{cell.classes}" data-column="{escape(cell.key)}" data-value="{cell.raw}"'
+            f' title="{escape(cell.note)}"><span class="ranking-value">{_value(cell, shown.row)}'
+            f"</span>{_spread(cell)}</td>\n"
         )
         if with_deltas:
             yield _delta(cell.key, cell.delta)
+    opens = " opens-group"
+    for fact, text in shown.facts:
+        yield f'<td class="ranking-fact{opens}" data-fact="{fact.key}">{escape(text) or "–"}</td>\n'
+        opens = ""
+    yield "</tr>\n"
+
+
+@register.simple_tag
+def curve_rows(curves: Iterable[Mapping[str, Any]]) -> SafeString:
+    """Return the rows of a chart's numbers: of each curve's points the name, sampler and values."""
+    return SafeString(
+        "".join(
+            _point(escape(curve["label"]), each) for curve in curves for each in curve["points"]
+        )
+    )
+
+
+def _point(label: str, point: Mapping[str, Any]) -> str:
+    quality = point["quality"]
+    low, high = quality["low"], quality["high"]
+    interval = ""
+    if low is not None:
+        interval = f' <span class="muted">[{significant(low)}, {significant(high)}]</span>'
+    return (
+        f'<tr><th scope="row" class="name">{label}</th><td>{escape(point["sampler"])}</td>'
+        f'<td class="number">{significant(point["nfe"])}</td>'
+        f'<td class="number">{significant(quality["value"])}{interval}</td></tr>\n'
+    )
 
 
 def _value(cell: ShownCell, row: Row) -> str:

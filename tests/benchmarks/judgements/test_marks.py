@@ -17,7 +17,8 @@ from evaluation.metrics.pairwise import Kernel, Neighbours, measure_pairs
 from evaluation.metrics.uncertainty import MetricResult
 from experiments.models import Entry
 from leaderboards.board import Cell, Column, Row
-from leaderboards.marks import LEVEL, marked
+from leaderboards.marks import LEVEL
+from leaderboards.ranking import verdicts
 from leaderboards.statistics.spread import Seed
 from tests.benchmarks.judgements.test_copies import MNIST
 from tests.leaderboards.simulation import most
@@ -34,8 +35,8 @@ def test_disjoint_real_sets_are_seldom_accused(report: Callable[[str], None]) ->
     for _ in range(BOARDS):
         sets = rng.permutation(len(unseen))[: ROWS * IMAGES].reshape(ROWS, IMAGES)
         control, *others = [row(measured(real, unseen[each])) for each in sets]
-        found = marked([Real(**vars(control)), *others], columns)
-        signs = [any(cell.marks for cell in each.cells.values()) for each in found]
+        found = verdicts([Real(**vars(control)), *others], columns)
+        signs = [any(v.beats_control or v.near_training for v in each.values()) for each in found]
         accused_boards += any(signs)
         accused_rows += sum(signs)
 

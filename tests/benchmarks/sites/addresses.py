@@ -23,7 +23,7 @@ from experiments.models import (
 )
 from experiments.tags.models import Tag
 from jobs.models import Status
-from leaderboards.budgeting.same_budget import WAYS
+from leaderboards.leading.by_budget import WAYS
 from leaderboards.models import Standing
 
 PAGED: dict[str, type[Model]] = {

@@ -3,9 +3,9 @@
 Each SITE is the DATA_DIR of a filled one, the smallest first; another database than its SQLite file
 is told by `SITE=postgres://…`; what `timing` printed is read from a file `NAME.jsonl`. Every address
 is asked in turn at all sites by a process of its own for each; the table has the median and the
-95th percentile of the processor's time (of the clock for another database, which is another
-process), queries and bytes, and how much the last site takes of the first. `--out FILE` puts it
-into that page of the help, in place of all that stands below its heading `## Every page`.
+95th percentile of the processor's time (of the clock for PostgreSQL, which is another process, in a
+table of its own), queries and bytes, and how much the last site takes of the first. `--out FILE` puts
+them into that page of the help, in place of all that stands below its heading `## Every page`.
 """
 
 import argparse
@@ -20,6 +20,8 @@ from typing import Any
 
 Measured = Mapping[str, dict[str, Any]]
 HEADING = "## Every page\n"
+SERVED = "### On PostgreSQL, by the clock\n"
+BAR = 100  # milliseconds that the 95th percentile is held to at the largest site
 PEAK = ""  # the name under which a site's memory stands
 
 
@@ -27,7 +29,9 @@ def measured(site: str, times: int, only: str) -> Measured:
     """Return what the addresses of a site cost, without the keys that they have there."""
     folder, _, database = site.partition("=")
     asked = (
-        Path(site).read_text() if site.endswith(".jsonl") else _asked(folder, database, times, only)
+        Path(folder).read_text()
+        if folder.endswith(".jsonl")
+        else _asked(folder, database, times, only)
     )
     found = [json.loads(text) for text in asked.splitlines() if text.startswith("{")]
     kind = "clock" if database else "processor"
@@ -58,14 +62,33 @@ def line(name: str, sites: list[Measured]) -> str:
         if found is None:
             cells.append("– | ")
             continue
-        times = [1000 * seconds for seconds in found["times"]]
-        middles.append(median(times))
-        high = quantiles(times, n=20, method="inclusive")[-1]
+        middle, high = _cuts(found)
+        middles.append(middle)
         cells.append(
-            f"{middles[-1]:.0f} / {high:.0f} | {found['queries']}, {found['bytes'] / 1000:.0f} KB"
+            f"{middle:.0f} / {high:.0f} | {found['queries']}, {found['bytes'] / 1000:.0f} KB"
         )
     ratio = f"{middles[-1] / middles[0]:.1f}" if len(middles) > 1 else "–"
     return f"| {name} | {' | '.join(cells)} | {ratio} |"
+
+
+def _cuts(found: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the median and the 95th percentile of an address's times, in milliseconds."""
+    times = [1000 * seconds for seconds in found["times"]]
+    return median(times), quantiles(times, n=20, method="inclusive")[-1]
+
+
+def counted(sites: list[Measured]) -> str:
+    """Return how many addresses are as quick at the largest site as they shall be."""
+    small, large = (
+        {name: _cuts(each) for name, each in site.items() if name != PEAK}
+        for site in (sites[0], sites[-1])
+    )
+    quick = sum(high <= BAR for _, high in large.values())
+    more = sum(middle > 2 * small[name][0] for name, (middle, _) in large.items() if name in small)
+    return (
+        f"At the largest, {quick} of {len(large)} addresses have a 95th percentile of at most {BAR} ms; "
+        f"{more} have a median of more than twice that at the smallest."
+    )
 
 
 def told(given: list[str], sites: list[Measured]) -> str:
@@ -84,7 +107,8 @@ def told(given: list[str], sites: list[Measured]) -> str:
         len(found["times"]) for site in sites for found in site.values() if "times" in found
     )
     memory = f"; the process had at most: {'; '.join(peaks)}" if peaks else ""
-    return "\n".join([*lines, "", f"{os.cpu_count()} cores; each asked {asked} times{memory}."])
+    with_what = f"{os.cpu_count()} cores; each asked {asked} times{memory}."
+    return "\n".join([*lines, "", f"{counted(sites)} {with_what}"])
 
 
 def main() -> None:
@@ -94,7 +118,15 @@ def main() -> None:
     reader.add_argument("--only", default="", help="addresses that hold this text")
     reader.add_argument("--out", type=Path, help="a page that the table is put into")
     given = reader.parse_args()
-    text = told(given.sites, [measured(site, given.times, given.only) for site in given.sites])
+    found = {site: measured(site, given.times, given.only) for site in given.sites}
+    parts: dict[str, list[str]] = {"": [], SERVED: []}
+    for site in given.sites:
+        parts[SERVED if "=" in site else ""].append(site)
+    text = "\n\n".join(
+        f"{heading}\n{told(sites, [found[site] for site in sites])}".lstrip("\n")
+        for heading, sites in parts.items()
+        if sites
+    )
     print(text)  # noqa: T201  # read in the terminal
     if given.out:
         above = given.out.read_text().partition(HEADING)[0]

@@ -25,3 +25,16 @@ function tick() {
 }
 
 setInterval(tick, TICK_MS);
+
+// A part with hx-trigger="near" is asked for once, a little before somebody scrolls down to it.
+const near = new IntersectionObserver((entries) => {
+  for (const { target } of entries.filter((entry) => entry.isIntersecting)) {
+    near.unobserve(target);
+    target.dispatchEvent(new CustomEvent("near"));
+  }
+}, { rootMargin: "0px 0px 800px" });
+
+document.addEventListener("htmx:load", (event) => {
+  const root = event.detail.elt;
+  for (const part of root.querySelectorAll('[hx-trigger="near"]')) near.observe(part);
+});
