@@ -4,9 +4,13 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.text import smart_split, unescape_string_literal
+
+from accounts.admin import UNANSWERABLE
 
 MOST_FOUND = 500  # rows of one search: 20 pages
 
@@ -23,16 +27,27 @@ class NarrowedSearch:
     def get_search_results(
         self, request: HttpRequest, rows: QuerySet[Any], text: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Return the rows that are found, and that none is there twice."""
+        """Return the rows that are found, and that none is there twice.
+
+        Raises:
+            IncorrectLookupParameters: if the database cannot answer; the list is then shown whole.
+        """
         if not text:
             return rows, False
+        try:
+            with transaction.atomic():  # what follows may ask the database again
+                return self._found(request, rows, text), False
+        except UNANSWERABLE as error:
+            raise IncorrectLookupParameters(error) from error
+
+    def _found(self, request: HttpRequest, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
         admin: Any = super()
         unordered = rows.filter(*map(self._says, words_of(text))).order_by()
         found = list(unordered.values_list("pk", flat=True)[: MOST_FOUND + 1])
         if len(found) > MOST_FOUND:  # so a walk over the newest meets them soon
             whole, _ = admin.get_search_results(request, rows, text)
             found = list(whole.order_by("-pk").values_list("pk", flat=True)[:MOST_FOUND])
-        return rows.filter(pk__in=found), False
+        return rows.filter(pk__in=found)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Return the list, and say if not all that was found is on it."""

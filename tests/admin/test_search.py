@@ -115,5 +115,5 @@ def test_a_search_asks_as_often_whatever_it_finds(
     admin: Client, filled: None, django_assert_max_num_queries: Any
 ) -> None:
     for text in ["night", "zzz", Evaluation.objects.latest("pk").protocol.fingerprint]:
-        with django_assert_max_num_queries(12):
+        with django_assert_max_num_queries(13):
             admin.get(address(Evaluation, f"?q={text}"))

@@ -7,6 +7,7 @@ from django.http import Http404, QueryDict
 from catalog.models import Protocol
 from generators.specs.options import unknown_fields
 
+LONGEST = 64  # characters of a fingerprint
 SHORTEST = 8  # characters of a beginning, as over REST
 
 
@@ -39,7 +40,7 @@ def protocol_of(fingerprint: str) -> Protocol:
     whole = protocols.filter(fingerprint=fingerprint).first()
     if whole is not None:
         return whole
-    is_beginning = len(fingerprint) >= SHORTEST
+    is_beginning = SHORTEST <= len(fingerprint) <= LONGEST
     begun = protocols.filter(fingerprint__startswith=fingerprint)[:2] if is_beginning else ()
     found = list(begun)
     if len(found) != 1:
