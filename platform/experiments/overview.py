@@ -283,13 +283,16 @@ class JobCounts:
         return min(found, key=turn, default=None)
 
     def queues(self) -> set[str]:
-        """Return the queues that jobs wait in."""
-        found: set[str] = set()  # not DISTINCT, for which SQLite walks all queued jobs by queue
-        for kind, counts in self.by_kind.items():
-            if counts[Status.QUEUED]:
-                mine = self._having(kind._default_manager.order_by(), kind, Status.QUEUED)
-                found.update(mine.values_list("queue", flat=True))
-        return found
+        """Return the queues that jobs wait in, in one query."""
+        waiting = [
+            self._having(kind._default_manager.order_by(), kind, Status.QUEUED).values_list("queue")
+            for kind, counts in self.by_kind.items()
+            if counts[Status.QUEUED]
+        ]
+        if not waiting:
+            return set()
+        first, *others = waiting  # all: for DISTINCT SQLite walks all queued jobs by queue
+        return {queue for (queue,) in first.union(*others, all=True)}
 
     def _having(self, jobs: QuerySet[Any], kind: type[Any], status: Status) -> QuerySet[Any]:
         # By the keys of owners: SQLite would read all jobs of the status, of whatever experiment.
