@@ -1,7 +1,7 @@
 """The page of an experiment: boards, entries side by side, runs, configurations."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -217,6 +217,7 @@ class Page:
         keys = {*FACTS, *(column.key for column in columns)}
         sort = self.sort if self.sort.removeprefix("-") in keys else ""
         query = read(_known_columns(self.asked, keys), columns, size=MOST_ROWS)
+        query = replace(query, ahead=points.MOST, is_page=True)
         try:
             board = reading.board(protocol, sort=sort, experiment=self.experiment, query=query)
         except QueryError as error:

@@ -197,7 +197,7 @@ def test_no_cookie_is_an_error(keys: Keys) -> None:
 @pytest.mark.skipif(postgres_program("postgres") is None, reason="needs PostgreSQL")
 def test_postgresql_answers_alike() -> None:
     with postgres_server() as address:
-        files = [__file__, __file__.replace("queries", "addresses")]
+        files = [__file__, *(__file__.replace("queries", name) for name in ("addresses", "forms"))]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-n", "0", "--show-capture=no", "-vv", *files],
             env={**os.environ, "DATABASE_URL": address},

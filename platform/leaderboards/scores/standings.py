@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -59,15 +60,23 @@ def contenders_of(protocol: Protocol, experiment: Experiment | None = None) -> Q
 
 def first_controls(protocol: Protocol, experiment: Experiment | None = None) -> list[First]:
     """Return the one that was scored first of each control that all experiments have."""
-    mine = within(protocol, experiment).order_by()
-    begins = dict(mine.filter(control__in=SHARED).values_list("control").annotate(Min("scored_at")))
-    at_once = mine.filter(control__in=begins, scored_at__in=[*filter(None, begins.values())])
+    mine = within(protocol, experiment).filter(control__in=SHARED).order_by()
+    if experiment is None:  # of hundreds of experiments
+        mine = _of_first_moment(mine)
+    told = mine.values_list("entry_id", "scored_at", "scored_by", "control", "pk")
+    firsts: dict[str, First] = {}
+    for entry, *_, kind, pk in sorted(told, key=lambda row: _scored(*row[:3])):
+        firsts.setdefault(kind, First(kind, entry, pk))
+    return list(firsts.values())
+
+
+def _of_first_moment(shared: QuerySet[Standing]) -> QuerySet[Standing]:
+    """Return those that were scored when the first of their control was, and perhaps some others."""
+    begins = dict(shared.values_list("control").annotate(Min("scored_at")))
+    at_once = Q(scored_at__in=[*filter(None, begins.values())])
     if None in begins.values():
-        at_once |= mine.filter(control__in=begins, scored_at=None)
-    found = at_once.order_by("-scored_by", "-entry_id")  # the first is last
-    told = found.values_list("scored_at", "control", "entry_id", "pk")
-    first = [First._make(each) for at, *each in told if at == begins[each[0]]]
-    return list({each.kind: each for each in first}.values())
+        at_once |= Q(scored_at=None)
+    return shared.filter(at_once)
 
 
 def all_within(protocol: Protocol, experiment: Experiment, *, most: int) -> list[Standing] | None:
@@ -83,16 +92,16 @@ def all_within(protocol: Protocol, experiment: Experiment, *, most: int) -> list
     for each in found:
         each.entry.experiment = experiment
     first: dict[str, Standing] = {}
-    for each in sorted((each for each in found if each.control in SHARED), key=_scored):
+    shared = (each for each in found if each.control in SHARED)
+    for each in sorted(shared, key=lambda s: _scored(s.entry_id, s.scored_at, s.scored_by)):
         first.setdefault(each.control, each)
     shown = {each.entry_id for each in first.values()}
     return [each for each in found if each.control not in SHARED or each.entry_id in shown]
 
 
-def _scored(standing: Standing) -> tuple[bool, Any, int, int]:
+def _scored(entry: int, at: datetime | None, by: int | None) -> tuple[bool, Any, int, int]:
     """Return what puts standings in the order in which they were scored, those that were not last."""
-    at = standing.scored_at
-    return at is None, at or "", standing.scored_by or 0, standing.entry_id
+    return at is None, at or "", by or 0, entry
 
 
 def counted(

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from django.http import QueryDict
 
+from catalog.names import UNREADABLE
 from experiments.submission import offered
 from experiments.submission.grids import is_several
 from experiments.submission.guided import GUIDANCE
@@ -31,6 +32,7 @@ UNITS = {"images": "images seen", "device_seconds": "device-seconds"}
 
 def typed(given: QueryDict) -> Data:
     """Return the draft that a form sent: its texts, by entry and sampler."""
+    given = _readable(given)
     draft: Data = {name: given.get(name, "") for name in SHARED}
     draft |= {"protocols": given.getlist("protocols"), "entries": []}
     entries: dict[int, Data] = {}
@@ -51,6 +53,17 @@ def typed(given: QueryDict) -> Data:
         if offered.is_offered(entry.get("algorithm")):
             draft["entries"].append(entry)
     return draft
+
+
+def _readable(given: QueryDict) -> QueryDict:
+    """Return what a form sent with U+FFFD for each NUL, as Django has it for what is no UTF-8.
+
+    PostgreSQL neither keeps a NUL nor looks for one.
+    """
+    found = given.copy()
+    for name, texts in given.lists():
+        found.setlist(name, [str(text).replace("\0", UNREADABLE) for text in texts])
+    return found
 
 
 def _entry(entries: dict[int, Data], place: str) -> Data:
