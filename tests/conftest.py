@@ -3,6 +3,8 @@
 import fcntl
 import os
 import shutil
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,8 +12,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.signals import request_finished, request_started
 from pytest_django.fixtures import Settings
 
+from tests.servers import wait_until
 from tests.site import Site
 
 # Before torch is loaded: sums have the same bits on one thread only, and the cores are shared.
@@ -63,6 +67,34 @@ def data_dir(settings: Settings, tmp_path: Path) -> Path:
     settings.DATA_DIR = tmp_path / "var"
     settings.DATA_DIR.mkdir()
     return tmp_path / "var"
+
+
+@pytest.fixture(autouse=True)
+def all_is_answered(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Empty the database after a live server's test when its last answer has ended, not during it."""
+    if "live_server" not in request.fixturenames:
+        yield
+        return
+    request.getfixturevalue("transactional_db")  # ends after this
+    begun: Counter[int | None] = Counter()  # by thread: the test's own client asks from the first
+
+    def begin(**_: object) -> None:
+        begun[threading.current_thread().ident] += 1
+
+    def end(**_: object) -> None:
+        begun[threading.current_thread().ident] -= 1
+
+    request_started.connect(begin)
+    request_finished.connect(end)
+    yield
+    here = threading.current_thread().ident
+    wait_until(
+        lambda: not any(number > 0 for ident, number in [*begun.items()] if ident != here),
+        seconds=30,
+        what="the server has answered",
+    )
+    request_started.disconnect(begin)
+    request_finished.disconnect(end)
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
