@@ -108,6 +108,7 @@ class ExperimentFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyp
 class RunFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
     status = ChoiceFilter(choices=Status.choices)
     experiment = whole_number("entry__experiment")
+    entry = whole_number("entry")
     dataset = django_filters.CharFilter(field_name="entry__experiment__dataset__slug")
     algorithm = ChoiceFilter(field_name="entry__algorithm", choices=algorithms)
     tag = TagFilter("entry__experiment")
@@ -130,11 +131,13 @@ class SampleSetFilter(RunFilter):
 class EvaluationFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
     status = ChoiceFilter(choices=Status.choices)
     experiment = whole_number("sample_set__entry__experiment")
+    entry = whole_number("sample_set__entry")
     dataset = django_filters.CharFilter(field_name="protocol__dataset__slug")
     protocol = ProtocolIs(field_name="protocol__fingerprint")
     algorithm = ChoiceFilter(field_name="sample_set__entry__algorithm", choices=algorithms)
     tag = TagFilter("sample_set__entry__experiment")
     seed = whole_number("sample_set__run__seed")
+    run = whole_number("sample_set__run")
     sample_set = whole_number("sample_set")
 
     class Meta:

@@ -249,7 +249,8 @@ def test_runs_are_filtered(anyone: APIClient, two_experiments: list[Experiment])
     first, _ = two_experiments
     (entry,) = factories.contenders_of(first)
 
-    for query in [*queries(two_experiments), {"experiment": first.pk}, {"seed": 0}]:
+    own = {"experiment": first.pk}, {"entry": entry.pk}, {"seed": 0}
+    for query in [*queries(two_experiments), *own]:
         assert ids(anyone, "runs/", **query) == [entry.runs.get().pk], query
     assert ids(anyone, "runs/", seed=1) == []
 
@@ -262,9 +263,10 @@ def test_sample_sets_and_evaluations_are_filtered(
     drawn = entry.sample_sets.get()
     evaluation = drawn.evaluations.get()
 
-    for query in ({"seed": 0}, {"algorithm": "gan.sngan"}, {"run": drawn.run_id}):
+    own = {"seed": 0}, {"algorithm": "gan.sngan"}, {"entry": entry.pk}, {"run": drawn.run_id}
+    for query in own:
         assert ids(anyone, "samplesets/", **query) == [drawn.pk], query
-    for query in ({"seed": 0}, {"algorithm": "gan.sngan"}, {"sample_set": drawn.pk}):
+    for query in (*own, {"sample_set": drawn.pk}):
         assert ids(anyone, "evaluations/", **query) == [evaluation.pk], query
 
 
