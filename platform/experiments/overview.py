@@ -1,7 +1,7 @@
 """Read-only questions that pages ask: what is running, where, how far; what waits and why."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -267,19 +267,19 @@ class JobCounts:
     def failed(self, most: int) -> list[Work]:
         """Return the first jobs that failed, trainings first."""
         found: list[Job] = []
-        for kind, loaded in LOADED.items():
+        for kind, counts in self.by_kind.items():
             left = most - len(found)
-            if left and self.by_kind[kind][Status.FAILED]:
-                found += self._having(loaded(), kind, Status.FAILED)[:left]
+            if left and counts[Status.FAILED]:
+                found += self._own(self._having(_named(kind), kind, Status.FAILED)[:left])
         return [describe(job) for job in found]
 
     def next_waiting(self) -> Job | None:
         """Return the queued job whose turn is next: of the most urgent kind the oldest."""
         found: list[Job] = []
-        for kind, loaded in LOADED.items():
-            if self.by_kind[kind][Status.QUEUED]:
-                mine = self._having(loaded(), kind, Status.QUEUED)
-                found += mine.order_by("queued_at", "pk")[:1]
+        for kind, counts in self.by_kind.items():
+            if counts[Status.QUEUED]:
+                mine = self._having(_named(kind), kind, Status.QUEUED)
+                found += self._own(mine.order_by("queued_at", "pk")[:1])
         return min(found, key=turn, default=None)
 
     def queues(self) -> set[str]:
@@ -301,12 +301,29 @@ class JobCounts:
             return jobs.filter(sample_set__in=sets.values("pk"), status=status)
         return jobs.filter(entry__in=self.entries, status=status)
 
+    def _own(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """Yield jobs of the experiment, whose entries have it."""
+        for job in jobs:
+            owner = job.sample_set if isinstance(job, Evaluation) else job
+            assert isinstance(owner, Run | SampleSet), "there are three kinds in an experiment"
+            owner.entry.experiment = self.experiment
+            yield job
+
     @cached_property
     def entries(self) -> list[int]:
         return [entry.pk for entry in self.experiment.entries.all()]
 
 
-LOADED = {kind: EVERY[kind] for kind in EXPERIMENT_OF}
+NAMED_BY = {  # what a job's line is written with; of more tables PostgreSQL reads all jobs
+    Run: ["entry"],
+    SampleSet: ["run", "entry"],
+    Evaluation: ["sample_set__run", "sample_set__entry"],
+}
+
+
+def _named(kind: type[Any]) -> QuerySet[Any]:
+    named: QuerySet[Any] = kind._default_manager.select_related(*NAMED_BY[kind])
+    return named
 
 
 @dataclass(frozen=True)
