@@ -235,6 +235,14 @@ def test_a_name_that_looks_like_another_is_refused_by_rest_yaml_and_form(
     assert in_yaml["errors"] == told
 
 
+def test_a_name_that_could_not_be_read_is_refused(writer: APIClient, protocol: Protocol) -> None:
+    wrong = submission(protocol, name="caf\ufffd")
+
+    told = problem(writer.post(EXPERIMENTS, wrong), 400)["errors"]
+
+    assert told == {"name": "expected text that can be read, got U+FFFD after 3 characters"}
+
+
 def test_the_command_refuses_such_a_name_too(
     protocol: Protocol, tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
