@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from experiments.comparison import ExperimentJobs, contenders
 from experiments.models import Experiment, Run
-from experiments.overview import JobCounts
+from experiments.overview import EXPERIMENT_OF, JobCounts, describe
 from jobs.models import Status
 from tests import factories
 from tests.web import html, scenes
@@ -41,6 +41,24 @@ def test_jobs_are_counted_as_they_are_when_all_are_loaded() -> None:
         assert counts.queues() == {job.queue for job in jobs if job.status == Status.QUEUED}
         failed = [job for job in jobs if job.status == Status.FAILED]
         assert [work.job for work in counts.failed(most=100)] == failed
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.QUEUED])
+def test_jobs_that_failed_or_wait_are_named_in_a_question_for_each_kind(status: Status) -> None:
+    found = scenes.finished_comparison(seeds=1).experiment
+    ended = timezone.now() if status == Status.FAILED else None
+    for kind in EXPERIMENT_OF:
+        kind._default_manager.update(status=status, reason="x" * bool(ended), finished_at=ended)
+    experiment = Experiment.objects.prefetch_related("entries").get(pk=found.pk)
+    counts = JobCounts.of(experiment)
+
+    with CaptureQueriesContext(connection) as asked:
+        waiting = counts.next_waiting()
+        named = [describe(waiting)] if waiting else counts.failed(most=100)
+        links = {work.url for work in named if work.entry.label}
+
+    assert len(named) == (counts.statuses.total() if status == Status.FAILED else 1)
+    assert links and len(asked) == len(EXPERIMENT_OF)
 
 
 def test_jobs_are_loaded_of_the_entries_that_are_shown() -> None:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 import yaml
+from django.http import QueryDict
 from django.test import Client
 
 from accounts.models import Role
@@ -19,6 +20,7 @@ from jobs.models import Status
 from tests import factories
 from tests.web import html
 from tests.web.forms import read_form
+from web.submit.draft import typed
 
 pytestmark = pytest.mark.django_db
 FORM = "/submit/experiment/"
@@ -268,3 +270,9 @@ def test_a_submission_in_an_address_that_is_wrong_is_shown_with_what_is_wrong(
 
     assert page.status_code == 200
     assert 'role="alert"' in page.content.decode()
+
+
+def test_a_nul_is_read_as_text_that_could_not_be_read() -> None:
+    draft = typed(QueryDict("experiment=a%00b&protocols=%00&entries.0.algorithm=vae.conv"))
+
+    assert (draft["experiment"], draft["protocols"]) == ("a\ufffdb", ["\ufffd"])
