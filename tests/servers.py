@@ -136,6 +136,20 @@ def postgres_server() -> Iterator[str]:
         yield server.address
 
 
+def run_on_postgresql(*arguments: str) -> str:
+    """Return what pytest prints of tests that run on an empty PostgreSQL database, and pass."""
+    with postgres_server() as address:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-n", "0", "--show-capture=no", *arguments],
+            env={**os.environ, "DATABASE_URL": address},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
 class Bucket:
     """An S3 server with one empty bucket, and the settings that lead to it."""
 

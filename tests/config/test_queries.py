@@ -1,9 +1,6 @@
 """Every list, page and file of the site, whatever is asked of it: no answer is an error of ours."""
 
 import itertools
-import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, urlencode
 
@@ -17,7 +14,7 @@ from api.urls import router
 from experiments.models import Run
 from tests import factories
 from tests.config.test_addresses import ROUTES, Keys, data_dir, errors, filled, keys, standing
-from tests.servers import postgres_program, postgres_server
+from tests.servers import postgres_program, run_on_postgresql
 from tests.static import static_root
 
 __all__ = ["data_dir", "keys", "standing", "static_root"]
@@ -196,14 +193,5 @@ def test_no_cookie_is_an_error(keys: Keys) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(postgres_program("postgres") is None, reason="needs PostgreSQL")
 def test_postgresql_answers_alike() -> None:
-    with postgres_server() as address:
-        files = [__file__, *(__file__.replace("queries", name) for name in ("addresses", "forms"))]
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-n", "0", "--show-capture=no", "-vv", *files],
-            env={**os.environ, "DATABASE_URL": address},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    assert done.returncode == 0, done.stdout
+    files = [__file__, *(__file__.replace("queries", name) for name in ("addresses", "forms"))]
+    run_on_postgresql("-vv", *files)

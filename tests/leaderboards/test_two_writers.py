@@ -1,8 +1,5 @@
 """Rows of boards when jobs of one entry end at the same moment, which needs PostgreSQL."""
 
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +13,7 @@ from jobs import lifecycle
 from leaderboards.models import Standing
 from tests import factories
 from tests.leaderboards.test_scores import FEW, assert_follows, make_protocols
-from tests.servers import postgres_program, postgres_server
+from tests.servers import postgres_program, run_on_postgresql
 
 SEEDS = 8
 ROUNDS = 4
@@ -67,16 +64,8 @@ def test_seeds_that_end_at_the_same_moment_are_all_counted() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(postgres_program("postgres") is None, reason="needs PostgreSQL")
 def test_postgresql_keeps_the_same_rows() -> None:
-    with postgres_server() as address:
-        files = [__file__, __file__.replace("two_writers", "scores")]
-        files += [__file__.replace("two_writers", "queries")]
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-n", "0", "--show-capture=no", *files],
-            env={**os.environ, "DATABASE_URL": address},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    files = [__file__, __file__.replace("two_writers", "scores")]
+    files += [__file__.replace("two_writers", "queries")]
+    told = run_on_postgresql(*files)
 
-    assert done.returncode == 0, done.stdout
-    assert " passed" in done.stdout
+    assert " passed" in told
